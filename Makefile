@@ -1,0 +1,43 @@
+# make test   everything: set-up, checks, tests.      make check   format, lint, types, imports.
+# Another build of torch: make setup TORCH="torch==2.13.0 --index-url ADDRESS"
+PYTHON ?= python3
+VENV   ?= .venv
+TORCH  ?=
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
+
+export DO_NOT_TRACK := true
+export DVC_NO_ANALYTICS := true
+export GX_ANALYTICS_ENABLED := false
+export HF_HUB_DISABLE_TELEMETRY := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: setup check test format clean
+
+setup: $(VENV)/ready
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "rungwise needs python 3.11 or later, found: $$($(PYTHON) --version); set PYTHON=" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH),$(PIP) install $(TORCH),)
+	$(PIP) install -c constraints.txt -e '.[dev]'
+	@touch $@
+
+check: setup
+	ruff format --check .
+	ruff check .
+	mypy
+	lint-imports
+
+test: check
+	pytest
+
+format: setup
+	ruff format .
+	ruff check --fix .
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

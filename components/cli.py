@@ -1,0 +1,137 @@
+"""The `rungwise` command: run, status, predict, promote.
+
+Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
+130 stopped by Ctrl-C.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from components.errors import RungwiseError, SettingsError, problem
+from components.workspace import locked, say, silence_telemetry, workspace_root
+
+
+def _run(root: Path, arguments: argparse.Namespace) -> int:
+    """Climbs, registers and promotes."""
+    from components import effects
+    from components.folders import joined
+    from components.reporting.text import status_text
+    from components.stages import changed_bases, settings_of
+    from components.versions import reproduce
+
+    settings = settings_of(root)
+    with locked(root, "rungwise run"):
+        code = reproduce(root)
+        changed = changed_bases(root) if code == 0 else []
+        if changed:
+            say(f"rungwise: the files of base {joined(changed)} changed since the last climb; climbing again")
+            code = reproduce(root, "--force", "--single-item", "climb")
+        if code != 0:
+            say("rungwise: the run stopped above; what was finished is kept, the same command goes on from there")
+            return 2
+        for task in settings.tasks:
+            registered = effects.register(root, task)
+            say(registered.sentence)
+            if registered.version is not None:
+                action, reasons = effects.promote(root, task)
+                say(f"{task}: {action}: {' '.join(reasons)}")
+        _print(status_text(effects.status(root)))
+    return 0
+
+
+def _status(root: Path, arguments: argparse.Namespace) -> int:
+    """Says how each task stands."""
+    from components.effects import status
+    from components.reporting.text import status_text
+
+    found = status(root)
+    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else status_text(found))
+    return 0
+
+
+def _predict(root: Path, arguments: argparse.Namespace) -> int:
+    """Answers one text with the champion."""
+    from components.effects import answer
+
+    if (arguments.text is None) == (not arguments.field):
+        raise SettingsError(
+            problem("there is no text to answer", wanted='a "text", or --field NAME=TEXT for each slot')
+        )
+    fields = {}
+    for pair in arguments.field:
+        name, is_pair, value = pair.partition("=")
+        if not is_pair:
+            raise SettingsError(problem("a field has no value", found=name[:40], wanted="--field NAME=TEXT"))
+        fields[name] = value
+    found = answer(root, arguments.task, fields, arguments.text)
+    text = f"{found['answer']}  (probability {found['probability']:.2f}, version {found['version']})"
+    _print(json.dumps(found, ensure_ascii=False) if arguments.json else text)
+    return 0
+
+
+def _promote(root: Path, arguments: argparse.Namespace) -> int:
+    """Asks the gate about the challenger."""
+    from components.effects import promote
+
+    with locked(root, "rungwise promote"):
+        action, reasons = promote(root, arguments.task)
+    if arguments.json:
+        _print(json.dumps({"action": action, "reasons": reasons}, ensure_ascii=False))
+    else:
+        _print(f"{action}: " + "\n  ".join(reasons))
+    return 1 if action == "refuse" else 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text + "\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="rungwise",
+        description="Fine-tune the smallest model that is good enough, and climb only when the evidence says so.",
+        epilog="Commands work in the current folder, or in RUNGWISE_WORKSPACE.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, act: Callable[[Path, argparse.Namespace], int], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(act=act)
+        return command
+
+    add("run", _run, "from the rows in data/raw to a champion: dvc repro, register, promote")
+    status = add("status", _status, "ladder, evidence, decision and its reasons, champion")
+    predict = add("predict", _predict, "the champion's answer to a text")
+    promote = add("promote", _promote, "let the test rows judge the challenger; exit code 1 if they refuse it")
+    for command in (predict, promote):
+        command.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
+    predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
+    for command in (status, predict, promote):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command and returns its exit code."""
+    arguments = _parser().parse_args(argv)
+    silence_telemetry()
+    try:
+        return int(arguments.act(workspace_root(), arguments))
+    except RungwiseError as error:
+        say(f"rungwise: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The loop over rungs, the policy that decides, the store of attempts."""

@@ -1,0 +1,1 @@
+"""Rows from files to training sets: ingest, validate, split, augment. No torch here."""

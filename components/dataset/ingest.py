@@ -1,0 +1,142 @@
+"""Rows become Examples or counted Rejections: the first step of the path.
+
+Reads the files of the task's sources; returns values only. Row ids depend on a row's source and content and,
+for equal rows, on which of them it is; adding other rows never changes them.
+"""
+
+import hashlib
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.config import IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from components.dataset.sources import Bad, Row, files, rows
+from components.errors import DataError, problem
+from components.folders import joined
+from components.prompts import slots
+from components.records import Example, Rejection, canonical_json, counted
+
+_ROLES = {"train", "dev", "test"}
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came out of the sources."""
+
+    examples: tuple[Example, ...]
+    rejections: tuple[Rejection, ...]
+
+
+def normalised(text: str) -> str:
+    """Returns text in NFKC, case-folded, with each run of white space as one space: for comparing, not for reading."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
+
+
+def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path) -> Ingested:
+    """Returns the task's rows from the files under `raw`, in the order of sources, files and lines.
+
+    Raises:
+        DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
+    """
+    examples: list[Example] = []
+    rejections: list[Rejection] = []
+    seen: Counter[str] = Counter()
+    chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
+    for source in chosen:
+        for path in files(source, raw):
+            for row in rows(source, path, _needed(task, split)):
+                value = _example(task, split, source, row, seen)
+                if isinstance(value, Example):
+                    examples.append(value)
+                else:
+                    rejections.append(value)
+    check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
+    if not examples:
+        raise DataError(
+            problem(
+                "the sources hold no rows",
+                where=joined([f"{s.name} ({s.path})" for s in chosen]),
+                found="0 rows",
+                wanted="rows below the header",
+            )
+        )
+    return Ingested(tuple(examples), tuple(rejections))
+
+
+def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
+    """Stops a stage that rejected more than its limit.
+
+    Raises:
+        DataError: with the reasons counted and the first line of each.
+    """
+    if not rejections or len(rejections) <= limit * n:
+        return
+    first: dict[str, Rejection] = {}
+    for rejection in rejections:
+        first.setdefault(rejection.reason, rejection)
+    counts = counted([r.reason for r in rejections])
+    listed = [
+        f"{reason}: {count} (first: {first[reason].source} line {first[reason].line}"
+        + (f", {first[reason].detail})" if first[reason].detail else ")")
+        for reason, count in counts.items()
+    ]
+    raise DataError(
+        problem(
+            f"{len(rejections)} of {n} rows were rejected",
+            where=f"step {stage}",
+            found="; ".join(listed),
+            wanted=f"at most {limit:.0%} (`{stage}.max_rejected_share`)",
+            do="mend the rows, or raise the limit if so many are to be expected",
+        )
+    )
+
+
+def _needed(task: TaskSettings, split: SplitSettings) -> tuple[str, ...]:
+    extra = [c for c in (split.given, split.group) if c]
+    return tuple(dict.fromkeys([*slots(task.prompt), task.answer.column, *extra]))
+
+
+def _example(
+    task: TaskSettings, split: SplitSettings, source: SourceSettings, row: Row | Bad, seen: Counter[str]
+) -> Example | Rejection:
+    if isinstance(row, Bad):
+        return Rejection("ingest", source.name, row.line, row.reason, row.detail)
+    fields: dict[str, str] = {}
+    for name in slots(task.prompt):
+        text = row.values[name]
+        if text is None or not text.strip():
+            return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
+        fields[name] = text
+    answer = (row.values[task.answer.column] or "").strip()
+    if not answer:
+        return Rejection("ingest", source.name, row.line, "no_answer", f"column {task.answer.column} is empty")
+    role = source.role
+    if split.given:
+        role_text = (row.values[split.given] or "").strip()
+        if role_text not in _ROLES:
+            detail = f"column {split.given} must say train, dev or test"
+            return Rejection("ingest", source.name, row.line, "no_side", detail)
+        role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
+    content = canonical_json([source.name, fields, answer])
+    seen[content] += 1
+    return Example(
+        id=_short_hash(f"{content}#{seen[content]}"),
+        fields=fields,
+        answer=answer,
+        source=source.name,
+        line=row.line,
+        group=_group(split, row, fields),
+        role=role,
+    )
+
+
+def _group(split: SplitSettings, row: Row, fields: dict[str, str]) -> str:
+    if split.group and (named := row.values[split.group]):
+        return _short_hash("column:" + named)
+    return _short_hash("text:" + canonical_json([normalised(t) for _, t in sorted(fields.items())]))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

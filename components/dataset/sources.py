@@ -1,0 +1,267 @@
+"""Rows of a source file, one by one: a mapping of columns to text, or a reason why the row can't be read.
+
+Reads CSV/TSV (RFC 4180 quoting), JSON lines and nested JSON. A fault of one row is a `Bad` value that the
+caller counts; a fault of the whole file (missing, empty, no such column) is a DataError.
+"""
+
+import csv
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from components.config import SourceSettings
+from components.errors import DataError, problem
+from components.folders import joined
+
+MAX_FIELD_CHARACTERS: Final = 50_000_000
+"""The csv module's own limit (131,072) is lower than what `validate.max_characters` may allow."""
+_ENDINGS: Final = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+}
+_KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row that could be read: column -> text, or None where the cell is empty."""
+
+    line: int
+    values: Mapping[str, str | None]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """A row that could not be read; `detail` holds nothing of its text."""
+
+    line: int
+    reason: str
+    detail: str
+
+
+def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
+    """Returns the files of a source under `raw`, sorted by name.
+
+    Raises:
+        DataError: there are none, one leads out of `raw` by a link, or one is empty.
+    """
+    found = sorted(p for p in raw.glob(source.path) if p.is_file())
+    where = f"ingest.sources: {source.name}, {raw / source.path}"
+    if not found:
+        beside = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
+        raise DataError(
+            problem(
+                "a source's file is missing",
+                where=where,
+                found=f"in {raw}: {joined(beside)}",
+                wanted="at least one file",
+                do="put the file there, or correct the source's `path`",
+            )
+        )
+    for path in found:
+        if not path.resolve().is_relative_to(raw.resolve()):
+            raise DataError(
+                problem(
+                    "a source's file leads out of data/raw",
+                    where=where,
+                    found=f"{path.name} is a link",
+                    do="copy the file",
+                )
+            )
+        if path.stat().st_size == 0:
+            raise DataError(
+                problem("a source's file is empty", where=str(path), found="0 bytes", wanted="rows with a header")
+            )
+    return tuple(found)
+
+
+def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    """Yields the rows of one file in their order, with the columns in `needed` under those names.
+
+    Raises:
+        DataError: a needed column is missing, or the file is of another form than its format says.
+    """
+    form = source.format or _ENDINGS.get(path.suffix.lower())
+    if form is None:
+        raise DataError(
+            problem(
+                "a source's format can't be told from its ending",
+                where=str(path),
+                found=path.suffix or "no ending",
+                wanted=joined(sorted(_ENDINGS)),
+                do="set the source's `format`",
+            )
+        )
+    reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows}[form]
+    yield from reader(source, path, needed)
+
+
+def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    delimiter = source.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
+    encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
+    with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
+        reader = csv.reader(stream, delimiter=delimiter)
+        header = next(reader, [])
+        places = {name: _column(source, name, header, path) for name in needed}
+        line = reader.line_num + 1
+        while True:
+            try:
+                cells = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                yield Bad(line, "bad_csv", str(error))
+                line = reader.line_num + 1
+                continue
+            if len(cells) == len(header):
+                yield _checked(line, {name: cells[place] or None for name, place in places.items()})
+            elif cells:  # an empty line is no row
+                reason = "too_many_fields" if len(cells) > len(header) else "too_few_fields"
+                yield Bad(line, reason, f"{len(cells)} fields, the header has {len(header)}")
+            line = reader.line_num + 1
+
+
+def _column(source: SourceSettings, name: str, header: list[str], path: Path) -> int:
+    title = source.columns.get(name, name)
+    if header.count(title) == 1:
+        return header.index(title)
+    raise DataError(
+        problem(
+            "a column is missing" if title not in header else "a column stands in the header twice",
+            where=f"{path}, line 1",
+            found=joined(header),
+            wanted=title,
+            do=f"correct the header, the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}",
+        )
+    )
+
+
+def _checked(line: int, values: dict[str, str | None]) -> Row | Bad:
+    for name, text in values.items():
+        # surrogateescape turned each byte that is no text into one of U+DC80..U+DCFF
+        if text and any("\udc80" <= c <= "\udcff" for c in text):
+            return Bad(line, "not_utf8", f"column {name} holds bytes that are not text in the source's encoding")
+    return Row(line, values)
+
+
+def _jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    seen: set[str] = set()
+    n_rows = 0
+    with path.open("rb") as stream:
+        for line, raw in enumerate(stream, start=1):
+            if not raw.strip():
+                continue
+            n_rows += 1
+            try:
+                value = json.loads(raw.decode(source.encoding))
+            except UnicodeDecodeError:
+                yield Bad(line, "not_utf8", f"bytes that are not {source.encoding}")
+                continue
+            except (ValueError, RecursionError):
+                yield Bad(line, "bad_json", "no JSON value")
+                continue
+            if not isinstance(value, dict):
+                yield Bad(line, "bad_json", f"{type(value).__name__}, wanted an object")
+                continue
+            seen.update(value)
+            yield _picked(source, line, value, needed)
+    _all_seen(source, path, needed, seen, n_rows)
+
+
+def _json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    try:
+        document = json.loads(path.read_bytes().decode(source.encoding))
+    except (ValueError, RecursionError) as error:
+        found = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        raise DataError(
+            problem("a JSON file can't be read", where=str(path), found=found, wanted=f"JSON in {source.encoding}")
+        ) from None
+    seen: set[str] = set()
+    n_rows = 0
+    for number, (value, keys) in enumerate(_walk(document, source.records, path), start=1):
+        n_rows += 1
+        if not isinstance(value, dict):
+            yield Bad(number, "bad_json", f"{type(value).__name__}, wanted an object")
+            continue
+        row = {**value, **keys}
+        seen.update(row)
+        yield _picked(source, number, row, needed)
+    _all_seen(source, path, needed, seen, n_rows)
+
+
+def _walk(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Yields the rows below `value` with the keys that the steps named on the way."""
+    step, _, rest = steps.partition(".")
+    if not step:
+        yield value, {}
+        return
+    key = _KEY.fullmatch(step)
+    if step == "[]" and isinstance(value, list):
+        inner: list[tuple[Any, dict[str, str]]] = [(v, {}) for v in value]
+    elif key and isinstance(value, dict):
+        inner = [(v, {key.group(1): k}) for k, v in value.items()]
+    elif isinstance(value, dict) and step in value:
+        inner = [(value[step], {})]
+    else:
+        raise DataError(
+            problem(
+                "a JSON file is of another form than `records` says",
+                where=f"{path}, at `{steps}`",
+                found=f"an object with {joined(value)}" if isinstance(value, dict) else type(value).__name__,
+                wanted={"[]": "a list"}.get(step, f"an object for `{step}`"),
+                do="correct the source's `records`",
+            )
+        )
+    for item, keys in inner:
+        for row, more in _walk(item, rest, path):
+            yield row, {**keys, **more}
+
+
+def _picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tuple[str, ...]) -> Row | Bad:
+    picked: dict[str, str | None] = {}
+    for name in needed:
+        where = source.columns.get(name, name)
+        cell = value[where] if where in value else _reach(value, where.split("."))
+        if isinstance(cell, list) and all(isinstance(piece, str) for piece in cell) and "[]" in where:
+            cell = "".join(cell)
+        if isinstance(cell, (int, float)) and not isinstance(cell, bool):
+            cell = json.dumps(cell)
+        if cell is not None and not isinstance(cell, str):
+            return Bad(line, "not_text", f"column {name} is a {type(cell).__name__}, wanted text")
+        if cell and any("\ud800" <= c <= "\udfff" for c in cell):
+            return Bad(line, "not_utf8", f"column {name} holds half a surrogate pair")
+        picked[name] = cell or None
+    return Row(line, picked)
+
+
+def _reach(value: Any, steps: list[str]) -> Any:
+    if not steps or value is None:
+        return value
+    name, is_list = steps[0].removesuffix("[]"), steps[0].endswith("[]")
+    inner = value.get(name) if isinstance(value, dict) else None
+    if not is_list:
+        return _reach(inner, steps[1:])
+    return [_reach(item, steps[1:]) for item in inner] if isinstance(inner, list) else None
+
+
+def _all_seen(source: SourceSettings, path: Path, needed: tuple[str, ...], seen: set[str], n_rows: int) -> None:
+    for name in needed:
+        where = source.columns.get(name, name)
+        first = where.split(".")[0].removesuffix("[]")
+        if n_rows and where not in seen and first not in seen:
+            raise DataError(
+                problem(
+                    "a column is missing",
+                    where=f"{path}, in all {n_rows} rows",
+                    found=joined(sorted(seen)),
+                    wanted=where,
+                    do=f"correct the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}",
+                )
+            )

@@ -1,0 +1,177 @@
+"""What happens after the DVC graph: register, promote, answer, and say how things stand.
+
+Effects reach out of the workspace's data (to MLflow, to a person) and are idempotent; none is a DVC stage.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.config import Settings
+from components.errors import RungwiseError, SettingsError, problem
+from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
+from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
+from components.stages import KEPT, Paths, settings_of
+from components.versions import data_version
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What registering one task's climb did."""
+
+    task: str
+    version: int | None
+    """The challenger's version; None where no rung passed."""
+    sentence: str
+
+
+def task_settings(settings: Settings, task: str) -> None:
+    """Checks that a task is one of the workspace's.
+
+    Raises:
+        SettingsError: it is not.
+    """
+    if task not in settings.tasks:
+        raise SettingsError(
+            problem(
+                "there is no such task",
+                where="params.yaml: tasks",
+                found=task[:60],
+                wanted="one of " + joined(settings.tasks),
+            )
+        )
+
+
+def climb_of(root: Path, task: str) -> Climb:
+    """Returns the task's last climb; raises WorkspaceError where there is none."""
+    folder = open_sealed(Paths(root).output("climb"), "climb")
+    return climb_from_json(read_json(folder / task / "climb.json"))
+
+
+def version_of_data(root: Path) -> str:
+    """Returns the short name of the rows that the last climb was made on."""
+    return data_version(Paths(root).output("split"), Paths(root).output("augment"))
+
+
+def register(root: Path, task: str) -> Registered:
+    """Logs a run per attempt of the task's climb, and registers the kept attempt as challenger if it passed."""
+    from components.release.registry import Registry
+
+    settings, climb = settings_of(root), climb_of(root, task)
+    registry, data = Registry(root), version_of_data(root)
+    runs = {}
+    for evidence in climb.evidence:
+        folder = Paths(root).attempts / f"train-{evidence.attempt}"
+        attempt = folder if is_sealed(folder) else None
+        runs[evidence.rung] = registry.log_attempt(settings.register_.experiment, climb, evidence, attempt, data)
+    rung = climb.decision.rung
+    if rung is None or not climb.decision.passes:
+        return Registered(task, None, f"{task}: no rung passes, so nothing is registered for promotion.")
+    kept = Paths(root).output("climb") / task / KEPT
+    version = registry.register(climb, kept, runs[rung], data)
+    return Registered(task, version.number, f"{task}: {rung} stands in the registry as version {version.number}.")
+
+
+def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
+    """Asks the gate about the task's challenger; returns the action (promote, keep, refuse) and its reasons."""
+    from components.release.answer import Answerer
+    from components.release.promote import promote as verb
+    from components.release.registry import Registry, Version
+
+    settings = settings_of(root)
+    task_settings(settings, task)
+    folder = open_sealed(Paths(root).output("split"), "split")
+    rows = [example_from_json(line) for line in read_lines(folder / task / "test.jsonl")]
+
+    def score(version: Version, attempt: Path) -> tuple[Prediction, ...]:
+        return Answerer(attempt, root).judge(rows)
+
+    verdict = verb(
+        Registry(root),
+        settings.promote,
+        task,
+        settings.tasks[task].target,
+        settings.evaluate.confidence,
+        score=score,
+        test_digest=digest([to_json(e) for e in rows]),
+        ledger=Paths(root).ledger,
+    )
+    return verdict.action, verdict.reasons
+
+
+def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -> dict[str, Any]:
+    """Returns the champion's answer to one row: `{"answer", "probability", "version"}`.
+
+    `text` fills the prompt's only slot; `fields` fills slots by name.
+
+    Raises:
+        RungwiseError: there is no champion, the slots are not those of the prompt, or the row can't be scored.
+    """
+    from components.release.answer import Answerer
+    from components.release.registry import CHAMPION, Registry
+
+    settings = settings_of(root)
+    task_settings(settings, task)
+    registry = Registry(root)
+    version = registry.version(task, CHAMPION)
+    if version is None:
+        raise RungwiseError(
+            problem(
+                "there is no champion to answer",
+                where=f"task {task}",
+                wanted="a promoted version",
+                do=f"`rungwise run`, then `rungwise promote {task}`",
+            )
+        )
+    with registry.attempt_folder(version) as folder:
+        answerer = Answerer(folder, root)
+        row = dict(fields)
+        if text is not None:
+            if len(answerer.slots) != 1:
+                raise SettingsError(
+                    problem(
+                        "one text is given for several fields",
+                        where=f"task {task}",
+                        wanted="--field NAME=TEXT for each of " + joined(answerer.slots),
+                    )
+                )
+            row[answerer.slots[0]] = text
+        prediction = answerer([row])[0]
+    if prediction.answer is None:
+        raise RungwiseError(
+            problem(
+                "the text can't be scored",
+                where=f"task {task}, version {version.number}",
+                found=prediction.unscored,
+                wanted="a text that fits the model's context with the prompt around it",
+                do="shorten it",
+            )
+        )
+    return {"answer": prediction.answer, "probability": prediction.probability, "version": version.number}
+
+
+def status(root: Path) -> dict[str, Any]:
+    """Returns how each task stands: its bar, ladder, evidence, decision, challenger and champion."""
+    from components.release.promote import looks
+    from components.release.registry import CHALLENGER, CHAMPION, Registry
+
+    settings = settings_of(root)
+    is_climbed = is_sealed(Paths(root).output("climb"))
+    tasks: dict[str, Any] = {}
+    registry = Registry(root)
+    for name, task in settings.tasks.items():
+        path = Paths(root).output("climb") / name / "climb.json"
+        climb = climb_from_json(read_json(path)) if is_climbed and path.is_file() else None
+        champion, challenger = (registry.version(name, alias) for alias in (CHAMPION, CHALLENGER))
+        tasks[name] = {
+            "metric": task.metric,
+            "target": task.target,
+            "ladder": [r.name for r in settings.ladder],
+            "evidence": [to_json(e) for e in climb.evidence] if climb else [],
+            "decision": to_json(climb.decision) if climb else None,
+            "challenger": {"version": challenger.number, **challenger.tags} if challenger else None,
+            "champion": {"version": champion.number, **champion.tags} if champion else None,
+            "test_looks": looks(Paths(root).ledger, name),
+        }
+    return {"tasks": tasks, "data_version": version_of_data(root) if is_climbed else None}

@@ -1,0 +1,40 @@
+"""What an attempt's predictions on the development rows amount to: Evidence."""
+
+from collections.abc import Mapping, Sequence
+
+from components.config import EvaluateSettings
+from components.evaluation.metrics import accuracy
+from components.records import AttemptSpec, Evidence, Json, Prediction, counted
+
+
+def evaluate(
+    settings: EvaluateSettings,
+    rung: str,
+    spec: AttemptSpec,
+    attempt: str,
+    result: Mapping[str, Json],
+    predictions: Sequence[Prediction],
+) -> Evidence:
+    """Returns the evidence of one attempt; `result` is the attempt's own record (see `climbing.attempts`)."""
+    unscored = counted([p.unscored for p in predictions if p.answer is None])
+    score = accuracy(predictions, settings.confidence)
+    note = ""
+    if score is None:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in unscored.items())
+        note = str(result["note"]) or f"none of {len(predictions)} rows could be scored ({reasons})"
+    return Evidence(
+        rung=rung,
+        method=spec.method,
+        base=str(spec.base),
+        base_digest=result["base_digest"],
+        attempt=attempt,
+        score=score,
+        n=len(predictions),
+        unscored=unscored,
+        train_rows=result["train_rows"],
+        train_rejected=result["train_rejected"],
+        base_parameters=result["base_parameters"],
+        trained_parameters=result["trained_parameters"],
+        train_tokens=result["train_tokens"],
+        note=note,
+    )

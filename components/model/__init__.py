@@ -1,0 +1,1 @@
+"""Base models, their adapters and what can be asked of them."""

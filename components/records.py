@@ -1,0 +1,260 @@
+"""Every value that crosses a stage, frozen; and the one way they become JSON and digests.
+
+Reads and returns plain values only. Digests are SHA-256 over canonical JSON (sorted keys, no spaces, no NaN),
+so that equal values have equal digests in any process.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+Json = Any
+
+
+@dataclass(frozen=True)
+class Example:
+    """One row of a task: what the prompt shows, what the answer is, and where it came from."""
+
+    id: str
+    """Stable name of the row: a function of its source and content, not of its place in the file."""
+    fields: Mapping[str, str]
+    """Slot name -> text, as the prompt's slots name them."""
+    answer: str
+    source: str
+    """The name of the source in params.yaml; of a synthetic row, that of its first parent."""
+    line: int
+    """Line of the file at which the row starts, counted from 1."""
+    group: str
+    """The row's lineage group: rows of one group never stand on two sides of a split."""
+    role: str | None = None
+    """`train`, `dev` or `test` where the user gave the split; None where the group's hash decides."""
+    parents: tuple[str, ...] = ()
+    """Ids of the rows that a synthetic row was made from; empty for a collected row."""
+
+    @property
+    def is_synthetic(self) -> bool:
+        """Whether the row was generated."""
+        return bool(self.parents)
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A row that did not go on, and why; it holds no text of the row."""
+
+    stage: str
+    source: str
+    line: int
+    reason: str
+    """A short code that is counted: `not_utf8`, `no_answer`, `rare_label` ..."""
+    detail: str = ""
+    """What was found and wanted, without the row's text."""
+    id: str = ""
+
+
+@dataclass(frozen=True)
+class Base:
+    """A base model as the user names it: a local folder, or a hub name at a pinned revision."""
+
+    name: str
+    """A folder's path as written in params.yaml, or `owner/name` on the hub."""
+    revision: str = ""
+    """The 40 hexadecimal digits of the hub's commit; empty for a folder."""
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision}" if self.revision else self.name
+
+
+@dataclass(frozen=True)
+class AttemptSpec:
+    """All that decides the numbers of one attempt, beside the base's weights and the rows.
+
+    It is plain data, so that a machine with nothing but torch, transformers and peft can read and run it.
+    """
+
+    base: Base
+    method: str
+    """`prompt` (no training, examples in the prompt) or `lora`."""
+    prompt: str
+    """The task's prompt with its `{slots}`."""
+    labels: tuple[str, ...]
+    template: str = "plain"
+    """`plain`, or `chat`: the tokenizer's own chat template."""
+    seed: int = 0
+    precision: str = "fp32"
+    examples: int = 0
+    """Examples shown in the prompt (method `prompt`)."""
+    rank: int = 16
+    alpha: float = 32.0
+    dropout: float = 0.0
+    targets: tuple[str, ...] = ("all-linear",)
+    """Module names that carry LoRA matrices; `all-linear` means every linear layer but the output layer."""
+    steps: int = 300
+    batch_size: int = 32
+    """Rows per optimizer step."""
+    learning_rate: float = 5e-3
+    warmup_share: float = 0.05
+    schedule: str = "cosine"
+    clip_norm: float = 1.0
+    weight_decay: float = 0.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A model's answer to one row, or why there is none."""
+
+    id: str
+    group: str
+    expected: str
+    answer: str | None
+    """None where the row could not be scored."""
+    probability: float = 0.0
+    """Share of the answer among all labels' likelihoods, 0 to 1."""
+    unscored: str = ""
+    """Why there is no answer: `over_context` ..."""
+
+    @property
+    def is_correct(self) -> bool:
+        """Whether the answer equals the expected one; False also where there is no answer."""
+        return self.answer is not None and self.answer == self.expected
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate of a share or a difference of shares, with what the rows can show of it."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    """Rows behind the estimate."""
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one attempt showed on the development rows."""
+
+    rung: str
+    method: str
+    base: str
+    base_digest: str
+    attempt: str
+    """Digest of the attempt (base weights, training rows, settings, versions)."""
+    score: Interval | None
+    """None where too little could be scored to say anything."""
+    n: int
+    """Development rows."""
+    unscored: Mapping[str, int]
+    """Reason -> rows that could not be scored; they are neither right nor wrong."""
+    train_rows: int
+    train_rejected: Mapping[str, int]
+    """Reason -> training rows that this base could not take."""
+    base_parameters: int
+    trained_parameters: int
+    train_tokens: int
+    """Tokens that passed through the model in training: the counted cost."""
+    note: str = ""
+    """Why there is no score, in words; empty where there is one."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the climb does next, and why, in words and numbers that a person can check."""
+
+    action: str
+    """`stop`: a rung passed. `climb`: try the next. `exhausted`: no rung left and none passed."""
+    rung: str | None
+    """The rung that is kept so far; None where none has a score."""
+    passes: bool
+    """Whether the kept rung's interval stands at or above the bar."""
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A whole climb of one task: every rung's evidence in the order tried, and the last decision."""
+
+    task: str
+    metric: str
+    target: float
+    evidence: tuple[Evidence, ...]
+    decision: Decision
+    steps: tuple[Decision, ...] = field(default=())
+    """The decision after each rung; the last one is `decision`."""
+
+
+def canonical_json(value: Json) -> str:
+    """Returns the one JSON text of a value: sorted keys, no spaces, UTF-8 text kept, NaN refused."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def digest(value: Json) -> str:
+    """Returns the SHA-256 of a value's canonical JSON, 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+
+
+def to_json(value: Any) -> Json:
+    """Returns a record as JSON values (dictionaries, lists, strings, numbers)."""
+    return asdict(value)
+
+
+def to_lines(values: Iterable[Any]) -> str:
+    """Returns records as JSON lines, in the order given, each line ended by a newline."""
+    return "".join(canonical_json(to_json(v)) + "\n" for v in values)
+
+
+def example_from_json(row: Mapping[str, Json]) -> Example:
+    """Returns the Example that `to_json` made `row` from."""
+    return Example(**{**row, "parents": tuple(row["parents"])})
+
+
+def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
+    """Returns the AttemptSpec that `to_json` made `row` from."""
+    return AttemptSpec(
+        **{
+            **row,
+            "base": Base(**row["base"]),
+            "labels": tuple(row["labels"]),
+            "targets": tuple(row["targets"]),
+        }
+    )
+
+
+def prediction_from_json(row: Mapping[str, Json]) -> Prediction:
+    """Returns the Prediction that `to_json` made `row` from."""
+    return Prediction(**row)
+
+
+def evidence_from_json(row: Mapping[str, Json]) -> Evidence:
+    """Returns the Evidence that `to_json` made `row` from."""
+    return Evidence(**{**row, "score": Interval(**row["score"]) if row["score"] else None})
+
+
+def decision_from_json(row: Mapping[str, Json]) -> Decision:
+    """Returns the Decision that `to_json` made `row` from."""
+    return Decision(**{**row, "reasons": tuple(row["reasons"])})
+
+
+def climb_from_json(row: Mapping[str, Json]) -> Climb:
+    """Returns the Climb that `to_json` made `row` from."""
+    return Climb(
+        task=row["task"],
+        metric=row["metric"],
+        target=row["target"],
+        evidence=tuple(evidence_from_json(e) for e in row["evidence"]),
+        decision=decision_from_json(row["decision"]),
+        steps=tuple(decision_from_json(d) for d in row["steps"]),
+    )
+
+
+def derive_seed(seed: int, *names: str) -> int:
+    """Returns a seed below 2**31 that depends on the root seed and the names alone."""
+    text = "/".join((str(seed), *names))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
+
+
+def counted(reasons: Sequence[str]) -> dict[str, int]:
+    """Returns how often each reason occurs, sorted by name."""
+    return {name: reasons.count(name) for name in sorted(set(reasons))}

@@ -1,0 +1,1 @@
+"""Registering, proving and promoting what passed."""

@@ -1,0 +1,97 @@
+"""Proof that an attempt reloads as it was: logits of fixed probes, compared bit for bit in a new process.
+
+The probes are neutral sentences in the task's own prompt, so that no customer's text is stored with a model.
+`python -m components.release.parity FOLDER` loads the attempt in FOLDER and prints the largest difference to
+the logits recorded beside it.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from components.climbing.attempts import open_attempt
+from components.errors import RegistryError, RungwiseError, problem
+from components.model.language_model import encode_prompts
+from components.prompts import fill, shown, slots
+from components.workspace import silence_telemetry, workspace_root
+
+LOGITS = "parity.safetensors"
+_PROBES = (
+    "The quick brown fox jumps over the lazy dog.",
+    "Please tell me what to do next, thank you!",
+    "0123456789 éß漢",
+)
+
+
+def probe_logits(folder: Path, root: Path) -> dict[str, Any]:
+    """Returns probe name -> logits of shape (tokens, vocabulary), fp32, of the attempt in `folder`."""
+    import torch
+
+    lm, spec, examples = open_attempt(folder, root)
+    before = shown(spec.prompt, examples)
+    texts = [before + fill(spec.prompt, dict.fromkeys(slots(spec.prompt), probe)) for probe in _PROBES]
+    logits = {}
+    for number, ids in enumerate(encode_prompts(lm, texts)):
+        with torch.inference_mode():
+            inputs = torch.tensor([ids[-lm.context_tokens :]], device=lm.device)
+            logits[f"probe-{number}"] = lm.model(input_ids=inputs).logits[0].float().cpu().contiguous()
+    return logits
+
+
+def record(folder: Path, root: Path) -> None:
+    """Writes the probes' logits into the attempt's folder."""
+    from safetensors.torch import save_file
+
+    save_file(probe_logits(folder, root), folder / LOGITS)
+
+
+def largest_difference(folder: Path, root: Path) -> float:
+    """Returns the largest absolute difference between recorded and recomputed logits; infinity if shapes differ."""
+    from safetensors.torch import load_file
+
+    recorded, now = load_file(folder / LOGITS), probe_logits(folder, root)
+    if set(recorded) != set(now) or any(recorded[n].shape != now[n].shape for n in now):
+        return float("inf")
+    return max(float((recorded[n] - now[n]).abs().max()) for n in now)
+
+
+def prove(folder: Path, root: Path) -> None:
+    """Reloads the attempt of `folder` in a new process and compares logits.
+
+    Raises:
+        RegistryError: it can't be loaded there, or a logit differs.
+    """
+    command = [sys.executable, "-m", "components.release.parity", str(folder)]
+    environment = {**os.environ, "RUNGWISE_WORKSPACE": str(root)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
+    found = lines[-1] if lines else f"exit code {done.returncode}"
+    if done.returncode != 0 or json.loads(found)["difference"] != 0.0:
+        raise RegistryError(
+            problem(
+                "a model does not reload as it was scored",
+                where=str(folder),
+                found=found,
+                wanted="logits equal to the recorded ones, bit for bit, in a new process",
+                do="don't promote it; look at library versions, base files and the machine",
+            )
+        )
+
+
+def main() -> int:
+    """Prints `{"difference": ...}` for the folder named by the first argument."""
+    silence_telemetry()
+    try:
+        difference = largest_difference(Path(sys.argv[1]), workspace_root())
+    except RungwiseError as error:
+        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        return 2
+    sys.stdout.write(json.dumps({"difference": difference if difference < float("inf") else 1e30}) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,159 @@
+"""The gate between challenger and champion: only here are test rows looked at, and every look is on record.
+
+`judge` is pure; `promote` acts. A challenger is promoted if its test interval's lower end stands at or above the
+bar and it is clearly better than the champion on the same rows, or not clearly worse and of a smaller base, or
+the champion itself no longer stands at the bar. A tie keeps the champion.
+"""
+
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from components.config import PromoteSettings
+from components.errors import RegistryError, problem
+from components.evaluation.metrics import accuracy, accuracy_difference
+from components.folders import read_lines
+from components.records import Prediction, canonical_json
+from components.release import parity
+from components.release.registry import CHALLENGER, CHAMPION, Registry, Version
+
+Score = Callable[[Version, Path], tuple[Prediction, ...]]
+"""Answers the test rows with the attempt that a version stores."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the gate says, and why."""
+
+    action: str
+    """`promote`, `keep` (the champion stays) or `refuse` (below the bar)."""
+    reasons: tuple[str, ...]
+
+
+def judge(
+    settings: PromoteSettings,
+    target: float,
+    confidence: float,
+    challenger: Sequence[Prediction],
+    champion: Sequence[Prediction] | None,
+    is_smaller: bool,
+) -> Verdict:
+    """Returns the verdict on test predictions; `is_smaller`: the challenger's base is smaller than the champion's."""
+    score = accuracy(challenger, confidence)
+    n_unscored = sum(p.answer is None for p in challenger)
+    if score is None or score.n < settings.min_scored:
+        n = score.n if score else 0
+        return Verdict("refuse", (f"Only {n} test rows could be scored; {settings.min_scored} are asked for.",))
+    if n_unscored > settings.max_unscored_share * len(challenger):
+        return Verdict("refuse", (f"{n_unscored} of {len(challenger)} test rows could not be scored.",))
+    ends = f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on {score.n} test rows"
+    if score.low < target:
+        return Verdict("refuse", (f"Accuracy {ends}: the lower end is below the bar of {target:g}.",))
+    reasons = [f"Accuracy {ends}: the lower end is at or above the bar of {target:g}."]
+    difference = accuracy_difference(challenger, champion, confidence) if champion is not None else None
+    if champion is None or difference is None:
+        return Verdict("promote", (*reasons, "There is no champion to compare with."))
+    text = f"Challenger minus champion, paired on {difference.n} rows: {difference.value:+.3f} "
+    text += f"({difference.low:+.3f} to {difference.high:+.3f})"
+    standing = accuracy(champion, confidence)
+    if difference.low > 0:
+        return Verdict("promote", (*reasons, text + ": clearly better."))
+    if difference.high < 0:
+        return Verdict("keep", (*reasons, text + ": clearly worse."))
+    if standing is None or standing.low < target:
+        return Verdict("promote", (*reasons, text + ": no clear difference, but the champion is below the bar."))
+    if is_smaller:
+        return Verdict("promote", (*reasons, text + ": no clear difference, and its base is smaller."))
+    return Verdict("keep", (*reasons, text + ": no clear difference, so the champion stays."))
+
+
+def promote(
+    registry: Registry,
+    settings: PromoteSettings,
+    task: str,
+    target: float,
+    confidence: float,
+    *,
+    score: Score,
+    test_digest: str,
+    ledger: Path,
+) -> Verdict:
+    """Returns the verdict on the task's challenger, and moves the alias `champion` if it says so.
+
+    The same question (challenger, champion, test rows, bar) is not asked twice: the ledger's answer stands.
+
+    Raises:
+        RegistryError: there is no challenger, or it fails its proof of reloading exactly.
+    """
+    challenger, champion = registry.version(task, CHALLENGER), registry.version(task, CHAMPION)
+    if challenger is None:
+        raise RegistryError(
+            problem(
+                "there is nothing to promote",
+                where=f"task {task}",
+                found="no version with the alias challenger",
+                wanted="a rung that passed on the development rows",
+                do="`rungwise run` climbs and registers what passes; `rungwise status` says where it stands",
+            )
+        )
+    if champion and champion.number == challenger.number:
+        return Verdict("keep", (f"Version {champion.number} is the champion already.",))
+    question = {
+        "task": task,
+        "challenger": challenger.number,
+        "champion": champion.number if champion else None,
+        "test": test_digest,
+        "target": target,
+        "registry": challenger.tags["attempt"],
+    }
+    past = _answered(ledger, question)
+    if past:
+        return past
+    with registry.attempt_folder(challenger) as folder:
+        parity.prove(folder, registry.root)
+        first = score(challenger, folder)
+    second = None
+    if champion:
+        with registry.attempt_folder(champion) as folder:
+            second = score(champion, folder)
+    verdict = judge(settings, target, confidence, first, second, _is_smaller(challenger, champion))
+    # first the record, then the act: a crash between the two can only lead to a second look
+    _append(ledger, {**question, "action": verdict.action, "reasons": verdict.reasons, "when": _now()})
+    if verdict.action == "promote":
+        registry.set_alias(challenger, CHAMPION)
+    return verdict
+
+
+def _is_smaller(challenger: Version, champion: Version | None) -> bool:
+    sizes = [int(v.tags.get("base_parameters", 0)) for v in (challenger, champion) if v]
+    return len(sizes) == 2 and sizes[0] < sizes[1]
+
+
+def _answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
+    for look in looks(ledger, str(question["task"])):
+        if all(look.get(k) == v for k, v in question.items()) and look["action"] != "promote":
+            return Verdict(look["action"], (*look["reasons"], f"(looked at on {look['when']})"))
+    return None
+
+
+def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
+    """Returns the recorded looks at a task's test rows, oldest first."""
+    if not ledger.is_file():
+        return []
+    return [dict(line) for line in read_lines(ledger) if line["task"] == task]
+
+
+def _append(ledger: Path, look: Mapping[str, Any]) -> None:
+    ledger.parent.mkdir(parents=True, exist_ok=True)
+    with ledger.open("a", encoding="utf-8") as stream:
+        stream.write(canonical_json(json.loads(json.dumps(look))) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

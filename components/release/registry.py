@@ -1,0 +1,259 @@
+"""MLflow: a run per attempt, a registered model per task, the aliases `challenger` and `champion`.
+
+SQLite and a folder in the workspace by default, MLFLOW_TRACKING_URI for a server. Only the attempt (adapter,
+spec, recorded logits) is stored, with the base's name, revision and hash: `mlflow.transformers.log_model` of an
+adapter was seen to reload other weights without a word. Everything here is idempotent: what stands in the
+registry already is found by its tags and not written twice.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+from components.climbing.attempts import COST, SPEC
+from components.errors import RegistryError, problem
+from components.folders import read_json, tree_digests
+from components.records import Climb, Evidence, digest, spec_from_json
+from components.release import parity
+
+CHALLENGER, CHAMPION = "challenger", "champion"
+_TAG = "rungwise."
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a task's registered model."""
+
+    task: str
+    number: int
+    tags: Mapping[str, str]
+    """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, score ..."""
+
+
+@contextmanager
+def _quiet() -> Iterator[Any]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
+        import mlflow
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield mlflow
+        except mlflow.exceptions.MlflowException as error:
+            raise RegistryError(
+                problem(
+                    "the registry refused",
+                    where=mlflow.get_tracking_uri().rpartition("@")[2],
+                    found=str(error).splitlines()[0][:300],
+                    do="check MLFLOW_TRACKING_URI and the server's log",
+                )
+            ) from None
+
+
+@dataclass(frozen=True)
+class Registry:
+    """The workspace's MLflow; makes its database on first use."""
+
+    root: Path
+
+    @contextmanager
+    def _client(self) -> Iterator[tuple[Any, Any]]:
+        with _quiet() as mlflow:
+            uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+            yield mlflow, mlflow.MlflowClient()
+
+    def version(self, task: str, alias: str) -> Version | None:
+        """Returns the version that an alias names; None where the model or the alias is not there."""
+        with self._client() as (mlflow, client):
+            try:
+                found = client.get_model_version_by_alias(task, alias)
+            except mlflow.exceptions.MlflowException as error:
+                if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                    return None
+                raise
+            return _version(found)
+
+    def set_alias(self, version: Version, alias: str) -> None:
+        """Makes `alias` name the version."""
+        with self._client() as (_, client):
+            client.set_registered_model_alias(version.task, alias, str(version.number))
+
+    @contextmanager
+    def attempt_folder(self, version: Version) -> Iterator[Path]:
+        """Yields a folder with the version's attempt as it is stored.
+
+        Raises:
+            RegistryError: its files are not those that were registered.
+        """
+        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
+            uri = f"models:/{version.task}/{version.number}"
+            fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            folder = fetched / "artifacts" / "attempt"
+            found = digest(tree_digests(folder)) if folder.is_dir() else "no attempt in it"
+            if found != version.tags.get("artifact_sha256"):
+                raise RegistryError(
+                    problem(
+                        "a registered model's files were changed",
+                        where=uri,
+                        found=found,
+                        wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
+                        do="register it again (`rungwise run`)",
+                    )
+                )
+            yield folder
+
+    def log_attempt(
+        self, experiment: str, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str
+    ) -> str:
+        """Returns the id of the attempt's run on this data version, logged now unless it is there already."""
+        with self._client() as (mlflow, client):
+            experiment_id = self._experiment(client, experiment)
+            tags = {
+                "task": climb.task,
+                "rung": evidence.rung,
+                "attempt": evidence.attempt,
+                "data_version": data_version,
+                "target": str(climb.target),
+                "base": evidence.base,
+                "base_sha256": evidence.base_digest,
+            }
+            query = " and ".join(f"tags.`{_TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
+            query += " and attributes.status = 'FINISHED'"
+            found = client.search_runs([experiment_id], query, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            name = f"{climb.task}/{evidence.rung}"
+            run = client.create_run(experiment_id, run_name=name, tags={_TAG + k: v for k, v in tags.items()})
+            run_id = str(run.info.run_id)
+            for key, value in _params(evidence, attempt).items():
+                client.log_param(run_id, key, value)
+            for key, number in _metrics(evidence, attempt).items():
+                client.log_metric(run_id, key, number)
+            if attempt is not None:
+                client.log_artifacts(run_id, str(attempt), "attempt")
+            client.set_terminated(run_id, "FINISHED")
+            return run_id
+
+    def register(self, climb: Climb, kept: Path, run_id: str, data_version: str) -> Version:
+        """Returns the version of the kept attempt, registered and proved to reload exactly, as challenger.
+
+        A version of the same attempt on the same data is not registered again.
+
+        Raises:
+            RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
+        """
+        evidence = next(e for e in climb.evidence if e.rung == climb.decision.rung)
+        with self._client() as (mlflow, client):
+            for found in client.search_model_versions(f"name = '{climb.task}'"):
+                old = _version(found)
+                same = (old.tags.get("attempt"), old.tags.get("data_version")) == (evidence.attempt, data_version)
+                if same and old.tags.get("reload") == "exact":
+                    return old
+            version = self._store(mlflow, client, climb, evidence, kept, run_id, data_version)
+        with self.attempt_folder(version) as folder:
+            parity.prove(folder, self.root)
+        with self._client() as (_, client):
+            client.set_model_version_tag(climb.task, str(version.number), _TAG + "reload", "exact")
+        self.set_alias(version, CHALLENGER)
+        return version
+
+    def _store(
+        self,
+        mlflow: Any,
+        client: Any,
+        climb: Climb,
+        evidence: Evidence,
+        kept: Path,
+        run_id: str,
+        data_version: str,
+    ) -> Version:
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / "attempt"
+            shutil.copytree(kept, folder)
+            parity.record(folder, self.root)
+            base = spec_from_json(read_json(folder / SPEC)).base
+            tags = {
+                "task": climb.task,
+                "rung": evidence.rung,
+                "method": evidence.method,
+                "attempt": evidence.attempt,
+                "data_version": data_version,
+                "base": base.name,
+                "base_revision": base.revision,
+                "base_sha256": evidence.base_digest,
+                "base_parameters": str(evidence.base_parameters),
+                "artifact_sha256": digest(tree_digests(folder)),
+                "run_id": run_id,
+                **_score_tags(evidence),
+            }
+            with mlflow.start_run(run_id=run_id), contextlib.redirect_stderr(io.StringIO()):
+                logged = mlflow.pyfunc.log_model(
+                    name="attempt",
+                    python_model=str(Path(__file__).with_name("served.py")),
+                    artifacts={"attempt": str(folder)},
+                    pip_requirements=[f"{n}=={library_version(n)}" for n in ("torch", "transformers", "peft")],
+                )
+                registered = mlflow.register_model(
+                    f"models:/{logged.model_id}", climb.task, tags={_TAG + k: v for k, v in tags.items()}
+                )
+        return _version(client.get_model_version(climb.task, registered.version))
+
+    def _experiment(self, client: Any, name: str) -> str:
+        found = client.get_experiment_by_name(name)
+        if found:
+            return str(found.experiment_id)
+        local = None if os.environ.get("MLFLOW_TRACKING_URI") else (self.root / "mlartifacts").as_uri()
+        return str(client.create_experiment(name, artifact_location=local))
+
+
+_IDENTITY = ("task", "rung", "attempt", "data_version", "target")
+"""The tags that make a run of an attempt the same run."""
+
+
+def _version(found: Any) -> Version:
+    tags = {k.removeprefix(_TAG): v for k, v in found.tags.items() if k.startswith(_TAG)}
+    return Version(found.name, int(found.version), tags)
+
+
+def _score_tags(evidence: Evidence) -> dict[str, str]:
+    score = evidence.score
+    if score is None:
+        return {}
+    numbers = {"dev_score": score.value, "dev_low": score.low, "dev_high": score.high, "dev_n": score.n}
+    return {name: f"{number:g}" for name, number in numbers.items()}
+
+
+def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:
+    spec = read_json(attempt / SPEC) if attempt else {}
+    spec = {k: v for k, v in spec.items() if k not in ("prompt", "labels", "base")}
+    return {**spec, "base": evidence.base, "rung": evidence.rung, "train_rows": evidence.train_rows}
+
+
+def _metrics(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
+    metrics: dict[str, float] = {
+        "trained_parameters": evidence.trained_parameters,
+        "train_tokens": evidence.train_tokens,
+        "dev_rows": evidence.n,
+        "dev_unscored": sum(evidence.unscored.values()),
+    }
+    if evidence.score:
+        score = evidence.score
+        metrics |= {"dev_accuracy": score.value, "dev_accuracy_low": score.low, "dev_accuracy_high": score.high}
+    if attempt and (attempt / COST).is_file():
+        metrics["train_seconds"] = read_json(attempt / COST)["seconds"]
+    return metrics

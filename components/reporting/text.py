@@ -1,0 +1,74 @@
+"""How a climb reads in a terminal and as a table: one sentence first, details after."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from components.stages import score_text
+
+HEADER = ("rung", "method", "dev accuracy (interval, n)", "bar", "trained", "verdict")
+
+
+def ladder_rows(task: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Returns the ladder as rows of text under HEADER, a line a rung, untried ones too."""
+    evidence = {e["rung"]: e for e in task["evidence"]}
+    kept = (task["decision"] or {}).get("rung")
+    rows: list[tuple[str, ...]] = []
+    for name in task["ladder"]:
+        found = evidence.get(name)
+        if found is None:
+            rows.append((name, "", "not tried", f"{task['target']:g}", "", ""))
+            continue
+        passes = bool(found["score"]) and name == kept and task["decision"]["passes"]
+        verdict = "passes, kept" if passes else "kept" if name == kept else ""
+        trained = f"{found['trained_parameters']:,} of {found['base_parameters']:,}"
+        rows.append((name, found["method"], score_text(found), f"{task['target']:g}", trained, verdict))
+    return rows
+
+
+def sentence(name: str, task: Mapping[str, Any]) -> str:
+    """Returns where a task stands, in one sentence."""
+    decision, champion = task["decision"], task["champion"]
+    if decision is None:
+        return f"{name}: not climbed yet; `rungwise run` does it."
+    found = next((e for e in task["evidence"] if e["rung"] == decision["rung"]), None)
+    if found is None:
+        return f"{name}: no rung could be judged."
+    score = score_text(found)
+    if not decision["passes"]:
+        return f"{name}: no rung shows the bar of {task['target']:g}; the best is {found['rung']} at {score}."
+    text = f"{name}: {found['rung']} is good enough: {score} against the bar of {task['target']:g}"
+    if champion and champion.get("attempt") == found["attempt"]:
+        return f"{text}; it is the champion, version {champion['version']}."
+    return f"{text}; " + (f"the champion is version {champion['version']}." if champion else "not promoted yet.")
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows as text in columns, two spaces apart."""
+    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
+    lines = [header, ["-" * w for w in widths], *rows]
+    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns rows as a Markdown table; what could end a cell is escaped."""
+    lines = [header, ["---"] * len(header), *[[c.replace("|", "\\|") for c in row] for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def status_text(status: Mapping[str, Any]) -> str:
+    """Returns the whole status for a terminal."""
+    parts = []
+    for name, task in status["tasks"].items():
+        lines = [sentence(name, task), "", table(HEADER, ladder_rows(task))]
+        if task["decision"]:
+            lines += ["", "Why:", *[f"  - {reason}" for reason in task["decision"]["reasons"]]]
+        for alias in ("challenger", "champion"):
+            version = task[alias]
+            if version:
+                base = version["base"] + (f"@{version['base_revision']}" if version.get("base_revision") else "")
+                lines.append(f"{alias}: version {version['version']} ({version['rung']} on {base})")
+        lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task["test_looks"][-1:]]
+        parts.append("\n".join(lines))
+    if status["data_version"]:
+        parts.append(f"data version: {status['data_version']}")
+    return "\n\n".join(parts)

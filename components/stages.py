@@ -1,0 +1,493 @@
+"""The shell around the verbs: one function per DVC stage, and the only file that knows paths under data/.
+
+`python -m components.stages VERB --recipe N` is what dvc.yaml runs; the flow calls the same functions. A stage
+reads sealed folders, writes one sealed folder, and refuses to write if params.yaml or the rows in data/raw
+changed while it ran. Hashed outputs hold no time, cost or path.
+"""
+
+import argparse
+import functools
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from components import versions
+from components.config import SECTIONS, RungSettings, Settings, TaskSettings, base_of, parse, read_raw
+from components.errors import ChangedUnderRun, RungwiseError, SettingsError, problem
+from components.folders import (
+    open_sealed,
+    read_json,
+    read_lines,
+    sweep,
+    tree_digests,
+    write_folder,
+    write_json,
+    write_lines,
+)
+from components.records import (
+    AttemptSpec,
+    Climb,
+    Example,
+    Json,
+    Rejection,
+    climb_from_json,
+    counted,
+    derive_seed,
+    digest,
+    example_from_json,
+    to_json,
+    to_lines,
+)
+from components.workspace import LineProgress, die_with_parent, locked, say, silence_telemetry, workspace_root
+
+if TYPE_CHECKING:
+    from components.climbing.attempts import Attempt
+    from components.climbing.decide import Outcome
+
+STAGES = ("ingest", "validate", "split", "augment", "climb")
+"""The verbs that DVC runs, in their order."""
+RECIPES: Mapping[str, int] = {"ingest": 1, "validate": 1, "split": 1, "augment": 1, "climb": 1}
+"""Raised by hand when a stage's output for equal inputs changes; dvc.yaml repeats it, so that DVC runs it again."""
+PARAMS: Mapping[str, tuple[str, ...]] = {
+    "ingest": ("tasks", "ingest", "split"),
+    "validate": ("tasks", "validate"),
+    "split": ("tasks", "split"),
+    "augment": ("seed", "tasks", "augment"),
+    "climb": ("seed", "tasks", "ladder", "train", "evaluate", "decide"),
+}
+"""The sections of params.yaml that each stage's output depends on; dvc.yaml repeats them."""
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things lie in a workspace."""
+
+    root: Path
+
+    @property
+    def params(self) -> Path:
+        """The settings."""
+        return self.root / "params.yaml"
+
+    @property
+    def raw(self) -> Path:
+        """The rows as they came."""
+        return self.root / "data" / "raw"
+
+    def output(self, verb: str) -> Path:
+        """The folder that a verb's stage writes."""
+        return self.root / "data" / verb
+
+    @property
+    def attempts(self) -> Path:
+        """The store of attempts: RUNGWISE_ATTEMPTS, otherwise data/attempts."""
+        return Path(os.environ.get("RUNGWISE_ATTEMPTS") or self.root / "data" / "attempts")
+
+    @property
+    def ledger(self) -> Path:
+        """Every look at test rows."""
+        return self.root / "data" / "promote" / "ledger.jsonl"
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What a run must find unchanged at its end: the settings' sections, the raw files and the recipes."""
+
+    sections: Mapping[str, str]
+    raw: Mapping[str, str]
+    recipes: Mapping[str, int]
+
+
+def settings_of(root: Path) -> Settings:
+    """Returns the workspace's settings; raises SettingsError."""
+    return parse(read_raw(Paths(root).params), str(Paths(root).params))
+
+
+def snapshot(root: Path) -> Snapshot:
+    """Returns the digests of everything that a user may edit while a run is on."""
+    values = read_raw(Paths(root).params)
+    sections = {name: digest(values.get(name)) for name in SECTIONS}
+    return Snapshot(sections, tree_digests(Paths(root).raw), dict(RECIPES))
+
+
+def check_unchanged(root: Path, before: Snapshot) -> None:
+    """Returns if nothing in `before` has changed since.
+
+    Raises:
+        ChangedUnderRun: naming every section and file that did.
+    """
+    now = snapshot(root)
+    changed = [f"params.yaml: {name}" for name in SECTIONS if now.sections[name] != before.sections[name]]
+    files = sorted({*now.raw, *before.raw})
+    changed += [f"data/raw/{name}" for name in files if now.raw.get(name) != before.raw.get(name)]
+    if changed:
+        raise ChangedUnderRun(
+            problem(
+                "an input was changed while the run was using it",
+                where=str(root),
+                found="changed: " + ", ".join(changed),
+                wanted="the same inputs from the start of a run to its end",
+                do="run again; finished attempts are not trained twice",
+            )
+        )
+
+
+def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Json]) -> None:
+    """Writes a stage's output: relative path -> text, a file to copy, or a value that becomes JSON."""
+
+    def write(part: Path) -> None:
+        for name, content in sorted(files.items()):
+            if isinstance(content, Path):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(content.read_bytes())
+            elif isinstance(content, str):
+                write_lines(part / name, content)
+            else:
+                write_json(part / name, content)
+        check_unchanged(root, before)
+
+    write_folder(Paths(root).output(verb), write)
+
+
+def _rows(folder: Path, task: str, side: str) -> tuple[Example, ...]:
+    return tuple(example_from_json(line) for line in read_lines(folder / task / f"{side}.jsonl"))
+
+
+def _rejected(rejections: Sequence[Rejection]) -> dict[str, int]:
+    return counted([r.reason for r in rejections])
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {n}" for reason, n in counts.items()) or "none"
+
+
+def ingest(root: Path, before: Snapshot | None = None) -> None:
+    """Reads the sources under data/raw into data/ingest: Examples and counted Rejections, per task."""
+    from components.dataset.ingest import ingest as verb
+
+    before, settings = before or snapshot(root), settings_of(root)
+    out: dict[str, str | Path | Json] = {}
+    for name, task in settings.tasks.items():
+        result = verb(settings.ingest, settings.split, task, Paths(root).raw)
+        counts = _rejected(result.rejections)
+        out[f"{name}/examples.jsonl"] = to_lines(result.examples)
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        out[f"{name}/summary.json"] = {"rows": len(result.examples), "rejected": counts}
+        say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}")
+    _seal(root, "ingest", before, out)
+
+
+def validate(root: Path, before: Snapshot | None = None) -> None:
+    """Holds the ingested rows against the suite derived from each task, into data/validate."""
+    from components.dataset.validate import validate as verb
+
+    before, settings = before or snapshot(root), settings_of(root)
+    folder = open_sealed(Paths(root).output("ingest"), "ingest")
+    out: dict[str, str | Path | Json] = {}
+    for name, task in settings.tasks.items():
+        result = verb(settings.validate_, task, _rows(folder, name, "examples"))
+        counts = _rejected(result.rejections)
+        out[f"{name}/examples.jsonl"] = to_lines(result.examples)
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        out[f"{name}/report.json"] = {
+            "checks": [asdict(c) for c in result.checks],
+            "rows": len(result.examples),
+            "labels": counted([e.answer for e in result.examples]),
+            "rejected": counts,
+        }
+        met = sum(c.success for c in result.checks)
+        say(
+            f"validate {name}: {met} of {len(result.checks)} expectations met, {len(result.examples)} rows; "
+            f"rejected: {_listed(counts)}"
+        )
+    _seal(root, "validate", before, out)
+
+
+def split(root: Path, before: Snapshot | None = None) -> None:
+    """Splits the validated rows into train, dev and test, into data/split."""
+    from components.dataset.split import split as verb
+
+    before, settings = before or snapshot(root), settings_of(root)
+    folder = open_sealed(Paths(root).output("validate"), "validate")
+    out: dict[str, str | Path | Json] = {}
+    for name in settings.tasks:
+        result = verb(settings.split, _rows(folder, name, "examples"))
+        for side in ("train", "dev", "test"):
+            out[f"{name}/{side}.jsonl"] = to_lines(getattr(result, side))
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        sizes = f"{len(result.train)} train, {len(result.dev)} dev, {len(result.test)} test"
+        say(f"split {name}: {sizes}; rejected: {_listed(_rejected(result.rejections))}")
+    _seal(root, "split", before, out)
+
+
+def augment(root: Path, before: Snapshot | None = None) -> None:
+    """Adds synthetic rows to the training rows, into data/augment."""
+    from components.dataset.augment import augment as verb
+
+    before, settings = before or snapshot(root), settings_of(root)
+    folder = open_sealed(Paths(root).output("split"), "split")
+    out: dict[str, str | Path | Json] = {}
+    for name, task in settings.tasks.items():
+        sides = {side: _rows(folder, name, side) for side in ("train", "dev", "test")}
+        seed = derive_seed(settings.seed, "augment", name)
+        result = verb(settings.augment, task, sides["train"], (*sides["dev"], *sides["test"]), seed=seed)
+        out[f"{name}/train.jsonl"] = to_lines(result.train)
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        n_new = sum(e.is_synthetic for e in result.train)
+        say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
+    _seal(root, "augment", before, out)
+
+
+def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
+    """Returns all that decides one attempt's numbers, from the sections that say so."""
+    is_lora = rung.method == "lora"
+    common = {
+        "base": base_of(rung),
+        "method": rung.method,
+        "prompt": task.prompt,
+        "labels": tuple(labels),
+        "template": rung.template,
+        "seed": derive_seed(settings.seed, "train"),
+        "precision": settings.train.precision,
+    }
+    if not is_lora:
+        unused = dict.fromkeys(("rank", "steps", "batch_size"), 0)
+        return AttemptSpec(**common, examples=rung.examples, targets=(), **unused)  # type: ignore[arg-type]
+    return AttemptSpec(
+        **common,  # type: ignore[arg-type]
+        rank=rung.rank,
+        alpha=rung.alpha,
+        dropout=rung.dropout,
+        targets=rung.targets,
+        steps=rung.steps or settings.train.steps,
+        batch_size=settings.train.batch_size,
+        learning_rate=rung.learning_rate or settings.train.learning_rate,
+        warmup_share=settings.train.warmup_share,
+        schedule=settings.train.schedule,
+        clip_norm=settings.train.clip_norm,
+        weight_decay=settings.train.weight_decay,
+    )
+
+
+@dataclass(frozen=True)
+class TaskClimb:
+    """One task's climb before it starts: its rows and what each rung would try."""
+
+    root: Path
+    settings: Settings
+    name: str
+    train: tuple[Example, ...]
+    dev: tuple[Example, ...]
+
+    @property
+    def task(self) -> TaskSettings:
+        """The task's settings."""
+        return self.settings.tasks[self.name]
+
+    def spec(self, rung: str) -> AttemptSpec:
+        """Returns the attempt that a rung stands for."""
+        chosen = next(r for r in self.settings.ladder if r.name == rung)
+        labels = self.task.answer.labels or sorted({e.answer for e in self.train})
+        return spec_of(self.settings, self.task, chosen, labels)
+
+
+KEPT = "kept"
+"""The folder under data/climb/<task>/ that holds what makes the kept attempt answer again."""
+
+
+def kept_files(attempt: Path) -> list[Path]:
+    """Returns the files of an attempt that make it answer again: no cost, nothing that differs between runs."""
+    names = ("spec.json", "result.json", "shown.json", "adapter_config.json", "adapter_model.safetensors")
+    return [attempt / name for name in names if (attempt / name).is_file()]
+
+
+TrainRung = Callable[[TaskClimb, str], "Attempt"]
+EvaluateRung = Callable[[TaskClimb, str, "Attempt"], "Outcome"]
+
+
+def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], None] | None = None) -> "Attempt":
+    """Returns a rung's attempt, trained now unless the store has it."""
+    from components.climbing.attempts import train_attempt
+
+    show = progress or LineProgress(f"train {climb.name}/{rung}")
+    return train_attempt(Paths(climb.root).attempts, climb.spec(rung), climb.train, climb.root, show)
+
+
+def evaluate_rung(
+    climb: TaskClimb, rung: str, attempt: "Attempt", progress: Callable[[int, int, str], None] | None = None
+) -> "Outcome":
+    """Returns what a rung's attempt shows on the development rows."""
+    from components.climbing.attempts import evaluate_attempt
+    from components.climbing.decide import Outcome
+    from components.evaluation.evaluate import evaluate
+
+    show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
+    store = Paths(climb.root).attempts
+    predictions = evaluate_attempt(store, attempt, spec, climb.dev, climb.root, show)
+    settings = climb.settings.evaluate
+    return Outcome(evaluate(settings, rung, spec, attempt.digest, attempt.result, predictions), predictions)
+
+
+def climb(
+    root: Path,
+    before: Snapshot | None = None,
+    *,
+    train: TrainRung = train_rung,
+    evaluate: EvaluateRung = evaluate_rung,
+) -> tuple[Climb, ...]:
+    """Climbs the ladder for each task, into data/climb: evidence, decisions, predictions, the kept adapter.
+
+    `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
+    """
+    from components.climbing.climb import climb as verb
+    from components.climbing.decide import decide
+
+    before, settings = before or snapshot(root), settings_of(root)
+    trained = open_sealed(Paths(root).output("augment"), "augment")
+    measured = open_sealed(Paths(root).output("split"), "split")
+    out: dict[str, str | Path | Json] = {}
+    climbs: list[Climb] = []
+    for name, task in settings.tasks.items():
+        one = TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))
+        attempts: dict[str, Attempt] = {}
+
+        def attempt(rung: str, one: TaskClimb = one, attempts: dict[str, "Attempt"] = attempts) -> "Outcome":
+            attempts[rung] = train(one, rung)
+            outcome = evaluate(one, rung, attempts[rung])
+            say(f"climb {one.name}: {rung} " + score_text(to_json(outcome.evidence)))
+            return outcome
+
+        result, outcomes = verb(
+            name,
+            task.metric,
+            task.target,
+            [r.name for r in settings.ladder],
+            attempt,
+            functools.partial(decide, settings.decide, task.target),
+        )
+        climbs.append(result)
+        out[f"{name}/climb.json"] = to_json(result)
+        for outcome in outcomes:
+            out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
+        if result.decision.rung:
+            out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
+        say(f"climb {name}: {result.decision.reasons[-1]}")
+    _seal(root, "climb", before, out)
+    return tuple(climbs)
+
+
+def score_text(evidence: Mapping[str, Any]) -> str:
+    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
+    score = evidence["score"]
+    if not score:
+        return str(evidence["note"])
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"
+
+
+def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
+    """Runs one stage as it stands in this file; the caller holds the workspace's lock.
+
+    `before`: what the stage must find unchanged at its end; None: what it finds at its start.
+    """
+    stages: Mapping[str, Callable[[Path, Snapshot | None], object]] = {
+        "ingest": ingest,
+        "validate": validate,
+        "split": split,
+        "augment": augment,
+        "climb": climb,
+    }
+    stages[verb](root, before)
+
+
+def clear_leftovers(root: Path) -> None:
+    """Removes what killed runs left half-written; the caller holds the workspace's lock."""
+    for verb in STAGES:
+        sweep(Paths(root).output(verb).parent, verb)
+    sweep(Paths(root).attempts)
+
+
+def is_current(root: Path, verb: str) -> bool:
+    """Whether a stage need not run: DVC says so, and no local base was changed since it was climbed with."""
+    return versions.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
+
+
+def changed_bases(root: Path) -> list[str]:
+    """Returns the local bases of the last climb whose files are no longer those that it used.
+
+    A base lies outside the DVC graph, so DVC does not see this.
+    """
+    from components.errors import ModelError
+    from components.model.bases import base_digest, base_folder
+    from components.records import Base
+
+    changed = set()
+    for path in sorted(Paths(root).output("climb").glob("*/climb.json")):
+        for evidence in climb_from_json(read_json(path)).evidence:
+            if "@" in evidence.base:
+                continue
+            try:
+                now = base_digest(base_folder(Base(evidence.base), root))
+            except ModelError:
+                now = ""
+            if now != evidence.base_digest:
+                changed.add(evidence.base)
+    return sorted(changed)
+
+
+def record(root: Path, verb: str, before: Snapshot) -> None:
+    """Records a stage that ran here in dvc.lock.
+
+    Raises:
+        ChangedUnderRun: an input was edited meanwhile; dvc.lock is then as it was before.
+    """
+    lock = root / "dvc.lock"
+    old = lock.read_bytes() if lock.is_file() else None
+    check_unchanged(root, before)
+    versions.record(root, verb)
+    try:
+        check_unchanged(root, before)
+    except ChangedUnderRun:
+        if old is None:
+            lock.unlink(missing_ok=True)
+        else:
+            lock.write_bytes(old)
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one stage for DVC; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m components.stages")
+    parser.add_argument("verb", choices=STAGES)
+    parser.add_argument("--recipe", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    silence_telemetry()
+    die_with_parent()
+    root = workspace_root()
+    try:
+        if arguments.recipe != RECIPES[arguments.verb]:
+            raise SettingsError(
+                problem(
+                    "dvc.yaml was written for another recipe of a stage",
+                    where=f"{root / 'dvc.yaml'}: {arguments.verb}",
+                    found=f"--recipe {arguments.recipe}",
+                    wanted=f"--recipe {RECIPES[arguments.verb]}",
+                    do="correct the number in dvc.yaml",
+                )
+            )
+        with locked(root, f"stage {arguments.verb}"):
+            clear_leftovers(root)
+            run_stage(root, arguments.verb)
+    except RungwiseError as error:
+        say(f"rungwise: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

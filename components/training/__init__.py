@@ -1,0 +1,1 @@
+"""One attempt's training: batches and the loop."""

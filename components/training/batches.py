@@ -1,0 +1,68 @@
+"""Rows as tokens, and the order in which they are shown.
+
+Answers are right-aligned (padding on the left), so that the positions that carry loss are the last ones of
+every row and logits need to be computed only there.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from components.model.language_model import LanguageModel, encode_answers, encode_prompts, fits
+from components.prompts import prompt_text
+from components.records import Example, counted
+
+
+@dataclass(frozen=True)
+class TokenRow:
+    """One training row as tokens; the answer's last token is the end token."""
+
+    prompt: tuple[int, ...]
+    answer: tuple[int, ...]
+
+    @property
+    def length(self) -> int:
+        """Tokens in all."""
+        return len(self.prompt) + len(self.answer)
+
+
+def token_rows(
+    lm: LanguageModel, template: str, examples: Sequence[Example]
+) -> tuple[tuple[TokenRow, ...], dict[str, int]]:
+    """Returns the rows that fit the model's context, in their order, and how many did not, by reason."""
+    prompts = encode_prompts(lm, [prompt_text(template, e.fields) for e in examples])
+    answers = encode_answers(lm, [e.answer for e in examples])
+    rows, rejected = [], []
+    for prompt, answer in zip(prompts, answers, strict=True):
+        if fits(lm, prompt, len(answer)):
+            rows.append(TokenRow(tuple(prompt), tuple(answer)))
+        else:
+            rejected.append("over_context")
+    return tuple(rows), counted(rejected)
+
+
+def batches(rows: Sequence[TokenRow], *, batch_size: int, steps: int, seed: int) -> Iterator[list[TokenRow]]:
+    """Yields `steps` batches of `batch_size` rows (fewer only where there are fewer rows).
+
+    Each pass shows every row once in an order drawn from `seed`; rows of like length share a batch, which
+    saves padding. What is left over at the end of a pass opens the next one.
+    """
+    draw = random.Random(seed)
+    size = min(batch_size, len(rows))
+    waiting: list[int] = []
+    made = 0
+    while made < steps:
+        epoch = list(range(len(rows)))
+        draw.shuffle(epoch)
+        pool = waiting + epoch
+        ready: list[list[int]] = []
+        # Sixteen batches' worth of rows at a time are sorted: long enough to even out lengths, short enough to
+        # keep the order random.
+        for at in range(0, len(pool) - len(pool) % size, size * 16):
+            block = sorted(pool[at : min(at + size * 16, len(pool) - len(pool) % size)], key=lambda i: rows[i].length)
+            ready += [block[i : i + size] for i in range(0, len(block), size)]
+        waiting = pool[len(pool) - len(pool) % size :]
+        draw.shuffle(ready)
+        for batch in ready[: steps - made]:
+            yield [rows[i] for i in batch]
+        made += len(ready)

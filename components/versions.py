@@ -1,0 +1,57 @@
+"""DVC as the flow and the command use it: is a stage current, record it, reproduce all, name the data's version.
+
+DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from components.errors import WorkspaceError, problem
+from components.folders import MARKER
+from components.records import digest
+
+
+def _environment() -> dict[str, str]:
+    """The stage commands say `python`; it must be this one."""
+    folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise WorkspaceError(
+            problem(
+                f"`dvc {arguments[0]}` failed",
+                where=str(root),
+                found=" / ".join(lines[-3:]) or f"exit code {done.returncode}",
+                do="run it by hand to see all of it",
+            )
+        )
+    return done.stdout
+
+
+def is_current(root: Path, stage: str) -> bool:
+    """Whether dvc.lock records this stage with the inputs, settings and outputs as they now stand."""
+    return not json.loads(_dvc(root, "status", "--json", stage) or "{}")
+
+
+def record(root: Path, stage: str) -> None:
+    """Records a stage that was run here in dvc.lock and puts its outputs into DVC's cache."""
+    _dvc(root, "commit", "--force", stage)
+
+
+def reproduce(root: Path, *arguments: str) -> int:
+    """Runs `dvc repro` with its output going to the terminal; returns its exit code."""
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    return subprocess.run(command, cwd=root, env=_environment(), check=False).returncode
+
+
+def data_version(split: Path, augment: Path) -> str:
+    """Returns the short name (12 hexadecimal digits) of the rows that teach, steer and judge."""
+    return digest([(folder / MARKER).read_text(encoding="utf-8") for folder in (split, augment)])[:12]

@@ -1,0 +1,1 @@
+"""Prefect flows around the functions of `components`; no logic of their own."""

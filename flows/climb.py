@@ -1,0 +1,80 @@
+"""The climb with one Prefect task a rung and step, its progress as artifacts, and the ladder as a table."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
+from prefect.utilities.annotations import quote
+
+from components import stages
+from components.climbing.attempts import Attempt
+from components.climbing.decide import Outcome
+from components.effects import status
+from components.reporting.text import HEADER, ladder_rows, sentence
+
+SECONDS_BETWEEN = 2.0
+"""Progress goes to the server at most this often."""
+
+
+def _progress(what: str) -> Callable[[int, int, str], None]:
+    """Returns a progress that shows as a Prefect artifact."""
+    key = what.replace(" ", "-").replace("/", "-")
+    artifact = create_progress_artifact(progress=0.0, key=key, description=what)
+    assert isinstance(artifact, UUID)
+    last = [time.monotonic()]
+
+    def show(done: int, total: int, unit: str) -> None:
+        if done == total or time.monotonic() - last[0] >= SECONDS_BETWEEN:
+            last[0] = time.monotonic()
+            update_progress_artifact(artifact_id=artifact, progress=100 * done / total)
+            get_run_logger().info("%s: %d/%d %s", what, done, total, unit)
+
+    return show
+
+
+@task(name="train")
+def train(climb: stages.TaskClimb, rung: str) -> Attempt:
+    """Trains a rung's attempt, or finds it."""
+    return stages.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
+
+
+@task(name="evaluate")
+def evaluate(climb: stages.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
+    """Scores a rung's attempt on the development rows, or finds the scores."""
+    return stages.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
+
+
+def _train(climb: stages.TaskClimb, rung: str) -> Attempt:
+    named: Any = train.with_options(task_run_name=f"train {climb.name}/{rung}")
+    # `quote` keeps Prefect from walking through every row in search of futures
+    attempt: Attempt = named(quote(climb), rung)
+    return attempt
+
+
+def _evaluate(climb: stages.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
+    named: Any = evaluate.with_options(task_run_name=f"evaluate {climb.name}/{rung}")
+    outcome: Outcome = named(quote(climb), rung, quote(attempt))
+    return outcome
+
+
+@task(name="ladder", task_run_name="ladder {name}")
+def ladder_table(root: Path, name: str) -> None:
+    """Publishes a task's ladder as a table artifact."""
+    found = status(root)["tasks"][name]
+    rows = [dict(zip(HEADER, row, strict=True)) for row in ladder_rows(found)]
+    create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(name, found))
+
+
+def climb(root: Path, before: stages.Snapshot) -> bool:
+    """Climbs every task's ladder and records it, unless it is current; returns whether it ran."""
+    if stages.is_current(root, "climb"):
+        get_run_logger().info("climb: nothing changed")
+        return False
+    for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
+        get_run_logger().info("%s: %s", result.task, result.decision.reasons[-1])
+    stages.record(root, "climb", before)
+    return True

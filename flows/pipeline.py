@@ -1,0 +1,35 @@
+"""The whole path as one Prefect flow: prepare, climb, register, promote.
+
+`python -m flows.pipeline` runs it here; infra/prefect.yaml deploys it. It holds the workspace's lock from start
+to end and fails by name if params.yaml or data/raw is changed meanwhile.
+"""
+
+from prefect import flow
+
+from components.stages import clear_leftovers, settings_of, snapshot
+from components.workspace import locked, silence_telemetry, workspace_root
+from flows.climb import climb, ladder_table
+from flows.prepare import prepare
+from flows.release import promote, register
+
+
+@flow(name="rungwise")
+def pipeline() -> dict[str, str]:
+    """Runs one pass over the workspace; returns what became of each task."""
+    silence_telemetry()
+    root = workspace_root()
+    settings = settings_of(root)
+    with locked(root, "the Prefect flow"):
+        clear_leftovers(root)
+        before = snapshot(root)
+        prepare(root, before)
+        climb(root, before)
+        ended: dict[str, str] = {}
+        for name in settings.tasks:
+            ended[name] = promote(root, name) if register(root, name) is not None else "not registered"
+            ladder_table(root, name)
+    return ended
+
+
+if __name__ == "__main__":
+    pipeline()

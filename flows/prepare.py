@@ -1,0 +1,26 @@
+"""From raw rows to training rows: one Prefect task a step, each recorded in DVC as soon as it is done."""
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from components.stages import STAGES, Snapshot, is_current, record, run_stage
+
+STEPS = STAGES[:-1]
+
+
+@task(name="stage", task_run_name="{verb}")
+def step(root: Path, verb: str, before: Snapshot) -> bool:
+    """Runs one step and records it, unless it is current; returns whether it ran."""
+    if is_current(root, verb):
+        get_run_logger().info("%s: nothing changed", verb)
+        return False
+    run_stage(root, verb, before)
+    record(root, verb, before)
+    get_run_logger().info("%s: done and recorded", verb)
+    return True
+
+
+def prepare(root: Path, before: Snapshot) -> list[str]:
+    """Runs the steps before the climb in their order; returns those that had something to do."""
+    return [verb for verb in STEPS if step(root, verb, before)]

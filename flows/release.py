@@ -1,0 +1,23 @@
+"""What passed goes to the registry and before the gate: one Prefect task a step and task."""
+
+from pathlib import Path
+
+from prefect import get_run_logger, task
+
+from components import effects
+
+
+@task(name="register", task_run_name="register {name}")
+def register(root: Path, name: str) -> int | None:
+    """Registers a task's climb; returns the challenger's version, None where no rung passed."""
+    registered = effects.register(root, name)
+    get_run_logger().info(registered.sentence)
+    return registered.version
+
+
+@task(name="promote", task_run_name="promote {name}")
+def promote(root: Path, name: str) -> str:
+    """Lets the test rows judge a task's challenger; returns what the gate said."""
+    action, reasons = effects.promote(root, name)
+    get_run_logger().info("%s: %s: %s", name, action, " ".join(reasons))
+    return action

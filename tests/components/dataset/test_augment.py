@@ -1,0 +1,45 @@
+from collections import Counter
+from dataclasses import replace
+
+from components.config import AugmentSettings, TaskSettings
+from components.dataset.augment import augment
+from tests.conftest import examples
+
+TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+TEMPLATES = ("Hi, {body}", "{body} Thanks.")
+
+
+def test_rare_labels_are_filled_up_from_training_rows_alone():
+    train, held = examples(100), examples(20, seed=5)
+    counts = Counter(e.answer for e in train)
+    result = augment(AugmentSettings(templates=TEMPLATES, per_label=30), TASK, train, held, seed=1)
+    assert result.train[:100] == tuple(train)
+    children = result.train[100:]
+    assert children and all(e.is_synthetic and set(e.parents) <= {r.id for r in train} for e in children)
+    after = Counter(e.answer for e in result.train)
+    assert all(after[label] == max(30, n) for label, n in counts.items())
+    by_id = {e.id: e for e in train}
+    assert all(e.group == by_id[e.parents[0]].group and e.answer == by_id[e.parents[0]].answer for e in children)
+
+
+def test_equal_seeds_give_equal_children_and_others_differ():
+    settings = AugmentSettings(templates=TEMPLATES, per_label=30)
+    assert augment(settings, TASK, examples(100), [], seed=1) == augment(settings, TASK, examples(100), [], seed=1)
+    assert augment(settings, TASK, examples(100), [], seed=1) != augment(settings, TASK, examples(100), [], seed=2)
+
+
+def test_the_share_of_synthetic_rows_is_capped():
+    result = augment(AugmentSettings(templates=TEMPLATES, per_label=999, max_share=0.2), TASK, examples(80), [], seed=1)
+    assert len(result.train) == 100
+
+
+def test_a_child_that_equals_a_measured_row_is_dropped_counted():
+    parent = examples(1)[0]
+    twin = replace(parent, id="dev", fields={"body": "HI,  " + parent.fields["body"]})
+    settings = AugmentSettings(templates=("Hi, {body}",), per_label=9, max_share=0.9)
+    result = augment(settings, TASK, [parent], [twin], seed=1)
+    assert result.train == (parent,) and [r.reason for r in result.rejections] == ["leak"]
+
+
+def test_without_templates_nothing_is_made():
+    assert augment(AugmentSettings(), TASK, examples(10), [], seed=1).train == tuple(examples(10))

@@ -1,0 +1,59 @@
+from dataclasses import replace
+
+import pytest
+
+from components.config import TaskSettings, ValidateSettings
+from components.dataset.validate import validate
+from components.errors import DataError
+from tests.conftest import examples
+
+TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+
+
+def test_good_rows_all_go_on():
+    result = validate(ValidateSettings(), TASK, examples(100))
+    assert len(result.examples) == 100 and not result.rejections
+    assert all(check.success for check in result.checks) and len(result.checks) >= 8
+
+
+def test_the_suite_follows_the_task_and_rows_that_fail_it_are_counted():
+    rows = examples(100)
+    rows[3] = replace(rows[3], fields={"body": "x" * 501})
+    settings = ValidateSettings(max_characters=500)
+    result = validate(settings, TASK, rows)
+    assert [(r.id, r.reason, r.line) for r in result.rejections] == [("row-3", "failed_expectation", 5)]
+    assert len(result.examples) == 99
+
+    labelled = TaskSettings.model_validate(
+        {**TASK.model_dump(), "answer": {"column": "queue", "labels": ("delivery", "billing", "repair")}}
+    )
+    n_other = sum(e.answer == "account" for e in examples(100))
+    assert n_other > 10
+    with pytest.raises(DataError, match=rf"{n_other} of 100 rows were rejected"):
+        validate(ValidateSettings(), labelled, examples(100))
+    found = validate(ValidateSettings(max_rejected_share=0.5), labelled, examples(100))
+    assert {r.detail for r in found.rejections} == {"expect_column_values_to_be_in_set:answer"}
+
+
+def test_a_label_seen_once_is_rejected_or_stops():
+    rows = [*examples(60), replace(examples(1)[0], id="rare", answer="never-again", line=99)]
+    result = validate(ValidateSettings(), TASK, rows)
+    assert [(r.id, r.reason) for r in result.rejections] == [("rare", "rare_label")]
+    with pytest.raises(DataError, match=r"(?s)1 label\(s\) have too few rows.*planted line 99.*1 row\(s\)"):
+        validate(ValidateSettings(rare_labels="stop"), TASK, rows)
+
+
+def test_too_few_rows_or_labels_stop():
+    with pytest.raises(DataError, match=r"(?s)table_row_count.*found:\s+10"):
+        validate(ValidateSettings(), TASK, examples(10))
+    with pytest.raises(DataError, match="unique_value_count"):
+        validate(ValidateSettings(), TASK, [replace(e, answer="one") for e in examples(60)])
+    with pytest.raises(DataError, match="proportion_of_unique"):
+        validate(ValidateSettings(), TASK, [replace(e, id="same") for e in examples(60)])
+
+
+def test_the_report_holds_no_text_of_a_row():
+    rows = examples(100)
+    rows[3] = replace(rows[3], fields={"body": "secret " * 100})
+    result = validate(ValidateSettings(max_characters=500), TASK, rows)
+    assert "secret" not in repr(result.checks) + repr(result.rejections)

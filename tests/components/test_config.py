@@ -1,0 +1,92 @@
+import pytest
+
+from components import config
+from components.errors import SettingsError
+
+GOOD = {
+    "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
+    "ladder": [{"name": "small", "base": "models/x", "method": "lora"}],
+    "ingest": {"sources": [{"name": "tickets", "path": "tickets.csv"}]},
+}
+
+
+def changed(path: str, value: object) -> dict:
+    import copy
+
+    values = copy.deepcopy(GOOD)
+    here = values
+    *parts, last = [int(p) if p.isdigit() else p for p in path.split("/")]
+    for part in parts:
+        here = here.setdefault(part, {}) if isinstance(here, dict) else here[part]
+    here[last] = value
+    return values
+
+
+def test_the_smallest_settings_are_enough():
+    settings = config.parse(GOOD)
+    assert settings.train.batch_size == 32 and settings.validate_.min_rows == 50
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("train/stepz", 3, ["unknown key", "train.stepz", "steps"]),
+        ("ladder/0/rankk", 3, ["unknown key", "rankk", "rank"]),
+        ("train/steps", "many", ["train.steps", '"many"', "integer"]),
+        ("train/steps", 0, ["train.steps", "greater than or equal to 1"]),
+        ("train/steps", True, ["train.steps", "true"]),
+        ("seed", "7", ["seed", '"7"', "integer"]),
+        ("tasks/..%2fx", {}, ["a small letter"]),
+        ("tasks/$(touch y)", {}, ["$(touch y)", "a small letter"]),
+        ("ladder/0/name", "a/b", ["ladder.0.name", "a small letter"]),
+        ("ladder/0/base", "owner/name@main", ["40 hexadecimal"]),
+        ("ladder/0/base", "../x/y@" + "a" * 40, ["owner/name"]),
+        ("ingest/sources/0/path", "../secret.csv", ["a path inside data/raw"]),
+        ("ingest/sources/0/path", "/etc/passwd", ["a path inside data/raw"]),
+        ("ingest/sources/0/encoding", "utf-99", ["utf-99"]),
+        ("tasks/route/prompt", "no slot", ["has no {slot}"]),
+        ("tasks/route/prompt", "{body.__class__}", ["brace that is no slot"]),
+        ("tasks/route/sources", ["other"], ["no source is called 'other'"]),
+        ("augment/templates", ["{other}"], ["must hold the slot {body}"]),
+        ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
+        ("ladder", [], ["ladder"]),
+        ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),
+    ],
+)
+def test_a_wrong_setting_is_named(path, value, words):
+    with pytest.raises(SettingsError) as error:
+        config.parse(changed(path, value))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_key_is_named():
+    values = changed("seed", 1)
+    del values["tasks"]["route"]["answer"]
+    with pytest.raises(SettingsError, match=r"(?s)a key is missing.*tasks\.route\.answer"):
+        config.parse(values)
+
+
+@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [1", "- 1\n", "", "\xff"])
+def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
+    (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"params\.yaml"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(SettingsError, match="RUNGWISE_WORKSPACE"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_every_setting_is_documented():
+    def sections(model):
+        yield model
+        for field in model.model_fields.values():
+            inner = config._inner_section(field.annotation)
+            if inner:
+                yield from sections(inner)
+
+    for section in sections(config.Settings):
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no docstring"

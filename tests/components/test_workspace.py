@@ -1,0 +1,79 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from components.errors import WorkspaceBusy
+from components.workspace import locked
+from tests.conftest import environment
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from components.workspace import locked
+with locked(Path(sys.argv[1]), "a long run"):
+    print("held", flush=True)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+def hold(root, seconds):
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(root), str(seconds)], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    assert holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_second_run_is_refused_with_the_holders_process_id(tmp_path):
+    with hold(tmp_path, 30) as holder:
+        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} .*a long run"), locked(tmp_path, "second"):
+            pass
+        holder.send_signal(signal.SIGKILL)
+    with locked(tmp_path, "after a kill"):
+        pass
+
+
+def test_a_second_run_waits_if_it_may(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNGWISE_LOCK_SECONDS", "20")
+    with hold(tmp_path, 1), locked(tmp_path, "second"):
+        pass
+
+
+def test_a_child_goes_on_under_its_parents_lock(tmp_path):
+    code = HOLD.replace('print("held", flush=True)', 'print("child held", flush=True)')
+    with locked(tmp_path, "parent"):
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path), "0"], capture_output=True, text=True, env={**os.environ}
+        )
+    assert done.stdout == "child held\n", done.stderr
+
+
+def test_a_process_dies_with_its_parent(tmp_path):
+    child = "from components.workspace import die_with_parent; import os, time; die_with_parent(); "
+    child += "print(os.getpid(), flush=True); time.sleep(60)"
+    parent = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", parent, child], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    pid = int(process.stdout.readline())
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    for _ in range(100):
+        if not is_running(pid):
+            return
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    pytest.fail("the child outlived its parent by ten seconds")
+
+
+def is_running(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as stat:
+            return stat.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
