@@ -170,6 +170,8 @@ def status(root: Path) -> dict[str, Any]:
             "ladder": [r.name for r in settings.ladder],
             "evidence": [to_json(e) for e in climb.evidence] if climb else [],
             "decision": to_json(climb.decision) if climb else None,
+            "reference": to_json(climb.reference) if climb and climb.reference else None,
+            "comparison": climb.comparison if climb else "",
             "challenger": {"version": challenger.number, **challenger.tags} if challenger else None,
             "champion": {"version": champion.number, **champion.tags} if champion else None,
             "test_looks": looks(Paths(root).ledger, name),

@@ -7,7 +7,7 @@ so that equal values have equal digests in any process.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 Json = Any
@@ -181,8 +181,12 @@ class Climb:
     target: float
     evidence: tuple[Evidence, ...]
     decision: Decision
-    steps: tuple[Decision, ...] = field(default=())
+    steps: tuple[Decision, ...]
     """The decision after each rung; the last one is `decision`."""
+    reference: Interval | None = None
+    """What needs no language model at all reaches on the same rows; None where it could not be fitted."""
+    comparison: str = ""
+    """The kept rung beside the reference, in words."""
 
 
 def canonical_json(value: Json) -> str:
@@ -246,6 +250,8 @@ def climb_from_json(row: Mapping[str, Json]) -> Climb:
         evidence=tuple(evidence_from_json(e) for e in row["evidence"]),
         decision=decision_from_json(row["decision"]),
         steps=tuple(decision_from_json(d) for d in row["steps"]),
+        reference=Interval(**row["reference"]) if row["reference"] else None,
+        comparison=row["comparison"],
     )
 
 

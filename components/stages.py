@@ -10,7 +10,7 @@ import functools
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -342,8 +342,10 @@ def climb(
 
     `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
     """
+    from components.climbing.attempts import reference_attempt
     from components.climbing.climb import climb as verb
-    from components.climbing.decide import decide
+    from components.climbing.decide import compare, decide
+    from components.evaluation.metrics import accuracy
 
     before, settings = before or snapshot(root), settings_of(root)
     trained = open_sealed(Paths(root).output("augment"), "augment")
@@ -368,13 +370,19 @@ def climb(
             attempt,
             functools.partial(decide, settings.decide, task.target),
         )
+        plain = reference_attempt(Paths(root).attempts, one.train, one.dev)
+        kept = next((o for o in outcomes if o.evidence.rung == result.decision.rung), None)
+        confidence = settings.evaluate.confidence
+        text = compare(task.target, confidence, kept, plain)
+        result = replace(result, reference=accuracy(plain, confidence), comparison=text)
         climbs.append(result)
         out[f"{name}/climb.json"] = to_json(result)
         for outcome in outcomes:
             out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
+        out[f"{name}/reference.jsonl"] = to_lines(plain)
         if result.decision.rung:
             out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
-        say(f"climb {name}: {result.decision.reasons[-1]}")
+        say(f"climb {name}: {result.decision.reasons[-1]} {text}")
     _seal(root, "climb", before, out)
     return tuple(climbs)
 

@@ -2,7 +2,8 @@
 
 One attempt = one base x one training set x one setting x one seed; its digest is its name. The store lies
 outside DVC: `train-<digest>/` holds the adapter and what the training counted, `evaluate-<digest>/` the
-predictions of one attempt on one set of rows. Folders are sealed, so a killed run leaves nothing half-done.
+predictions of one attempt on one set of rows, `reference-<digest>/` those of no language model at all. Folders
+are sealed, so a killed run leaves nothing half-done.
 """
 
 import os
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from components.evaluation import predict as predict_module
+from components.evaluation import reference
 from components.folders import is_sealed, read_json, read_lines, write_folder, write_json, write_lines
 from components.model.adapters import base_parameters
 from components.model.adapters import load as load_adapter
@@ -161,4 +163,15 @@ def evaluate_attempt(
             write_json(part / COST, _cost(lm, started))
 
         write_folder(folder, write)
+    return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))
+
+
+def reference_attempt(store: Path, train: Sequence[Example], rows: Sequence[Example]) -> tuple[Prediction, ...]:
+    """Returns what needs no language model answers to `rows`, computed now unless the store has it."""
+    content = [[[e.id, e.group, dict(e.fields), e.answer] for e in side] for side in (train, rows)]
+    libraries = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
+    folder = store / f"reference-{digest([content, libraries, reference.RECIPE])}"
+    if not is_sealed(folder):
+        found = reference.reference_predictions(train, rows)
+        write_folder(folder, lambda part: write_lines(part / PREDICTIONS, to_lines(found)))
     return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.config import DecideSettings
-from components.evaluation.metrics import accuracy_difference
+from components.evaluation.metrics import accuracy, accuracy_difference
+from components.evaluation.reference import NAME
 from components.evaluation.statistics import rows_needed
 from components.records import Decision, Evidence, Interval, Prediction
 
@@ -110,3 +111,18 @@ def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
 
 def _names(remaining: Sequence[str]) -> str:
     return f"{', '.join(remaining)} {'is' if len(remaining) == 1 else 'are'}"
+
+
+def compare(target: float, confidence: float, kept: Outcome | None, reference: Sequence[Prediction]) -> str:
+    """Returns what stands beside the verdict: how far the same rows get one without any language model."""
+    score = accuracy(reference, confidence)
+    if score is None:
+        return ""
+    ends = f"{NAME} reaches {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on the same rows"
+    difference = accuracy_difference(kept.predictions, reference, confidence) if kept else None
+    if kept and difference:
+        ends += f"; {kept.evidence.rung} minus it, paired: {difference.value:+.3f} "
+        ends += f"({difference.low:+.3f} to {difference.high:+.3f})"
+    if score.low >= target:
+        return f"You may not need a language model for this: {ends}."
+    return f"Without a language model: {ends}."

@@ -46,6 +46,8 @@ class LanguageModel:
     """Tokens between the prompt's text and the answer: empty, or the chat template's second part."""
     end: int
     """The token that ends an answer."""
+    template: str
+    """`plain` or `chat`."""
     context_tokens: int
     """The most tokens that a sequence may have."""
     device: str
@@ -103,6 +105,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
         prefix=prefix,
         suffix=suffix,
         end=int(tokenizer.eos_token_id),
+        template=template,
         context_tokens=int(getattr(model.config, "max_position_embeddings", 0) or tokenizer.model_max_length),
         device=device,
     )
@@ -150,8 +153,8 @@ def encode_prompts(lm: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
 
 
 def encode_answers(lm: LanguageModel, answers: Sequence[str]) -> list[list[int]]:
-    """Returns each answer's tokens with the end token after them."""
-    texts = [answer_text(a) for a in answers]
+    """Returns each answer's tokens with the end token after them; in a chat the answer opens its own turn."""
+    texts = [answer_text(a) if lm.template == "plain" else a for a in answers]
     encoded = lm.tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids
     return [[*ids, lm.end] for ids in encoded]
 

@@ -28,6 +28,7 @@ from components.release import parity
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
+_SERVER = "MLFLOW_TRACKING_URI"
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,22 @@ class Registry:
 
     root: Path
 
+    @property
+    def _uri(self) -> str:
+        return os.environ.get(_SERVER) or f"sqlite:///{self.root / 'mlflow.db'}"
+
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, Any]]:
         with _quiet() as mlflow:
-            uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{self.root / 'mlflow.db'}"
+            server, uri = os.environ.get(_SERVER), self._uri
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
-            yield mlflow, mlflow.MlflowClient()
+            try:
+                yield mlflow, mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            finally:
+                # MLflow writes the address into the environment, where it would read as the user's own choice
+                if server is None:
+                    os.environ.pop(_SERVER, None)
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None where the model or the alias is not there."""
@@ -217,7 +227,7 @@ class Registry:
         found = client.get_experiment_by_name(name)
         if found:
             return str(found.experiment_id)
-        local = None if os.environ.get("MLFLOW_TRACKING_URI") else (self.root / "mlartifacts").as_uri()
+        local = (self.root / "mlartifacts").as_uri() if self._uri.startswith("sqlite:") else None
         return str(client.create_experiment(name, artifact_location=local))
 
 

@@ -59,7 +59,8 @@ def status_text(status: Mapping[str, Any]) -> str:
     """Returns the whole status for a terminal."""
     parts = []
     for name, task in status["tasks"].items():
-        lines = [sentence(name, task), "", table(HEADER, ladder_rows(task))]
+        lines = [sentence(name, task), *([task["comparison"]] if task["comparison"] else [])]
+        lines += ["", table(HEADER, ladder_rows(task))]
         if task["decision"]:
             lines += ["", "Why:", *[f"  - {reason}" for reason in task["decision"]["reasons"]]]
         for alias in ("challenger", "champion"):

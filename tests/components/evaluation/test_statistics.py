@@ -1,0 +1,79 @@
+import math
+import random
+
+import pytest
+from scipy.stats import binomtest
+
+from components.evaluation import statistics
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (1, 1), (81, 263), (148, 148), (760, 810)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_wilson_equals_scipy(right, n, confidence):
+    expected = binomtest(right, n).proportion_ci(confidence, method="wilson")
+    assert statistics.wilson(right / n, n, confidence) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_wilson_equals_the_published_example():
+    # Newcombe, 1998 (doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E), table I: 81 of 263
+    assert statistics.wilson(81 / 263, 263, 0.95) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_copies_of_one_question_do_not_count_as_many():
+    correct = [True, False] * 50
+    alone = statistics.share_interval(correct, [str(i) for i in range(100)], 0.95)
+    tenfold = statistics.share_interval(
+        [c for c in correct[:10] for _ in range(10)], [str(i // 10) for i in range(100)], 0.95
+    )
+    assert tenfold.value == alone.value and tenfold.n == alone.n
+    assert tenfold.high - tenfold.low > 2 * (alone.high - alone.low)
+    assert statistics.effective_n([1.0] * 40, [str(i // 10) for i in range(40)]) == 4
+
+
+def test_one_row_has_a_wide_interval_and_none_has_no_interval():
+    only = statistics.share_interval([True], ["a"], 0.95)
+    assert only.low < 0.21 and only.high == 1.0
+    assert statistics.share_interval([], [], 0.95) is None
+    assert statistics.paired_difference([], [], [], 0.95) is None
+
+
+def test_a_paired_difference_covers_the_truth_as_often_as_it_says():
+    draw, hits, trials = random.Random(3), 0, 600
+    for _ in range(trials):
+        # cells of the two-by-two table: both right, first only, second only, both wrong
+        cells = draw.choices(["11", "10", "01", "00"], weights=[0.7, 0.15, 0.05, 0.1], k=150)
+        found = statistics.paired_difference(
+            [c[0] == "1" for c in cells], [c[1] == "1" for c in cells], [str(i) for i in range(150)], 0.95
+        )
+        hits += found.low <= 0.10 <= found.high
+    assert hits / trials == pytest.approx(0.95, abs=0.025)
+
+
+def test_a_paired_difference_of_equal_answers_is_not_certain():
+    found = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
+    assert found.value == 0 and found.low < 0 < found.high
+
+
+def test_a_paired_difference_is_that_of_agresti_and_min():
+    # half an observation in each cell: n + 4 * 0.5, then Wald: 12 against 4 discordant of 100
+    found = statistics.paired_difference(
+        [True] * 12 + [False] * 4 + [True] * 84,
+        [False] * 12 + [True] * 4 + [True] * 84,
+        [str(i) for i in range(100)],
+        0.95,
+    )
+    b, c, n = 12.5, 4.5, 102
+    half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    assert (found.low, found.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
+
+
+def test_rows_needed_is_the_smallest_number_that_shows_the_bar():
+    n = statistics.rows_needed(0.93, 0.9, 0.95)
+    assert statistics.wilson(0.93, n, 0.95)[0] >= 0.9 > statistics.wilson(0.93, n - 1, 0.95)[0]
+    assert statistics.rows_needed(0.9, 0.9, 0.95) is None
+
+
+def test_share_needed_is_the_smallest_share_that_shows_the_bar():
+    share = statistics.share_needed(150, 0.9, 0.95)
+    assert statistics.wilson(share, 150, 0.95)[0] >= 0.9 > statistics.wilson(share - 1 / 150, 150, 0.95)[0]
+    assert statistics.share_needed(10, 0.99, 0.95) is None

@@ -1,0 +1,148 @@
+"""Two runners, one result: `dvc repro` and the Prefect flow, from scratch, in two clones, give the same hashes."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+from ruamel.yaml import YAML
+
+from components.errors import ChangedUnderRun
+from components.folders import read_json, tree_digests
+from components.stages import STAGES, Paths, record, run_stage, snapshot
+from tests.conftest import REPOSITORY, environment, with_dvc, write_workspace
+
+
+def dvc(root, *arguments, **more):
+    command = [sys.executable, "-m", "dvc", *arguments]
+    return subprocess.run(command, cwd=root, env=environment(**more), capture_output=True, text=True, check=False)
+
+
+def outputs(root):
+    """Every file that DVC hashes, with its digest."""
+    return {f"{verb}/{name}": d for verb in STAGES for name, d in tree_digests(root / "data" / verb).items()}
+
+
+@pytest.fixture
+def clones(tmp_path, base_folder):
+    origin = with_dvc(write_workspace(tmp_path / "origin", base_folder))
+    subprocess.run(["git", "add", "-A"], cwd=origin, check=True, capture_output=True)
+    subprocess.run(["git", "commit", "-qm", "rows"], cwd=origin, check=True, capture_output=True)
+    for name in ("first", "second"):
+        subprocess.run(["git", "clone", "-q", "origin", name], cwd=tmp_path, check=True, capture_output=True)
+    return tmp_path / "first", tmp_path / "second"
+
+
+def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path):
+    first, second = clones
+    done = dvc(first, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "didn't change" in dvc(first, "repro").stdout and "Running stage" not in dvc(first, "repro").stdout
+
+    prefect = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(REPOSITORY)}
+    flow = [sys.executable, "-m", "flows.pipeline"]
+    settings = {"cwd": second, "env": environment(**prefect), "capture_output": True, "text": True, "check": False}
+    done = subprocess.run(flow, **settings)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for task in ("ingest", "validate", "split", "augment", "train route/prompt", "evaluate route/rank-2"):
+        assert f"Task run '{task}'" in done.stderr
+
+    found = outputs(first), outputs(second)
+    assert found[0] == found[1] and len(found[0]) > 15
+    adapters = [
+        {p.parent.name: p.read_bytes() for p in root.rglob("attempts/*/adapter_model.safetensors")} for root in clones
+    ]
+    assert adapters[0] == adapters[1] and len(adapters[0]) == 1
+    locks = [YAML(typ="safe").load(root / "dvc.lock") for root in clones]
+    assert locks[0] == locks[1]
+    assert {name.partition("/")[0] for name in found[0]} == set(STAGES)
+
+    status = dvc(second, "status", "--json")
+    assert status.returncode == 0 and json.loads(status.stdout) == {}
+    assert "Running stage" not in dvc(second, "repro").stdout
+    again = subprocess.run(flow, **settings)
+    assert again.returncode == 0 and again.stderr.count("nothing changed") == 5, again.stderr
+    assert "Task run 'train" not in again.stderr
+
+
+def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
+    root = with_dvc(workspace)
+    for verb in STAGES[:2]:
+        run_stage(root, verb)
+    before = snapshot(root)
+    (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("dev: 0.25", "dev: 0.20"))
+    with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: split"):
+        run_stage(root, "split", before)
+    assert not Paths(root).output("split").exists()
+    with pytest.raises(ChangedUnderRun, match="split"):
+        record(root, "validate", before)
+    assert not (root / "dvc.lock").exists()
+    before = snapshot(root)
+    (root / "data/raw/tickets.csv").open("a").close()
+    run_stage(root, "split", before)
+    (root / "data/raw/more.csv").write_text("body,queue\n")
+    with pytest.raises(ChangedUnderRun, match=r"data/raw/more\.csv"):
+        run_stage(root, "split", before)
+
+
+def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):
+    from components import versions
+
+    root = with_dvc(workspace)
+    run_stage(root, "ingest")
+    record(root, "ingest", snapshot(root))
+    lock = (root / "dvc.lock").read_bytes()
+    before, commit = snapshot(root), versions.record
+
+    def edited_meanwhile(root, verb):
+        commit(root, verb)
+        (root / "params.yaml").write_text((root / "params.yaml").read_text().replace("seed: 7", "seed: 8"))
+
+    monkeypatch.setattr(versions, "record", edited_meanwhile)
+    with pytest.raises(ChangedUnderRun, match="seed"):
+        record(root, "ingest", before)
+    assert (root / "dvc.lock").read_bytes() == lock
+
+
+def test_a_killed_repro_takes_its_stage_along_and_the_next_goes_on(workspace):
+    from tests.components.test_workspace import is_running
+
+    text = (workspace / "params.yaml").read_text()
+    (workspace / "params.yaml").write_text(text.replace("steps: 20,", "steps: 100000,"))
+    root = with_dvc(workspace)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=root,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    for line in process.stderr:
+        if line.startswith("train route/rank-2"):
+            break
+    holder = read_json(root / ".rungwise/lock")["pid"]
+    assert is_running(holder)
+    refused = subprocess.run(
+        [sys.executable, "-m", "components.stages", "ingest", "--recipe", "1"],
+        cwd=root, env=environment(), capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert refused.returncode == 2 and f"process {holder} holds it" in refused.stderr
+    process.kill()
+    process.wait()
+    process.stderr.close()
+    for _ in range(50):
+        if not is_running(holder):
+            break
+        time.sleep(0.1)
+    assert not is_running(holder)
+    finished = sorted(p.name for p in (root / "data/attempts").iterdir() if not p.name.startswith("."))
+    assert [name.partition("-")[0] for name in finished] == ["evaluate", "train"]  # of the prompt rung
+
+    (root / "params.yaml").write_text(text)
+    done = dvc(root, "repro")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "train route/prompt" not in done.stderr and "evaluate route/prompt" not in done.stderr
+    assert set(finished) < {p.name for p in (root / "data/attempts").iterdir()}
+    assert not list((root / "data/attempts").glob(".*"))
