@@ -20,10 +20,11 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
     from components import effects
     from components.folders import joined
     from components.reporting.text import status_text
-    from components.stages import changed_bases, settings_of
+    from components.stages import changed_bases, check_bases, settings_of
     from components.versions import reproduce
 
     settings = settings_of(root)
+    check_bases(root, settings)
     with locked(root, "rungwise run"):
         code = reproduce(root)
         changed = changed_bases(root) if code == 0 else []

@@ -272,9 +272,13 @@ class PromoteSettings(Section):
 
 
 class Settings(Section):
-    """All of params.yaml."""
+    """All of params.yaml.
 
-    seed: Count = 7
+    Sections that a DVC stage depends on must stand there, if only as `split: {}`: DVC refuses a parameter that it
+    can't find.
+    """
+
+    seed: Count
     """The root of all randomness."""
     tasks: Annotated[dict[Name, TaskSettings], Field(min_length=1)]
     """Task name -> task."""
@@ -282,17 +286,17 @@ class Settings(Section):
     """The rungs, cheapest first."""
     ingest: IngestSettings
     """How rows are read."""
-    validate_: Annotated[ValidateSettings, Field(alias="validate", default_factory=ValidateSettings)]
+    validate_: Annotated[ValidateSettings, Field(alias="validate")]
     """What rows must be like."""
-    split: SplitSettings = SplitSettings()
+    split: SplitSettings
     """Which rows teach, steer and judge."""
-    augment: AugmentSettings = AugmentSettings()
+    augment: AugmentSettings
     """Synthetic training rows."""
-    train: TrainSettings = TrainSettings()
+    train: TrainSettings
     """How adapters are trained."""
-    evaluate: EvaluateSettings = EvaluateSettings()
+    evaluate: EvaluateSettings
     """How answers are scored."""
-    decide: DecideSettings = DecideSettings()
+    decide: DecideSettings
     """When evidence is enough."""
     register_: Annotated[RegisterSettings, Field(alias="register", default_factory=RegisterSettings)]
     """Where results are registered."""
@@ -424,7 +428,10 @@ def _explain(error: ValidationError, where: str) -> str:
     if first["type"] == "extra_forbidden":
         wanted, found = _known_keys(first["loc"]), str(first["loc"][-1])
     more = f" ({len(faults) - 1} more faults after it)" if len(faults) > 1 else ""
-    return problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do="correct params.yaml")
+    do = "correct params.yaml"
+    if first["type"] == "missing" and key in SECTIONS:
+        wanted, do = f"the section `{key}`", f"write `{key}: {{}}` for its defaults (a seed is a number)"
+    return problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do=do)
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> str:

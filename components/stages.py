@@ -348,6 +348,7 @@ def climb(
     from components.evaluation.metrics import accuracy
 
     before, settings = before or snapshot(root), settings_of(root)
+    check_bases(root, settings)
     trained = open_sealed(Paths(root).output("augment"), "augment")
     measured = open_sealed(Paths(root).output("split"), "split")
     out: dict[str, str | Path | Json] = {}
@@ -415,6 +416,19 @@ def clear_leftovers(root: Path) -> None:
     for verb in STAGES:
         sweep(Paths(root).output(verb).parent, verb)
     sweep(Paths(root).attempts)
+
+
+def check_bases(root: Path, settings: Settings) -> None:
+    """Checks that every local base of the ladder is there, before anything is spent on a rung below it.
+
+    Raises:
+        ModelError: one is not, or lacks a part.
+    """
+    from components.model.bases import base_folder
+
+    for rung in settings.ladder:
+        if not base_of(rung).revision:
+            base_folder(base_of(rung), root)
 
 
 def is_current(root: Path, verb: str) -> bool:

@@ -47,9 +47,20 @@ def record(root: Path, stage: str) -> None:
 
 
 def reproduce(root: Path, *arguments: str) -> int:
-    """Runs `dvc repro` with its output going to the terminal; returns its exit code."""
+    """Runs `dvc repro` with its output going to the terminal; returns its exit code.
+
+    Ctrl-C reaches DVC and its stage too; they are given the time to end in order.
+    """
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    return subprocess.run(command, cwd=root, env=_environment(), check=False).returncode
+    process = subprocess.Popen(command, cwd=root, env=_environment())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
 
 
 def data_version(split: Path, augment: Path) -> str:

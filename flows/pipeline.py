@@ -6,7 +6,7 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 
 from prefect import flow
 
-from components.stages import clear_leftovers, settings_of, snapshot
+from components.stages import check_bases, clear_leftovers, settings_of, snapshot
 from components.workspace import locked, silence_telemetry, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import prepare
@@ -19,6 +19,7 @@ def pipeline() -> dict[str, str]:
     silence_telemetry()
     root = workspace_root()
     settings = settings_of(root)
+    check_bases(root, settings)
     with locked(root, "the Prefect flow"):
         clear_leftovers(root)
         before = snapshot(root)

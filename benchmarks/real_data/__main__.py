@@ -102,11 +102,12 @@ def main() -> int:
             for row in measure(root):
                 details[f"{name}/{row['task']}"] = row
                 look, dev = row["test_look"], row["dev"]
+                score = f"{dev['value']:.3f} ({dev['low']:.3f} to {dev['high']:.3f}, n={dev['n']})"
+                seconds = f"training {row['train_seconds']} s, run {row['run_seconds']} s"
                 print(
-                    f"{name}/{row['task']}: {row['rung']}, dev {dev['value']:.3f} ({dev['low']:.3f} to {dev['high']:.3f}, "
+                    f"{name}/{row['task']}: {row['rung']}, dev {score}; {seconds}, again {row['run_again_seconds']} s"
                 )
-                print(f"  n={dev['n']}); training {row['train_seconds']} s, run {row['run_seconds']} s, ")
-                print(f"  again {row['run_again_seconds']} s; test: {look['reasons'][0] if look else 'not looked at'}")
+                print(f"  test: {look['reasons'][0] if look else 'not looked at'}")
                 figures[f"{name}/{row['task']}"] = {
                     "value": round(dev["value"], 4),
                     "unit": "dev accuracy",

@@ -89,6 +89,8 @@ class Registry:
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None where the model or the alias is not there."""
+        if self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists():
+            return None  # asking would make the database, which takes seconds
         with self._client() as (mlflow, client):
             try:
                 found = client.get_model_version_by_alias(task, alias)

@@ -7,6 +7,8 @@ GOOD = {
     "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
     "ladder": [{"name": "small", "base": "models/x", "method": "lora"}],
     "ingest": {"sources": [{"name": "tickets", "path": "tickets.csv"}]},
+    "seed": 7,
+    **{name: {} for name in ("validate", "split", "augment", "train", "evaluate", "decide")},
 }
 
 
@@ -64,6 +66,13 @@ def test_a_missing_key_is_named():
     values = changed("seed", 1)
     del values["tasks"]["route"]["answer"]
     with pytest.raises(SettingsError, match=r"(?s)a key is missing.*tasks\.route\.answer"):
+        config.parse(values)
+
+
+def test_a_section_that_dvc_needs_must_stand_there():
+    values = changed("seed", 1)
+    del values["split"]
+    with pytest.raises(SettingsError, match=r"(?s)a key is missing.*write `split: \{\}`"):
         config.parse(values)
 
 
