@@ -13,7 +13,7 @@ from components.errors import RungwiseError, SettingsError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
 from components.stages import KEPT, Paths, settings_of
-from components.versions import data_version
+from components.versions import changed, data_version
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,10 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
 
 
 def status(root: Path) -> dict[str, Any]:
-    """Returns how each task stands: its bar, ladder, evidence, decision, challenger and champion."""
+    """Returns how each task stands: its bar, ladder, evidence, decision, challenger and champion.
+
+    `changed` names the stages that DVC would run again, so that an old verdict is not taken for today's.
+    """
     from components.release.promote import looks
     from components.release.registry import CHALLENGER, CHAMPION, Registry
 
@@ -176,4 +179,8 @@ def status(root: Path) -> dict[str, Any]:
             "champion": {"version": champion.number, **champion.tags} if champion else None,
             "test_looks": looks(Paths(root).ledger, name),
         }
-    return {"tasks": tasks, "data_version": version_of_data(root) if is_climbed else None}
+    return {
+        "tasks": tasks,
+        "data_version": version_of_data(root) if is_climbed else None,
+        "changed": changed(root) if is_climbed and (root / ".dvc").is_dir() else [],
+    }

@@ -41,6 +41,11 @@ def is_current(root: Path, stage: str) -> bool:
     return not json.loads(_dvc(root, "status", "--json", stage) or "{}")
 
 
+def changed(root: Path) -> list[str]:
+    """Returns the stages whose inputs, settings or outputs are not as dvc.lock records them, by name."""
+    return sorted(json.loads(_dvc(root, "status", "--json") or "{}"))
+
+
 def record(root: Path, stage: str) -> None:
     """Records a stage that was run here in dvc.lock and puts its outputs into DVC's cache."""
     _dvc(root, "commit", "--force", stage)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from components.records import Example
-from components.workspace import silence_telemetry
+from components.workspace import _QUIET, silence_telemetry
 
 silence_telemetry()
 REPOSITORY = Path(__file__).parents[1]
@@ -152,9 +152,9 @@ def with_dvc(root: Path) -> Path:
         ["git", "config", "user.email", "test@example.com"],
         ["git", "config", "user.name", "test"],
         [sys.executable, "-m", "dvc", "init", "-q"],
-        [sys.executable, "-m", "dvc", "config", "core.check_update", "false"],
     ):
         subprocess.run(command, cwd=root, check=True, capture_output=True)
+    shutil.copy(REPOSITORY / ".dvc" / "config", root / ".dvc" / "config")
     return root
 
 
@@ -162,6 +162,18 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a process started by a test: this interpreter first, no workspace of the caller's."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNGWISE_") and k != "MLFLOW_TRACKING_URI"}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", **more}
+
+
+def watched(folder: Path) -> dict[str, str]:
+    """Environment in which every attempt to reach beyond loopback is noted in `folder`/network.log.
+
+    The libraries' switches that this test run itself is under are left out: the product has to set them.
+    """
+    (folder / "site").mkdir()
+    shutil.copy(REPOSITORY / "tests/contract/no_network.py", folder / "site" / "sitecustomize.py")
+    path = f"{folder / 'site'}{os.pathsep}{REPOSITORY}"
+    kept = {k: v for k, v in environment().items() if k not in _QUIET}
+    return {**kept, "PYTHONPATH": path, "RUNGWISE_TEST_NETWORK": str(folder / "network.log")}
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

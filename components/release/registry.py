@@ -175,6 +175,7 @@ class Registry:
                 old = _version(found)
                 same = (old.tags.get("attempt"), old.tags.get("data_version")) == (evidence.attempt, data_version)
                 if same and old.tags.get("reload") == "exact":
+                    client.set_registered_model_alias(old.task, CHALLENGER, str(old.number))
                     return old
             version = self._store(mlflow, client, climb, evidence, kept, run_id, data_version)
         with self.attempt_folder(version) as folder:

@@ -49,12 +49,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as a Markdown table; what could end a cell is escaped."""
-    lines = [header, ["---"] * len(header), *[[c.replace("|", "\\|") for c in row] for row in rows]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def status_text(status: Mapping[str, Any]) -> str:
     """Returns the whole status for a terminal."""
     parts = []
@@ -70,6 +64,9 @@ def status_text(status: Mapping[str, Any]) -> str:
                 lines.append(f"{alias}: version {version['version']} ({version['rung']} on {base})")
         lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task["test_looks"][-1:]]
         parts.append("\n".join(lines))
+    if status["changed"]:
+        stages = ", ".join(status["changed"])
+        parts.append(f"Something changed since this climb (DVC would run: {stages}); `rungwise run` climbs again.")
     if status["data_version"]:
         parts.append(f"data version: {status['data_version']}")
     return "\n\n".join(parts)

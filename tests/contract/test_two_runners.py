@@ -1,6 +1,7 @@
 """Two runners, one result: `dvc repro` and the Prefect flow, from scratch, in two clones, give the same hashes."""
 
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -11,12 +12,12 @@ from ruamel.yaml import YAML
 from components.errors import ChangedUnderRun
 from components.folders import read_json, tree_digests
 from components.stages import STAGES, Paths, record, run_stage, snapshot
-from tests.conftest import REPOSITORY, environment, with_dvc, write_workspace
+from tests.conftest import REPOSITORY, environment, watched, with_dvc, write_workspace
 
 
-def dvc(root, *arguments, **more):
+def dvc(root, *arguments, env=None):
     command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=root, env=environment(**more), capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=root, env=env or environment(), capture_output=True, text=True, check=False)
 
 
 def outputs(root):
@@ -27,6 +28,7 @@ def outputs(root):
 @pytest.fixture
 def clones(tmp_path, base_folder):
     origin = with_dvc(write_workspace(tmp_path / "origin", base_folder))
+    shutil.copy(REPOSITORY / "pyproject.toml", origin)  # Prefect reads its settings there
     subprocess.run(["git", "add", "-A"], cwd=origin, check=True, capture_output=True)
     subprocess.run(["git", "commit", "-qm", "rows"], cwd=origin, check=True, capture_output=True)
     for name in ("first", "second"):
@@ -36,13 +38,14 @@ def clones(tmp_path, base_folder):
 
 def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path):
     first, second = clones
-    done = dvc(first, "repro")
+    env = watched(tmp_path)
+    done = dvc(first, "repro", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "didn't change" in dvc(first, "repro").stdout and "Running stage" not in dvc(first, "repro").stdout
 
-    prefect = {"PREFECT_HOME": str(tmp_path / "prefect"), "PYTHONPATH": str(REPOSITORY)}
     flow = [sys.executable, "-m", "flows.pipeline"]
-    settings = {"cwd": second, "env": environment(**prefect), "capture_output": True, "text": True, "check": False}
+    env["PREFECT_HOME"] = str(tmp_path / "prefect")
+    settings = {"cwd": second, "env": env, "capture_output": True, "text": True, "check": False}
     done = subprocess.run(flow, **settings)
     assert done.returncode == 0, done.stdout + done.stderr
     for task in ("ingest", "validate", "split", "augment", "train route/prompt", "evaluate route/rank-2"):
@@ -64,6 +67,9 @@ def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path
     again = subprocess.run(flow, **settings)
     assert again.returncode == 0 and again.stderr.count("nothing changed") == 5, again.stderr
     assert "Task run 'train" not in again.stderr
+    # no library told anybody anything
+    log = tmp_path / "network.log"
+    assert not log.exists(), sorted(set(log.read_text().split()))
 
 
 def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):

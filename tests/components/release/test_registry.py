@@ -166,6 +166,16 @@ def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
         parity.prove(tmp_path / "a", climbed)
 
 
+def test_a_rung_without_training_is_registered_and_answers_too(tmp_path, base_folder):
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.1)
+    for verb in STAGES:
+        run_stage(root, verb)
+    assert effects.register(root, "route").version == 1
+    assert effects.promote(root, "route")[0] == "promote"
+    found = effects.answer(root, "route", {"body": "the parcel please"}, None)
+    assert found["answer"] in {"account", "billing", "delivery", "repair"}
+
+
 def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, base_folder):
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.9)
     for verb in STAGES:

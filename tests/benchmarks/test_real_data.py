@@ -1,0 +1,48 @@
+"""A small version of the real data sets' benchmark; skipped, saying so, where the data is absent."""
+
+import pytest
+from ruamel.yaml import YAML
+
+from benchmarks.real_data.__main__ import NAMES, make_workspace
+from components.folders import read_json
+from components.stages import STAGES, run_stage
+
+# Rows of the official test sets (their own files), and of all files together.
+SIZES = {"bitext_support": (810, 8100), "snips": (700, 2800), "banking77": (3080, 13083)}
+
+
+def edited(root, change):
+    path = root / "params.yaml"
+    values = YAML(typ="safe").load(path)
+    change(values)
+    with path.open("w") as stream:
+        YAML().dump(values, stream)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(tmp_path, shared, name):
+    root = tmp_path / name
+    make_workspace(root, name, shared, quick=True)
+    for verb in ("ingest", "validate", "split"):
+        run_stage(root, verb)
+    for folder in (root / "data/split").iterdir():
+        if folder.is_dir():
+            sides = {s: (folder / f"{s}.jsonl").read_text().count("\n") for s in ("train", "dev", "test", "rejections")}
+            assert (sides["test"], sum(sides.values())) == SIZES[name]
+            assert sides["dev"] > 250
+
+
+def test_snips_is_learned_by_the_smallest_rung(tmp_path, shared):
+    root = tmp_path / "snips"
+    make_workspace(root, "snips", shared, quick=False)
+
+    def only_one_rung(values):
+        values["ladder"] = values["ladder"][2:]
+        values["train"]["steps"] = 120
+
+    edited(root, only_one_rung)
+    for verb in STAGES:
+        run_stage(root, verb)
+    climb = read_json(root / "data/climb/intent/climb.json")
+    assert climb["evidence"][0]["score"]["value"] > 0.9
+    assert "TF-IDF with logistic regression reaches 0.9" in climb["comparison"]
