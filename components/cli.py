@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from components.errors import RungwiseError, SettingsError, problem
-from components.workspace import locked, say, silence_telemetry, workspace_root
+from components.workspace import locked, prepare_environment, say, workspace_root
 
 
 def _run(root: Path, arguments: argparse.Namespace) -> int:
@@ -120,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
     arguments = _parser().parse_args(argv)
-    silence_telemetry()
+    prepare_environment()
     try:
         return int(arguments.act(workspace_root(), arguments))
     except RungwiseError as error:

@@ -41,7 +41,7 @@ from components.records import (
     to_json,
     to_lines,
 )
-from components.workspace import LineProgress, die_with_parent, locked, say, silence_telemetry, workspace_root
+from components.workspace import LineProgress, die_with_parent, locked, prepare_environment, say, workspace_root
 
 if TYPE_CHECKING:
     from components.climbing.attempts import Attempt
@@ -485,7 +485,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("verb", choices=STAGES)
     parser.add_argument("--recipe", type=int, required=True)
     arguments = parser.parse_args(argv)
-    silence_telemetry()
+    prepare_environment()
     die_with_parent()
     root = workspace_root()
     try:

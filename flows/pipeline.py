@@ -7,7 +7,7 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 from prefect import flow
 
 from components.stages import check_bases, clear_leftovers, settings_of, snapshot
-from components.workspace import locked, silence_telemetry, workspace_root
+from components.workspace import locked, prepare_environment, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import prepare
 from flows.release import promote, register
@@ -16,7 +16,7 @@ from flows.release import promote, register
 @flow(name="rungwise")
 def pipeline() -> dict[str, str]:
     """Runs one pass over the workspace; returns what became of each task."""
-    silence_telemetry()
+    prepare_environment()
     root = workspace_root()
     settings = settings_of(root)
     check_bases(root, settings)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from components.records import Example
-from components.workspace import _QUIET, silence_telemetry
+from components.workspace import _QUIET, prepare_environment
 
-silence_telemetry()
+prepare_environment()
 REPOSITORY = Path(__file__).parents[1]
 SHARED = REPOSITORY.parent / "shared"
 FILLER = "the a please my order box when where soon blue green old new today again still".split()

@@ -16,7 +16,7 @@ from components.climbing.attempts import open_attempt
 from components.errors import RegistryError, RungwiseError, problem
 from components.model.language_model import encode_prompts
 from components.prompts import fill, shown, slots
-from components.workspace import silence_telemetry, workspace_root
+from components.workspace import prepare_environment, workspace_root
 
 LOGITS = "parity.safetensors"
 _PROBES = (
@@ -83,7 +83,7 @@ def prove(folder: Path, root: Path) -> None:
 
 def main() -> int:
     """Prints `{"difference": ...}` for the folder named by the first argument."""
-    silence_telemetry()
+    prepare_environment()
     try:
         difference = largest_difference(Path(sys.argv[1]), workspace_root())
     except RungwiseError as error:
