@@ -20,12 +20,13 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
     from components import effects
     from components.folders import joined
     from components.reporting.text import status_text
-    from components.stages import changed_bases, check_bases, settings_of
+    from components.stages import changed_bases, check_bases, check_unchanged, settings_of, snapshot
     from components.versions import reproduce
 
-    settings = settings_of(root)
-    check_bases(root, settings)
+    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, "rungwise run"):
+        settings, before = settings_of(root), snapshot(root)
+        check_bases(root, settings)
         code = reproduce(root)
         changed = changed_bases(root) if code == 0 else []
         if changed:
@@ -35,6 +36,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
             say("rungwise: the run stopped above; what was finished is kept, the same command goes on from there")
             return 2
         for task in settings.tasks:
+            check_unchanged(root, before)
             registered = effects.register(root, task)
             say(registered.sentence)
             if registered.version is not None:

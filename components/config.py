@@ -115,7 +115,7 @@ class RungSettings(Section):
     """Method `lora`: the update is scaled by alpha / rank."""
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """Method `lora`: dropout in front of the update matrices."""
-    targets: tuple[Text, ...] = ("all-linear",)
+    targets: Annotated[tuple[Text, ...], Field(min_length=1)] = ("all-linear",)
     """Method `lora`: module names, each of which must match; `all-linear`: every linear layer but the output."""
     steps: Positive | None = None
     """Optimizer steps of this rung; None: `train.steps`."""
@@ -368,7 +368,7 @@ def read_raw(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = YAML(typ="safe", pure=True).load(text)
-        json.dumps(values, allow_nan=False)
+        json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise SettingsError(
             problem(

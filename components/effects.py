@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import Settings
-from components.errors import RungwiseError, SettingsError, problem
+from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
 from components.stages import KEPT, Paths, settings_of
@@ -46,12 +46,25 @@ def task_settings(settings: Settings, task: str) -> None:
 def climb_of(root: Path, task: str) -> Climb:
     """Returns the task's last climb; raises WorkspaceError where there is none."""
     folder = open_sealed(Paths(root).output("climb"), "climb")
+    if not (folder / task / "climb.json").is_file():
+        raise WorkspaceError(
+            problem("a task was not climbed yet", where=str(folder), found=task, do="`rungwise run` climbs it")
+        )
     return climb_from_json(read_json(folder / task / "climb.json"))
 
 
 def version_of_data(root: Path) -> str:
     """Returns the short name of the rows that the last climb was made on."""
     return data_version(Paths(root).output("split"), Paths(root).output("augment"))
+
+
+def version_of_split(settings: Settings) -> str:
+    """Returns the short name of the rules that put rows on their sides.
+
+    Under the same rules a row never moves from training to test.
+    """
+    roles = sorted((s.name, s.role) for s in settings.ingest.sources if s.role)
+    return digest([settings.split.model_dump(mode="json"), roles])[:12]
 
 
 def register(root: Path, task: str) -> Registered:
@@ -69,7 +82,7 @@ def register(root: Path, task: str) -> Registered:
     if rung is None or not climb.decision.passes:
         return Registered(task, None, f"{task}: no rung passes, so nothing is registered for promotion.")
     kept = Paths(root).output("climb") / task / KEPT
-    version = registry.register(climb, kept, runs[rung], data)
+    version = registry.register(climb, kept, runs[rung], data, version_of_split(settings))
     return Registered(task, version.number, f"{task}: {rung} stands in the registry as version {version.number}.")
 
 
@@ -81,6 +94,7 @@ def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
 
     settings = settings_of(root)
     task_settings(settings, task)
+    climb_of(root, task)  # a task that was not climbed has no rows to judge by
     folder = open_sealed(Paths(root).output("split"), "split")
     rows = [example_from_json(line) for line in read_lines(folder / task / "test.jsonl")]
 
@@ -94,6 +108,8 @@ def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
         settings.tasks[task].target,
         settings.evaluate.confidence,
         score=score,
+        data_version=version_of_data(root),
+        split_version=version_of_split(settings),
         test_digest=digest([to_json(e) for e in rows]),
         ledger=Paths(root).ledger,
     )
@@ -160,7 +176,7 @@ def status(root: Path) -> dict[str, Any]:
     from components.release.registry import CHALLENGER, CHAMPION, Registry
 
     settings = settings_of(root)
-    is_climbed = is_sealed(Paths(root).output("climb"))
+    is_climbed = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment", "climb"))
     tasks: dict[str, Any] = {}
     registry = Registry(root)
     for name, task in settings.tasks.items():

@@ -57,7 +57,11 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
         old = part.with_suffix(".old")
         if path.exists():
             path.rename(old)
-        part.rename(path)
+        try:
+            part.rename(path)
+        except OSError:
+            if not is_sealed(path):  # where another writer came first, its folder serves as well
+                raise
         _flush(path.parent)
         shutil.rmtree(old, ignore_errors=True)
     finally:

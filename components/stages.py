@@ -8,6 +8,7 @@ changed while it ran. Hashed outputs hold no time, cost or path.
 import argparse
 import functools
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from components import versions
 from components.config import SECTIONS, RungSettings, Settings, TaskSettings, base_of, parse, read_raw
 from components.errors import ChangedUnderRun, RungwiseError, SettingsError, problem
 from components.folders import (
+    file_digest,
     open_sealed,
     read_json,
     read_lines,
@@ -94,11 +96,9 @@ class Paths:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a run must find unchanged at its end: the settings' sections, the raw files and the recipes."""
+    """What a run must find unchanged at its end: name of a section or file -> digest."""
 
-    sections: Mapping[str, str]
-    raw: Mapping[str, str]
-    recipes: Mapping[str, int]
+    inputs: Mapping[str, str]
 
 
 def settings_of(root: Path) -> Settings:
@@ -109,8 +109,10 @@ def settings_of(root: Path) -> Settings:
 def snapshot(root: Path) -> Snapshot:
     """Returns the digests of everything that a user may edit while a run is on."""
     values = read_raw(Paths(root).params)
-    sections = {name: digest(values.get(name)) for name in SECTIONS}
-    return Snapshot(sections, tree_digests(Paths(root).raw), dict(RECIPES))
+    inputs = {f"params.yaml: {name}": digest(values.get(name)) for name in SECTIONS}
+    inputs |= {f"data/raw/{name}": found for name, found in tree_digests(Paths(root).raw).items()}
+    graph = root / "dvc.yaml"
+    return Snapshot(inputs | ({"dvc.yaml": file_digest(graph)} if graph.is_file() else {}))
 
 
 def check_unchanged(root: Path, before: Snapshot) -> None:
@@ -120,9 +122,8 @@ def check_unchanged(root: Path, before: Snapshot) -> None:
         ChangedUnderRun: naming every section and file that did.
     """
     now = snapshot(root)
-    changed = [f"params.yaml: {name}" for name in SECTIONS if now.sections[name] != before.sections[name]]
-    files = sorted({*now.raw, *before.raw})
-    changed += [f"data/raw/{name}" for name in files if now.raw.get(name) != before.raw.get(name)]
+    names = dict.fromkeys((*before.inputs, *now.inputs))
+    changed = [name for name in names if now.inputs.get(name) != before.inputs.get(name)]
     if changed:
         raise ChangedUnderRun(
             problem(
@@ -168,7 +169,7 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
     """Reads the sources under data/raw into data/ingest: Examples and counted Rejections, per task."""
     from components.dataset.ingest import ingest as verb
 
-    before, settings = before or snapshot(root), settings_of(root)
+    settings, before = settings_of(root), before or snapshot(root)
     out: dict[str, str | Path | Json] = {}
     for name, task in settings.tasks.items():
         result = verb(settings.ingest, settings.split, task, Paths(root).raw)
@@ -184,7 +185,7 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
     """Holds the ingested rows against the suite derived from each task, into data/validate."""
     from components.dataset.validate import validate as verb
 
-    before, settings = before or snapshot(root), settings_of(root)
+    settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("ingest"), "ingest")
     out: dict[str, str | Path | Json] = {}
     for name, task in settings.tasks.items():
@@ -210,7 +211,7 @@ def split(root: Path, before: Snapshot | None = None) -> None:
     """Splits the validated rows into train, dev and test, into data/split."""
     from components.dataset.split import split as verb
 
-    before, settings = before or snapshot(root), settings_of(root)
+    settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("validate"), "validate")
     out: dict[str, str | Path | Json] = {}
     for name in settings.tasks:
@@ -227,7 +228,7 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
     """Adds synthetic rows to the training rows, into data/augment."""
     from components.dataset.augment import augment as verb
 
-    before, settings = before or snapshot(root), settings_of(root)
+    settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("split"), "split")
     out: dict[str, str | Path | Json] = {}
     for name, task in settings.tasks.items():
@@ -347,7 +348,7 @@ def climb(
     from components.climbing.decide import compare, decide
     from components.evaluation.metrics import accuracy
 
-    before, settings = before or snapshot(root), settings_of(root)
+    settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     trained = open_sealed(Paths(root).output("augment"), "augment")
     measured = open_sealed(Paths(root).output("split"), "split")
@@ -411,11 +412,34 @@ def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
     stages[verb](root, before)
 
 
+def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
+    """Checks that dvc.yaml names this code's recipe of a stage; `recipe`: the number it passed, if it did.
+
+    Raises:
+        SettingsError: dvc.yaml was written for other code, so DVC would take its outputs for this code's.
+    """
+    graph = root / "dvc.yaml"
+    text = graph.read_text(encoding="utf-8") if graph.is_file() else ""
+    named = re.search(rf"stages {verb} --recipe (\d+)", text)
+    found = recipe if recipe is not None else int(named.group(1)) if named else None
+    if found != RECIPES[verb]:
+        raise SettingsError(
+            problem(
+                "dvc.yaml was written for another recipe of a stage",
+                where=f"{graph}: {verb}",
+                found=f"--recipe {found}",
+                wanted=f"--recipe {RECIPES[verb]}",
+                do="correct the number in dvc.yaml",
+            )
+        )
+
+
 def clear_leftovers(root: Path) -> None:
     """Removes what killed runs left half-written; the caller holds the workspace's lock."""
     for verb in STAGES:
         sweep(Paths(root).output(verb).parent, verb)
-    sweep(Paths(root).attempts)
+    if Paths(root).attempts.is_relative_to(root):  # other workspaces may be writing into a shared store
+        sweep(Paths(root).attempts)
 
 
 def check_bases(root: Path, settings: Settings) -> None:
@@ -464,14 +488,15 @@ def record(root: Path, verb: str, before: Snapshot) -> None:
 
     Raises:
         ChangedUnderRun: an input was edited meanwhile; dvc.lock is then as it was before.
+        WorkspaceError: DVC failed; dvc.lock is as it was before.
     """
     lock = root / "dvc.lock"
     old = lock.read_bytes() if lock.is_file() else None
     check_unchanged(root, before)
-    versions.record(root, verb)
     try:
+        versions.record(root, verb)
         check_unchanged(root, before)
-    except ChangedUnderRun:
+    except BaseException:
         if old is None:
             lock.unlink(missing_ok=True)
         else:
@@ -489,16 +514,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     die_with_parent()
     root = workspace_root()
     try:
-        if arguments.recipe != RECIPES[arguments.verb]:
-            raise SettingsError(
-                problem(
-                    "dvc.yaml was written for another recipe of a stage",
-                    where=f"{root / 'dvc.yaml'}: {arguments.verb}",
-                    found=f"--recipe {arguments.recipe}",
-                    wanted=f"--recipe {RECIPES[arguments.verb]}",
-                    do="correct the number in dvc.yaml",
-                )
-            )
+        check_recipe(root, arguments.verb, arguments.recipe)
         with locked(root, f"stage {arguments.verb}"):
             clear_leftovers(root)
             run_stage(root, arguments.verb)

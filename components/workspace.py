@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.errors import WorkspaceBusy, problem
+from components.errors import SettingsError, WorkspaceBusy, problem
 
 HOLDER = "RUNGWISE_LOCK_HOLDER"
 """Environment variable: the process that holds the lock on behalf of the processes it starts."""
@@ -34,13 +34,16 @@ _QUIET = {
 # and a training alone takes as long as before. Measured with a 260,000-parameter Llama on two cores.
 _SPIN = {"GOMP_SPINCOUNT": "5000"}
 
+# Prefect's temporary server was seen to take up to 17 seconds to start on two cores; it is given up on after 20.
+_PATIENT = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+
 
 def prepare_environment() -> None:
     """Sets what libraries read when they are loaded, for this process and its children, unless the user set it.
 
     Usage telemetry of every library is off, and waiting threads leave the processor to others.
     """
-    for name, value in {**_QUIET, **_SPIN}.items():
+    for name, value in {**_QUIET, **_SPIN, **_PATIENT}.items():
         os.environ.setdefault(name, value)
 
 
@@ -62,7 +65,7 @@ def locked(root: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _take(handle, path, float(os.environ.get("RUNGWISE_LOCK_SECONDS") or 0)):
+        if not _take(handle, path, _patience()):
             yield  # the parent's lock covers this process
             return
         os.ftruncate(handle, 0)
@@ -78,6 +81,16 @@ def locked(root: Path, what: str) -> Iterator[None]:
             os.ftruncate(handle, 0)
     finally:
         os.close(handle)
+
+
+def _patience() -> float:
+    text = os.environ.get("RUNGWISE_LOCK_SECONDS") or "0"
+    try:
+        return float(text)
+    except ValueError:
+        raise SettingsError(
+            problem("RUNGWISE_LOCK_SECONDS is no number", found=text[:40], wanted="seconds, such as 30")
+        ) from None
 
 
 def _take(handle: int, path: Path, seconds: float) -> bool:
@@ -112,18 +125,29 @@ def _holder(path: Path) -> dict[str, object]:
 
 
 def die_with_parent() -> None:
-    """Ends this process within a second of its parent's end.
+    """Ends this process within a second of its parent's end, or of the end of whoever holds the lock for it.
 
-    A killed `dvc repro` leaves its stage running, which could still write outputs that nobody waits for.
+    A killed `dvc repro` leaves its stage running, which could still write outputs that nobody waits for; a killed
+    `rungwise run` leaves DVC and its stage running without the lock.
     """
-    parent = os.getppid()
+    parent, holder = os.getppid(), int(os.environ.get(HOLDER) or 0)
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and (not holder or _is_alive(holder)):
             time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 class LineProgress:

@@ -1,1 +1,8 @@
-"""Prefect flows around the functions of `components`; no logic of their own."""
+"""Prefect flows around the functions of `components`; no logic of their own.
+
+Importing this sets the environment of its libraries, and must: Prefect reads it when it is imported.
+"""
+
+from components.workspace import prepare_environment
+
+prepare_environment()

@@ -74,6 +74,7 @@ def climb(root: Path, before: stages.Snapshot) -> bool:
     if stages.is_current(root, "climb"):
         get_run_logger().info("climb: nothing changed")
         return False
+    stages.check_recipe(root, "climb")
     for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
         get_run_logger().info("%s: %s", result.task, result.decision.reasons[-1])
     stages.record(root, "climb", before)

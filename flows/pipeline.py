@@ -6,8 +6,8 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 
 from prefect import flow
 
-from components.stages import check_bases, clear_leftovers, settings_of, snapshot
-from components.workspace import locked, prepare_environment, workspace_root
+from components.stages import check_bases, check_unchanged, clear_leftovers, settings_of, snapshot
+from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import prepare
 from flows.release import promote, register
@@ -16,19 +16,20 @@ from flows.release import promote, register
 @flow(name="rungwise")
 def pipeline() -> dict[str, str]:
     """Runs one pass over the workspace; returns what became of each task."""
-    prepare_environment()
     root = workspace_root()
-    settings = settings_of(root)
-    check_bases(root, settings)
+    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, "the Prefect flow"):
+        settings, before = settings_of(root), snapshot(root)
+        check_bases(root, settings)
         clear_leftovers(root)
-        before = snapshot(root)
         prepare(root, before)
         climb(root, before)
         ended: dict[str, str] = {}
         for name in settings.tasks:
+            check_unchanged(root, before)
             ended[name] = promote(root, name) if register(root, name) is not None else "not registered"
             ladder_table(root, name)
+        check_unchanged(root, before)
     return ended
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from components.stages import STAGES, Snapshot, is_current, record, run_stage
+from components.stages import STAGES, Snapshot, check_recipe, is_current, record, run_stage
 
 STEPS = STAGES[:-1]
 
@@ -15,6 +15,7 @@ def step(root: Path, verb: str, before: Snapshot) -> bool:
     if is_current(root, verb):
         get_run_logger().info("%s: nothing changed", verb)
         return False
+    check_recipe(root, verb)
     run_stage(root, verb, before)
     record(root, verb, before)
     get_run_logger().info("%s: done and recorded", verb)

@@ -69,7 +69,7 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path) -> st
         {
             "base": base_digest(base_folder(spec.base, root)),
             "settings": to_json(spec),
-            "rows": [[dict(e.fields), e.answer] for e in rows],
+            "rows": [[dict(e.fields), e.answer] for e in rows if spec.method == "lora" or not e.is_synthetic],
             "versions": versions(),
             "recipes": [train_module.RECIPE, predict_module.RECIPE],
         }

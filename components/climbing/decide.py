@@ -98,10 +98,11 @@ def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
         return ["No rung could be judged: look at why rows are not scored before training anything else."]
     score = _score(kept.evidence)
     needed = rows_needed(score.value, target, score.confidence)
-    if needed and needed > score.n:
+    if score.value > target:
+        rows = f"about {needed} development rows" if needed and needed > score.n else "more lineage groups"
         return [
-            f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: about "
-            f"{needed} development rows would, if the score stays at {score.value:.3f}."
+            f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: {rows} "
+            f"would, if the score stays at {score.value:.3f}."
         ]
     return [
         f"No rung is left. The best, {kept.evidence.rung}, is {target - score.value:.3f} short of the bar itself: "

@@ -51,7 +51,10 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     Raises:
         DataError: there are none, one leads out of `raw` by a link, or one is empty.
     """
-    found = sorted(p for p in raw.glob(source.path) if p.is_file())
+    try:
+        found = sorted(p for p in raw.glob(source.path) if p.is_file())
+    except (ValueError, IndexError):
+        found = []  # no pattern at all, such as `.` or `a**b`
     where = f"ingest.sources: {source.name}, {raw / source.path}"
     if not found:
         beside = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
@@ -99,7 +102,18 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
             )
         )
     reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows}[form]
-    yield from reader(source, path, needed)
+    try:
+        yield from reader(source, path, needed)
+    except UnicodeError as error:  # an encoding that can't go on after a bad byte, such as utf-16
+        raise DataError(
+            problem(
+                "a source's text is not in its encoding",
+                where=str(path),
+                found=str(error).splitlines()[0][:100],
+                wanted=source.encoding,
+                do="set the source's `encoding`",
+            )
+        ) from None
 
 
 def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
@@ -107,8 +121,8 @@ def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
     delimiter = source.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
     encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
     with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter)
-        header = next(reader, [])
+        reader = csv.reader(stream, delimiter=delimiter, strict=True)
+        header = _header(reader, path)
         places = {name: _column(source, name, header, path) for name in needed}
         line = reader.line_num + 1
         while True:
@@ -117,7 +131,9 @@ def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
             except StopIteration:
                 return
             except csv.Error as error:
-                yield Bad(line, "bad_csv", str(error))
+                # a quote that is not closed swallows lines: each of them is lost, and counted
+                for lost in range(line, max(line, reader.line_num) + 1):
+                    yield Bad(lost, "bad_csv", f"{error}, from line {line}")
                 line = reader.line_num + 1
                 continue
             if len(cells) == len(header):
@@ -128,6 +144,13 @@ def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
             line = reader.line_num + 1
 
 
+def _header(reader: Any, path: Path) -> list[str]:
+    try:
+        return list(next(reader, []))
+    except csv.Error as error:
+        raise DataError(problem("a header can't be read", where=f"{path}, line 1", found=str(error))) from None
+
+
 def _column(source: SourceSettings, name: str, header: list[str], path: Path) -> int:
     title = source.columns.get(name, name)
     if header.count(title) == 1:
@@ -136,7 +159,7 @@ def _column(source: SourceSettings, name: str, header: list[str], path: Path) ->
         problem(
             "a column is missing" if title not in header else "a column stands in the header twice",
             where=f"{path}, line 1",
-            found=joined(header),
+            found=joined([name[:20] for name in header]),  # without a header this is a row: show little of it
             wanted=title,
             do=f"correct the header, the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}",
         )

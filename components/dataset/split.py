@@ -1,7 +1,8 @@
 """Rows to train, dev and test: as the user gave it, otherwise by the hash of the lineage group alone.
 
 Because nothing but the group's own hash decides, adding, removing or reordering other rows never moves a row.
-A training row whose group also stands in dev or test goes, counted: the measuring rows keep their place.
+A training row whose group also stands in dev or test goes, and a dev row whose group stands in test, counted: the
+rows that judge keep their place, and nothing that they hold steers.
 """
 
 import hashlib
@@ -41,15 +42,15 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     """
     given = {e.role for e in examples}
     sides = {e.id: _side(settings, e, given) for e in examples}
-    held_out = {e.group for e in examples if sides[e.id] != "train"}
-    judged = {e.group for e in examples if sides[e.id] == "test"}
+    steering = {e.group for e in examples if sides[e.id] == "dev"}
+    judging = {e.group for e in examples if sides[e.id] == "test"}
     rejections: list[Rejection] = []
     kept: dict[str, list[Example]] = {side: [] for side in _SIDES}
     for example in examples:
         side = sides[example.id]
-        if side == "train" and example.group in held_out:
-            other = "test" if example.group in judged else "dev"
-            detail = f"its group {example.group} also stands in {other}"
+        if (side != "test" and example.group in judging) or (side == "train" and example.group in steering):
+            other = "test" if example.group in judging else "dev"
+            detail = f"in {side}, its group {example.group} also stands in {other}"
             rejections.append(Rejection("split", example.source, example.line, "leak", detail, example.id))
         else:
             kept[side].append(example)

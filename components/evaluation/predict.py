@@ -14,9 +14,9 @@ from components.model.language_model import (
     score_labels,
 )
 from components.prompts import prompt_text, shown
-from components.records import AttemptSpec, Example, Prediction
+from components.records import AttemptSpec, Example, Prediction, digest
 
-RECIPE = 1
+RECIPE = 2
 """Raised by hand whenever equal models and rows would be answered otherwise."""
 
 Shown = Sequence[tuple[Mapping[str, str], str]]
@@ -24,8 +24,11 @@ Shown = Sequence[tuple[Mapping[str, str], str]]
 
 
 def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapping[str, str], str]]:
-    """Returns `spec.examples` collected training rows, of different labels first, in an order drawn from the seed."""
-    rows = sorted((e for e in train if not e.is_synthetic), key=lambda e: e.id)
+    """Returns `spec.examples` collected training rows, of different labels first, in an order drawn from the seed.
+
+    It depends on what the rows say, not on their ids or their order.
+    """
+    rows = sorted((e for e in train if not e.is_synthetic), key=lambda e: digest([dict(e.fields), e.answer]))
     random.Random(spec.seed).shuffle(rows)
     turn: dict[str, int] = {}
     rounds = []

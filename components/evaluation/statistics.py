@@ -30,9 +30,10 @@ def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
 
 
 def effective_n(values: Sequence[float], groups: Sequence[str]) -> float:
-    """Returns n divided by the design effect of the groups, between the number of groups' worth and n.
+    """Returns n divided by the design effect of the groups, at most n.
 
-    Where every value is equal the design effect can't be seen, and the number of groups is returned.
+    Where every value is equal the design effect can't be seen, and the number of groups is returned. Where the
+    values cancel out within every group the effect is below one, and n is returned.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     residuals: dict[str, float] = defaultdict(float)
@@ -45,7 +46,7 @@ def effective_n(values: Sequence[float], groups: Sequence[str]) -> float:
     if simple == 0 or n_groups < 2:
         return float(n_groups)
     clustered = math.fsum(r * r for r in residuals.values()) / n * n_groups / (n_groups - 1)
-    return min(float(n), n * simple / clustered)
+    return n * simple / clustered if clustered > simple else float(n)
 
 
 def share_interval(correct: Sequence[bool], groups: Sequence[str], confidence: float) -> Interval | None:

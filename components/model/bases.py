@@ -30,7 +30,7 @@ def base_folder(base: Base, root: Path) -> Path:
     Raises:
         ModelError: the folder or the hub's files are not there, or a part that is needed is missing.
     """
-    folder = _from_hub(base) if base.revision else (root / Path(base.name).expanduser())
+    folder = _from_hub(base) if base.revision else root / os.path.expanduser(base.name)
     if not folder.is_dir():
         hint = "a hub name needs its commit: owner/name@<40 hexadecimal digits>" if base.name.count("/") == 1 else ""
         raise ModelError(
@@ -68,11 +68,11 @@ def _check_parts(base: Base, folder: Path) -> None:
 def _from_hub(base: Base) -> Path:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
         path = snapshot_download(base.name, revision=base.revision, allow_patterns=list(_HASHED))
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ModelError(
             problem(
                 "a base model can't be fetched from the hub",

@@ -75,8 +75,8 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = base_folder(base, root)
-    device = device_name()
     try:
+        device = device_name()
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
@@ -84,7 +84,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
-        )
+        ).to(device)
     except Exception as error:  # transformers raises a dozen kinds; each becomes one message here
         raise ModelError(
             problem(
@@ -100,7 +100,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     return LanguageModel(
         base=base,
         digest=base_digest(folder),
-        model=model.to(device).eval().requires_grad_(False),
+        model=model.eval().requires_grad_(False),
         tokenizer=tokenizer,
         prefix=prefix,
         suffix=suffix,

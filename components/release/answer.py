@@ -35,22 +35,21 @@ class Answerer:
 
     def __call__(self, rows: Sequence[Mapping[str, str]]) -> tuple[Prediction, ...]:
         """Returns one prediction a row; raises ModelError for a row that lacks a field."""
-        examples = []
-        for number, row in enumerate(rows):
-            missing = [name for name in self.slots if name not in row]
-            if missing:
+        examples = [
+            Example(str(number), dict(row), "", "request", number, str(number)) for number, row in enumerate(rows, 1)
+        ]
+        return self.judge(examples)
+
+    def judge(self, rows: Sequence[Example]) -> tuple[Prediction, ...]:
+        """Returns one prediction for each row with a known answer; raises ModelError for a row that lacks a field."""
+        for row in rows:
+            if not set(self.slots) <= set(row.fields):
                 raise ModelError(
                     problem(
-                        "a row lacks a field",
-                        where=f"row {number + 1}",
-                        found=joined(sorted(row)),
+                        "a row lacks a field of the model's prompt",
+                        where=f"{row.source} line {row.line}",
+                        found=joined(sorted(row.fields)),
                         wanted=joined(self.slots),
                     )
                 )
-            fields = {name: row[name] for name in self.slots}
-            examples.append(Example(str(number), fields, "", "request", number, str(number)))
-        return predict(self._lm, self._spec, examples, examples=self._examples)
-
-    def judge(self, rows: Sequence[Example]) -> tuple[Prediction, ...]:
-        """Returns one prediction for each row with a known answer."""
         return predict(self._lm, self._spec, rows, examples=self._examples)

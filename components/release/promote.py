@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from components.config import PromoteSettings
-from components.errors import RegistryError, problem
+from components.errors import ModelError, RegistryError, problem
 from components.evaluation.metrics import accuracy, accuracy_difference
 from components.folders import read_lines
 from components.records import Prediction, canonical_json
@@ -41,8 +41,13 @@ def judge(
     challenger: Sequence[Prediction],
     champion: Sequence[Prediction] | None,
     is_smaller: bool,
+    why_alone: str = "",
 ) -> Verdict:
-    """Returns the verdict on test predictions; `is_smaller`: the challenger's base is smaller than the champion's."""
+    """Returns the verdict on test predictions.
+
+    `is_smaller`: the challenger's base is smaller than the champion's. `why_alone`: why there are no predictions of
+    the champion, where there is one.
+    """
     score = accuracy(challenger, confidence)
     n_unscored = sum(p.answer is None for p in challenger)
     if score is None or score.n < settings.min_scored:
@@ -56,7 +61,7 @@ def judge(
     reasons = [f"Accuracy {ends}: the lower end is at or above the bar of {target:g}."]
     difference = accuracy_difference(challenger, champion, confidence) if champion is not None else None
     if champion is None or difference is None:
-        return Verdict("promote", (*reasons, "There is no champion to compare with."))
+        return Verdict("promote", (*reasons, why_alone or "There is no champion to compare with."))
     text = f"Challenger minus champion, paired on {difference.n} rows: {difference.value:+.3f} "
     text += f"({difference.low:+.3f} to {difference.high:+.3f})"
     standing = accuracy(champion, confidence)
@@ -79,12 +84,16 @@ def promote(
     confidence: float,
     *,
     score: Score,
+    data_version: str,
+    split_version: str,
     test_digest: str,
     ledger: Path,
 ) -> Verdict:
     """Returns the verdict on the task's challenger, and moves the alias `champion` if it says so.
 
-    The same question (challenger, champion, test rows, bar) is not asked twice: the ledger's answer stands.
+    The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer stands. A
+    challenger of other data than the workspace's is refused without a look, since it may have learned today's test
+    rows; for the same reason a champion of another split is not compared with.
 
     Raises:
         RegistryError: there is no challenger, or it fails its proof of reloading exactly.
@@ -102,13 +111,16 @@ def promote(
         )
     if champion and champion.number == challenger.number:
         return Verdict("keep", (f"Version {champion.number} is the champion already.",))
+    if challenger.tags.get("data_version") != data_version:
+        found = f"data {challenger.tags.get('data_version')}, and the workspace holds {data_version}"
+        return Verdict("refuse", (f"Version {challenger.number} was trained on {found}: `rungwise run` first.",))
     question = {
         "task": task,
         "challenger": challenger.number,
         "champion": champion.number if champion else None,
         "test": test_digest,
-        "target": target,
-        "registry": challenger.tags["attempt"],
+        "gate": [target, confidence, settings.min_scored, settings.max_unscored_share],
+        "attempt": challenger.tags["attempt"],
     }
     past = _answered(ledger, question)
     if past:
@@ -116,11 +128,17 @@ def promote(
     with registry.attempt_folder(challenger) as folder:
         parity.prove(folder, registry.root)
         first = score(challenger, folder)
-    second = None
-    if champion:
-        with registry.attempt_folder(champion) as folder:
-            second = score(champion, folder)
-    verdict = judge(settings, target, confidence, first, second, _is_smaller(challenger, champion))
+    second, why_alone = None, ""
+    if champion and champion.tags.get("split_version") != split_version:
+        why_alone = f"Champion {champion.number} was trained under another split: no fair comparison on these rows."
+    elif champion:
+        try:
+            with registry.attempt_folder(champion) as folder:
+                second = score(champion, folder)
+        except ModelError as error:
+            why_alone = f"Champion {champion.number} can't answer any more ({str(error).splitlines()[0]})."
+    is_smaller = _is_smaller(challenger, champion)
+    verdict = judge(settings, target, confidence, first, second, is_smaller, why_alone)
     # first the record, then the act: a crash between the two can only lead to a second look
     _append(ledger, {**question, "action": verdict.action, "reasons": verdict.reasons, "when": _now()})
     if verdict.action == "promote":

@@ -10,6 +10,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import shutil
 import tempfile
 import warnings
@@ -20,7 +21,7 @@ from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-from components.climbing.attempts import COST, SPEC
+from components.climbing.attempts import COST, SHOWN, SPEC
 from components.errors import RegistryError, problem
 from components.folders import read_json, tree_digests
 from components.records import Climb, Evidence, digest, spec_from_json
@@ -41,6 +42,10 @@ class Version:
     """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, score ..."""
 
 
+def _without_secrets(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
 @contextmanager
 def _quiet() -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -57,8 +62,8 @@ def _quiet() -> Iterator[Any]:
             raise RegistryError(
                 problem(
                     "the registry refused",
-                    where=mlflow.get_tracking_uri().rpartition("@")[2],
-                    found=str(error).splitlines()[0][:300],
+                    where=_without_secrets(mlflow.get_tracking_uri()),
+                    found=_without_secrets(str(error).splitlines()[0])[:300],
                     do="check MLFLOW_TRACKING_URI and the server's log",
                 )
             ) from None
@@ -157,11 +162,13 @@ class Registry:
             for key, number in _metrics(evidence, attempt).items():
                 client.log_metric(run_id, key, number)
             if attempt is not None:
-                client.log_artifacts(run_id, str(attempt), "attempt")
+                for path in sorted(attempt.iterdir()):
+                    if path.name != SHOWN:  # rows' text goes nowhere before a gate has let it pass
+                        client.log_artifact(run_id, str(path), "attempt")
             client.set_terminated(run_id, "FINISHED")
             return run_id
 
-    def register(self, climb: Climb, kept: Path, run_id: str, data_version: str) -> Version:
+    def register(self, climb: Climb, kept: Path, run_id: str, data_version: str, split_version: str) -> Version:
         """Returns the version of the kept attempt, registered and proved to reload exactly, as challenger.
 
         A version of the same attempt on the same data is not registered again.
@@ -177,7 +184,8 @@ class Registry:
                 if same and old.tags.get("reload") == "exact":
                     client.set_registered_model_alias(old.task, CHALLENGER, str(old.number))
                     return old
-            version = self._store(mlflow, client, climb, evidence, kept, run_id, data_version)
+            versions = {"data_version": data_version, "split_version": split_version}
+            version = self._store(mlflow, client, climb, evidence, kept, run_id, versions)
         with self.attempt_folder(version) as folder:
             parity.prove(folder, self.root)
         with self._client() as (_, client):
@@ -193,7 +201,7 @@ class Registry:
         evidence: Evidence,
         kept: Path,
         run_id: str,
-        data_version: str,
+        versions: Mapping[str, str],
     ) -> Version:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "attempt"
@@ -205,7 +213,7 @@ class Registry:
                 "rung": evidence.rung,
                 "method": evidence.method,
                 "attempt": evidence.attempt,
-                "data_version": data_version,
+                **versions,
                 "base": base.name,
                 "base_revision": base.revision,
                 "base_sha256": evidence.base_digest,

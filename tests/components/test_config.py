@@ -52,6 +52,7 @@ def test_the_smallest_settings_are_enough():
         ("augment/templates", ["{other}"], ["must hold the slot {body}"]),
         ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
         ("ladder", [], ["ladder"]),
+        ("ladder/0/targets", [], ["ladder.0.targets"]),
         ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),
     ],
 )
@@ -76,7 +77,9 @@ def test_a_section_that_dvc_needs_must_stand_there():
         config.parse(values)
 
 
-@pytest.mark.parametrize("text", ["a: 1\na: 2\n", "a: [1", "- 1\n", "", "\xff"])
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2\n", "a: [1", "- 1\n", "", "\xff", "tasks: {1: x, route: y}", 'seed: "\\uD800"']
+)
 def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
     (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match=r"params\.yaml"):

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from components.errors import WorkspaceBusy
+from components.errors import SettingsError, WorkspaceBusy
 from components.workspace import locked
-from tests.conftest import environment
+from tests.conftest import REPOSITORY, environment
 
 HOLD = """
 import sys, time
@@ -69,6 +69,24 @@ def test_a_process_dies_with_its_parent(tmp_path):
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     pytest.fail("the child outlived its parent by ten seconds")
+
+
+def test_a_process_dies_with_whoever_holds_the_lock_for_it():
+    holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    code = "from components.workspace import die_with_parent; import time; die_with_parent(); time.sleep(60)"
+    env = environment(RUNGWISE_LOCK_HOLDER=str(holder.pid), PYTHONPATH=str(REPOSITORY))
+    stage = subprocess.Popen([sys.executable, "-c", code], env=env)
+    time.sleep(1.5)
+    assert stage.poll() is None
+    holder.kill()
+    holder.wait()
+    assert stage.wait(10) == 1
+
+
+def test_seconds_that_are_no_number_are_one_message(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNGWISE_LOCK_SECONDS", "30s")
+    with pytest.raises(SettingsError, match="30s"), locked(tmp_path, "run"):
+        pass
 
 
 def is_running(pid: int) -> bool:

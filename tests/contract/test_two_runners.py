@@ -1,7 +1,6 @@
 """Two runners, one result: `dvc repro` and the Prefect flow, from scratch, in two clones, give the same hashes."""
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -9,10 +8,10 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from components.errors import ChangedUnderRun
+from components.errors import ChangedUnderRun, SettingsError
 from components.folders import read_json, tree_digests
-from components.stages import STAGES, Paths, record, run_stage, snapshot
-from tests.conftest import REPOSITORY, environment, watched, with_dvc, write_workspace
+from components.stages import STAGES, Paths, check_recipe, record, run_stage, snapshot
+from tests.conftest import environment, watched, with_dvc, write_workspace
 
 
 def dvc(root, *arguments, env=None):
@@ -28,7 +27,6 @@ def outputs(root):
 @pytest.fixture
 def clones(tmp_path, base_folder):
     origin = with_dvc(write_workspace(tmp_path / "origin", base_folder))
-    shutil.copy(REPOSITORY / "pyproject.toml", origin)  # Prefect reads its settings there
     subprocess.run(["git", "add", "-A"], cwd=origin, check=True, capture_output=True)
     subprocess.run(["git", "commit", "-qm", "rows"], cwd=origin, check=True, capture_output=True)
     for name in ("first", "second"):
@@ -90,6 +88,12 @@ def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
     (root / "data/raw/more.csv").write_text("body,queue\n")
     with pytest.raises(ChangedUnderRun, match=r"data/raw/more\.csv"):
         run_stage(root, "split", before)
+    before = snapshot(root)
+    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text().replace("split --recipe 1", "split --recipe 2"))
+    with pytest.raises(ChangedUnderRun, match=r"changed: dvc\.yaml"):
+        run_stage(root, "split", before)
+    with pytest.raises(SettingsError, match="another recipe"):
+        check_recipe(root, "split")
 
 
 def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):

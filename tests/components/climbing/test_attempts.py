@@ -68,6 +68,17 @@ def test_rows_over_the_context_have_no_answer(tmp_path, spec):
     assert 0 < len(unscored) < 50 and {p.unscored for p in unscored} == {"over_context"}
 
 
+def test_shown_examples_depend_on_what_rows_say_alone(tmp_path, spec):
+    from components.evaluation.predict import choose_shown
+
+    prompt = replace(spec, method="prompt", examples=3)
+    renamed = [replace(e, id=f"other-{i}", source="mails") for i, e in enumerate(examples(40))]
+    assert attempts.attempt_digest(prompt, renamed, tmp_path) == attempts.attempt_digest(prompt, examples(40), tmp_path)
+    assert choose_shown(prompt, renamed) == choose_shown(prompt, examples(40))
+    child = replace(examples(1)[0], id="child", parents=("row-0",), fields={"body": "made up"})
+    assert choose_shown(prompt, [*renamed, child]) == choose_shown(prompt, examples(40))
+
+
 def test_shown_examples_are_training_rows_of_different_labels(tmp_path, spec):
     from components.evaluation.predict import choose_shown
 

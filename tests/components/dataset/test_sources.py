@@ -31,6 +31,26 @@ def test_bytes_that_are_no_text_cost_only_their_row(tmp_path):
     assert read(tmp_path, b"body,queue\nb\xfcd,b\n", encoding="latin-1") == [Row(2, {"body": "büd", "queue": "b"})]
 
 
+def test_a_quote_that_is_not_closed_costs_every_line_it_swallows(tmp_path):
+    lines = [*(f"row {i},a" for i in range(50)), '"my screen is 5,b', *(f"row {i},a" for i in range(50))]
+    found = read(tmp_path, "body,queue\n" + "\n".join(lines) + "\n")
+    bad = [r for r in found if isinstance(r, Bad)]
+    assert len(found) == 101 and {r.reason for r in bad} == {"bad_csv"} and bad[0].line == 52 and len(bad) == 51
+
+
+def test_a_text_that_is_not_in_its_encoding_is_one_message(tmp_path):
+    with pytest.raises(DataError, match="not in its encoding"):
+        read(tmp_path, "body,queue\na,b\n", encoding="utf-16")
+    with pytest.raises(DataError, match="missing"):
+        files(SourceSettings(name="s", path="."), tmp_path)
+
+
+def test_a_headerless_file_shows_little_of_its_first_row(tmp_path):
+    with pytest.raises(DataError) as error:
+        read(tmp_path, "my card number is 4111111111111111,a\n")
+    assert "4111" not in str(error.value)
+
+
 def test_a_missing_column_is_named_with_what_was_found(tmp_path):
     with pytest.raises(DataError, match=r"(?s)column is missing.*found:\s+text, queue.*wanted: body"):
         read(tmp_path, "text,queue\na,b\n")

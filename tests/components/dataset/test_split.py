@@ -53,6 +53,14 @@ def test_a_training_row_whose_group_is_measured_goes_counted():
     assert {"row-0", "row-3"}.isdisjoint(e.id for e in result.train)
 
 
+def test_a_steering_row_whose_group_judges_goes_counted():
+    rows = [replace(e, role=("train", "dev", "test")[i % 3]) for i, e in enumerate(ROWS)]
+    rows[1] = replace(rows[1], group=rows[2].group)
+    result = split(SplitSettings(), rows)
+    assert [(r.id, r.reason) for r in result.rejections] == [("row-1", "leak")]
+    assert not {e.group for e in result.dev} & {e.group for e in result.test}
+
+
 def test_an_empty_side_is_an_error():
     with pytest.raises(DataError, match="no rows for"):
         split(SplitSettings(), random.Random(1).sample(ROWS, 2))

@@ -30,6 +30,12 @@ def test_copies_of_one_question_do_not_count_as_many():
     assert statistics.effective_n([1.0] * 40, [str(i // 10) for i in range(40)]) == 4
 
 
+def test_values_that_cancel_out_within_every_group_are_no_division_by_zero():
+    assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 4
+    found = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
+    assert found.low < 0 < found.high
+
+
 def test_one_row_has_a_wide_interval_and_none_has_no_interval():
     only = statistics.share_interval([True], ["a"], 0.95)
     assert only.low < 0.21 and only.high == 1.0

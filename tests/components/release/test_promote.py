@@ -33,6 +33,11 @@ def test_a_tie_keeps_the_champion_unless_the_base_is_smaller():
     assert ask(answers(290), answers(290), is_smaller=True).action == "promote"
 
 
+def test_a_champion_that_can_not_be_compared_with_is_named():
+    found = judge(PromoteSettings(), 0.9, 0.95, answers(290), None, False, "Champion 3 can't answer any more.")
+    assert found.action == "promote" and found.reasons[-1] == "Champion 3 can't answer any more."
+
+
 def test_clearly_better_is_promoted_and_clearly_worse_is_not():
     assert ask(answers(300), answers(285)).action == "promote"
     assert ask(answers(285), answers(300), is_smaller=True).action == "keep"

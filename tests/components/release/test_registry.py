@@ -112,6 +112,31 @@ def test_a_look_that_was_answered_is_not_taken_again(climbed, monkeypatch):
     registry.set_alias(champion, CHALLENGER)
 
 
+def test_a_challenger_of_other_data_is_refused_without_a_look(climbed, monkeypatch):
+    registry, looks = Registry(climbed), Paths(climbed).ledger.read_text()
+    second = next(v for v in [registry.version("route", CHAMPION)])
+    monkeypatch.setattr(
+        registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
+    )
+    other = type(second)("route", 9, {**second.tags, "data_version": "older"})
+    action, reasons = effects.promote(climbed, "route")
+    assert action == "refuse" and "was trained on data older" in reasons[0]
+    assert Paths(climbed).ledger.read_text() == looks
+
+
+def test_rows_text_does_not_reach_mlflow_before_a_gate(climbed):
+    assert (
+        Paths(climbed).attempts / f"train-{effects.climb_of(climbed, 'route').evidence[0].attempt}/shown.json"
+    ).is_file()
+    assert not list((climbed / "mlartifacts").rglob("shown.json"))
+
+
+def test_an_address_with_a_password_is_not_shown():
+    from components.release.registry import _without_secrets
+
+    assert _without_secrets("to http://user:s3cret@host:1/x failed") == "to http://host:1/x failed"
+
+
 def test_answers_and_status(climbed):
     found = effects.answer(climbed, "route", {}, "please the parcel when")
     assert found["answer"] == "delivery" and found["version"] == 1 and 0.25 < found["probability"] <= 1
@@ -167,7 +192,7 @@ def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
 
 
 def test_a_rung_without_training_is_registered_and_answers_too(tmp_path, base_folder):
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.1)
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
     for verb in STAGES:
         run_stage(root, verb)
     assert effects.register(root, "route").version == 1

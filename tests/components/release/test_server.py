@@ -51,7 +51,7 @@ def server(tmp_path, monkeypatch):
 
 def test_register_promote_and_answer_through_a_server(server, tmp_path, base_folder):
     ladder = "  - {name: prompt, base: bases/able, method: prompt, examples: 2}"
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, target=0.1)
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, target=0.02)
     for verb in STAGES:
         run_stage(root, verb)
     assert effects.register(root, "route").version == 1
