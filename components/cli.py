@@ -19,8 +19,9 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
     """Climbs, registers and promotes."""
     from components import effects
     from components.folders import joined
+    from components.layout import check_unchanged, settings_of, snapshot
     from components.reporting.text import status_text
-    from components.stages import changed_bases, check_bases, check_unchanged, settings_of, snapshot
+    from components.stages import changed_bases, check_bases
     from components.versions import reproduce
 
     settings_of(root)  # a missing or wrong params.yaml is said before anything is made here

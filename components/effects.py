@@ -11,8 +11,9 @@ from typing import Any
 from components.config import Settings
 from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
+from components.layout import Paths, settings_of
 from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
-from components.stages import KEPT, Paths, settings_of
+from components.stages import KEPT
 from components.versions import changed, data_version
 
 

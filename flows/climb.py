@@ -14,6 +14,7 @@ from components import stages
 from components.climbing.attempts import Attempt
 from components.climbing.decide import Outcome
 from components.effects import status
+from components.layout import Snapshot, check_recipe
 from components.reporting.text import HEADER, ladder_rows, sentence
 
 SECONDS_BETWEEN = 2.0
@@ -69,12 +70,12 @@ def ladder_table(root: Path, name: str) -> None:
     create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(name, found))
 
 
-def climb(root: Path, before: stages.Snapshot) -> bool:
+def climb(root: Path, before: Snapshot) -> bool:
     """Climbs every task's ladder and records it, unless it is current; returns whether it ran."""
     if stages.is_current(root, "climb"):
         get_run_logger().info("climb: nothing changed")
         return False
-    stages.check_recipe(root, "climb")
+    check_recipe(root, "climb")
     for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
         get_run_logger().info("%s: %s", result.task, result.decision.reasons[-1])
     stages.record(root, "climb", before)

@@ -6,7 +6,8 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 
 from prefect import flow
 
-from components.stages import check_bases, check_unchanged, clear_leftovers, settings_of, snapshot
+from components.layout import check_unchanged, settings_of, snapshot
+from components.stages import check_bases, clear_leftovers
 from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import prepare

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from components.stages import STAGES, Snapshot, check_recipe, is_current, record, run_stage
+from components.layout import STAGES, Snapshot, check_recipe
+from components.stages import is_current, record, run_stage
 
 STEPS = STAGES[:-1]
 

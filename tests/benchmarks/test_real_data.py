@@ -5,7 +5,8 @@ from ruamel.yaml import YAML
 
 from benchmarks.real_data.__main__ import NAMES, make_workspace
 from components.folders import read_json
-from components.stages import STAGES, run_stage
+from components.layout import STAGES
+from components.stages import run_stage
 
 # Rows of the official test sets (their own files), and of all files together.
 SIZES = {"bitext_support": (810, 8100), "snips": (700, 2800), "banking77": (3080, 13083)}

@@ -11,7 +11,7 @@ import pytest
 
 from components import cli, stages
 from components.folders import read_json, read_lines, tree_digests
-from components.stages import STAGES
+from components.layout import STAGES
 from tests.conftest import environment, error_of, make_base, with_dvc
 
 LORA = "  - {name: rank-2, base: bases/able, method: lora, rank: 2, alpha: 4, steps: 2}"

@@ -10,7 +10,8 @@ from ruamel.yaml import YAML
 
 from components.errors import ChangedUnderRun, SettingsError
 from components.folders import read_json, tree_digests
-from components.stages import STAGES, Paths, check_recipe, record, run_stage, snapshot
+from components.layout import STAGES, Paths, check_recipe, snapshot
+from components.stages import record, run_stage
 from tests.conftest import environment, watched, with_dvc, write_workspace
 
 

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from components.config import SECTIONS, load
-from components.stages import PARAMS, RECIPES, STAGES
+from components.layout import PARAMS, RECIPES, STAGES
 from tests.conftest import REPOSITORY, environment
 
 DVC = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from components.folders import tree_digests
-from components.stages import STAGES
+from components.layout import STAGES
 from tests.conftest import LADDER, PARAMS, REPOSITORY, environment, planted_rows, watched, with_dvc
 
 

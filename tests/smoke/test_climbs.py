@@ -6,7 +6,8 @@ import pytest
 
 from components import stages
 from components.folders import read_json
-from components.stages import STAGES, Paths, run_stage
+from components.layout import STAGES, Paths
+from components.stages import run_stage
 from tests.conftest import make_base, write_workspace
 
 WEAK = "{name: weak, base: bases/weak, method: lora, rank: 1, alpha: 1}"

@@ -7,8 +7,9 @@ import pytest
 from components import effects
 from components.errors import RegistryError, RungwiseError
 from components.folders import read_json, read_lines
+from components.layout import STAGES, Paths
 from components.release.registry import CHALLENGER, CHAMPION, Registry
-from components.stages import STAGES, Paths, run_stage
+from components.stages import run_stage
 from tests.conftest import environment, write_workspace
 
 LADDER = """\

@@ -11,8 +11,9 @@ import urllib.request
 import pytest
 
 from components import effects
+from components.layout import STAGES
 from components.release.registry import CHAMPION, Registry
-from components.stages import STAGES, run_stage
+from components.stages import run_stage
 from tests.conftest import environment, write_workspace
 
 
