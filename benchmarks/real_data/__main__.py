@@ -50,8 +50,11 @@ def command(root: Path, *arguments: str) -> str:
     return done.stdout.decode()
 
 
-def measure(root: Path) -> list[dict[str, Any]]:
-    """Runs the path twice and returns a row a task: champion or best rung, test score, seconds."""
+def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
+    """Runs the path twice and returns a row a task: champion or best rung, test score, seconds.
+
+    The first run's seconds are None in a workspace that was kept from before, where most is found, not done.
+    """
     started = time.perf_counter()
     command(root, "run")
     seconds = time.perf_counter() - started
@@ -72,7 +75,7 @@ def measure(root: Path) -> list[dict[str, Any]]:
                 "test_look": found["test_looks"][-1] if found["test_looks"] else None,
                 "is_champion": found["champion"] is not None,
                 "train_seconds": cost and json.loads(cost.read_text())["seconds"],
-                "run_seconds": round(seconds, 1),
+                "run_seconds": round(seconds, 1) if is_new else None,
                 "run_again_seconds": round(again, 1),
                 "decision": found["decision"]["reasons"],
             }
@@ -97,9 +100,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for name in chosen:
             root = (arguments.keep or Path(temporary)) / name
-            if not root.exists():
+            is_new = not root.exists()
+            if is_new:
                 make_workspace(root, name, arguments.source, arguments.quick)
-            for row in measure(root):
+            for row in measure(root, is_new):
                 details[f"{name}/{row['task']}"] = row
                 look, dev = row["test_look"], row["dev"]
                 score = f"{dev['value']:.3f} ({dev['low']:.3f} to {dev['high']:.3f}, n={dev['n']})"
