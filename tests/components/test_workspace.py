@@ -7,13 +7,13 @@ import time
 import pytest
 
 from components.errors import SettingsError, WorkspaceBusy
-from components.workspace import locked
+from components.workspace import LineProgress, locked
 from tests.conftest import REPOSITORY, environment
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from components.workspace import locked
+from components.workspace import LineProgress, locked
 with locked(Path(sys.argv[1]), "a long run"):
     print("held", flush=True)
     time.sleep(float(sys.argv[2]))
@@ -87,6 +87,17 @@ def test_seconds_that_are_no_number_are_one_message(tmp_path, monkeypatch):
     monkeypatch.setenv("RUNGWISE_LOCK_SECONDS", "30s")
     with pytest.raises(SettingsError, match="30s"), locked(tmp_path, "run"):
         pass
+
+
+def test_progress_is_a_bar_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
+    show = LineProgress("train route/small", seconds_between=60)
+    for step in range(1, 4):
+        show(step, 3, "steps")
+    assert capsys.readouterr().err == "train route/small: 3/3 steps\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    for step in range(1, 4):
+        show(step, 3, "steps")
+    assert "train route/small:   0%|" in capsys.readouterr().err
 
 
 def is_running(pid: int) -> bool:

@@ -1,0 +1,39 @@
+"""The flow in this process: what is edited under it is named, and who holds the workspace is too."""
+
+import pytest
+
+from components import stages
+from components.errors import ChangedUnderRun, WorkspaceBusy
+from tests.components.test_workspace import hold
+from tests.conftest import with_dvc
+
+
+@pytest.fixture
+def pipeline(prefect_server, workspace, monkeypatch):
+    from flows.pipeline import pipeline
+
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(with_dvc(workspace)))
+    return pipeline
+
+
+def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recorded(pipeline, workspace, monkeypatch):
+    score = stages.evaluate_rung
+
+    def edited_meanwhile(climb, rung, *arguments):
+        text = (workspace / "params.yaml").read_text()
+        (workspace / "params.yaml").write_text(text.replace("target: 0.9", "target: 0.1"))
+        return score(climb, rung, *arguments)
+
+    monkeypatch.setattr(stages, "evaluate_rung", edited_meanwhile)
+    with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: tasks"):
+        pipeline()
+    assert not (workspace / "data/climb").exists()
+    assert "climb:" not in (workspace / "dvc.lock").read_text() and "augment:" in (workspace / "dvc.lock").read_text()
+    assert [p for p in (workspace / "data/attempts").iterdir() if p.name.startswith("train-")]
+
+
+def test_a_flow_in_a_workspace_that_is_in_use_names_the_holder(pipeline, workspace):
+    with hold(workspace, 60) as holder:
+        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds it \(a long run\)"):
+            pipeline()
+        holder.kill()
