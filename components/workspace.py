@@ -29,9 +29,10 @@ _QUIET = {
 }
 
 
-# GNU OpenMP's threads spin at every barrier. With the default count two trainings on one machine were seen to take
-# ten times as long as one (each waits for threads that the other keeps from running); with this one three times,
-# and a training alone takes as long as before. Measured with a 260,000-parameter Llama on two cores.
+# GNU OpenMP's threads spin at every barrier, and beside other work wait for threads that are kept from running. With
+# a 260,000-parameter Llama on two cores a training alone took as long with this count as with the default (4.6 s and
+# 4.5 s for 60 steps). Beside another the default took 68 s and 14 s for 40 steps in two trials; this count 15 s for 60
+# steps in one. The times beside other work scatter widely: that this count helps is likely, not shown.
 _SPIN = {"GOMP_SPINCOUNT": "5000"}
 
 # Prefect's temporary server was seen to take up to 17 seconds to start on two cores; it is given up on after 20.
