@@ -1,4 +1,5 @@
-# make test   everything: set-up, checks, tests.      make check   format, lint, types, imports.
+# make demo   set-up, then the whole path on made-up tickets.   make test   everything: set-up, checks, tests.
+# make check  format, lint, types, imports.
 # Another build of torch: make setup TORCH="torch==2.13.0 --index-url ADDRESS"
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup check test format clean
+.PHONY: setup demo check test format clean
 
 setup: $(VENV)/ready
 
@@ -25,6 +26,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	$(if $(TORCH),$(PIP) install $(TORCH),)
 	$(PIP) install -c constraints.txt -e '.[dev]'
 	@touch $@
+
+demo: setup
+	$(BIN)/python infra/demo/demo.py
 
 check: setup
 	ruff format --check .

@@ -6,6 +6,7 @@ types and names that could reach a path or a shell are errors that name the key.
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -60,30 +61,69 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-class AnswerSettings(Section):
-    """Where a task's answer stands and what form it has."""
+class FieldSettings(Section):
+    """Where one answer stands and what form it has."""
 
     column: Text
     """The column that holds the answer."""
-    format: Literal["label"] = "label"
-    """`label`: one of a closed set."""
+    format: Literal["label", "list", "text"] = "label"
+    """`label`: one of a closed set. `list`: items with a separator. `text`: anything."""
     labels: tuple[Text, ...] = ()
     """The closed set; empty: the labels that stand in the training rows."""
+    separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
+    """Stands between the items of a list, in the column and in what a model writes."""
+
+
+class AnswerSettings(FieldSettings):
+    """Where a task's answer stands and what form it has."""
+
+    column: Text | None = None  # type: ignore[assignment]  # an object has columns of its own
+    """The column that holds the answer; an object names one for each field."""
+    format: Literal["label", "list", "text", "json"] = "label"  # type: ignore[assignment]
+    """As for a field; `json`: an object of `fields`, written as one line of JSON."""
+    fields: dict[Text, FieldSettings] = Field(default_factory=dict)
+    """Format `json`: key -> where its value stands, in the order in which a model writes them."""
+    facts: Text | None = None
+    """Formats `text` and `json`: a column with what a written answer has to say, separated by `separator`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "AnswerSettings":
+        if self.format == "json" and (not self.fields or self.column):
+            raise ValueError("an object (format json) has `fields`, each with a column, and no column of its own")
+        if self.format != "json" and (self.fields or not self.column):
+            raise ValueError("an answer has a `column`; `fields` are for format json")
+        if self.facts and self.format not in ("text", "json"):
+            raise ValueError("facts: only a written answer (format text or json) has to say something")
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Returns every column that the answer is read from."""
+        named = [f.column for f in self.fields.values()] if self.fields else [str(self.column)]
+        return tuple(dict.fromkeys([*named, *([self.facts] if self.facts else [])]))
+
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "label": ("accuracy",),
+    "list": ("set_f1",),
+    "text": ("chrf", "facts", "chrf_facts"),
+    "json": ("fields",),
+}
+"""Answer format -> the metrics that can measure it, the default first (see `evaluation.metrics`)."""
 
 
 class TaskSettings(Section):
     """One task: what is asked, how the answer looks, and when it is good enough."""
 
-    family: Literal["extract"] = "extract"
-    """`extract`: the answer is read out of the text."""
+    family: Literal["extract", "expand", "combined"] = "extract"
+    """`extract`: the answer is read out of the text. `expand`: it is written. `combined`: both. For people."""
     kind: Text = "routing"
     """A word for people: routing, topics, agents ..."""
     prompt: Template
     """The prompt with `{column}` slots; the model's answer follows it."""
     answer: AnswerSettings
     """The answer's column and form."""
-    metric: Literal["accuracy"] = "accuracy"
-    """What is measured: the share of right answers among the scored."""
+    metric: Literal["", "accuracy", "set_f1", "chrf", "facts", "chrf_facts", "fields"] = ""
+    """What is measured, a mean over the scored rows (see `evaluation.metrics`); empty: by the answer's format."""
     target: Annotated[float, Field(gt=0.0, lt=1.0)]
     """The bar, held against the lower end of the score's interval."""
     sources: tuple[Name, ...] = ()
@@ -93,7 +133,17 @@ class TaskSettings(Section):
     def _has_slots(self) -> "TaskSettings":
         if not slots(self.prompt):
             raise ValueError("prompt: has no {slot}, so every row would ask the same")
+        known = METRICS[self.answer.format]
+        if self.metric and self.metric not in known:
+            raise ValueError(f"metric: {self.metric} can't measure format {self.answer.format}: {', '.join(known)}")
+        if self.metric in ("facts", "chrf_facts") and not self.answer.facts:
+            raise ValueError(f"metric: {self.metric} needs `answer.facts`, the column of what has to be said")
         return self
+
+    @property
+    def measure(self) -> str:
+        """The metric's name, where none is set that of the answer's format."""
+        return self.metric or METRICS[self.answer.format][0]
 
 
 class RungSettings(Section):
@@ -101,10 +151,11 @@ class RungSettings(Section):
 
     name: Name
     """The rung's name; unique on the ladder."""
-    base: Text
+    base: Text | None = None
     """A local folder (`models/x`), or a hub name at a pinned revision (`owner/name@<40 hex digits>`)."""
-    method: Literal["prompt", "lora"]
-    """`prompt`: no training, examples in the prompt. `lora`: low-rank adapters (Hu et al., 2021)."""
+    method: Literal["tfidf", "prompt", "lora"]
+    """`tfidf`: no language model (see `evaluation.classical`). `prompt`: no training, examples in the prompt.
+    `lora`: low-rank adapters (Hu et al., 2021)."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt as it stands. `chat`: as a user's message in the tokenizer's chat template."""
     examples: Count = 4
@@ -124,6 +175,8 @@ class RungSettings(Section):
 
     @model_validator(mode="after")
     def _pinned(self) -> "RungSettings":
+        if (self.method == "tfidf") != (self.base is None):
+            raise ValueError("base: method tfidf has none, every other method needs one")
         base_of(self)
         return self
 
@@ -253,6 +306,9 @@ class DecideSettings(Section):
     """With fewer scored rows no gate decides."""
     max_unscored_share: Share = 0.05
     """With a larger share of rows that could not be scored no gate decides."""
+    beyond_classical: bool = False
+    """Whether the climb goes on past a rung without a language model that passes, up to the first language model
+    that passes too: it costs its training and shows what it would add."""
 
 
 class RegisterSettings(Section):
@@ -338,12 +394,14 @@ def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:
     return augment.field or (names[0] if len(names) == 1 else None)
 
 
-def base_of(rung: RungSettings) -> Base:
-    """Returns the rung's base: a folder, or a hub name with its pinned revision.
+def base_of(rung: RungSettings) -> Base | None:
+    """Returns the rung's base: a folder, or a hub name with its pinned revision; None where it has none.
 
     Raises:
         ValueError: a hub name without a revision, or a revision that is no commit.
     """
+    if rung.base is None:
+        return None
     name, at, revision = rung.base.partition("@")
     if at and not _REVISION.fullmatch(revision):
         raise ValueError("base: after `@` comes the hub's commit, 40 hexadecimal digits (a branch name moves)")

@@ -13,7 +13,7 @@ from components.errors import RungwiseError, SettingsError, WorkspaceError, prob
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from components.layout import Paths, settings_of
 from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
-from components.stages import KEPT
+from components.stages import KEPT, form_of
 from components.versions import changed, data_version
 
 
@@ -89,6 +89,7 @@ def register(root: Path, task: str) -> Registered:
 
 def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
     """Asks the gate about the task's challenger; returns the action (promote, keep, refuse) and its reasons."""
+    from components.evaluation.metrics import Metric
     from components.release.answer import Answerer
     from components.release.promote import promote as verb
     from components.release.registry import Registry, Version
@@ -107,6 +108,7 @@ def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
         settings.promote,
         task,
         settings.tasks[task].target,
+        Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ())),
         settings.evaluate.confidence,
         score=score,
         data_version=version_of_data(root),
@@ -185,12 +187,11 @@ def status(root: Path) -> dict[str, Any]:
         climb = climb_from_json(read_json(path)) if is_climbed and path.is_file() else None
         champion, challenger = (registry.version(name, alias) for alias in (CHAMPION, CHALLENGER))
         tasks[name] = {
-            "metric": task.metric,
+            "metric": task.measure,
             "target": task.target,
             "ladder": [r.name for r in settings.ladder],
             "evidence": [to_json(e) for e in climb.evidence] if climb else [],
             "decision": to_json(climb.decision) if climb else None,
-            "reference": to_json(climb.reference) if climb and climb.reference else None,
             "comparison": climb.comparison if climb else "",
             "challenger": {"version": challenger.number, **challenger.tags} if challenger else None,
             "champion": {"version": champion.number, **champion.tags} if champion else None,

@@ -4,10 +4,12 @@ Templates are filled by plain `{identifier}` substitution in one pass: what a ro
 so a row that contains `{body}` stays text. `{{` and `}}` stand for braces.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
 from components.errors import SettingsError, problem
+from components.records import AnswerForm
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{|\}")
 
@@ -52,6 +54,37 @@ def prompt_text(template: str, fields: Mapping[str, str]) -> str:
 def answer_text(answer: str) -> str:
     """Returns the text that a model is to write after the prompt: one space, then the answer."""
     return " " + answer
+
+
+def list_text(items: Sequence[str], separator: str) -> str:
+    """Returns items as the one line that a model is to write: each once, in their order."""
+    return f"{separator} ".join(dict.fromkeys(item for item in (i.strip() for i in items) if item))
+
+
+def object_text(values: Mapping[str, str | list[str]]) -> str:
+    """Returns an object as the one line of JSON that a model is to write."""
+    return json.dumps(values, ensure_ascii=False)
+
+
+def parse_list(text: str, separator: str) -> list[str]:
+    """Returns the items of a written list, stripped, each once, empty ones left out."""
+    return list(dict.fromkeys(item for item in (i.strip() for i in text.split(separator)) if item))
+
+
+def parse_object(form: AnswerForm, text: str) -> dict[str, str | list[str]] | None:
+    """Returns a written object's values, or None where it is not JSON with just the form's keys and types."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, dict) or set(found) != set(form.fields):
+        return None
+    for name, inner in form.fields.items():
+        value = found[name]
+        is_list = isinstance(value, list) and all(isinstance(item, str) for item in value)
+        if not (is_list if inner.format == "list" else isinstance(value, str)):
+            return None
+    return found
 
 
 def shown(template: str, examples: Sequence[tuple[Mapping[str, str], str]]) -> str:

@@ -7,7 +7,7 @@ so that equal values have equal digests in any process.
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Json = Any
@@ -22,6 +22,7 @@ class Example:
     fields: Mapping[str, str]
     """Slot name -> text, as the prompt's slots name them."""
     answer: str
+    """The answer as a model is to write it: a label, items with separators, a text, or a JSON object."""
     source: str
     """The name of the source in params.yaml; of a synthetic row, that of its first parent."""
     line: int
@@ -32,6 +33,8 @@ class Example:
     """`train`, `dev` or `test` where the user gave the split; None where the group's hash decides."""
     parents: tuple[str, ...] = ()
     """Ids of the rows that a synthetic row was made from; empty for a collected row."""
+    facts: tuple[str, ...] = ()
+    """What a written answer has to say: each is looked for in it; empty where the task names none."""
 
     @property
     def is_synthetic(self) -> bool:
@@ -67,18 +70,33 @@ class Base:
 
 
 @dataclass(frozen=True)
+class AnswerForm:
+    """How a task's answer looks: what a model may write and how it is taken apart again."""
+
+    format: str
+    """`label` (one of a closed set), `list` (items with separators), `text`, or `json` (an object of `fields`)."""
+    labels: tuple[str, ...] = ()
+    """The closed set of a label."""
+    separator: str = ";"
+    """Stands between the items of a list."""
+    fields: Mapping[str, "AnswerForm"] = field(default_factory=dict)
+    """Key -> form of its value, in the order in which a model writes them (format `json`)."""
+
+
+@dataclass(frozen=True)
 class AttemptSpec:
     """All that decides the numbers of one attempt, beside the base's weights and the rows.
 
     It is plain data, so that a machine with nothing but torch, transformers and peft can read and run it.
     """
 
-    base: Base
+    base: Base | None
+    """None where there is no language model (method `tfidf`)."""
     method: str
-    """`prompt` (no training, examples in the prompt) or `lora`."""
+    """`tfidf` (no language model), `prompt` (no training, examples in the prompt) or `lora`."""
     prompt: str
     """The task's prompt with its `{slots}`."""
-    labels: tuple[str, ...]
+    form: AnswerForm
     template: str = "plain"
     """`plain`, or `chat`: the tokenizer's own chat template."""
     seed: int = 0
@@ -110,19 +128,18 @@ class Prediction:
     answer: str | None
     """None where the row could not be scored."""
     probability: float = 0.0
-    """Share of the answer among all labels' likelihoods, 0 to 1."""
+    """0 to 1. Of a label: its share among all labels' likelihoods. Of a written answer: its tokens' geometric mean."""
     unscored: str = ""
     """Why there is no answer: `over_context` ..."""
-
-    @property
-    def is_correct(self) -> bool:
-        """Whether the answer equals the expected one; False also where there is no answer."""
-        return self.answer is not None and self.answer == self.expected
+    facts: tuple[str, ...] = ()
+    """What the answer has to say (see Example)."""
+    is_cut: bool = False
+    """Whether a written answer was cut off before its end."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate of a share or a difference of shares, with what the rows can show of it."""
+    """An estimate of a mean score or of a difference of two, with what the rows can show of it."""
 
     value: float
     low: float
@@ -157,6 +174,10 @@ class Evidence:
     """Tokens that passed through the model in training: the counted cost."""
     note: str = ""
     """Why there is no score, in words; empty where there is one."""
+    also: Mapping[str, Interval] = field(default_factory=dict)
+    """Other metrics of the same answers, by name: they inform, the gate does not ask them."""
+    cut: int = 0
+    """Written answers that were cut off before their end; they are scored as they stand."""
 
 
 @dataclass(frozen=True)
@@ -183,10 +204,8 @@ class Climb:
     decision: Decision
     steps: tuple[Decision, ...]
     """The decision after each rung; the last one is `decision`."""
-    reference: Interval | None = None
-    """What needs no language model at all reaches on the same rows; None where it could not be fitted."""
     comparison: str = ""
-    """The kept rung beside the reference, in words."""
+    """Whether a language model is needed at all, in words; empty where no rung without one was tried."""
 
 
 def canonical_json(value: Json) -> str:
@@ -211,7 +230,13 @@ def to_lines(values: Iterable[Any]) -> str:
 
 def example_from_json(row: Mapping[str, Json]) -> Example:
     """Returns the Example that `to_json` made `row` from."""
-    return Example(**{**row, "parents": tuple(row["parents"])})
+    return Example(**{**row, "parents": tuple(row["parents"]), "facts": tuple(row["facts"])})
+
+
+def form_from_json(row: Mapping[str, Json]) -> AnswerForm:
+    """Returns the AnswerForm that `to_json` made `row` from."""
+    fields = {name: form_from_json(inner) for name, inner in row["fields"].items()}
+    return AnswerForm(row["format"], tuple(row["labels"]), row["separator"], fields)
 
 
 def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
@@ -219,8 +244,8 @@ def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
     return AttemptSpec(
         **{
             **row,
-            "base": Base(**row["base"]),
-            "labels": tuple(row["labels"]),
+            "base": Base(**row["base"]) if row["base"] else None,
+            "form": form_from_json(row["form"]),
             "targets": tuple(row["targets"]),
         }
     )
@@ -228,12 +253,13 @@ def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
 
 def prediction_from_json(row: Mapping[str, Json]) -> Prediction:
     """Returns the Prediction that `to_json` made `row` from."""
-    return Prediction(**row)
+    return Prediction(**{**row, "facts": tuple(row["facts"])})
 
 
 def evidence_from_json(row: Mapping[str, Json]) -> Evidence:
     """Returns the Evidence that `to_json` made `row` from."""
-    return Evidence(**{**row, "score": Interval(**row["score"]) if row["score"] else None})
+    score = Interval(**row["score"]) if row["score"] else None
+    return Evidence(**{**row, "score": score, "also": {name: Interval(**i) for name, i in row["also"].items()}})
 
 
 def decision_from_json(row: Mapping[str, Json]) -> Decision:
@@ -250,7 +276,6 @@ def climb_from_json(row: Mapping[str, Json]) -> Climb:
         evidence=tuple(evidence_from_json(e) for e in row["evidence"]),
         decision=decision_from_json(row["decision"]),
         steps=tuple(decision_from_json(d) for d in row["steps"]),
-        reference=Interval(**row["reference"]) if row["reference"] else None,
         comparison=row["comparison"],
     )
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from components import versions
-from components.config import RungSettings, Settings, TaskSettings, base_of
+from components.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
 from components.errors import RungwiseError
 from components.folders import (
     open_sealed,
@@ -35,6 +35,7 @@ from components.layout import (
     snapshot,
 )
 from components.records import (
+    AnswerForm,
     AttemptSpec,
     Climb,
     Example,
@@ -52,6 +53,7 @@ from components.workspace import LineProgress, die_with_parent, locked, prepare_
 if TYPE_CHECKING:
     from components.climbing.attempts import Attempt
     from components.climbing.decide import Outcome
+    from components.evaluation.metrics import Metric
 
 
 def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Json]) -> None:
@@ -114,7 +116,7 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
         out[f"{name}/report.json"] = {
             "checks": [asdict(c) for c in result.checks],
             "rows": len(result.examples),
-            "labels": counted([e.answer for e in result.examples]),
+            "labels": counted([e.answer for e in result.examples]) if task.answer.format == "label" else {},
             "rejected": counts,
         }
         met = sum(c.success for c in result.checks)
@@ -160,23 +162,34 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
     _seal(root, "augment", before, out)
 
 
+def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
+    """Returns how the task's answers look, with `labels` as the closed set where the settings name none."""
+    answer = task.answer
+
+    def form(field: FieldSettings) -> AnswerForm:
+        return AnswerForm(field.format, field.labels, field.separator)
+
+    if answer.format == "label":
+        return replace(form(answer), labels=answer.labels or tuple(labels))
+    return replace(form(answer), fields={name: form(field) for name, field in answer.fields.items()})
+
+
 def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
     """Returns all that decides one attempt's numbers, from the sections that say so."""
-    is_lora = rung.method == "lora"
-    common = {
-        "base": base_of(rung),
-        "method": rung.method,
-        "prompt": task.prompt,
-        "labels": tuple(labels),
-        "template": rung.template,
-        "seed": derive_seed(settings.seed, "train"),
-        "precision": settings.train.precision,
-    }
-    if not is_lora:
-        unused = dict.fromkeys(("rank", "steps", "batch_size"), 0)
-        return AttemptSpec(**common, examples=rung.examples, targets=(), **unused)  # type: ignore[arg-type]
-    return AttemptSpec(
-        **common,  # type: ignore[arg-type]
+    common = AttemptSpec(
+        base=base_of(rung),
+        method=rung.method,
+        prompt=task.prompt,
+        form=form_of(task, labels),
+        template=rung.template,
+        seed=derive_seed(settings.seed, "train"),
+        precision=settings.train.precision,
+    )
+    if rung.method != "lora":
+        shown = rung.examples if rung.method == "prompt" else 0
+        return replace(common, examples=shown, targets=(), rank=0, steps=0, batch_size=0)
+    return replace(
+        common,
         rank=rung.rank,
         alpha=rung.alpha,
         dropout=rung.dropout,
@@ -209,18 +222,32 @@ class TaskClimb:
     def spec(self, rung: str) -> AttemptSpec:
         """Returns the attempt that a rung stands for."""
         chosen = next(r for r in self.settings.ladder if r.name == rung)
-        labels = self.task.answer.labels or sorted({e.answer for e in self.train})
-        return spec_of(self.settings, self.task, chosen, labels)
+        return spec_of(self.settings, self.task, chosen, self.labels)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that stand in the training rows; none where answers are not labels."""
+        return sorted({e.answer for e in self.train}) if self.task.answer.format == "label" else []
+
+    @property
+    def metric(self) -> "Metric":
+        """What the task is measured by."""
+        from components.evaluation.metrics import Metric
+
+        return Metric(self.task.measure, form_of(self.task, self.labels))
 
 
 KEPT = "kept"
 """The folder under data/climb/<task>/ that holds what makes the kept attempt answer again."""
 
 
+NOT_KEPT = ("SEAL.json", "cost.json", "losses.json")
+"""The files of an attempt that are not needed to answer again, or differ from run to run."""
+
+
 def kept_files(attempt: Path) -> list[Path]:
     """Returns the files of an attempt that make it answer again: no cost, nothing that differs between runs."""
-    names = ("spec.json", "result.json", "shown.json", "adapter_config.json", "adapter_model.safetensors")
-    return [attempt / name for name in names if (attempt / name).is_file()]
+    return sorted(p for p in attempt.iterdir() if p.is_file() and p.name not in NOT_KEPT)
 
 
 TrainRung = Callable[[TaskClimb, str], "Attempt"]
@@ -247,7 +274,8 @@ def evaluate_rung(
     store = Paths(climb.root).attempts
     predictions = evaluate_attempt(store, attempt, spec, climb.dev, climb.root, show)
     settings = climb.settings.evaluate
-    return Outcome(evaluate(settings, rung, spec, attempt.digest, attempt.result, predictions), predictions)
+    evidence = evaluate(settings, climb.metric, rung, spec, attempt.digest, attempt.result, predictions)
+    return Outcome(evidence, predictions)
 
 
 def climb(
@@ -261,10 +289,8 @@ def climb(
 
     `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
     """
-    from components.climbing.attempts import reference_attempt
     from components.climbing.climb import climb as verb
     from components.climbing.decide import compare, decide
-    from components.evaluation.metrics import accuracy
 
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
@@ -284,22 +310,18 @@ def climb(
 
         result, outcomes = verb(
             name,
-            task.metric,
+            task.measure,
             task.target,
             [r.name for r in settings.ladder],
             attempt,
-            functools.partial(decide, settings.decide, task.target),
+            functools.partial(decide, settings.decide, task.target, one.metric),
         )
-        plain = reference_attempt(Paths(root).attempts, one.train, one.dev)
-        kept = next((o for o in outcomes if o.evidence.rung == result.decision.rung), None)
-        confidence = settings.evaluate.confidence
-        text = compare(task.target, confidence, kept, plain)
-        result = replace(result, reference=accuracy(plain, confidence), comparison=text)
+        text = compare(one.metric, outcomes, result.decision)
+        result = replace(result, comparison=text)
         climbs.append(result)
         out[f"{name}/climb.json"] = to_json(result)
         for outcome in outcomes:
             out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
-        out[f"{name}/reference.jsonl"] = to_lines(plain)
         if result.decision.rung:
             out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
         say(f"climb {name}: {result.decision.reasons[-1]} {text}")
@@ -347,8 +369,9 @@ def check_bases(root: Path, settings: Settings) -> None:
     from components.model.bases import base_folder
 
     for rung in settings.ladder:
-        if not base_of(rung).revision:
-            base_folder(base_of(rung), root)
+        base = base_of(rung)
+        if base and not base.revision:
+            base_folder(base, root)
 
 
 def is_current(root: Path, verb: str) -> bool:
@@ -368,7 +391,7 @@ def changed_bases(root: Path) -> list[str]:
     changed = set()
     for path in sorted(Paths(root).output("climb").glob("*/climb.json")):
         for evidence in climb_from_json(read_json(path)).evidence:
-            if "@" in evidence.base:
+            if not evidence.base or "@" in evidence.base:
                 continue
             try:
                 now = base_digest(base_folder(Base(evidence.base), root))

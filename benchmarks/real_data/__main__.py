@@ -51,7 +51,7 @@ def command(root: Path, *arguments: str) -> str:
 
 
 def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
-    """Runs the path twice and returns a row a task: champion or best rung, test score, seconds.
+    """Runs the path twice and returns a row a task: best language model beside no language model, verdict, seconds.
 
     The first run's seconds are None in a workspace that was kept from before, where most is found, not done.
     """
@@ -63,7 +63,9 @@ def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
     again = time.perf_counter() - started
     rows = []
     for task, found in json.loads(command(root, "status", "--json"))["tasks"].items():
-        kept = next((e for e in found["evidence"] if e["rung"] == found["decision"]["rung"]), None)
+        models = [e for e in found["evidence"] if e["method"] != "tfidf" and e["score"]]
+        kept = max(models, key=lambda e: e["score"]["value"], default=None)
+        plain = next((e["score"] for e in found["evidence"] if e["method"] == "tfidf"), None)
         cost = root / "data" / "attempts" / f"train-{kept['attempt']}" / "cost.json" if kept else None
         rows.append(
             {
@@ -71,7 +73,8 @@ def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
                 "target": found["target"],
                 "rung": kept and kept["rung"],
                 "dev": kept and kept["score"],
-                "reference": found["reference"],
+                "without_language_model": plain,
+                "verdict": found["comparison"],
                 "test_look": found["test_looks"][-1] if found["test_looks"] else None,
                 "is_champion": found["champion"] is not None,
                 "train_seconds": cost and json.loads(cost.read_text())["seconds"],
@@ -116,7 +119,7 @@ def main() -> int:
                     "value": round(dev["value"], 4),
                     "unit": "dev accuracy",
                     "goal": row["target"],
-                    "peer": round(row["reference"]["value"], 4),
+                    "peer": round(row["without_language_model"]["value"], 4),
                     "met": row["is_champion"],
                 }
     machine = f"{platform.machine()}, {os.cpu_count()} cores"

@@ -2,8 +2,7 @@
 
 One attempt = one base x one training set x one setting x one seed; its digest is its name. The store lies
 outside DVC: `train-<digest>/` holds the adapter and what the training counted, `evaluate-<digest>/` the
-predictions of one attempt on one set of rows, `reference-<digest>/` those of no language model at all. Folders
-are sealed, so a killed run leaves nothing half-done.
+predictions of one attempt on one set of rows. Folders are sealed, so a killed run leaves nothing half-done.
 """
 
 import os
@@ -15,14 +14,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from components.evaluation import classical
 from components.evaluation import predict as predict_module
-from components.evaluation import reference
+from components.evaluation.predict import Answering, Prompted, answer_limit
 from components.folders import is_sealed, read_json, read_lines, write_folder, write_json, write_lines
 from components.model.adapters import base_parameters
 from components.model.adapters import load as load_adapter
 from components.model.adapters import save as save_adapter
 from components.model.bases import base_digest, base_folder
-from components.model.language_model import LanguageModel, Progress, load
+from components.model.language_model import Progress, device_name, load
 from components.records import (
     AttemptSpec,
     Example,
@@ -63,15 +63,21 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in ("torch", "transformers", "peft")}
 
 
+def classical_versions() -> dict[str, str]:
+    """Returns the versions of the libraries that decide the numbers of a rung without a language model."""
+    return {name: version(name) for name in ("scikit-learn", "numpy", "scipy")}
+
+
 def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path) -> str:
     """Returns the name of the attempt: base content, rows, settings, library versions, recipes."""
+    is_classical = spec.base is None
     return digest(
         {
-            "base": base_digest(base_folder(spec.base, root)),
+            "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
-            "rows": [[dict(e.fields), e.answer] for e in rows if spec.method == "lora" or not e.is_synthetic],
-            "versions": versions(),
-            "recipes": [train_module.RECIPE, predict_module.RECIPE],
+            "rows": [[dict(e.fields), e.answer] for e in rows if spec.method != "prompt" or not e.is_synthetic],
+            "versions": classical_versions() if is_classical else versions(),
+            "recipes": [classical.RECIPE] if is_classical else [train_module.RECIPE, predict_module.RECIPE],
         }
     )
 
@@ -90,16 +96,43 @@ def train_attempt(store: Path, spec: AttemptSpec, rows: Sequence[Example], root:
 
 def _train_into(part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress) -> None:
     started = time.perf_counter()
+    result: dict[str, Any] = {
+        "base_digest": "",
+        "base_parameters": 0,
+        "template_digest": "",
+        "train_rows": 0,
+        "train_rejected": {},
+        "train_tokens": 0,
+        "trained_parameters": 0,
+        "max_answer_tokens": 0,
+        "note": "",
+    }
+    if spec.base is None:
+        result |= _fit_into(part, spec, rows)
+    else:
+        result |= _adapt_into(part, spec, rows, root, progress)
+    write_json(part / SPEC, to_json(spec))
+    write_json(part / RESULT, result)
+    write_json(part / COST, _cost(spec, started))
+
+
+def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[str, Any]:
+    if why_not := classical.fits(spec):
+        return {"note": why_not}
+    n, why_not = classical.fit(part, spec, rows)
+    return {"train_rows": len(rows), "trained_parameters": n, "note": why_not}
+
+
+def _adapt_into(
+    part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress
+) -> dict[str, Any]:
+    assert spec.base is not None  # as the caller checked
     lm = load(spec.base, root, template=spec.template, precision=spec.precision)
     result: dict[str, Any] = {
         "base_digest": lm.digest,
         "base_parameters": base_parameters(lm),
         "template_digest": lm.template_digest,
-        "train_rows": 0,
-        "train_rejected": {},
-        "train_tokens": 0,
-        "trained_parameters": 0,
-        "note": "",
+        "max_answer_tokens": 0 if spec.form.format == "label" else answer_limit(lm, rows),
     }
     if spec.method == "prompt":
         write_json(part / SHOWN, predict_module.choose_shown(spec, rows))
@@ -114,34 +147,36 @@ def _train_into(part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Pa
         else:
             context = f"the context of {lm.context_tokens} tokens"
             result["note"] = f"could not be trained: all {len(rows)} training rows are longer than {context}"
-    write_json(part / SPEC, to_json(spec))
-    write_json(part / RESULT, result)
-    write_json(part / COST, _cost(lm, started))
+    return result
 
 
-def _cost(lm: LanguageModel, started: float) -> dict[str, Any]:
+def _cost(spec: AttemptSpec, started: float) -> dict[str, Any]:
     import torch
 
     return {
         "seconds": round(time.perf_counter() - started, 3),
         "threads": torch.get_num_threads(),
-        "device": lm.device,
+        "device": device_name() if spec.base else "cpu",
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "versions": versions(),
     }
 
 
-def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> tuple[LanguageModel, AttemptSpec, Any]:
-    """Returns the model of an attempt's folder, its spec and the examples it shows, ready to answer.
+def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> Answering:
+    """Returns the model of an attempt's folder, ready to answer.
 
     `spec` overrides the folder's own; the base comes from where it says.
     """
     spec = spec or spec_from_json(read_json(folder / SPEC))
+    if spec.base is None:
+        return classical.Classical(folder, spec)
+    limit = int(read_json(folder / RESULT)["max_answer_tokens"])
     lm = load(spec.base, root, template=spec.template, precision=spec.precision)
     if spec.method == "prompt":
-        return lm, spec, [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
-    return load_adapter(lm, folder), spec, ()
+        examples = [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
+        return Prompted(lm, spec, examples, limit)
+    return Prompted(load_adapter(lm, folder), spec, (), limit)
 
 
 def evaluate_attempt(
@@ -149,29 +184,17 @@ def evaluate_attempt(
 ) -> tuple[Prediction, ...]:
     """Returns the attempt's predictions on `rows`, computed now unless the store has them."""
     if attempt.result["note"]:
-        return tuple(Prediction(e.id, e.group, e.answer, None, unscored="not_trained") for e in rows)
-    content = [[e.id, e.group, dict(e.fields), e.answer] for e in rows]
+        return tuple(Prediction(e.id, e.group, e.answer, None, unscored="not_trained", facts=e.facts) for e in rows)
+    content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts)] for e in rows]
     name = digest({"attempt": attempt.digest, "rows": content, "recipe": predict_module.RECIPE})
     folder = store / f"evaluate-{name}"
     if not is_sealed(folder):
         started = time.perf_counter()
-        lm, _, examples = open_attempt(attempt.folder, root, spec)
-        predictions = predict_module.predict(lm, spec, rows, examples=examples, progress=progress)
+        predictions = open_attempt(attempt.folder, root, spec).predict(rows, progress)
 
         def write(part: Path) -> None:
             write_lines(part / PREDICTIONS, to_lines(predictions))
-            write_json(part / COST, _cost(lm, started))
+            write_json(part / COST, _cost(spec, started))
 
         write_folder(folder, write)
-    return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))
-
-
-def reference_attempt(store: Path, train: Sequence[Example], rows: Sequence[Example]) -> tuple[Prediction, ...]:
-    """Returns what needs no language model answers to `rows`, computed now unless the store has it."""
-    content = [[[e.id, e.group, dict(e.fields), e.answer] for e in side] for side in (train, rows)]
-    libraries = [version(name) for name in ("scikit-learn", "numpy", "scipy")]
-    folder = store / f"reference-{digest([content, libraries, reference.RECIPE])}"
-    if not is_sealed(folder):
-        found = reference.reference_predictions(train, rows)
-        write_folder(folder, lambda part: write_lines(part / PREDICTIONS, to_lines(found)))
     return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))

@@ -1,16 +1,16 @@
 """The climb's policy: pure, from evidence to a Decision with its reasons in words and numbers.
 
-A rung passes when the lower end of its interval stands at or above the bar. The first that passes ends the
-climb. Among rungs that don't pass, a later one replaces the one kept only if its paired difference is clearly
-above zero: a larger model has to earn its place.
+A rung passes when the lower end of its interval stands at or above the bar. The first that passes is kept and ends
+the climb, unless it has no language model and `decide.beyond_classical` asks what one would add. Among rungs that
+don't pass, a later one replaces the one kept only if its paired difference is clearly above zero: a larger model has
+to earn its place.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from components.config import DecideSettings
-from components.evaluation.metrics import accuracy, accuracy_difference
-from components.evaluation.reference import NAME
+from components.evaluation.metrics import Metric, difference
 from components.evaluation.statistics import rows_needed
 from components.records import Decision, Evidence, Interval, Prediction
 
@@ -23,27 +23,35 @@ class Outcome:
     predictions: tuple[Prediction, ...]
 
 
-def decide(settings: DecideSettings, target: float, outcomes: Sequence[Outcome], remaining: Sequence[str]) -> Decision:
+def decide(
+    settings: DecideSettings, target: float, metric: Metric, outcomes: Sequence[Outcome], remaining: Sequence[str]
+) -> Decision:
     """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried."""
     reasons: list[str] = []
     kept: Outcome | None = None
-    passes = False
+    passes = has_passing_model = False
     for outcome in outcomes:
-        is_decidable, sentence = _standing(settings, target, outcome.evidence)
+        is_decidable, sentence = _standing(settings, target, metric, outcome.evidence)
         reasons.append(sentence)
         if not is_decidable:
             continue
-        score = _score(outcome.evidence)
-        if score.low >= target:
-            kept, passes = outcome, True
-        elif kept is None:
-            kept = outcome
+        is_passing = _score(outcome.evidence).low >= target
+        has_passing_model = has_passing_model or (is_passing and not _is_classical(outcome))
+        if passes and kept:
+            reasons.append(_compared(metric, outcome, kept)[1] + f" {kept.evidence.rung} passes and is cheaper.")
+        elif kept is None or is_passing:
+            kept, passes = outcome, is_passing
         else:
-            is_better, sentence = _compared(outcome, kept)
-            reasons.append(sentence)
+            is_better, sentence = _compared(metric, outcome, kept)
+            reasons.append(f"{sentence} {(outcome if is_better else kept).evidence.rung} is kept.")
             kept = outcome if is_better else kept
     name = kept.evidence.rung if kept else None
-    if passes:
+    if passes and kept:
+        if remaining and settings.beyond_classical and _is_classical(kept) and not has_passing_model:
+            reasons.append(
+                f"`decide.beyond_classical`: {remaining[0]} is tried to see what a language model would add."
+            )
+            return Decision("climb", name, True, tuple(reasons))
         if remaining:
             reasons.append(f"{_names(remaining)} not tried: a cheaper rung passes.")
         return Decision("stop", name, True, tuple(reasons))
@@ -59,7 +67,11 @@ def _score(evidence: Evidence) -> Interval:
     return evidence.score
 
 
-def _standing(settings: DecideSettings, target: float, evidence: Evidence) -> tuple[bool, str]:
+def _is_classical(outcome: Outcome) -> bool:
+    return outcome.evidence.method == "tfidf"
+
+
+def _standing(settings: DecideSettings, target: float, metric: Metric, evidence: Evidence) -> tuple[bool, str]:
     name, score = evidence.rung, evidence.score
     if score is None:
         return False, f"{name}: no score: {evidence.note}."
@@ -73,24 +85,22 @@ def _standing(settings: DecideSettings, target: float, evidence: Evidence) -> tu
     ends = f"{score.value:.3f}, {score.confidence:.0%} interval {score.low:.3f} to {score.high:.3f}"
     verdict = "it passes" if score.low >= target else "it does not pass"
     left_out = f" ({evidence.n - score.n} not scored)" if evidence.n > score.n else ""
+    left_out += f" ({evidence.cut} answers cut off before their end)" if evidence.cut else ""
     return True, (
-        f"{name}: accuracy {ends} on {score.n} development rows{left_out}; "
+        f"{name}: {metric.title} {ends} on {score.n} development rows{left_out}; "
         f"the lower end is {side} the bar of {target:g}, so {verdict}."
     )
 
 
-def _compared(new: Outcome, kept: Outcome) -> tuple[bool, str]:
+def _compared(metric: Metric, new: Outcome, kept: Outcome) -> tuple[bool, str]:
     names = f"{new.evidence.rung} minus {kept.evidence.rung}"
-    confidence = _score(new.evidence).confidence
-    difference = accuracy_difference(new.predictions, kept.predictions, confidence)
-    if difference is None:
-        return False, f"{names}: no row was scored by both; {kept.evidence.rung} is kept."
-    text = f"{names}, paired on {difference.n} rows: {difference.value:+.3f} ({difference.low:+.3f} to "
-    text += f"{difference.high:+.3f})"
-    if difference.low > 0:
-        return True, f"{text}: clearly better, so {new.evidence.rung} is kept."
-    how = "clearly worse" if difference.high < 0 else "no clear gain"
-    return False, f"{text}: {how}, so the cheaper {kept.evidence.rung} is kept."
+    gain = difference(metric, new.predictions, kept.predictions, _score(new.evidence).confidence)
+    if gain is None:
+        return False, f"{names}: no row was scored by both."
+    text = f"{names}, paired on {gain.n} rows: {gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
+    if gain.low > 0:
+        return True, f"{text}: clearly better."
+    return False, f"{text}: clearly worse." if gain.high < 0 else f"{text}: no clear gain."
 
 
 def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
@@ -114,16 +124,20 @@ def _names(remaining: Sequence[str]) -> str:
     return f"{', '.join(remaining)} {'is' if len(remaining) == 1 else 'are'}"
 
 
-def compare(target: float, confidence: float, kept: Outcome | None, reference: Sequence[Prediction]) -> str:
-    """Returns what stands beside the verdict: how far the same rows get one without any language model."""
-    score = accuracy(reference, confidence)
-    if score is None:
+def compare(metric: Metric, outcomes: Sequence[Outcome], decision: Decision) -> str:
+    """Returns whether a language model is needed at all; empty where no rung without one could be scored."""
+    plain = next((o for o in outcomes if _is_classical(o) and o.evidence.score), None)
+    models = [o for o in outcomes if not _is_classical(o) and o.evidence.score]
+    if plain is None:
         return ""
-    ends = f"{NAME} reaches {score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on the same rows"
-    difference = accuracy_difference(kept.predictions, reference, confidence) if kept else None
-    if kept and difference:
-        ends += f"; {kept.evidence.rung} minus it, paired: {difference.value:+.3f} "
-        ends += f"({difference.low:+.3f} to {difference.high:+.3f})"
-    if score.low >= target:
-        return f"You may not need a language model for this: {ends}."
-    return f"Without a language model: {ends}."
+    score, name = _score(plain.evidence), plain.evidence.rung
+    text = f"{name} (no language model) reaches {score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+    if models:
+        best = max(models, key=lambda o: _score(o.evidence).value)
+        gain = difference(metric, best.predictions, plain.predictions, score.confidence)
+        if gain:
+            text += f"; {best.evidence.rung} minus it, paired on {gain.n} rows: {gain.value:+.3f} "
+            text += f"({gain.low:+.3f} to {gain.high:+.3f})"
+    if decision.passes and decision.rung == name:
+        return f"You do not need a language model for this: {text}."
+    return f"Without a language model: {text}."

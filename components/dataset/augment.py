@@ -33,11 +33,12 @@ def augment(
 ) -> Augmented:
     """Returns the training rows with children added for labels that have fewer than `per_label` rows.
 
-    Labels are served in the order of their names, and within a label all pairs of parent and template in an
-    order drawn from `seed`. `held_out` (dev and test rows) is only looked at to drop children that equal one.
+    Rows whose answers are not labels get no children. Labels are served in the order of their names, and within a
+    label all pairs of parent and template in an order drawn from `seed`. `held_out` (dev and test rows) is only looked
+    at to drop children that equal one.
     """
     field = augment_field(settings, task)
-    if not settings.templates or field is None:
+    if not settings.templates or field is None or task.answer.format != "label":
         return Augmented(tuple(train), ())
     # share = children / (real + children), so children <= real * share / (1 - share)
     share = settings.max_share

@@ -7,15 +7,15 @@ for equal rows, on which of them it is; adding other rows never changes them.
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.config import IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from components.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
 from components.dataset.sources import Bad, Row, files, rows
 from components.errors import DataError, problem
 from components.folders import joined
-from components.prompts import slots
+from components.prompts import list_text, object_text, parse_list, slots
 from components.records import Example, Rejection, canonical_json, counted
 
 _ROLES = {"train", "dev", "test"}
@@ -95,7 +95,7 @@ def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: floa
 
 def _needed(task: TaskSettings, split: SplitSettings) -> tuple[str, ...]:
     extra = [c for c in (split.given, split.group) if c]
-    return tuple(dict.fromkeys([*slots(task.prompt), task.answer.column, *extra]))
+    return tuple(dict.fromkeys([*slots(task.prompt), *task.answer.columns(), *extra]))
 
 
 def _example(
@@ -109,9 +109,10 @@ def _example(
         if text is None or not text.strip():
             return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
         fields[name] = text
-    answer = (row.values[task.answer.column] or "").strip()
-    if not answer:
-        return Rejection("ingest", source.name, row.line, "no_answer", f"column {task.answer.column} is empty")
+    answer, empty = _answer(task.answer, row.values)
+    if empty:
+        return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
+    told = row.values[task.answer.facts] if task.answer.facts else None
     role = source.role
     if split.given:
         role_text = (row.values[split.given] or "").strip()
@@ -129,7 +130,25 @@ def _example(
         line=row.line,
         group=_group(split, row, fields),
         role=role,
+        facts=tuple(parse_list(told or "", task.answer.separator)),
     )
+
+
+def _answer(answer: AnswerSettings, values: Mapping[str, str | None]) -> tuple[str, str]:
+    """Returns the answer as a model is to write it, and the first column that was empty (else empty)."""
+    if answer.format != "json":
+        text = _written(answer, values)
+        return str(text) if answer.format != "list" else list_text(text, answer.separator), "" if text else str(
+            answer.column
+        )
+    found = {name: _written(field, values) for name, field in answer.fields.items()}
+    empty = next((answer.fields[name].column for name, value in found.items() if not value), "")
+    return object_text(found), empty
+
+
+def _written(field: FieldSettings, values: Mapping[str, str | None]) -> str | list[str]:
+    text = (values[field.column] or "").strip()
+    return parse_list(text, field.separator) if field.format == "list" else text
 
 
 def _group(split: SplitSettings, row: Row, fields: dict[str, str]) -> str:

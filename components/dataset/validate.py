@@ -62,7 +62,7 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
         for e in examples
         if e.id in failed
     ]
-    rare = _rare_labels(settings, kept)
+    rare = _rare_labels(settings, kept) if task.answer.format == "label" else {}
     rejections += [
         Rejection("validate", e.source, e.line, "rare_label", f"its label has {rare[e.answer]} row(s)", e.id)
         for e in kept

@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from components.config import EvaluateSettings
-from components.evaluation.metrics import accuracy
+from components.evaluation.metrics import Metric, estimate, others_of
 from components.records import AttemptSpec, Evidence, Json, Prediction, counted
 
 
 def evaluate(
     settings: EvaluateSettings,
+    metric: Metric,
     rung: str,
     spec: AttemptSpec,
     attempt: str,
@@ -17,7 +18,7 @@ def evaluate(
 ) -> Evidence:
     """Returns the evidence of one attempt; `result` is the attempt's own record (see `climbing.attempts`)."""
     unscored = counted([p.unscored for p in predictions if p.answer is None])
-    score = accuracy(predictions, settings.confidence)
+    score = estimate(metric, predictions, settings.confidence)
     note = ""
     if score is None:
         reasons = ", ".join(f"{reason}: {n}" for reason, n in unscored.items())
@@ -25,7 +26,7 @@ def evaluate(
     return Evidence(
         rung=rung,
         method=spec.method,
-        base=str(spec.base),
+        base=str(spec.base or ""),
         base_digest=result["base_digest"],
         attempt=attempt,
         score=score,
@@ -37,4 +38,6 @@ def evaluate(
         trained_parameters=result["trained_parameters"],
         train_tokens=result["train_tokens"],
         note=note,
+        also=others_of(spec.form, predictions, settings.confidence),
+        cut=sum(p.is_cut for p in predictions),
     )

@@ -1,7 +1,9 @@
-"""Answers of a model to rows: the label with the greatest likelihood, or a reason why there is none."""
+"""Answers of a model to rows: the likeliest label or what it writes, or a reason why there is none."""
 
 import random
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 
@@ -12,11 +14,12 @@ from components.model.language_model import (
     encode_prompts,
     fits,
     score_labels,
+    write_answers,
 )
-from components.prompts import prompt_text, shown
+from components.prompts import fill, prompt_text, shown, slots
 from components.records import AttemptSpec, Example, Prediction, digest
 
-RECIPE = 2
+RECIPE = 3
 """Raised by hand whenever equal models and rows would be answered otherwise."""
 
 Shown = Sequence[tuple[Mapping[str, str], str]]
@@ -39,35 +42,94 @@ def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapp
     return [(dict(rows[i].fields), rows[i].answer) for i in ranked]
 
 
-def predict(
-    lm: LanguageModel,
-    spec: AttemptSpec,
-    rows: Sequence[Example],
-    *,
-    examples: Shown = (),
-    progress: Progress | None = None,
-) -> tuple[Prediction, ...]:
-    """Returns one prediction a row, in the rows' order.
+def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:
+    """Returns how many tokens a written answer may have: a quarter more than the longest of the training rows."""
+    return max(len(tokens) for tokens in encode_answers(lm, [e.answer for e in rows])) * 5 // 4 if rows else 1
 
-    A row whose prompt and longest label don't fit the model's context has no answer (`over_context`).
-    Ties go to the label that comes first by name.
-    """
-    labels = sorted(spec.labels)
-    label_tokens = encode_answers(lm, labels)
-    longest = max(len(tokens) for tokens in label_tokens)
-    before = shown(spec.prompt, examples)
-    prompts = encode_prompts(lm, [before + prompt_text(spec.prompt, e.fields) for e in rows])
-    fitting = [i for i, prompt in enumerate(prompts) if fits(lm, prompt, longest)]
-    answers: dict[int, tuple[str, float]] = {}
-    if fitting:
-        scores_NL = score_labels(lm, [prompts[i] for i in fitting], label_tokens, progress=progress)
+
+class Answering(Protocol):
+    """What answers rows, with a language model or without."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the base's files; empty where there is no base."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The fields that a row must have."""
+
+    def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
+        """Returns one prediction a row, in the rows' order."""
+
+    def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Returns arrays that change whenever the model does, for fields that hold no customer's text."""
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """A language model that answers a task's prompt."""
+
+    lm: LanguageModel
+    spec: AttemptSpec
+    examples: Shown = ()
+    max_answer_tokens: int = 1
+    """Of a written answer, the end token among them."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the base's files."""
+        return self.lm.digest
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The fields that a row must have."""
+        return slots(self.spec.prompt)
+
+    def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
+        """Returns one prediction a row, in the rows' order.
+
+        A row whose prompt and longest answer don't fit the model's context has no answer (`over_context`).
+        Ties go to the label that comes first by name.
+        """
+        before = shown(self.spec.prompt, self.examples)
+        prompts = encode_prompts(self.lm, [before + prompt_text(self.spec.prompt, e.fields) for e in rows])
+        is_label = self.spec.form.format == "label"
+        found = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
+        return tuple(
+            Prediction(row.id, row.group, row.answer, *found[i][:2], facts=row.facts, is_cut=found[i][2])
+            if i in found
+            else Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
+            for i, row in enumerate(rows)
+        )
+
+    def _labels(self, prompts: list[list[int]], progress: Progress | None) -> dict[int, tuple[str, float, bool]]:
+        labels = sorted(self.spec.form.labels)
+        label_tokens = encode_answers(self.lm, labels)
+        longest = max(len(tokens) for tokens in label_tokens)
+        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, longest)]
+        if not fitting:
+            return {}
+        scores_NL = score_labels(self.lm, [prompts[i] for i in fitting], label_tokens, progress=progress)
         best_N = scores_NL.argmax(1).tolist()
         shares_NL = torch.softmax(scores_NL.double(), dim=1)
-        for place, i in enumerate(fitting):
-            answers[i] = (labels[best_N[place]], round(float(shares_NL[place, best_N[place]]), 6))
-    return tuple(
-        Prediction(row.id, row.group, row.answer, *answers[i])
-        if i in answers
-        else Prediction(row.id, row.group, row.answer, None, unscored="over_context")
-        for i, row in enumerate(rows)
-    )
+        return {
+            i: (labels[best_N[place]], round(float(shares_NL[place, best_N[place]]), 6), False)
+            for place, i in enumerate(fitting)
+        }
+
+    def _written(self, prompts: list[list[int]], progress: Progress | None) -> dict[int, tuple[str, float, bool]]:
+        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, self.max_answer_tokens)]
+        written = write_answers(self.lm, [prompts[i] for i in fitting], self.max_answer_tokens, progress=progress)
+        return {i: (w.text, w.probability, w.is_cut) for i, w in zip(fitting, written, strict=True)}
+
+    def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Returns probe name -> logits of shape (tokens, vocabulary), fp32."""
+        before = shown(self.spec.prompt, self.examples)
+        filled = [before + fill(self.spec.prompt, fields) for fields in texts]
+        logits = {}
+        for number, ids in enumerate(encode_prompts(self.lm, filled)):
+            with torch.inference_mode():
+                inputs = torch.tensor([ids[-self.lm.context_tokens :]], device=self.lm.device)
+                found = self.lm.model(input_ids=inputs).logits[0].float().cpu()
+            logits[f"probe-{number}"] = found.numpy()
+        return logits

@@ -1,15 +1,17 @@
-"""Intervals for shares and for paired differences of shares, honest about rows that belong together.
+"""Intervals for means of scores from 0 to 1 and for their paired differences, honest about rows that belong together.
 
-Shares: Wilson's score interval (Wilson, 1927, doi:10.1080/01621459.1927.10502953) on the effective number of
-rows (Korn and Graubard, 1998: n divided by the design effect of the lineage groups), so that ten copies of one
-question don't count as ten. Paired differences: Agresti and Min, 2005 (doi:10.1002/sim.1781): half an
-observation added to each of the four cells, which keeps the interval from having zero width.
+Means: Wilson's score interval (Wilson, 1927, doi:10.1080/01621459.1927.10502953) on the effective number of rows
+(Korn and Graubard, 1998): as many rights and wrongs as would estimate such a share with the variance that the
+lineage groups show, so that ten copies of one question don't count as ten. Paired differences: Agresti and Min,
+2005 (doi:10.1002/sim.1781): half an observation added to each of the four cells, which keeps the interval from
+having zero width; the same is added where differences are fractions. Macro F1: a bootstrap over the groups.
 """
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 from statistics import NormalDist
+from typing import Any
 
 from components.records import Interval
 
@@ -49,32 +51,64 @@ def effective_n(values: Sequence[float], groups: Sequence[str]) -> float:
     return n * simple / clustered if clustered > simple else float(n)
 
 
-def share_interval(correct: Sequence[bool], groups: Sequence[str], confidence: float) -> Interval | None:
-    """Returns the share of True with its interval; None where there is nothing to count."""
-    if not correct:
+def mean_interval(values: Sequence[float], groups: Sequence[str], confidence: float) -> Interval | None:
+    """Returns the mean of scores from 0 to 1 with its interval; None where there are none."""
+    if not values:
         return None
-    values = [float(c) for c in correct]
-    share = math.fsum(values) / len(values)
-    low, high = wilson(share, effective_n(values, groups), confidence)
-    return Interval(share, low, high, len(values), confidence)
+    mean = min(1.0, math.fsum(values) / len(values))
+    n = effective_n(values, groups)
+    variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
+    if 0 < variance < mean * (1 - mean):  # fractions scatter less than rights and wrongs with that mean would
+        n *= mean * (1 - mean) / variance
+    low, high = wilson(mean, n, confidence)
+    return Interval(mean, low, high, len(values), confidence)
 
 
 def paired_difference(
-    first: Sequence[bool], second: Sequence[bool], groups: Sequence[str], confidence: float
+    first: Sequence[float], second: Sequence[float], groups: Sequence[str], confidence: float
 ) -> Interval | None:
-    """Returns share(first) - share(second) on the same rows, with its interval; None without rows."""
+    """Returns mean(first) - mean(second) on the same rows, with its interval; None without rows."""
     if not first:
         return None
     differences = [float(a) - float(b) for a, b in zip(first, second, strict=True)]
     n = len(differences)
-    wins, losses = differences.count(1.0), differences.count(-1.0)
     scale = effective_n(differences, groups) / n
-    total, better, worse = n * scale + 2, wins * scale + 0.5, losses * scale + 0.5
-    middle = (better - worse) / total
-    spread = math.sqrt(max(0.0, better + worse - (better - worse) ** 2 / total)) / total
+    total, gained = n * scale + 2, math.fsum(differences) * scale
+    squares = math.fsum(d * d for d in differences) * scale + 1
+    middle = gained / total
+    spread = math.sqrt(max(0.0, squares - gained**2 / total)) / total
     half = quantile(confidence) * spread
-    value = (wins - losses) / n
+    value = math.fsum(differences) / n
     return Interval(value, max(-1.0, min(value, middle - half)), min(1.0, max(value, middle + half)), n, confidence)
+
+
+def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], confidence: float) -> Interval:
+    """Returns the mean F1 over the labels of (expected, answered) pairs, of which there is at least one.
+
+    The interval is the middle of 1,000 resamples of whole groups; a label that a resample lacks is left out of its
+    mean, as it is where neither side has it.
+    """
+    import numpy as np
+
+    labels = {name: i for i, name in enumerate(sorted({name for pair in pairs for name in pair}))}
+    places = {name: i for i, name in enumerate(sorted(set(groups)))}
+    counts_GL3 = np.zeros((len(places), len(labels), 3))  # right, expected, answered
+    for (expected, answered), group in zip(pairs, groups, strict=True):
+        row = counts_GL3[places[group]]
+        row[labels[expected], 0] += expected == answered
+        row[labels[expected], 1] += 1
+        row[labels[answered], 2] += 1
+
+    def macro(counts_L3: Any) -> float:
+        seen = counts_L3[:, 1] + counts_L3[:, 2]
+        return float((2 * counts_L3[:, 0] / np.maximum(seen, 1))[seen > 0].mean())
+
+    draws_SG = np.random.default_rng(0).multinomial(len(places), np.full(len(places), 1 / len(places)), size=1000)
+    resampled_SL3 = np.tensordot(draws_SG, counts_GL3, axes=1)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile([macro(counts) for counts in resampled_SL3], [tail, 1 - tail])
+    value = macro(counts_GL3.sum(0))
+    return Interval(value, min(value, float(low)), max(value, float(high)), len(pairs), confidence)
 
 
 def rows_needed(share: float, bar: float, confidence: float, limit: int = 10_000_000) -> int | None:

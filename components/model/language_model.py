@@ -5,6 +5,7 @@ Row text is encoded with special tokens split: a row that says `</s>` stays text
 """
 
 import copy
+import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -191,15 +192,98 @@ def score_labels(
     return scores_NL
 
 
+@dataclass(frozen=True)
+class Written:
+    """An answer that a model wrote."""
+
+    text: str
+    probability: float
+    """Geometric mean of its tokens' probabilities, 0 to 1."""
+    is_cut: bool
+    """Whether it reached the limit of tokens before its end."""
+
+
+def write_answers(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, *, progress: Progress | None = None
+) -> list[Written]:
+    """Returns what the model writes after each prompt, taking the likeliest token each time, to the end token.
+
+    At most `max_tokens` tokens an answer, the end token among them; everything must fit the context (see `fits`).
+    Prompts go through in order of length; a row that ended leaves its batch.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    written: list[Written | None] = [None] * len(prompts)
+    done = 0
+    while done < len(order):
+        longest = len(prompts[order[min(done + 63, len(order) - 1)]])
+        rows = order[done : done + max(1, min(64, TOKENS_AT_ONCE // (longest + max_tokens)))]
+        with torch.inference_mode():
+            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens)
+        for i, (ids, total, is_cut) in zip(rows, found, strict=True):
+            text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
+            written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
+        done += len(rows)
+        if progress:
+            progress(done, len(order), "answers written")
+    return [w for w in written if w is not None]
+
+
+def _write_batch(
+    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int
+) -> list[tuple[list[int], float, bool]]:
+    """Returns each row's tokens without the end token, their summed log-probability, and whether it was cut."""
+    ids, mask = _left_padded(lm, prompts)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    rows = list(range(len(prompts)))
+    tokens: list[list[int]] = [[] for _ in prompts]
+    totals, is_cut, cache = [0.0] * len(prompts), [True] * len(prompts), None
+    for _ in range(max_tokens):
+        out = lm.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
+        going = []
+        chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
+        for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
+            totals[row] += log_share
+            if token == lm.end:
+                is_cut[row] = False
+            else:
+                tokens[row].append(token)
+                going.append(place)
+        if not going:
+            break
+        cache = out.past_key_values
+        keep = torch.tensor(going, device=lm.device)
+        if len(going) < len(rows):
+            cache.batch_select_indices(keep)
+            rows = [rows[place] for place in going]
+        ids = best_B.indices[keep][:, None]
+        mask = torch.cat([mask[keep], torch.ones_like(ids)], dim=1)
+        positions = positions[keep][:, -1:] + 1
+    return list(zip(tokens, totals, is_cut, strict=True))
+
+
+def _left_padded(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns ids and attention mask of prompts, shape (B, S), padded on the left."""
+    width = max(len(p) for p in prompts)
+    ids_BS = torch.tensor([[lm.end] * (width - len(p)) + list(p) for p in prompts], device=lm.device)
+    lengths_B = torch.tensor([len(p) for p in prompts], device=lm.device)
+    return ids_BS, (torch.arange(width, device=lm.device) >= (width - lengths_B)[:, None]).long()
+
+
 def _rows_at_once(prompt_tokens: int, label_tokens: int, n_labels: int) -> int:
     return max(1, min(64, TOKENS_AT_ONCE // ((prompt_tokens + label_tokens) * n_labels)))
 
 
 def _score_batch(lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]]) -> torch.Tensor:
-    lengths_B = torch.tensor([len(p) for p in prompts])
-    width = int(lengths_B.max())
-    mask_BS = (torch.arange(width) >= (width - lengths_B)[:, None]).long().to(lm.device)
-    ids_BS = torch.tensor([[lm.end] * (width - len(p)) + list(p) for p in prompts], device=lm.device)
+    ids_BS, mask_BS = _left_padded(lm, prompts)
+    lengths_B = mask_BS.sum(1)
     out = lm.model(
         input_ids=ids_BS,
         attention_mask=mask_BS,
@@ -217,7 +301,7 @@ def _score_batch(lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequen
     for at in range(0, len(labels), step):
         chunk = labels[at : at + step]
         cache = copy.deepcopy(out.past_key_values) if len(labels) > step else out.past_key_values
-        scores_BL[:, at : at + step] += _score_rest(lm, cache, mask_BS, lengths_B.to(lm.device), chunk).cpu()
+        scores_BL[:, at : at + step] += _score_rest(lm, cache, mask_BS, lengths_B, chunk).cpu()
     return scores_BL
 
 

@@ -3,11 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from components.climbing.attempts import RESULT, open_attempt
+from components.climbing.attempts import RESULT, SPEC, open_attempt
 from components.errors import ModelError, problem
-from components.evaluation.predict import predict
 from components.folders import joined, read_json
-from components.prompts import slots
 from components.records import Example, Prediction
 
 
@@ -15,14 +13,14 @@ class Answerer:
     """A loaded attempt; call it with rows to get predictions."""
 
     def __init__(self, folder: Path, root: Path) -> None:
-        self._lm, self._spec, self._examples = open_attempt(folder, root)
+        self._model = open_attempt(folder, root)
         recorded = read_json(folder / RESULT)["base_digest"]
-        if recorded != self._lm.digest:
+        if recorded != self._model.digest:
             raise ModelError(
                 problem(
                     "a base model is not the one that was trained on",
-                    where=f"base {self._spec.base}",
-                    found=f"sha256 {self._lm.digest}",
+                    where=f"base {read_json(folder / SPEC)['base']['name']}",
+                    found=f"sha256 {self._model.digest}",
                     wanted=f"sha256 {recorded}",
                     do="put the base's own files back",
                 )
@@ -31,7 +29,7 @@ class Answerer:
     @property
     def slots(self) -> tuple[str, ...]:
         """The fields that a row must have."""
-        return slots(self._spec.prompt)
+        return self._model.slots
 
     def __call__(self, rows: Sequence[Mapping[str, str]]) -> tuple[Prediction, ...]:
         """Returns one prediction a row; raises ModelError for a row that lacks a field."""
@@ -52,4 +50,4 @@ class Answerer:
                         wanted=joined(self.slots),
                     )
                 )
-        return predict(self._lm, self._spec, rows, examples=self._examples)
+        return self._model.predict(rows)

@@ -14,8 +14,6 @@ from typing import Any
 
 from components.climbing.attempts import open_attempt
 from components.errors import RegistryError, RungwiseError, problem
-from components.model.language_model import encode_prompts
-from components.prompts import fill, shown, slots
 from components.workspace import prepare_environment, workspace_root
 
 LOGITS = "parity.safetensors"
@@ -27,35 +25,26 @@ _PROBES = (
 
 
 def probe_logits(folder: Path, root: Path) -> dict[str, Any]:
-    """Returns probe name -> logits of shape (tokens, vocabulary), fp32, of the attempt in `folder`."""
-    import torch
-
-    lm, spec, examples = open_attempt(folder, root)
-    before = shown(spec.prompt, examples)
-    texts = [before + fill(spec.prompt, dict.fromkeys(slots(spec.prompt), probe)) for probe in _PROBES]
-    logits = {}
-    for number, ids in enumerate(encode_prompts(lm, texts)):
-        with torch.inference_mode():
-            inputs = torch.tensor([ids[-lm.context_tokens :]], device=lm.device)
-            logits[f"probe-{number}"] = lm.model(input_ids=inputs).logits[0].float().cpu().contiguous()
-    return logits
+    """Returns probe name -> what the attempt in `folder` computes for it: logits, or what a rung without has."""
+    model = open_attempt(folder, root)
+    return model.probe([dict.fromkeys(model.slots, probe) for probe in _PROBES])
 
 
 def record(folder: Path, root: Path) -> None:
     """Writes the probes' logits into the attempt's folder."""
-    from safetensors.torch import save_file
+    from safetensors.numpy import save_file
 
     save_file(probe_logits(folder, root), folder / LOGITS)
 
 
 def largest_difference(folder: Path, root: Path) -> float:
     """Returns the largest absolute difference between recorded and recomputed logits; infinity if shapes differ."""
-    from safetensors.torch import load_file
+    from safetensors.numpy import load_file
 
     recorded, now = load_file(folder / LOGITS), probe_logits(folder, root)
     if set(recorded) != set(now) or any(recorded[n].shape != now[n].shape for n in now):
         return float("inf")
-    return max(float((recorded[n] - now[n]).abs().max()) for n in now)
+    return max(float(abs(recorded[n].astype("float64") - now[n].astype("float64")).max(initial=0)) for n in now)
 
 
 def prove(folder: Path, root: Path) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from components.config import PromoteSettings
 from components.errors import ModelError, RegistryError, problem
-from components.evaluation.metrics import accuracy, accuracy_difference
+from components.evaluation.metrics import Metric, difference, estimate
 from components.folders import read_lines
 from components.records import Prediction, canonical_json
 from components.release import parity
@@ -37,6 +37,7 @@ class Verdict:
 def judge(
     settings: PromoteSettings,
     target: float,
+    metric: Metric,
     confidence: float,
     challenger: Sequence[Prediction],
     champion: Sequence[Prediction] | None,
@@ -48,7 +49,7 @@ def judge(
     `is_smaller`: the challenger's base is smaller than the champion's. `why_alone`: why there are no predictions of
     the champion, where there is one.
     """
-    score = accuracy(challenger, confidence)
+    score = estimate(metric, challenger, confidence)
     n_unscored = sum(p.answer is None for p in challenger)
     if score is None or score.n < settings.min_scored:
         n = score.n if score else 0
@@ -56,18 +57,19 @@ def judge(
     if n_unscored > settings.max_unscored_share * len(challenger):
         return Verdict("refuse", (f"{n_unscored} of {len(challenger)} test rows could not be scored.",))
     ends = f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}) on {score.n} test rows"
+    title = metric.title[:1].upper() + metric.title[1:]
     if score.low < target:
-        return Verdict("refuse", (f"Accuracy {ends}: the lower end is below the bar of {target:g}.",))
-    reasons = [f"Accuracy {ends}: the lower end is at or above the bar of {target:g}."]
-    difference = accuracy_difference(challenger, champion, confidence) if champion is not None else None
-    if champion is None or difference is None:
+        return Verdict("refuse", (f"{title} {ends}: the lower end is below the bar of {target:g}.",))
+    reasons = [f"{title} {ends}: the lower end is at or above the bar of {target:g}."]
+    gain = difference(metric, challenger, champion, confidence) if champion is not None else None
+    if champion is None or gain is None:
         return Verdict("promote", (*reasons, why_alone or "There is no champion to compare with."))
-    text = f"Challenger minus champion, paired on {difference.n} rows: {difference.value:+.3f} "
-    text += f"({difference.low:+.3f} to {difference.high:+.3f})"
-    standing = accuracy(champion, confidence)
-    if difference.low > 0:
+    text = f"Challenger minus champion, paired on {gain.n} rows: {gain.value:+.3f} "
+    text += f"({gain.low:+.3f} to {gain.high:+.3f})"
+    standing = estimate(metric, champion, confidence)
+    if gain.low > 0:
         return Verdict("promote", (*reasons, text + ": clearly better."))
-    if difference.high < 0:
+    if gain.high < 0:
         return Verdict("keep", (*reasons, text + ": clearly worse."))
     if standing is None or standing.low < target:
         return Verdict("promote", (*reasons, text + ": no clear difference, but the champion is below the bar."))
@@ -81,6 +83,7 @@ def promote(
     settings: PromoteSettings,
     task: str,
     target: float,
+    metric: Metric,
     confidence: float,
     *,
     score: Score,
@@ -119,7 +122,7 @@ def promote(
         "challenger": challenger.number,
         "champion": champion.number if champion else None,
         "test": test_digest,
-        "gate": [target, confidence, settings.min_scored, settings.max_unscored_share],
+        "gate": [metric.name, target, confidence, settings.min_scored, settings.max_unscored_share],
         "attempt": challenger.tags["attempt"],
     }
     past = _answered(ledger, question)
@@ -138,7 +141,7 @@ def promote(
         except ModelError as error:
             why_alone = f"Champion {champion.number} can't answer any more ({str(error).splitlines()[0]})."
     is_smaller = _is_smaller(challenger, champion)
-    verdict = judge(settings, target, confidence, first, second, is_smaller, why_alone)
+    verdict = judge(settings, target, metric, confidence, first, second, is_smaller, why_alone)
     # first the record, then the act: a crash between the two can only lead to a second look
     _append(ledger, {**question, "action": verdict.action, "reasons": verdict.reasons, "when": _now()})
     if verdict.action == "promote":

@@ -17,11 +17,11 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
-from components.climbing.attempts import COST, SHOWN, SPEC
+from components.climbing.attempts import COST, SHOWN, SPEC, classical_versions
+from components.climbing.attempts import versions as library_versions
 from components.errors import RegistryError, problem
 from components.folders import read_json, tree_digests
 from components.records import Climb, Evidence, digest, spec_from_json
@@ -208,14 +208,15 @@ class Registry:
             shutil.copytree(kept, folder)
             parity.record(folder, self.root)
             base = spec_from_json(read_json(folder / SPEC)).base
+            libraries = library_versions() if base else classical_versions()
             tags = {
                 "task": climb.task,
                 "rung": evidence.rung,
                 "method": evidence.method,
                 "attempt": evidence.attempt,
                 **versions,
-                "base": base.name,
-                "base_revision": base.revision,
+                "base": base.name if base else "",
+                "base_revision": base.revision if base else "",
                 "base_sha256": evidence.base_digest,
                 "base_parameters": str(evidence.base_parameters),
                 "artifact_sha256": digest(tree_digests(folder)),
@@ -227,7 +228,7 @@ class Registry:
                     name="attempt",
                     python_model=str(Path(__file__).with_name("served.py")),
                     artifacts={"attempt": str(folder)},
-                    pip_requirements=[f"{n}=={library_version(n)}" for n in ("torch", "transformers", "peft")],
+                    pip_requirements=[f"{n}=={found}" for n, found in libraries.items()],
                 )
                 registered = mlflow.register_model(
                     f"models:/{logged.model_id}", climb.task, tags={_TAG + k: v for k, v in tags.items()}
@@ -261,7 +262,7 @@ def _score_tags(evidence: Evidence) -> dict[str, str]:
 
 def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:
     spec = read_json(attempt / SPEC) if attempt else {}
-    spec = {k: v for k, v in spec.items() if k not in ("prompt", "labels", "base")}
+    spec = {k: v for k, v in spec.items() if k not in ("prompt", "form", "base")}
     return {**spec, "base": evidence.base, "rung": evidence.rung, "train_rows": evidence.train_rows}
 
 
@@ -274,7 +275,8 @@ def _metrics(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
     }
     if evidence.score:
         score = evidence.score
-        metrics |= {"dev_accuracy": score.value, "dev_accuracy_low": score.low, "dev_accuracy_high": score.high}
+        metrics |= {"dev_score": score.value, "dev_score_low": score.low, "dev_score_high": score.high}
+    metrics |= {f"dev_{name.replace(' ', '_')}": also.value for name, also in evidence.also.items()}
     if attempt and (attempt / COST).is_file():
         metrics["train_seconds"] = read_json(attempt / COST)["seconds"]
     return metrics

@@ -1,4 +1,4 @@
-"""A registered model as MLflow serves it (models from code): rows in, labels with their probabilities out.
+"""A registered model as MLflow serves it (models from code): rows in, answers with their probabilities out.
 
 Used by `mlflow.pyfunc.load_model("models:/TASK@champion")` and `mlflow models serve`. Only the attempt is stored
 with the model; its base is taken from where the attempt's spec says, and must have the recorded digest.
@@ -20,7 +20,7 @@ class Answer(BaseModel):
     answer: str | None
     """None where the row does not fit the model's context."""
     probability: float
-    """The answer's share of all labels' likelihood, 0 to 1."""
+    """0 to 1; of a label its share among all, of a written answer the geometric mean of its tokens'."""
 
 
 class ServedAttempt(mlflow.pyfunc.PythonModel):  # type: ignore[misc]

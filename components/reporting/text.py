@@ -5,7 +5,7 @@ from typing import Any
 
 from components.stages import score_text
 
-HEADER = ("rung", "method", "dev accuracy (interval, n)", "bar", "trained", "verdict")
+HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdict")
 
 
 def ladder_rows(task: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -20,7 +20,8 @@ def ladder_rows(task: Mapping[str, Any]) -> list[tuple[str, ...]]:
             continue
         passes = bool(found["score"]) and name == kept and task["decision"]["passes"]
         verdict = "passes, kept" if passes else "kept" if name == kept else ""
-        trained = f"{found['trained_parameters']:,} of {found['base_parameters']:,}"
+        of = f" of {found['base_parameters']:,}" if found["base_parameters"] else ""
+        trained = f"{found['trained_parameters']:,}{of}"
         rows.append((name, found["method"], score_text(found), f"{task['target']:g}", trained, verdict))
     return rows
 

@@ -11,7 +11,7 @@ import pytest
 
 from components import cli, stages
 from components.folders import read_json, read_lines, tree_digests
-from components.layout import STAGES
+from components.layout import RECIPES, STAGES
 from tests.conftest import environment, error_of, make_base, with_dvc
 
 LORA = "  - {name: rank-2, base: bases/able, method: lora, rank: 2, alpha: 4, steps: 2}"
@@ -37,7 +37,7 @@ def run_stages(root, monkeypatch, capsys, verbs=STAGES):
     """Runs stages as DVC does; returns the first exit code that is not 0, and what was said."""
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(root))
     for verb in verbs:
-        code = stages.main([verb, "--recipe", "1"])
+        code = stages.main([verb, "--recipe", str(RECIPES[verb])])
         if code:
             return code, capsys.readouterr().err
     return 0, capsys.readouterr().err

@@ -14,7 +14,7 @@ def task(**more):
     }
     decision = {"action": "stop", "rung": "small", "passes": True, "reasons": ["because"]}
     return {
-        "target": 0.9, "ladder": ["small", "large"], "evidence": [evidence], "decision": decision, "reference": None,
+        "target": 0.9, "ladder": ["small", "large"], "evidence": [evidence], "decision": decision,
         "comparison": "", "champion": None, "challenger": None, "test_looks": [], **more,
     }  # fmt: skip
 

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from components.errors import ChangedUnderRun, SettingsError
 from components.folders import read_json, tree_digests
-from components.layout import STAGES, Paths, check_recipe, snapshot
+from components.layout import RECIPES, STAGES, Paths, check_recipe, snapshot
 from components.stages import record, run_stage
 from tests.conftest import environment, watched, with_dvc, write_workspace
 
@@ -90,7 +90,9 @@ def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
     with pytest.raises(ChangedUnderRun, match=r"data/raw/more\.csv"):
         run_stage(root, "split", before)
     before = snapshot(root)
-    (root / "dvc.yaml").write_text((root / "dvc.yaml").read_text().replace("split --recipe 1", "split --recipe 2"))
+    (root / "dvc.yaml").write_text(
+        (root / "dvc.yaml").read_text().replace(f"split --recipe {RECIPES['split']}", "split --recipe 99")
+    )
     with pytest.raises(ChangedUnderRun, match=r"changed: dvc\.yaml"):
         run_stage(root, "split", before)
     with pytest.raises(SettingsError, match="another recipe"):
@@ -136,7 +138,7 @@ def test_a_killed_repro_takes_its_stage_along_and_the_next_goes_on(workspace):
     holder = read_json(root / ".rungwise/lock")["pid"]
     assert is_running(holder)
     refused = subprocess.run(
-        [sys.executable, "-m", "components.stages", "ingest", "--recipe", "1"],
+        [sys.executable, "-m", "components.stages", "ingest", "--recipe", str(RECIPES["ingest"])],
         cwd=root, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode == 2 and f"process {holder} holds it" in refused.stderr

@@ -33,22 +33,6 @@ def test_a_stage_of_another_recipe_is_refused(workspace):
     assert done.returncode == 2 and "another recipe" in done.stderr and "Traceback" not in done.stderr
 
 
-def test_the_demonstrations_rows_are_what_their_recipe_makes(tmp_path):
-    import csv
-    import io
-
-    sys.path.insert(0, str(REPOSITORY / "infra" / "demo"))
-    try:
-        import tickets
-    finally:
-        sys.path.pop(0)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(("body", "queue", "problem"))
-    writer.writerows(tickets.rows())
-    assert (REPOSITORY / "data/raw/tickets.csv").read_text(encoding="utf-8") == out.getvalue()
-
-
 @pytest.mark.parametrize("extra", ["great_expectations", "mlflow", "dvc", "prefect", "pydantic", "ruamel", "pandas"])
 def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
     # a folder on the path that hides the package, as on a bare GPU machine

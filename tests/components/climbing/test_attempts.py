@@ -9,16 +9,16 @@ import pytest
 
 from components.climbing import attempts
 from components.folders import is_sealed
-from components.records import AttemptSpec, Base
+from components.records import AnswerForm, AttemptSpec, Base
 from components.training import train as train_module
 from tests.conftest import environment, examples, make_base
 
-LABELS = ("account", "billing", "delivery", "repair")
+FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
 
 
 @pytest.fixture
 def spec(base_folder):
-    return AttemptSpec(Base(str(base_folder)), "lora", "{body}\nQueue:", LABELS, rank=2, steps=3, batch_size=8, seed=5)
+    return AttemptSpec(Base(str(base_folder)), "lora", "{body}\nQueue:", FORM, rank=2, steps=3, batch_size=8, seed=5)
 
 
 def quiet(done, total, what):
@@ -94,9 +94,9 @@ KILLED = """
 import sys
 from pathlib import Path
 from components.climbing import attempts
-from components.records import AttemptSpec, Base
+from components.records import AnswerForm, AttemptSpec, Base
 from tests.conftest import examples
-spec = AttemptSpec(Base(sys.argv[1]), "lora", "{body}\\nQueue:", ("account", "billing", "delivery", "repair"),
+spec = AttemptSpec(Base(sys.argv[1]), "lora", "{body}\\nQueue:", AnswerForm("label", ("account", "billing", "delivery", "repair")),
                    rank=2, steps=int(sys.argv[3]), batch_size=8, seed=5)
 def show(done, total, what):
     print(done, flush=True)

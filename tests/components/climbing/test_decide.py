@@ -1,11 +1,13 @@
 from components.climbing.climb import climb
-from components.climbing.decide import Outcome, decide
+from components.climbing.decide import Outcome, compare, decide
 from components.config import DecideSettings
-from components.evaluation.metrics import accuracy
-from components.records import Evidence, Prediction
+from components.evaluation.metrics import Metric, estimate
+from components.records import AnswerForm, Evidence, Prediction
+
+ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 
 
-def outcome(rung: str, right: int, n: int = 200, unscored: int = 0, shift: int = 0) -> Outcome:
+def outcome(rung: str, right: int, n: int = 200, unscored: int = 0, shift: int = 0, method: str = "lora") -> Outcome:
     """An outcome with `right` right answers, `shift` rows later than another's."""
     is_right = [(i - shift) % n < right for i in range(n)]
     predictions = tuple(
@@ -19,11 +21,11 @@ def outcome(rung: str, right: int, n: int = 200, unscored: int = 0, shift: int =
         )
         for i in range(n)
     )
-    score = accuracy(predictions, 0.95)
+    score = estimate(ACCURACY, predictions, 0.95)
     note = "" if score else "none of them could be scored"
     evidence = Evidence(
         rung,
-        "lora",
+        method,
         "base",
         "0" * 64,
         "1" * 64,
@@ -41,7 +43,7 @@ def outcome(rung: str, right: int, n: int = 200, unscored: int = 0, shift: int =
 
 
 def ask(outcomes, remaining=(), target=0.9, **settings):
-    return decide(DecideSettings(**settings), target, outcomes, remaining)
+    return decide(DecideSettings(**settings), target, ACCURACY, outcomes, remaining)
 
 
 def test_the_lower_end_decides_not_the_score():
@@ -101,3 +103,39 @@ def test_the_climb_stops_where_the_policy_says_so():
     result, outcomes = climb("route", "accuracy", 0.9, ["a", "b", "c"], attempt, lambda seen, left: ask(seen, left))
     assert tried == ["a", "b"] and len(outcomes) == 2
     assert result.decision.rung == "b" and [d.action for d in result.steps] == ["climb", "stop"]
+
+
+def test_a_classical_rung_that_passes_ends_the_climb_and_says_that_no_language_model_is_needed():
+    outcomes = [outcome("plain", 196, method="tfidf")]
+    decision = ask(outcomes, ["small"])
+    assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
+    assert compare(ACCURACY, outcomes, decision).startswith("You do not need a language model for this: plain (no")
+
+
+def test_beyond_classical_shows_what_a_language_model_would_add_and_keeps_the_classical_rung():
+    outcomes = [outcome("plain", 196, method="tfidf")]
+    assert ask(outcomes, ["prompt", "small"], beyond_classical=True).action == "climb"
+    outcomes.append(outcome("prompt", 60, method="prompt"))
+    again = ask(outcomes, ["small"], beyond_classical=True)
+    assert (again.action, again.rung, again.passes) == ("climb", "plain", True)
+    outcomes.append(outcome("small", 199, shift=1))
+    decision = ask(outcomes, ["large"], beyond_classical=True)
+    assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
+    assert "plain passes and is cheaper" in decision.reasons[-2]
+    text = compare(ACCURACY, outcomes, decision)
+    assert "You do not need" in text and "small minus it, paired on 200 rows: +0.015" in text
+
+
+def test_a_classical_rung_below_the_bar_stands_beside_the_verdict():
+    outcomes = [outcome("plain", 150, method="tfidf"), outcome("small", 198)]
+    decision = ask(outcomes)
+    assert decision.rung == "small" and decision.passes
+    assert compare(ACCURACY, outcomes, decision).startswith("Without a language model: plain (no language model)")
+    assert compare(ACCURACY, outcomes[1:], decision) == ""
+
+
+def test_cut_answers_are_named():
+    from dataclasses import replace
+
+    one = outcome("small", 150)
+    assert "3 answers cut off" in ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0]

@@ -7,13 +7,13 @@ from components.errors import DataError
 TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
 
 
-def run(tmp_path, text, split=None, **settings):
+def run(tmp_path, text, split=None, task=TASK, **settings):
     (tmp_path / "x.csv").write_text(text)
     sources = ({"name": "tickets", "path": "x.csv"},)
     ingest_settings = IngestSettings.model_validate(
         {"sources": sources, "max_rejected_share": 1.0, **settings}, strict=False
     )
-    return ingest(ingest_settings, split or SplitSettings(), TASK, tmp_path)
+    return ingest(ingest_settings, split or SplitSettings(), task, tmp_path)
 
 
 def test_rows_become_examples_and_the_others_are_counted(tmp_path):
@@ -56,3 +56,28 @@ def test_a_given_side_must_be_one_of_three(tmp_path):
     result = run(tmp_path, "body,queue,side\nx,a,train\ny,a,test\nz,b,later\n", SplitSettings(given="side"))
     assert [e.role for e in result.examples] == ["train", "test"]
     assert [r.reason for r in result.rejections] == ["no_side"]
+
+
+def task(**answer):
+    return TaskSettings.model_validate({"prompt": "{body}", "answer": answer, "target": 0.5}, strict=False)
+
+
+def test_a_list_is_one_line_with_each_item_once(tmp_path):
+    rows = "body,words\nhello,tent ; zip;tent;\nempty,;\n"
+    result = run(tmp_path, rows, task=task(column="words", format="list"))
+    assert [e.answer for e in result.examples] == ["tent; zip"]
+    assert [(r.reason, r.line) for r in result.rejections] == [("no_answer", 3)]
+
+
+def test_an_object_is_made_of_its_fields_columns_with_the_facts_beside_it(tmp_path):
+    fields = {
+        "queue": {"column": "queue"},
+        "keywords": {"column": "words", "format": "list"},
+        "reply": {"column": "reply", "format": "text"},
+    }
+    rows = 'body,queue,words,reply,must\nhello,a,tent;zip,"Dear ""you"", 30 days",30 days;you\nno,a,,text,\n'
+    result = run(tmp_path, rows, task=task(format="json", fields=fields, facts="must"))
+    (example,) = result.examples
+    assert example.answer == '{"queue": "a", "keywords": ["tent", "zip"], "reply": "Dear \\"you\\", 30 days"}'
+    assert example.facts == ("30 days", "you")
+    assert [(r.reason, r.detail) for r in result.rejections] == [("no_answer", "column words is empty")]

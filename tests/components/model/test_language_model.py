@@ -1,4 +1,5 @@
 import json
+import math
 import shutil
 
 import pytest
@@ -38,6 +39,53 @@ def test_labels_of_a_single_token_need_no_second_pass(lm):
     assert models.score_labels(lm, prompts, [[5], [6]])[0, 0] == pytest.approx(
         brute_force(lm, prompts[0], [5]), abs=1e-4
     )
+
+
+def test_written_answers_equal_one_row_at_a_time_without_cache(lm):
+    def alone(prompt, limit):
+        ids, total = list(prompt), 0.0
+        for _ in range(limit):
+            with torch.inference_mode():
+                best = lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).max(-1)
+            total += float(best.values)
+            if int(best.indices) == lm.end:
+                return ids[len(prompt) :], total, False
+            ids.append(int(best.indices))
+        return ids[len(prompt) :], total, True
+
+    texts = [text + "\nQueue:" for text, _ in planted_rows(9)] + ["x", "<|end|>"]
+    prompts = models.encode_prompts(lm, texts)
+    found = models.write_answers(lm, prompts, 12)
+    for prompt, written in zip(prompts, found, strict=True):
+        ids, total, is_cut = alone(prompt, 12)
+        assert written.text == lm.tokenizer.decode(ids).strip() and written.is_cut == is_cut
+        assert written.probability == pytest.approx(math.exp(total / (len(ids) + (not is_cut))), abs=1e-4)
+
+
+def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
+    """Rows end at different steps: the end token is made likely after a row's own number of tokens."""
+    inner, calls = lm.model, []
+
+    class Ending:
+        def __call__(self, **inputs):
+            out = inner(**inputs)
+            calls.append(len(inputs["input_ids"]))
+            logits = out.logits.clone()
+            logits[:, -1, lm.end] = -1e9
+            ends = inputs["position_ids"][:, -1] >= 8
+            logits[ends, -1, lm.end] = 1e9
+            out.logits = logits
+            return out
+
+    from dataclasses import replace
+
+    ending = replace(lm, model=Ending())
+    prompts = [[5] * n for n in (3, 5, 8)]
+    found = models.write_answers(ending, prompts, 20)
+    assert calls[0] == 3 and calls[-1] == 1 and sorted(calls, reverse=True) == calls
+    assert not any(w.is_cut for w in found)
+    one_by_one = [models.write_answers(ending, [p], 20)[0] for p in prompts]
+    assert [w.text for w in found] == [w.text for w in one_by_one]
 
 
 def test_a_row_that_says_the_end_token_stays_text(lm):

@@ -1,6 +1,9 @@
 from components.config import PromoteSettings
-from components.records import Prediction
+from components.evaluation.metrics import Metric
+from components.records import AnswerForm, Prediction
 from components.release.promote import judge
+
+ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 
 
 def answers(right: int, n: int = 300, unscored: int = 0) -> list[Prediction]:
@@ -10,7 +13,7 @@ def answers(right: int, n: int = 300, unscored: int = 0) -> list[Prediction]:
 
 
 def ask(challenger, champion=None, is_smaller=False):
-    return judge(PromoteSettings(), 0.9, 0.95, challenger, champion, is_smaller)
+    return judge(PromoteSettings(), 0.9, ACCURACY, 0.95, challenger, champion, is_smaller)
 
 
 def test_the_first_that_stands_at_the_bar_is_promoted():
@@ -34,7 +37,9 @@ def test_a_tie_keeps_the_champion_unless_the_base_is_smaller():
 
 
 def test_a_champion_that_can_not_be_compared_with_is_named():
-    found = judge(PromoteSettings(), 0.9, 0.95, answers(290), None, False, "Champion 3 can't answer any more.")
+    found = judge(
+        PromoteSettings(), 0.9, ACCURACY, 0.95, answers(290), None, False, "Champion 3 can't answer any more."
+    )
     assert found.action == "promote" and found.reasons[-1] == "Champion 3 can't answer any more."
 
 

@@ -71,7 +71,7 @@ def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed
     assert set(runs) == {"prompt", "rank-8"}
     lora = runs["rank-8"]
     assert lora.data.params["rank"] == "8" and lora.data.metrics["train_seconds"] > 0
-    assert {"dev_accuracy", "dev_accuracy_low", "train_tokens"} <= set(lora.data.metrics)
+    assert {"dev_score", "dev_score_low", "train_tokens"} <= set(lora.data.metrics)
     assert lora.data.tags["rungwise.data_version"] == effects.version_of_data(climbed)
     assert any(f.path.endswith("safetensors") for f in client.list_artifacts(lora.info.run_id, "attempt"))
 

@@ -1,0 +1,105 @@
+"""Shows the practical approach on this machine: `make demo`, after which `rungwise` commands work in the repository.
+
+Puts the made-up tickets into data/raw under DVC, runs the Prefect flow, and says what came out and where to look
+next. Run again it goes on where it stopped, and does nothing twice.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from components.effects import status
+from components.errors import RungwiseError, WorkspaceError, problem
+from components.layout import Paths
+from components.reporting.text import status_text
+from components.workspace import prepare_environment, workspace_root
+
+ROWS = Path(__file__).with_name("tickets.csv")
+DISK_MIB, MEMORY_MIB = 500, 1500
+"""What the flow takes at most beside what is installed, rounded up: see the README's table."""
+NEXT = """
+Where to look next:
+  rungwise explain                            each rung, what it showed, and why the climb went on or stopped
+  rungwise predict route "The zip of my tent is stuck"
+  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
+  data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
+  mlflow ui --backend-store-uri sqlite:///mlflow.db
+"""
+
+
+def free_mib(root: Path) -> tuple[float, float | None]:
+    """Returns the free disk under the workspace and the available memory in MiB; None where that can't be told."""
+    meminfo = Path("/proc/meminfo")
+    lines = meminfo.read_text(encoding="ascii").splitlines() if meminfo.exists() else []
+    kib = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
+    return shutil.disk_usage(root).free / 2**20, None if kib is None else kib / 1024
+
+
+def check_room(root: Path) -> None:
+    """Checks that the demonstration can run to its end here.
+
+    Raises:
+        WorkspaceError: there is too little disk or memory.
+    """
+    disk, memory = free_mib(root)
+    for what, found, wanted in (("disk", disk, DISK_MIB), ("memory", memory, MEMORY_MIB)):
+        if found is not None and found < wanted:
+            raise WorkspaceError(
+                problem(
+                    f"there is too little {what} for the demonstration",
+                    where=str(root),
+                    found=f"{found:.0f} MiB free",
+                    wanted=f"{wanted} MiB",
+                    do="free some, or set RUNGWISE_WORKSPACE to a copy of the repository on a larger disk"
+                    if what == "disk"
+                    else "close other programs",
+                )
+            )
+
+
+def place_rows(root: Path) -> None:
+    """Puts the tickets into data/raw under DVC, unless they are there.
+
+    Raises:
+        WorkspaceError: other rows stand there under that name, or DVC can't take them.
+    """
+    target = Paths(root).raw / ROWS.name
+    if target.exists() and target.read_bytes() != ROWS.read_bytes():
+        raise WorkspaceError(
+            problem(
+                "data/raw holds other rows than the demonstration's",
+                where=str(target),
+                do="`rungwise run` climbs with your rows; move them away to see the demonstration",
+            )
+        )
+    if target.exists() and (root / "data" / "raw.dvc").exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(ROWS, target)
+    command = [sys.executable, "-m", "dvc", "add", "-q", "data/raw"]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise WorkspaceError(problem("DVC can't take the rows", where=str(root), found=done.stderr.strip()[-300:]))
+
+
+def main() -> int:
+    """Runs the demonstration; returns its exit code."""
+    prepare_environment()
+    root = workspace_root()
+    try:
+        check_room(root)
+        place_rows(root)
+        code = subprocess.run([sys.executable, "-m", "flows.pipeline"], cwd=root, check=False).returncode
+        if code:
+            print("The flow stopped above; what was finished is kept, and `make demo` goes on from there.")
+            return code
+        print(f"\n{status_text(status(root))}\n{NEXT}")
+    except RungwiseError as error:
+        print(f"make demo: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
