@@ -1,4 +1,4 @@
-"""The `rungwise` command: run, status, predict, promote.
+"""The `rungwise` command: run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -57,6 +57,16 @@ def _status(root: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _explain(root: Path, arguments: argparse.Namespace) -> int:
+    """Says what each rung showed and why the climb went on or stopped."""
+    from components.effects import explain
+    from components.reporting.text import explain_text
+
+    found = explain(root, arguments.task)
+    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else explain_text(found))
+    return 0
+
+
 def _predict(root: Path, arguments: argparse.Namespace) -> int:
     """Answers one text with the champion."""
     from components.effects import answer
@@ -90,6 +100,21 @@ def _promote(root: Path, arguments: argparse.Namespace) -> int:
     return 1 if action == "refuse" else 0
 
 
+def _pin(root: Path, arguments: argparse.Namespace) -> int:
+    """Writes the hub's commits into params.yaml."""
+    from components.config import pin
+    from components.layout import Paths
+    from components.model.bases import newest_commit
+
+    with locked(root, "rungwise pin"):
+        found = pin(Paths(root).params, newest_commit)
+    for name, commit in found.items():
+        _print(f"{name}@{commit}")
+    if not found:
+        _print("no rung names a hub model without its commit; nothing was changed")
+    return 0
+
+
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
 
@@ -109,13 +134,18 @@ def _parser() -> argparse.ArgumentParser:
 
     add("run", _run, "from the rows in data/raw to a champion: dvc repro, register, promote")
     status = add("status", _status, "ladder, evidence, decision and its reasons, champion")
+    explain = add(
+        "explain", _explain, "each rung of the last climb: what it showed, and why the climb went on or stopped"
+    )
     predict = add("predict", _predict, "the champion's answer to a text")
     promote = add("promote", _promote, "let the test rows judge the challenger; exit code 1 if they refuse it")
     for command in (predict, promote):
         command.add_argument("task", metavar="TASK", help="a task of params.yaml")
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
-    for command in (status, predict, promote):
+    add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
+    explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
+    for command in (status, explain, predict, promote):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

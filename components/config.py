@@ -6,13 +6,14 @@ types and names that could reach a path or a shell are errors that name the key.
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from components.errors import SettingsError, problem
+from components.folders import replace_text
 from components.prompts import slots
 from components.records import Base
 
@@ -408,6 +409,35 @@ def base_of(rung: RungSettings) -> Base | None:
     if at and not _HUB_NAME.fullmatch(name):
         raise ValueError("base: a hub name is owner/name")
     return Base(name=name, revision=revision)
+
+
+def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
+    """Writes `@commit` behind every hub name on the ladder that has none; returns name -> commit.
+
+    A name is a hub name if it looks like one and no folder of that name stands beside params.yaml. Everything else
+    in the file stays as it is, comments too. `commit` asks the hub.
+
+    Raises:
+        SettingsError: params.yaml can't be read, or would not be valid with the commits in it.
+    """
+    from ruamel.yaml import YAML
+
+    read_raw(path)
+    text = path.read_text(encoding="utf-8")
+    lines = text.splitlines(keepends=True)
+    pinned: dict[str, str] = {}
+    for rung in YAML().load(text).get("ladder") or []:
+        name = rung.get("base") if isinstance(rung, dict) else None
+        if isinstance(name, str) and _HUB_NAME.fullmatch(name) and not (path.parent / name).is_dir():
+            pinned[name] = pinned.get(name) or commit(name)
+            line, column = rung.lc.value("base")
+            before, after = lines[line][:column], lines[line][column:]
+            lines[line] = before + after.replace(name, f"{name}@{pinned[name]}", 1)
+    if pinned:
+        changed = "".join(lines)
+        parse(YAML(typ="safe", pure=True).load(changed), str(path))
+        replace_text(path, changed)
+    return pinned
 
 
 SECTIONS = tuple(field.alias or name for name, field in Settings.model_fields.items())

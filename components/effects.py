@@ -170,6 +170,40 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
     return {"answer": prediction.answer, "probability": prediction.probability, "version": version.number}
 
 
+def explain(root: Path, task: str | None = None) -> dict[str, Any]:
+    """Returns task -> its whole climb: what is measured, what its rows can show, each rung's evidence and decision.
+
+    Raises:
+        RungwiseError: there is no such task, or it was not climbed yet.
+    """
+    from components.evaluation.metrics import MEANINGS, TITLES
+    from components.evaluation.statistics import share_needed
+
+    settings = settings_of(root)
+    if task is not None:
+        task_settings(settings, task)
+    found: dict[str, Any] = {}
+    for name in [task] if task else settings.tasks:
+        climb = climb_of(root, name)
+        rungs = []
+        for evidence, step in zip(climb.evidence, climb.steps, strict=True):
+            folder = Paths(root).attempts / f"train-{evidence.attempt}" / "cost.json"
+            cost = read_json(folder) if folder.is_file() else {}
+            rungs.append({**to_json(evidence), "seconds": cost.get("seconds"), "decision": to_json(step)})
+        n = max((e.n for e in climb.evidence), default=0)
+        found[name] = {
+            "metric": TITLES[climb.metric],
+            "meaning": MEANINGS[climb.metric],
+            "target": climb.target,
+            "dev_rows": n,
+            "share_needed": share_needed(n, climb.target, settings.evaluate.confidence) if n else None,
+            "rungs": rungs,
+            "decision": to_json(climb.decision),
+            "comparison": climb.comparison,
+        }
+    return found
+
+
 def status(root: Path) -> dict[str, Any]:
     """Returns how each task stands: its bar, ladder, evidence, decision, challenger and champion.
 

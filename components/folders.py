@@ -104,6 +104,14 @@ def open_sealed(path: Path, made_by: str) -> Path:
     )
 
 
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file in one step: a reader sees the old text or the new one, and so does whoever comes after a crash."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    _flush(part)
+    os.replace(part, path)
+
+
 def write_lines(path: Path, lines: str) -> None:
     """Writes text as UTF-8 with newlines as they are; the parent folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)

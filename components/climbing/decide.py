@@ -109,7 +109,7 @@ def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
     score = _score(kept.evidence)
     needed = rows_needed(score.value, target, score.confidence)
     if score.value > target:
-        rows = f"about {needed} development rows" if needed and needed > score.n else "more lineage groups"
+        rows = f"about {needed:,} development rows" if needed and needed > score.n else "more lineage groups"
         return [
             f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: {rows} "
             f"would, if the score stays at {score.value:.3f}."

@@ -26,6 +26,15 @@ TITLES: Mapping[str, str] = {
     "fields": "mean field score",
 }
 """Metric -> its name in a sentence."""
+MEANINGS: Mapping[str, str] = {
+    "accuracy": "the share of rows whose label is the expected one",
+    "set_f1": "how well the written list agrees with the expected one: 1 if no item is missing and none too many",
+    "chrf": "how far the characters of the written text agree with those of the expected one: 1 if they are equal",
+    "facts": "the share of what has to be said that the written text says",
+    "chrf_facts": "how far the text agrees with the expected one, times the share of what has to be said that it says",
+    "fields": "the mean over an object's fields of how far each is right: 0 where it is no such object",
+}
+"""Metric -> what it says of a row, in words."""
 
 
 @dataclass(frozen=True)

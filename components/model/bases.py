@@ -32,7 +32,7 @@ def base_folder(base: Base, root: Path) -> Path:
     """
     folder = _from_hub(base) if base.revision else root / os.path.expanduser(base.name)
     if not folder.is_dir():
-        hint = "a hub name needs its commit: owner/name@<40 hexadecimal digits>" if base.name.count("/") == 1 else ""
+        hint = "`rungwise pin` writes a hub name's commit behind it" if base.name.count("/") == 1 else ""
         raise ModelError(
             problem(
                 "a base model is not there",
@@ -83,6 +83,31 @@ def _from_hub(base: Base) -> Path:
             )
         ) from None
     return Path(path)
+
+
+def newest_commit(name: str) -> str:
+    """Returns the commit that the hub's default branch stands at, 40 hexadecimal digits.
+
+    Raises:
+        ModelError: the hub has no such model, or can't be asked.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+    try:
+        commit = HfApi().model_info(name, timeout=30).sha
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        raise ModelError(
+            problem(
+                "the hub could not be asked for a model's commit",
+                where=f"{name}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
+                found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+                wanted="the commit of its default branch",
+                do="check name and network; gated models need HF_TOKEN in the environment",
+            )
+        ) from None
+    return str(commit)
 
 
 def base_digest(folder: Path) -> str:

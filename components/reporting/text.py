@@ -71,3 +71,31 @@ def status_text(status: Mapping[str, Any]) -> str:
     if status["data_version"]:
         parts.append(f"data version: {status['data_version']}")
     return "\n\n".join(parts)
+
+
+def explain_text(explained: Mapping[str, Any]) -> str:
+    """Returns what `rungwise explain` says: the question, each rung's answer and decision, and the verdict."""
+    parts = []
+    for name, task in explained.items():
+        lines = [f"{name}: is the {task['metric']} at least {task['target']:g}? That is {task['meaning']}."]
+        n, needed = task["dev_rows"], task["share_needed"]
+        shown = (
+            f"{needed:.3f} has to be observed" if needed is not None else "not even a faultless answer would show it"
+        )
+        lines.append(f"With {n} development rows, all independent, {shown}; rows that belong together show less.")
+        for number, rung in enumerate(task["rungs"], 1):
+            base = rung["base"] or "no language model"
+            lines += ["", f"{number}. {rung['rung']} ({rung['method']}, {base}): {score_text(rung)}"]
+            also = [f"{k} {i['value']:.3f} ({i['low']:.3f} to {i['high']:.3f})" for k, i in rung["also"].items()]
+            lines += [f"   also: {', '.join(also)}"] if also else []
+            took = f" in {rung['seconds']:.0f} s" if rung["seconds"] else ""
+            lines.append(f"   trained on {rung['train_rows']} rows, {rung['train_tokens']:,} tokens{took}")
+            left_out = {**rung["unscored"], **rung["train_rejected"]}
+            lines += [f"   left out: {', '.join(f'{k}: {v}' for k, v in left_out.items())}"] if left_out else []
+            known = {reason for earlier in task["rungs"][: number - 1] for reason in earlier["decision"]["reasons"]}
+            lines += [f"   {reason}" for reason in rung["decision"]["reasons"] if reason not in known]
+        kept = task["decision"]["rung"] or "none"
+        verdict = "it passes" if task["decision"]["passes"] else "no rung passes"
+        lines += ["", f"Kept: {kept}; {verdict}.", *([task["comparison"]] if task["comparison"] else [])]
+        parts.append("\n".join(lines))
+    return "\n\n\n".join(parts)

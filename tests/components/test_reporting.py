@@ -1,4 +1,4 @@
-from components.reporting.text import HEADER, ladder_rows, sentence, status_text, table
+from components.reporting.text import HEADER, explain_text, ladder_rows, sentence, status_text, table
 
 SCORE = {"value": 0.962, "low": 0.941, "high": 0.976, "n": 480, "confidence": 0.95}
 
@@ -42,3 +42,25 @@ def test_the_ladder_shows_every_rung_in_order():
 def test_the_status_says_what_changed_since():
     text = status_text({"tasks": {"route": task()}, "data_version": "abc", "changed": ["split"]})
     assert "DVC would run: split" in text and "data version: abc" in text and "  - because" in text
+
+
+def test_an_explanation_says_each_reason_once_where_it_came_up():
+    rung = {
+        "rung": "plain", "method": "tfidf", "base": "", "score": SCORE, "also": {"macro F1": SCORE}, "seconds": 2.4,
+        "train_rows": 900, "train_tokens": 0, "unscored": {}, "train_rejected": {"over_context": 3},
+        "decision": {"reasons": ["plain passes", "small is tried"]},
+    }  # fmt: skip
+    small = {**rung, "rung": "small", "base": "b", "decision": {"reasons": ["plain passes", "small passes too"]}}
+    decision = {"rung": "plain", "passes": True}
+    found = {
+        "metric": "accuracy", "meaning": "the share of right rows", "target": 0.9, "dev_rows": 480,
+        "share_needed": 0.927, "rungs": [rung, small], "decision": decision, "comparison": "You do not need it.",
+    }  # fmt: skip
+    text = explain_text({"route": found})
+    assert text.startswith("route: is the accuracy at least 0.9? That is the share of right rows.")
+    assert "0.927 has to be observed" in text and text.count("plain passes") == 1
+    assert "1. plain (tfidf, no language model): 0.962 (0.941 to 0.976, n=480)" in text
+    assert "also: macro F1 0.962" in text and "left out: over_context: 3" in text and " in 2 s" in text
+    assert text.index("small is tried") < text.index("2. small") < text.index("small passes too")
+    assert text.endswith("Kept: plain; it passes.\nYou do not need it.")
+    assert "not even a faultless" in explain_text({"route": {**found, "share_needed": None}})

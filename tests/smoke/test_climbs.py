@@ -62,4 +62,4 @@ def test_an_upper_rung_that_is_worse_leaves_the_lower_kept(tmp_path, base_folder
     climb, trained = run(tmp_path, base_folder, weak_folder, [ABLE, WEAK], target=target)
     assert trained == ["able", "weak"]
     assert (climb.decision.action, climb.decision.rung, climb.decision.passes) == ("exhausted", "able", False)
-    assert any("clearly worse, so the cheaper able is kept" in reason for reason in climb.decision.reasons)
+    assert any("clearly worse. able is kept." in reason for reason in climb.decision.reasons)

@@ -45,7 +45,7 @@ def hub(base_folder):
             seen.append(self.path)
             path = self.path.partition("?")[0]
             if path.startswith("/api/models/acme/pocket/revision/") or path == "/api/models/acme/pocket":
-                if not path.endswith(COMMIT):
+                if not path.endswith((COMMIT, "acme/pocket")):
                     self.fail("RevisionNotFound")
                     return
                 siblings = [{"rfilename": name} for name in files]
@@ -116,6 +116,28 @@ def test_a_commit_that_is_not_there_is_one_message(hub, tmp_path):
     done = fetch(endpoint, tmp_path, "f" * 40)
     assert done.returncode == 2 and "can't be fetched from the hub" in done.stdout, done.stdout + done.stderr
     assert "acme/pocket@" + "f" * 40 in done.stdout and "Traceback" not in done.stderr
+
+
+def test_pin_writes_the_hubs_commit_and_leaves_the_rest_of_the_file(hub, tmp_path, workspace, rungwise):
+    endpoint, _ = hub
+    params = workspace / "params.yaml"
+    text = params.read_text()
+    rung = "  - {name: hub, base: acme/pocket, method: lora}   # from the hub\n"
+    params.write_text(text.replace("ingest:", rung + "ingest:", 1))
+    refused = rungwise(workspace, "run")
+    assert refused.returncode == 2 and "`rungwise pin` writes" in refused.stderr
+    done = rungwise(workspace, "pin", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
+    assert done.returncode == 0 and done.stdout == f"acme/pocket@{COMMIT}\n", done.stderr
+    assert f"base: acme/pocket@{COMMIT}, method: lora}}   # from the hub" in params.read_text()
+    assert "base: bases/able," in params.read_text()  # a folder, though it looks like a hub's name
+    pinned = params.read_bytes()
+    again = rungwise(workspace, "pin", HF_ENDPOINT="http://127.0.0.1:9")
+    assert "nothing was changed" in again.stdout and params.read_bytes() == pinned
+    params.write_text(text.replace("ingest:", "  - {name: hub, base: acme/nothing, method: lora}\ningest:", 1))
+    kept = params.read_bytes()
+    missing = rungwise(workspace, "pin", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
+    assert missing.returncode == 2 and "could not be asked for a model's commit" in missing.stderr
+    assert "acme/nothing" in missing.stderr and params.read_bytes() == kept
 
 
 def test_a_hub_that_is_down_is_one_message(tmp_path):
