@@ -1,4 +1,4 @@
-"""The `rungwise` command: run, status, explain, predict, promote, pin.
+"""The `rungwise` command: init, run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -115,6 +115,25 @@ def _pin(root: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _init(root: Path, arguments: argparse.Namespace) -> int:
+    """Makes a workspace from a file of rows."""
+    from components.init import init
+
+    told = init(
+        Path(arguments.dir),
+        Path(arguments.rows),
+        arguments.text,
+        arguments.answer,
+        records=arguments.records,
+        test=Path(arguments.test) if arguments.test else None,
+        test_records=arguments.test_records,
+        bases=arguments.base,
+        ladder=arguments.ladder,
+    )
+    _print("\n".join(told))
+    return 0
+
+
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
 
@@ -144,6 +163,16 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
+    init = add("init", _init, "a workspace of one's own from a file of rows: guesses the task and says why")
+    init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is made, or joins its git repository")
+    init.add_argument("--rows", required=True, metavar="FILE", help="CSV, TSV, JSON or JSON lines")
+    init.add_argument("--text", required=True, metavar="COLUMN", help="what is read")
+    init.add_argument("--answer", required=True, metavar="COLUMN", help="what is to be answered")
+    init.add_argument("--test", metavar="FILE", help="rows that judge, where you have split them yourself")
+    for name in ("--records", "--test-records"):
+        init.add_argument(name, default="[]", metavar="PATH", help="where the rows stand in a JSON file, as `train.[]`")
+    init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
+    init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
     for command in (status, explain, predict, promote):
         command.add_argument("--json", action="store_true", help="print JSON")

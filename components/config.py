@@ -198,7 +198,8 @@ class SourceSettings(Section):
     records: str = "[]"
     """JSON: where the rows stand: `[]` each item of a list, `{name}` each key, kept as column `name`; `a.{b}.[]`."""
     columns: dict[Text, Text] = Field(default_factory=dict)
-    """Column -> where it stands under another name; in JSON a path such as `data[].text` (pieces are joined)."""
+    """Column -> where it stands under another name; in JSON a path such as `data[].text` (pieces are joined),
+    or `[0]` for the first cell of a row that is a list. A list of texts becomes one cell with `;` between its items."""
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split that all rows of this source stand on; None or `train`: see `split`."""
 

@@ -36,6 +36,34 @@ def _dvc(root: Path, *arguments: str) -> str:
     return done.stdout
 
 
+def init_repository(root: Path) -> None:
+    """Makes `root` part of a git and DVC repository: joins those that it stands in, makes what is missing.
+
+    Raises:
+        WorkspaceError: git is not installed or failed, or DVC failed.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel", check=False)
+    if not top:
+        _git(root, "init", "-q")
+        top = str(root)
+    inside = [p for p in (root, *root.resolve().parents) if p.resolve().is_relative_to(Path(top).resolve())]
+    if not any((p / ".dvc").is_dir() for p in inside):
+        _dvc(root, "init", "-q", *([] if Path(top).resolve() == root.resolve() else ["--subdir"]))
+        for key in ("core.analytics", "core.check_update"):
+            _dvc(root, "config", key, "false")
+
+
+def _git(root: Path, *arguments: str, check: bool = True) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise WorkspaceError(problem("git is not installed", wanted="git on the PATH", do="install git")) from None
+    if done.returncode and check:
+        found = done.stderr.strip()[-200:]
+        raise WorkspaceError(problem(f"`git {arguments[0]}` failed", where=str(root), found=found))
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def is_current(root: Path, stage: str) -> bool:
     """Whether dvc.lock records this stage with the inputs, settings and outputs as they now stand."""
     return not json.loads(_dvc(root, "status", "--json", stage) or "{}")

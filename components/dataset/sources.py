@@ -25,6 +25,8 @@ _ENDINGS: Final = {
     ".ndjson": "jsonl",
     ".json": "json",
 }
+ITEMS: Final = ";"
+"""Stands between the items of a JSON list of texts that becomes one cell; items that hold it are no such list."""
 _KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -210,10 +212,11 @@ def _json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
     n_rows = 0
     for number, (value, keys) in enumerate(_walk(document, source.records, path), start=1):
         n_rows += 1
-        if not isinstance(value, dict):
-            yield Bad(number, "bad_json", f"{type(value).__name__}, wanted an object")
+        if not isinstance(value, dict | list):
+            yield Bad(number, "bad_json", f"{type(value).__name__}, wanted an object or a list of cells")
             continue
-        row = {**value, **keys}
+        cells = value if isinstance(value, dict) else {f"[{place}]": cell for place, cell in enumerate(value)}
+        row = {**cells, **keys}
         seen.update(row)
         yield _picked(source, number, row, needed)
     _all_seen(source, path, needed, seen, n_rows)
@@ -254,6 +257,8 @@ def _picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tu
         cell = value[where] if where in value else _reach(value, where.split("."))
         if isinstance(cell, list) and all(isinstance(piece, str) for piece in cell) and "[]" in where:
             cell = "".join(cell)
+        elif isinstance(cell, list) and all(isinstance(i, str) and ITEMS not in i for i in cell):
+            cell = f"{ITEMS} ".join(cell)
         if isinstance(cell, (int, float)) and not isinstance(cell, bool):
             cell = json.dumps(cell)
         if cell is not None and not isinstance(cell, str):

@@ -66,7 +66,7 @@ def test_a_column_may_stand_under_another_name(tmp_path):
 
 
 def test_jsonl_counts_what_is_no_row(tmp_path):
-    lines = [b'{"body": "a", "queue": 3}', b"{", b"[1]", b'{"body": ["x"], "queue": "b"}', b'{"queue": "c"}', b'"\xff"']
+    lines = [b'{"body": "a", "queue": 3}', b"{", b"[1]", b'{"body": [1], "queue": "b"}', b'{"queue": "c"}', b'"\xff"']
     found = read(tmp_path, b"\n".join(lines), "x.jsonl")
     assert found[0] == Row(1, {"body": "a", "queue": "3"})
     assert [r.reason for r in found[1:4]] == ["bad_json", "bad_json", "not_text"]

@@ -1,0 +1,146 @@
+import csv
+import json
+import random
+import subprocess
+import sys
+
+import pytest
+
+from components.config import load
+from components.errors import RungwiseError
+from components.init import guess, init
+from tests.conftest import environment, error_of, planted_rows, with_dvc
+
+
+def write(path, header, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(header)
+        writer.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return write(tmp_path / "mails.csv", ("body", "queue"), planted_rows(600))
+
+
+def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folder, rungwise):
+    target = tmp_path / "mine"
+    arguments = ("--rows", str(rows), "--text", "body", "--answer", "queue", "--base", str(base_folder))
+    done = rungwise(tmp_path, "init", str(target), *arguments)
+    assert done.returncode == 0, done.stderr
+    assert "Format label: 4 different short answers in 600 rows" in done.stdout
+    assert "Careful: with 90 test rows the bar 0.9 asks for 0.97 observed" in done.stdout
+    assert "LoRA on your bases: able" in done.stdout
+    params = load(target / "params.yaml")
+    assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.tasks["task"].target == 0.9
+    assert (target / ".dvc").is_dir() and (target / ".git").is_dir()
+    ran = rungwise(target, "run")
+    assert ran.returncode == 0 and "You do not need a language model for this" in ran.stdout, ran.stderr
+    status = subprocess.run(
+        ["git", "status", "--short", "-uall"], cwd=target, capture_output=True, text=True, check=True
+    )
+    untracked = {line[3:] for line in status.stdout.splitlines()}
+    ours = {".gitignore", "data/.gitignore", "data/raw/mails.csv", "dvc.lock", "dvc.yaml", "params.yaml"}
+    assert untracked - {".dvcignore", ".dvc/config", ".dvc/.gitignore"} <= ours | {"data/promote/ledger.jsonl"}
+
+
+def test_it_joins_the_repository_that_it_stands_in(tmp_path, rows):
+    top = tmp_path / "repo"
+    top.mkdir()
+    with_dvc(top)
+    init(top / "team" / "mails", rows, "body", "queue")
+    assert not (top / "team/mails/.git").exists() and not (top / "team/mails/.dvc").exists()
+    other = tmp_path / "plain"
+    other.mkdir()
+    subprocess.run(["git", "init", "-q"], cwd=other, check=True)
+    init(other / "mails", rows, "body", "queue")
+    assert (other / "mails/.dvc").is_dir() and not (other / "mails/.git").exists()
+    done = subprocess.run([sys.executable, "-m", "dvc", "status"], cwd=other / "mails", env=environment(), check=False)
+    assert done.returncode == 0
+
+
+def test_the_models_that_come_along_are_the_default_and_the_users_test_rows_judge(tmp_path, rows):
+    test = write(tmp_path / "later.csv", ("body", "queue"), planted_rows(250, 2))
+    told = init(tmp_path / "ws", rows, "body", "queue", test=test)
+    params = load(tmp_path / "ws/params.yaml")
+    assert params.ladder[2].name == "pocket-s" and [s.role for s in params.ingest.sources] == [None, "test"]
+    assert told[0] == "600 rows of mails.csv, and 250 rows of later.csv that judge." and "Careful" not in "".join(told)
+
+
+def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
+    odd = write(tmp_path / "odd.csv", ("seed: {x}", "tasks"), planted_rows(60))
+    init(tmp_path / "a", odd, "seed: {x}", "tasks")
+    params = load(tmp_path / "a/params.yaml")
+    assert params.ingest.sources[0].columns == {"text": "seed: {x}"} and params.tasks["task"].answer.column == "tasks"
+    halves = {"train": planted_rows(90), "test": planted_rows(220, 3)}
+    (tmp_path / "clinc.json").write_text(json.dumps(halves))
+    file = tmp_path / "clinc.json"
+    told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", test=file, test_records="test.[]")
+    assert told[0].startswith("90 rows") and "220 rows" in told[0]
+    from components.stages import run_stage
+
+    for verb in ("ingest", "validate", "split"):
+        run_stage(tmp_path / "b", verb)
+    assert (tmp_path / "b/data/split/task/test.jsonl").read_text().count("\n") == 220
+    semicolons = tmp_path / "semi.csv"
+    semicolons.write_text("body;queue\n" + "".join(f"{t};{q}\n" for t, q in planted_rows(60)))
+    init(tmp_path / "c", semicolons, "body", "queue")
+    assert load(tmp_path / "c/params.yaml").ingest.sources[0].delimiter == ";"
+
+
+def test_guesses():
+    draw = random.Random(1)
+    items = ["tent", "zip", "late parcel", "boots", "refund"]
+    assert guess([f"{a}; {b}" for a, b in (draw.sample(items, 2) for _ in range(60))]).format == "list"
+    assert guess([f"{a}, {b}" for a, b in (draw.sample(range(999), 2) for _ in range(60))]).separator == ","
+    assert guess([f"This is reply {i}, and a friendly one. Bye." for i in range(60)]).format == "text"
+    assert guess([draw.choice(["yes", "no", "out of scope"]) for _ in range(60)]).format == "label"
+
+
+def lists(tmp_path):
+    path = tmp_path / "k.jsonl"
+    rows = ({"t": f"text {i}", "k": [f"one {i}", "two", "three"]} for i in range(60))
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+def test_lists_of_texts_in_json_are_items(tmp_path):
+    told = init(tmp_path / "ws", lists(tmp_path), "t", "k")
+    assert "Format list: 100% of the answers hold several short items with `;`" in told[1]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda p: write(p, ("body",), [(t,) for t, _ in planted_rows(50)]), "a column is missing"),
+        (lambda p: write(p, ("body", "queue"), [(t, "same") for t, _ in planted_rows(50)]), "all answers are equal"),
+        (lambda p: write(p, ("body", "queue"), planted_rows(5)), "too few rows to begin with.*5 rows"),
+        (lambda p: write(p, ("body", "queue"), []), "too few rows to begin with.*0 rows"),
+        (lambda p: p.with_name("nothing.csv"), "no such file of rows"),
+    ],
+)
+def test_rows_that_can_not_be_used_leave_nothing_behind(tmp_path, make, message):
+    with pytest.raises(RungwiseError, match=f"(?s){message}"):
+        init(tmp_path / "ws", make(tmp_path / "x.csv"), "body", "queue")
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_cell_of_five_million_characters_is_named_before_anything_runs(tmp_path):
+    path = write(tmp_path / "x.csv", ("body", "queue"), [*planted_rows(60), ("x" * 5_000_000, "repair")])
+    told = init(tmp_path / "ws", path, "body", "queue")
+    assert any("1 rows have a cell of more than 20,000 characters" in line for line in told)
+
+
+def test_nothing_is_overwritten_and_no_workspace_stands_in_another(tmp_path, rows, rungwise):
+    init(tmp_path / "ws", rows, "body", "queue")
+    arguments = ("--rows", str(rows), "--text", "body", "--answer", "queue")
+    kept = (tmp_path / "ws/params.yaml").read_bytes()
+    assert "a workspace or a DVC pipeline already" in error_of(rungwise(tmp_path, "init", "ws", *arguments))
+    assert "can't stand inside another" in error_of(rungwise(tmp_path, "init", "ws/data/more", *arguments))
+    assert (tmp_path / "ws/params.yaml").read_bytes() == kept
+    same = ("--rows", str(rows), "--text", "body", "--answer", "body")
+    assert "the same column" in error_of(rungwise(tmp_path, "init", "other", *same))
+    unknown = error_of(rungwise(tmp_path, "init", "other", *arguments, "--ladder", "nonsense"))
+    assert "there is no such ladder" in unknown and not (tmp_path / "other").exists()
