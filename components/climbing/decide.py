@@ -110,9 +110,11 @@ def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
     needed = rows_needed(score.value, target, score.confidence)
     if score.value > target:
         rows = f"about {needed:,} development rows" if needed and needed > score.n else "more lineage groups"
+        would = f"{rows} would, if the score stays at {score.value:.3f}."
+        if needed is None or needed > 10 * score.n:
+            would = "it stands so close to the bar that a better rung or more training rows are next."
         return [
-            f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: {rows} "
-            f"would, if the score stays at {score.value:.3f}."
+            f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: {would}"
         ]
     return [
         f"No rung is left. The best, {kept.evidence.rung}, is {target - score.value:.3f} short of the bar itself: "

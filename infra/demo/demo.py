@@ -19,13 +19,14 @@ ROWS = Path(__file__).with_name("tickets.csv")
 DISK_MIB, MEMORY_MIB = 500, 1500
 """What the flow takes at most beside what is installed, rounded up: see the README's table."""
 NEXT = """
-Where to look next:
+Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, what it showed, and why the climb went on or stopped
-  rungwise predict route "The zip of my tent is stuck"
-  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
+{predict}  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
   data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
   mlflow ui --backend-store-uri sqlite:///mlflow.db
+  rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      the same with your own rows
 """
+PREDICT = '  rungwise predict {task} "The zip of my tent is stuck"\n'
 
 
 def free_mib(root: Path) -> tuple[float, float | None]:
@@ -94,7 +95,10 @@ def main() -> int:
         if code:
             print("The flow stopped above; what was finished is kept, and `make demo` goes on from there.")
             return code
-        print(f"\n{status_text(status(root))}\n{NEXT}")
+        found = status(root)
+        champions = [task for task, one in found["tasks"].items() if one["champion"]]
+        told = "".join(PREDICT.format(task=task) for task in champions[:1])
+        print(f"\n{status_text(found)}\n{NEXT.format(predict=told)}")
     except RungwiseError as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 2

@@ -91,6 +91,8 @@ def test_when_rows_are_too_few_to_show_the_bar_it_says_how_many_would():
     decision = ask([outcome("small", 186)])
     assert decision.action == "exhausted"
     assert "scores above the bar, but 200 rows can't show it: about 385 development rows" in decision.reasons[-1]
+    close = ask([outcome("small", 181)])
+    assert "so close to the bar that a better rung or more training rows are next" in close.reasons[-1]
 
 
 def test_the_climb_stops_where_the_policy_says_so():
