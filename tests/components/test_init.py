@@ -8,7 +8,7 @@ import pytest
 
 from components.config import load
 from components.errors import RungwiseError
-from components.init import guess, init
+from components.init import LADDERS, guess, init
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
 
@@ -144,3 +144,15 @@ def test_nothing_is_overwritten_and_no_workspace_stands_in_another(tmp_path, row
     assert "the same column" in error_of(rungwise(tmp_path, "init", "other", *same))
     unknown = error_of(rungwise(tmp_path, "init", "other", *arguments, "--ladder", "nonsense"))
     assert "there is no such ladder" in unknown and not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", sorted(p.stem for p in LADDERS.glob("*.yaml")))
+def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_path, rows, rungwise, name):
+    told = init(tmp_path / "ws", rows, "body", "queue", ladder=name)
+    assert any(f"preset {name}" in line for line in told)
+    ladder = load(tmp_path / "ws/params.yaml").ladder
+    assert ladder[0].method == "tfidf" and all("@" not in str(r.base) for r in ladder)
+    assert len({r.base for r in ladder}) >= 4
+    refused = error_of(rungwise(tmp_path / "ws", "run"))
+    assert "`rungwise pin` writes a hub name's commit" in refused
+    assert not (tmp_path / "ws/data/ingest").exists()
