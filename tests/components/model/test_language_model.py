@@ -142,7 +142,7 @@ def base_folder_of(tmp_path):
 def test_a_base_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(ModelError, match=r"(?s)not there.*no folder"):
         base_folder_of(tmp_path)
-    with pytest.raises(ModelError, match="a `rungwise pin` writes a hub name"):
+    with pytest.raises(ModelError, match="`rungwise pin` writes a hub name"):
         base_folder(Base("owner/name"), tmp_path)
 
 
