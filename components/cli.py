@@ -21,12 +21,13 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
     from components.folders import joined
     from components.layout import check_unchanged, settings_of, snapshot
     from components.reporting.text import status_text
-    from components.stages import changed_bases, check_bases
+    from components.stages import changed_bases, check_bases, check_rows
     from components.versions import reproduce
 
     settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, "rungwise run"):
         settings, before = settings_of(root), snapshot(root)
+        check_rows(root)
         check_bases(root, settings)
         code = reproduce(root)
         changed = changed_bases(root) if code == 0 else []

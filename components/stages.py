@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from components import versions
 from components.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
-from components.errors import RungwiseError
+from components.errors import DataError, RungwiseError, problem
 from components.folders import (
     open_sealed,
     read_json,
@@ -358,6 +358,25 @@ def clear_leftovers(root: Path) -> None:
         sweep(Paths(root).output(verb).parent, verb)
     if Paths(root).attempts.is_relative_to(root):  # other workspaces may be writing into a shared store
         sweep(Paths(root).attempts)
+
+
+def check_rows(root: Path) -> None:
+    """Checks that data/raw holds a file at all, before DVC says so in its own words.
+
+    Raises:
+        DataError: it holds none.
+    """
+    raw = Paths(root).raw
+    if not raw.is_dir() or not any(raw.iterdir()):
+        raise DataError(
+            problem(
+                "there are no rows yet",
+                where=str(raw),
+                found="no file",
+                wanted="the files that `ingest.sources` in params.yaml names",
+                do="put them there; in the project's own repository `make demo` does",
+            )
+        )
 
 
 def check_bases(root: Path, settings: Settings) -> None:

@@ -7,7 +7,7 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 from prefect import flow
 
 from components.layout import check_unchanged, settings_of, snapshot
-from components.stages import check_bases, clear_leftovers
+from components.stages import check_bases, check_rows, clear_leftovers
 from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import prepare
@@ -21,6 +21,7 @@ def pipeline() -> dict[str, str]:
     settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, "the Prefect flow"):
         settings, before = settings_of(root), snapshot(root)
+        check_rows(root)
         check_bases(root, settings)
         clear_leftovers(root)
         prepare(root, before)

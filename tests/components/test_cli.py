@@ -205,3 +205,14 @@ def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise
     assert "Something changed" not in done.stdout
     edit(root, "dev: 0.25", "dev: 0.3")
     assert "Something changed since this climb (DVC would run: ingest, split)" in rungwise(root, "status").stdout
+
+
+@pytest.mark.parametrize("is_folder", [True, False])
+def test_a_workspace_without_rows_says_so_before_anything_runs(workspace, rungwise, is_folder):
+    shutil.rmtree(workspace / "data/raw")
+    if is_folder:
+        (workspace / "data/raw").mkdir()
+    with_dvc(workspace)
+    message = error_of(rungwise(workspace, "run"))
+    assert "there are no rows yet" in message and "make demo" in message
+    assert not (workspace / "data/ingest").exists()
