@@ -80,7 +80,7 @@ class AnswerSettings(FieldSettings):
 
     column: Text | None = None  # type: ignore[assignment]  # an object has columns of its own
     """The column that holds the answer; an object names one for each field."""
-    format: Literal["label", "list", "text", "json"] = "label"  # type: ignore[assignment]
+    format: Literal["label", "list", "text", "json"] = "label"  # type: ignore[assignment]  # one form more
     """As for a field; `json`: an object of `fields`, written as one line of JSON."""
     fields: dict[Text, FieldSettings] = Field(default_factory=dict)
     """Format `json`: key -> where its value stands, in the order in which a model writes them."""
@@ -427,16 +427,29 @@ def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
     text = path.read_text(encoding="utf-8")
     lines = text.splitlines(keepends=True)
     pinned: dict[str, str] = {}
+    places: dict[tuple[int, int], str] = {}
     for rung in YAML().load(text).get("ladder") or []:
         name = rung.get("base") if isinstance(rung, dict) else None
         if isinstance(name, str) and _HUB_NAME.fullmatch(name) and not (path.parent / name).is_dir():
             pinned[name] = pinned.get(name) or commit(name)
-            line, column = rung.lc.value("base")
-            before, after = lines[line][:column], lines[line][column:]
-            lines[line] = before + after.replace(name, f"{name}@{pinned[name]}", 1)
+            places[rung.lc.value("base")] = name  # an alias stands where its anchor does
+    for (line, column), name in sorted(places.items(), reverse=True):  # from the end: earlier columns stay true
+        before, after = lines[line][:column], lines[line][column:]
+        lines[line] = before + after.replace(name, f"{name}@{pinned[name]}", 1)
     if pinned:
         changed = "".join(lines)
-        parse(YAML(typ="safe", pure=True).load(changed), str(path))
+        after_all = parse(YAML(typ="safe", pure=True).load(changed), str(path))
+        left = sorted({rung.base for rung in after_all.ladder if rung.base in pinned})
+        if left:
+            raise SettingsError(
+                problem(
+                    "a base's commit can't be written where the base is named",
+                    where=f"{path}: ladder",
+                    found=f"{left[0]}, which does not stand there letter by letter",
+                    wanted="`base: owner/name`, without escapes, on one line",
+                    do=f"write {left[0]}@{pinned[left[0]]} by hand",
+                )
+            )
         replace_text(path, changed)
     return pinned
 

@@ -103,12 +103,12 @@ def init(
     source = _source("rows", file, text, answer, records)
     found = _read(source, file, text, answer)
     sources = [(source, file)]
+    n_test = round(SHARE * len(found))
     if test:
         sources.append((_source("test-rows", test, text, answer, test_records, role="test"), test))
-        _read(sources[-1][0], test, text, answer)
+        n_test = len(_read(*sources[-1], text, answer))
     guessed = guess([a for _, a in found])
-    rungs, rung_words = _rungs(target, bases, ladder)
-    n_test = len(_read(sources[1][0], sources[1][1], text, answer)) if test else round(SHARE * len(found))
+    rungs, rung_words = _rungs(bases, ladder)
     params = _params(sources, _slot(text), answer, guessed, rungs, has_test=test is not None)
     parse(_yaml(params), "the params.yaml to be written")
     _write(target, params, [path for _, path in sources])
@@ -214,7 +214,7 @@ def _read(source: SourceSettings, file: Path, text: str, answer: str) -> list[tu
     return found
 
 
-def _rungs(target: Path, bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
+def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
     """Returns the ladder's lines and a sentence about them."""
     first = "  - {name: classical, method: tfidf}\n"
     if ladder is not None:

@@ -2,6 +2,7 @@ import pytest
 
 from components import config
 from components.errors import SettingsError
+from tests.conftest import PARAMS
 
 GOOD = {
     "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
@@ -102,3 +103,24 @@ def test_every_setting_is_documented():
     for section in sections(config.Settings):
         for name, field in section.model_fields.items():
             assert field.description, f"{section.__name__}.{name} has no docstring"
+
+
+def laddered(tmp_path, ladder):
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.format(target=0.9, ladder=ladder, steps=1))
+    return path
+
+
+def test_a_base_behind_an_anchor_is_pinned_once_for_all(tmp_path):
+    ladder = "  - {name: a, base: &hub acme/pocket, method: lora}\n  - {name: b, base: *hub, method: lora}"
+    path = laddered(tmp_path, ladder)
+    assert config.pin(path, lambda name: "a" * 40) == {"acme/pocket": "a" * 40}
+    assert [r.base for r in config.load(path).ladder] == ["acme/pocket@" + "a" * 40] * 2
+
+
+def test_a_base_that_does_not_stand_there_letter_by_letter_is_not_said_to_be_pinned(tmp_path):
+    path = laddered(tmp_path, '  - {name: a, base: "acme\\x2fpocket", method: lora}')
+    kept = path.read_bytes()
+    with pytest.raises(SettingsError, match="(?s)can't be written where the base is named.*acme/pocket@aaa"):
+        config.pin(path, lambda name: "a" * 40)
+    assert path.read_bytes() == kept
