@@ -1,5 +1,6 @@
-# make demo   set-up, then the whole path on made-up tickets.   make test   everything: set-up, checks, tests.
-# make check  format, lint, types, imports.
+# make demo       set-up, then the whole path on made-up tickets: two tasks, four rungs.
+# make demo-full  the same with two harder tasks and a larger model.
+# make test       everything: set-up, checks, tests.   make check: format, lint, types, imports.
 # Another build of torch: make setup TORCH="torch==2.13.0 --index-url ADDRESS"
 PYTHON ?= python3
 VENV   ?= .venv
@@ -15,7 +16,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup demo check test format clean
+.PHONY: setup demo demo-full check test format clean
 
 setup: $(VENV)/ready
 
@@ -29,6 +30,9 @@ $(VENV)/ready: pyproject.toml constraints.txt
 
 demo: setup
 	$(BIN)/python infra/demo/demo.py
+
+demo-full: setup
+	$(BIN)/python infra/demo/demo.py --full
 
 check: setup
 	ruff format --check .

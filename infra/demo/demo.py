@@ -1,9 +1,12 @@
 """Shows the practical approach on this machine: `make demo`, after which `rungwise` commands work in the repository.
 
 Puts the made-up tickets into data/raw under DVC, runs the Prefect flow, and says what came out and where to look
-next. Run again it goes on where it stopped, and does nothing twice.
+next. Run again it goes on where it stopped, and does nothing twice. `make demo-full` first adds to params.yaml the
+tasks and the rung of full.yaml that it lacks: the climb goes on with harder tasks and a larger model.
 """
 
+import argparse
+import io
 import shutil
 import subprocess
 import sys
@@ -11,11 +14,13 @@ from pathlib import Path
 
 from components.effects import status
 from components.errors import RungwiseError, WorkspaceError, problem
-from components.layout import Paths
+from components.folders import replace_text
+from components.layout import Paths, settings_of
 from components.reporting.text import status_text
 from components.workspace import prepare_environment, workspace_root
 
 ROWS = Path(__file__).with_name("tickets.csv")
+FULL = Path(__file__).with_name("full.yaml")
 DISK_MIB, MEMORY_MIB = 500, 1500
 """What the flow takes at most beside what is installed, rounded up: see the README's table."""
 NEXT = """
@@ -84,16 +89,44 @@ def place_rows(root: Path) -> None:
         raise WorkspaceError(problem("DVC can't take the rows", where=str(root), found=done.stderr.strip()[-300:]))
 
 
+def add_full(params: Path) -> list[str]:
+    """Adds the tasks and rungs of full.yaml to params.yaml, comments and all; returns the names of those it lacked."""
+    from ruamel.yaml import YAML
+
+    yaml = YAML()
+    yaml.width, yaml.preserve_quotes = 1000, True
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    settings, more = (yaml.load(path.read_text(encoding="utf-8")) for path in (params, FULL))
+    tasks = [name for name in more["tasks"] if name not in settings["tasks"]]
+    known = {rung["name"] for rung in settings["ladder"]}
+    rungs = [rung for rung in more["ladder"] if rung["name"] not in known]
+    for name in tasks:
+        settings["tasks"][name] = more["tasks"][name]
+    settings["ladder"].extend(rungs)
+    if tasks or rungs:
+        text = io.StringIO()
+        yaml.dump(settings, text)
+        replace_text(params, text.getvalue())
+    return [*tasks, *(rung["name"] for rung in rungs)]
+
+
 def main() -> int:
     """Runs the demonstration; returns its exit code."""
+    parser = argparse.ArgumentParser(description="Shows the practical approach on made-up tickets.")
+    parser.add_argument("--full", action="store_true", help="all four tasks and the largest of the models")
+    is_full = parser.parse_args().full
     prepare_environment()
     root = workspace_root()
     try:
+        settings_of(root)
         check_room(root)
         place_rows(root)
+        added = add_full(Paths(root).params) if is_full else []
+        if added:
+            print(f"Added to params.yaml: {', '.join(added)} (`git diff params.yaml` shows it).", flush=True)
         code = subprocess.run([sys.executable, "-m", "flows.pipeline"], cwd=root, check=False).returncode
         if code:
-            print("The flow stopped above; what was finished is kept, and `make demo` goes on from there.")
+            print("The flow stopped above; what was finished is kept, and the same command goes on from there.")
             return code
         found = status(root)
         champions = [task for task, one in found["tasks"].items() if one["champion"]]

@@ -44,7 +44,7 @@ class Size:
 SIZES = {
     "pocket-s": Size(hidden=64, inner=176, layers=6, heads=4, shared=2, tokens=16_000_000),
     "pocket-m": Size(hidden=128, inner=352, layers=7, heads=4, shared=2, tokens=12_000_000),
-    "pocket-l": Size(hidden=192, inner=528, layers=6, heads=6, shared=3, tokens=60_000_000),
+    "pocket-l": Size(hidden=192, inner=528, layers=6, heads=6, shared=3, tokens=12_000_000),
 }
 
 

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from components.config import load
 from components.errors import WorkspaceError
 from tests.conftest import REPOSITORY, environment, with_dvc
 
@@ -69,3 +70,19 @@ def test_the_demonstration_runs_and_a_second_time_does_nothing_twice(tmp_path):
     second = run()
     assert "climb: nothing changed" in second
     assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
+
+
+def test_the_full_demonstration_adds_what_params_yaml_lacks_and_nothing_else(tmp_path, demo):
+    params = tmp_path / "params.yaml"
+    before = (REPOSITORY / "params.yaml").read_text()
+    params.write_text(before.replace("steps: 300", "steps: 7  # mine"))
+    assert demo.add_full(params) == ["reply", "triage", "pocket-l"]
+    after = params.read_text()
+    assert set(before.splitlines()) - set(after.splitlines()) == {
+        line for line in before.splitlines() if "steps:" in line
+    }
+    settings = load(params)
+    assert [r.name for r in settings.ladder] == ["classical", "prompt", "pocket-s", "pocket-m", "pocket-l"]
+    assert {t.family for t in settings.tasks.values()} == {"extract", "expand", "combined"}
+    assert settings.train.steps == 7
+    assert demo.add_full(params) == [] and params.read_text() == after
