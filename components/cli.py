@@ -166,7 +166,12 @@ def _parser() -> argparse.ArgumentParser:
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
     init = add("init", _init, "a workspace of one's own from a file of rows: guesses the task and says why")
     init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is made, or joins its git repository")
-    init.add_argument("--rows", required=True, metavar="FILE", help="CSV, TSV, JSON or JSON lines")
+    init.add_argument(
+        "--rows",
+        required=True,
+        metavar="FILE",
+        help="CSV, TSV, JSON, JSON lines, or lines of a label and a text (.label)",
+    )
     init.add_argument("--text", required=True, metavar="COLUMN", help="what is read")
     init.add_argument("--answer", required=True, metavar="COLUMN", help="what is to be answered")
     init.add_argument("--test", metavar="FILE", help="rows that judge, where you have split them yourself")

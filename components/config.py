@@ -189,8 +189,9 @@ class SourceSettings(Section):
     """The source's name, kept with every row; unique."""
     path: RawPath
     """A file under data/raw, or a pattern (`train_*.json`)."""
-    format: Literal["csv", "jsonl", "json"] | None = None
-    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json)."""
+    format: Literal["csv", "jsonl", "json", "labelled"] | None = None
+    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json .label). `labelled`: lines of a label, a space and
+    a text, which are the columns `label` and `text`."""
     encoding: Text = "utf-8"
     """The text's encoding."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None

@@ -12,7 +12,15 @@ from components.config import Settings
 from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from components.layout import Paths, settings_of
-from components.records import Climb, Prediction, climb_from_json, digest, example_from_json, to_json
+from components.records import (
+    Climb,
+    Prediction,
+    climb_from_json,
+    digest,
+    example_from_json,
+    prediction_from_json,
+    to_json,
+)
 from components.stages import KEPT, form_of
 from components.versions import changed, data_version
 
@@ -191,17 +199,27 @@ def explain(root: Path, task: str | None = None) -> dict[str, Any]:
             cost = read_json(folder) if folder.is_file() else {}
             rungs.append({**to_json(evidence), "seconds": cost.get("seconds"), "decision": to_json(step)})
         n = max((e.n for e in climb.evidence), default=0)
+        n_groups = _groups(Paths(root).output("climb") / name / "predictions")
+        needed = [share_needed(k, climb.target, settings.evaluate.confidence) if k else None for k in (n, n_groups)]
         found[name] = {
             "metric": TITLES[climb.metric],
             "meaning": MEANINGS[climb.metric],
             "target": climb.target,
             "dev_rows": n,
-            "share_needed": share_needed(n, climb.target, settings.evaluate.confidence) if n else None,
+            "dev_groups": n_groups,
+            "share_needed": needed[0],
+            "share_needed_of_groups": needed[1],
             "rungs": rungs,
             "decision": to_json(climb.decision),
             "comparison": climb.comparison,
         }
     return found
+
+
+def _groups(folder: Path) -> int:
+    """Returns how many lineage groups the development rows of a climb belong to."""
+    paths = sorted(folder.glob("*.jsonl"))
+    return len({prediction_from_json(line).group for line in read_lines(paths[0])}) if paths else 0
 
 
 def status(root: Path) -> dict[str, Any]:

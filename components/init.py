@@ -4,6 +4,7 @@ Everything guessed stands in params.yaml for a person to correct. Nothing is tra
 what so many rows can and can't show. Nothing is overwritten, and a file that can't be used leaves nothing behind.
 """
 
+import codecs
 import json
 import re
 import shutil
@@ -11,7 +12,7 @@ import statistics
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,9 @@ MIN_TEST = 200
 BARS = {"label": 0.9, "list": 0.75, "text": 0.5, "json": 0.6}
 """Answer format -> the bar that is written where nobody said what is good enough."""
 SHARE = 0.15
-"""Share of the rows that steer, and of those that judge."""
+"""Share of the rows that steer, and of those that judge ..."""
+STEER, JUDGE = 1000, 2000
+"""... but about so many at most: they cost time on every rung, and more show little more."""
 
 
 @dataclass(frozen=True)
@@ -103,20 +106,24 @@ def init(
     source = _source("rows", file, text, answer, records)
     found = _read(source, file, text, answer)
     sources = [(source, file)]
-    n_test = round(SHARE * len(found))
+    n_dev, n_test = (min(round(SHARE * len(found)), most) for most in (STEER, JUDGE))
     if test:
         sources.append((_source("test-rows", test, text, answer, test_records, role="test"), test))
         n_test = len(_read(*sources[-1], text, answer))
     guessed = guess([a for _, a in found])
     rungs, rung_words = _rungs(bases, ladder)
-    params = _params(sources, _slot(text), answer, guessed, rungs, has_test=test is not None)
+    shares = {"dev": n_dev / len(found)} | ({} if test else {"test": n_test / len(found)})
+    params = _params(sources, _slot(text), answer, guessed, rungs, shares)
     parse(_yaml(params), "the params.yaml to be written")
     _write(target, params, [path for _, path in sources])
     metric, bar = METRICS[guessed.format][0], BARS[guessed.format]
     family = "reading (extract)" if guessed.format in ("label", "list") else "writing (expand)"
     return [
-        f"{len(found)} rows of {file.name}, and {n_test} rows of {test.name} that judge." if test
-        else f"{len(found)} rows of {file.name}; about {n_test} of them will judge, as many steer, the others teach.",
+        f"{len(found)} rows of {file.name}, of which about {n_dev} steer, and {n_test} of {test.name} that judge."
+        if test
+        else f"{len(found)} rows of {file.name}; about {n_test} of them judge, {n_dev} steer, the others teach.",
+        *(f"{path.name} is not UTF-8 and was read as {one.encoding}: check a row with an accent."
+          for one, path in sources if one.encoding != "utf-8"),
         f"Format {guessed.format}: {guessed.why}. That is {family}, measured by {metric}.",
         f"The bar {bar:g} is a guess: set `target` to what your users would call good enough.",
         rung_words,
@@ -151,7 +158,11 @@ def _check_target(target: Path) -> None:
 def _source(name: str, file: Path, text: str, answer: str, records: str, role: str | None = None) -> SourceSettings:
     if not file.is_file():
         raise DataError(
-            problem("there is no such file of rows", where=str(file), wanted="CSV, TSV, JSON or JSON lines")
+            problem(
+                "there is no such file of rows",
+                where=str(file),
+                wanted="CSV, TSV, JSON, JSON lines or lines of `LABEL text`",
+            )
         )
     if text == answer:
         raise SettingsError(
@@ -172,12 +183,29 @@ def _source(name: str, file: Path, text: str, answer: str, records: str, role: s
         "role": role,
         "delimiter": delimiter,
         "records": records,
+        "encoding": _encoding(file),
     }
     return SourceSettings.model_validate(values)
 
 
 def _slot(column: str) -> str:
     return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else "text"
+
+
+def _encoding(file: Path) -> str:
+    """Returns utf-8 for text in it, UTF-16 where a byte order mark says so, otherwise latin-1, which reads any byte."""
+    with file.open("rb") as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        stream.seek(0)
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while block := stream.read(2**20):
+                decoder.decode(block)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return "latin-1"
+    return "utf-8"
 
 
 def _delimiter(file: Path) -> str | None:
@@ -266,8 +294,7 @@ def _params(
     answer: str,
     guessed: Guess,
     rungs: str,
-    *,
-    has_test: bool,
+    shares: Mapping[str, float],
 ) -> str:
     quoted = json.dumps(answer, ensure_ascii=False)
     separator = f", separator: {json.dumps(guessed.separator)}" if guessed.format == "list" else ""
@@ -276,6 +303,7 @@ def _params(
         more = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
         more += f", role: {one.role}" if one.role else ""
         more += f", records: {json.dumps(one.records)}" if one.records != "[]" else ""
+        more += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
         more += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
         lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{more}}}\n")
     asked = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
@@ -294,7 +322,7 @@ ladder:               # cheapest first
 {rungs}ingest:
   sources:
 {"".join(lines)}validate: {{}}
-split: {{dev: {SHARE:g}{"" if has_test else f", test: {SHARE:g}"}}}
+split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
 train: {{steps: 300, batch_size: 32, learning_rate: 5e-3}}   # large models: learning_rate 2e-4
 evaluate: {{confidence: 0.95}}

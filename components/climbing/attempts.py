@@ -22,7 +22,7 @@ from components.model.adapters import base_parameters
 from components.model.adapters import load as load_adapter
 from components.model.adapters import save as save_adapter
 from components.model.bases import base_digest, base_folder
-from components.model.language_model import Progress, device_name, load
+from components.model.language_model import Progress, device_name, encode_answers, load
 from components.records import (
     AttemptSpec,
     Example,
@@ -128,14 +128,17 @@ def _adapt_into(
 ) -> dict[str, Any]:
     assert spec.base is not None  # as the caller checked
     lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    is_label = spec.form.format == "label"
     result: dict[str, Any] = {
         "base_digest": lm.digest,
         "base_parameters": base_parameters(lm),
         "template_digest": lm.template_digest,
-        "max_answer_tokens": 0 if spec.form.format == "label" else answer_limit(lm, rows),
+        "max_answer_tokens": 0 if is_label else answer_limit(lm, rows),
     }
     if spec.method == "prompt":
-        write_json(part / SHOWN, predict_module.choose_shown(spec, rows))
+        labels = max((len(tokens) for tokens in encode_answers(lm, spec.form.labels)), default=1) if is_label else 0
+        room = labels or result["max_answer_tokens"]
+        write_json(part / SHOWN, predict_module.fitting_shown(lm, spec, rows, room))
     else:
         tokens, rejected = token_rows(lm, spec.prompt, rows)
         result |= {"train_rows": len(tokens), "train_rejected": rejected}

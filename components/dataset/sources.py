@@ -1,7 +1,7 @@
 """Rows of a source file, one by one: a mapping of columns to text, or a reason why the row can't be read.
 
-Reads CSV/TSV (RFC 4180 quoting), JSON lines and nested JSON. A fault of one row is a `Bad` value that the
-caller counts; a fault of the whole file (missing, empty, no such column) is a DataError.
+Reads CSV/TSV (RFC 4180 quoting), JSON lines, nested JSON and lines of `LABEL text`. A fault of one row is a `Bad`
+value that the caller counts; a fault of the whole file (missing, empty, no such column) is a DataError.
 """
 
 import csv
@@ -24,6 +24,7 @@ _ENDINGS: Final = {
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".json": "json",
+    ".label": "labelled",
 }
 ITEMS: Final = ";"
 """Stands between the items of a JSON list of texts that becomes one cell; items that hold it are no such list."""
@@ -103,7 +104,7 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
                 do="set the source's `format`",
             )
         )
-    reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows}[form]
+    reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows, "labelled": _labelled_rows}[form]
     try:
         yield from reader(source, path, needed)
     except UnicodeError as error:  # an encoding that can't go on after a bad byte, such as utf-16
@@ -144,6 +145,18 @@ def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
                 reason = "too_many_fields" if len(cells) > len(header) else "too_few_fields"
                 yield Bad(line, reason, f"{len(cells)} fields, the header has {len(header)}")
             line = reader.line_num + 1
+
+
+def _labelled_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    columns = ["label", "text"]
+    places = {name: _column(source, name, columns, path) for name in needed}
+    with path.open(encoding=source.encoding, errors="surrogateescape") as stream:
+        for line, text in enumerate(stream, start=1):
+            cells = text.split(maxsplit=1)
+            if len(cells) == 2:
+                yield _checked(line, {name: cells[place].strip() for name, place in places.items()})
+            elif cells:
+                yield Bad(line, "too_few_fields", "one word, wanted a label and a text")
 
 
 def _header(reader: Any, path: Path) -> list[str]:

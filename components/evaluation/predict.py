@@ -19,7 +19,7 @@ from components.model.language_model import (
 from components.prompts import fill, prompt_text, shown, slots
 from components.records import AttemptSpec, Example, Prediction, digest
 
-RECIPE = 3
+RECIPE = 4
 """Raised by hand whenever equal models and rows would be answered otherwise."""
 
 Shown = Sequence[tuple[Mapping[str, str], str]]
@@ -40,6 +40,23 @@ def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapp
         turn[row.answer] = rounds[-1] + 1
     ranked = sorted(range(len(rows)), key=lambda i: (rounds[i], i))[: spec.examples]
     return [(dict(rows[i].fields), rows[i].answer) for i in ranked]
+
+
+def fitting_shown(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], answer_tokens: int) -> Shown:
+    """Returns the examples of `choose_shown` without the longest ones, so that they fit beside a row's prompt.
+
+    They leave room for the prompts of 95 % of `rows` and for an answer of that many tokens.
+    """
+    chosen = choose_shown(spec, rows)
+    sizes = sorted(len(p) for p in encode_prompts(lm, [prompt_text(spec.prompt, e.fields) for e in rows]))
+    room = lm.context_tokens - answer_tokens - (sizes[int(0.95 * (len(sizes) - 1))] if sizes else 0)
+    while chosen and sum(_tokens_shown(lm, spec, one) for one in chosen) > room:
+        chosen.remove(max(chosen, key=lambda one: _tokens_shown(lm, spec, one)))
+    return chosen
+
+
+def _tokens_shown(lm: LanguageModel, spec: AttemptSpec, one: tuple[Mapping[str, str], str]) -> int:
+    return len(lm.tokenizer(shown(spec.prompt, [one]), add_special_tokens=False).input_ids)
 
 
 def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:

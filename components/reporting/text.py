@@ -78,11 +78,18 @@ def explain_text(explained: Mapping[str, Any]) -> str:
     parts = []
     for name, task in explained.items():
         lines = [f"{name}: is the {task['metric']} at least {task['target']:g}? That is {task['meaning']}."]
-        n, needed = task["dev_rows"], task["share_needed"]
+        n, groups, needed = task["dev_rows"], task["dev_groups"], task["share_needed"]
         shown = (
             f"{needed:.3f} has to be observed" if needed is not None else "not even a faultless answer would show it"
         )
-        lines.append(f"With {n} development rows, all independent, {shown}; rows that belong together show less.")
+        lines.append(f"With {n} development rows, each for itself, {shown}.")
+        if groups < n:
+            strict = task["share_needed_of_groups"]
+            worst = f"{strict:.3f}" if strict is not None else "more than a faultless answer shows"
+            lines[-1] += (
+                f" They belong to {groups} groups: the more alike the rows of a group fare, the nearer that comes"
+                f" to what {groups} rows would need: {worst}."
+            )
         for number, rung in enumerate(task["rungs"], 1):
             base = rung["base"] or "no language model"
             lines += ["", f"{number}. {rung['rung']} ({rung['method']}, {base}): {score_text(rung)}"]

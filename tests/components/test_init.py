@@ -66,7 +66,10 @@ def test_the_models_that_come_along_are_the_default_and_the_users_test_rows_judg
     told = init(tmp_path / "ws", rows, "body", "queue", test=test)
     params = load(tmp_path / "ws/params.yaml")
     assert params.ladder[2].name == "pocket-s" and [s.role for s in params.ingest.sources] == [None, "test"]
-    assert told[0] == "600 rows of mails.csv, and 250 rows of later.csv that judge." and "Careful" not in "".join(told)
+    assert (
+        told[0] == "600 rows of mails.csv, of which about 90 steer, and 250 of later.csv that judge."
+        and "Careful" not in "".join(told)
+    )
 
 
 def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
@@ -78,7 +81,7 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
     told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", test=file, test_records="test.[]")
-    assert told[0].startswith("90 rows") and "220 rows" in told[0]
+    assert told[0].startswith("90 rows") and "220 of clinc.json that judge" in told[0]
     from components.stages import run_stage
 
     for verb in ("ingest", "validate", "split"):
@@ -88,6 +91,31 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     semicolons.write_text("body;queue\n" + "".join(f"{t};{q}\n" for t, q in planted_rows(60)))
     init(tmp_path / "c", semicolons, "body", "queue")
     assert load(tmp_path / "c/params.yaml").ingest.sources[0].delimiter == ";"
+
+
+def test_lines_of_a_label_and_a_text_in_another_encoding(tmp_path):
+    file = tmp_path / "questions.label"
+    file.write_bytes("".join(f"{q} {t} caf\xe9 ?\n" for t, q in planted_rows(60)).encode("latin-1"))
+    told = init(tmp_path / "ws", file, "text", "label")
+    assert "questions.label is not UTF-8 and was read as latin-1: check a row with an accent." in told
+    from components.stages import run_stage
+
+    run_stage(tmp_path / "ws", "ingest")
+    first = json.loads((tmp_path / "ws/data/ingest/task/examples.jsonl").read_text().splitlines()[0])
+    assert first["fields"]["text"].endswith("caf\xe9 ?") and first["answer"] in {
+        "account",
+        "billing",
+        "delivery",
+        "repair",
+    }
+
+
+def test_many_rows_steer_and_judge_with_no_more_than_show_something(tmp_path):
+    file = write(tmp_path / "many.csv", ("body", "queue"), planted_rows(20_000))
+    told = init(tmp_path / "ws", file, "body", "queue")
+    split = load(tmp_path / "ws/params.yaml").split
+    assert told[0] == "20000 rows of many.csv; about 2000 of them judge, 1000 steer, the others teach."
+    assert (split.dev, split.test) == (0.05, 0.1)
 
 
 def test_guesses():

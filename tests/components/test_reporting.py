@@ -54,6 +54,7 @@ def test_an_explanation_says_each_reason_once_where_it_came_up():
     decision = {"rung": "plain", "passes": True}
     found = {
         "metric": "accuracy", "meaning": "the share of right rows", "target": 0.9, "dev_rows": 480,
+        "dev_groups": 480, "share_needed_of_groups": 0.927,
         "share_needed": 0.927, "rungs": [rung, small], "decision": decision, "comparison": "You do not need it.",
     }  # fmt: skip
     text = explain_text({"route": found})
@@ -64,3 +65,6 @@ def test_an_explanation_says_each_reason_once_where_it_came_up():
     assert text.index("small is tried") < text.index("2. small") < text.index("small passes too")
     assert text.endswith("Kept: plain; it passes.\nYou do not need it.")
     assert "not even a faultless" in explain_text({"route": {**found, "share_needed": None}})
+    assert "groups" not in text
+    grouped = explain_text({"route": {**found, "dev_groups": 90, "share_needed_of_groups": 0.967}})
+    assert "They belong to 90 groups" in grouped and "what 90 rows would need: 0.967" in grouped

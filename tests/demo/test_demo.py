@@ -75,7 +75,7 @@ def test_the_demonstration_runs_and_a_second_time_does_nothing_twice(tmp_path):
 def test_the_full_demonstration_adds_what_params_yaml_lacks_and_nothing_else(tmp_path, demo):
     params = tmp_path / "params.yaml"
     before = (REPOSITORY / "params.yaml").read_text()
-    params.write_text(before.replace("steps: 300", "steps: 7  # mine"))
+    params.write_text(before.replace("steps: 300", "steps: 7"))
     assert demo.add_full(params) == ["reply", "triage", "pocket-l"]
     after = params.read_text()
     assert set(before.splitlines()) - set(after.splitlines()) == {

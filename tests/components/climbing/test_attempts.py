@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -88,6 +89,21 @@ def test_shown_examples_are_training_rows_of_different_labels(tmp_path, spec):
     assert all((dict(e.fields), e.answer) for e in rows) and shown == choose_shown(
         replace(spec, examples=4), rows[::-1]
     )
+
+
+def test_as_many_examples_are_shown_as_leave_room_for_the_question(tmp_path, spec):
+    def shown(context, examples_wanted=4):
+        base = Base(str(make_base(tmp_path / f"context-{context}", context=context)))
+        prompt = replace(spec, method="prompt", examples=examples_wanted, base=base)
+        rows = [*examples(40), replace(examples(1)[0], id="long", fields={"body": "please " * 400})]
+        attempt = attempts.train_attempt(tmp_path / "store", prompt, rows, tmp_path, quiet)
+        scores = attempts.evaluate_attempt(tmp_path / "store", attempt, prompt, rows, tmp_path, quiet)
+        return len(json.loads((attempt.folder / attempts.SHOWN).read_text())), [p.id for p in scores if p.unscored]
+
+    assert shown(256) == (4, ["long"])
+    few, unscored = shown(48)
+    assert 0 < few < 4 and unscored == ["long"]
+    assert shown(24)[0] == 0
 
 
 KILLED = """

@@ -31,6 +31,16 @@ def test_bytes_that_are_no_text_cost_only_their_row(tmp_path):
     assert read(tmp_path, b"body,queue\nb\xfcd,b\n", encoding="latin-1") == [Row(2, {"body": "büd", "queue": "b"})]
 
 
+def test_lines_of_a_label_and_a_text(tmp_path):
+    found = read(tmp_path, b"NUM:dist  How far ?\n\nHUM\nLOC:city Wh\xe4t ?\n", "x.label", ("text", "label"))
+    assert found[0] == Row(1, {"text": "How far ?", "label": "NUM:dist"})
+    assert [(r.line, r.reason) for r in found[1:]] == [(3, "too_few_fields"), (4, "not_utf8")]
+    with pytest.raises(DataError, match="column is missing"):
+        read(tmp_path, "a b\n", "x.label", ("text", "queue"))
+    many = read(tmp_path, "a b\n", "x.txt", ("text",), format="labelled")
+    assert many == [Row(1, {"text": "b"})]
+
+
 def test_a_quote_that_is_not_closed_costs_every_line_it_swallows(tmp_path):
     lines = [*(f"row {i},a" for i in range(50)), '"my screen is 5,b', *(f"row {i},a" for i in range(50))]
     found = read(tmp_path, "body,queue\n" + "\n".join(lines) + "\n")
