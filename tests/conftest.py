@@ -2,6 +2,7 @@
 
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -174,6 +175,24 @@ def watched(folder: Path) -> dict[str, str]:
     path = f"{folder / 'site'}{os.pathsep}{REPOSITORY}"
     kept = {k: v for k, v in environment().items() if k not in _QUIET}
     return {**kept, "PYTHONPATH": path, "RUNGWISE_TEST_NETWORK": str(folder / "network.log")}
+
+
+def readme_blocks(language: str = "sh") -> dict[str, list[str]]:
+    """Returns heading -> the README's code blocks below it, joined and cut into lines without comments."""
+    found: dict[str, list[str]] = {}
+    for section in (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\n## ")[1:]:
+        blocks = re.findall(rf"^```{language}\n(.*?)^```", section, re.S | re.M)
+        lines = [re.sub(r"\s{2,}# .*", "", line) for block in blocks for line in block.splitlines()]
+        if lines:
+            found[section.splitlines()[0]] = lines
+    return found
+
+
+def tracked_files() -> list[str]:
+    """Returns the repository's files as a commit of all that stands here would hold them."""
+    command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
+    return [name for name in listed.split("\0") if name and (REPOSITORY / name).is_file()]
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

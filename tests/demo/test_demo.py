@@ -1,16 +1,12 @@
 """`make demo`, with a few steps in place of two hundred."""
 
 import importlib.util
-import re
-import shutil
-import subprocess
-import sys
 
 import pytest
 
 from components.config import load
 from components.errors import WorkspaceError
-from tests.conftest import REPOSITORY, environment, with_dvc
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")
@@ -42,34 +38,6 @@ def test_other_rows_are_never_overwritten(tmp_path, demo):
     with pytest.raises(WorkspaceError, match="other rows than the demonstration"):
         demo.place_rows(tmp_path)
     assert (tmp_path / "data/raw/tickets.csv").read_text() == "mine"
-
-
-def test_the_demonstration_runs_and_a_second_time_does_nothing_twice(tmp_path):
-    root = tmp_path / "copy"
-    root.mkdir()
-    shutil.copy(REPOSITORY / "dvc.yaml", root)
-    shutil.copytree(REPOSITORY / "infra/demo", root / "infra/demo")
-    (root / "data").mkdir()
-    shutil.copy(REPOSITORY / "data/.gitignore", root / "data")
-    params = (REPOSITORY / "params.yaml").read_text()
-    params = re.sub(r"steps: \d+", "steps: 3", params)
-    lines = [line for line in params.splitlines() if "name: prompt" not in line and "name: pocket-m" not in line]
-    (root / "params.yaml").write_text("\n".join(lines) + "\n")
-    with_dvc(root)
-
-    def run():
-        command = [sys.executable, "infra/demo/demo.py"]
-        done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-        return done.stdout + done.stderr
-
-    first = run()
-    assert "route: " in first and "keywords: " in first and "Where to look next" in first
-    assert (root / "data/raw.dvc").exists() and len(list((root / "data/attempts").glob("train-*"))) == 4
-    stamps = {p: p.stat().st_mtime_ns for p in (root / "data").rglob("*") if p.is_file()}
-    second = run()
-    assert "climb: nothing changed" in second
-    assert {p: p.stat().st_mtime_ns for p in stamps} == stamps
 
 
 def test_the_full_demonstration_adds_what_params_yaml_lacks_and_nothing_else(tmp_path, demo):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import socket
@@ -15,70 +16,76 @@ import pytest
 
 from components.folders import tree_digests
 from components.layout import STAGES
-from tests.conftest import LADDER, PARAMS, REPOSITORY, environment, planted_rows, watched, with_dvc
+from tests.conftest import (
+    LADDER,
+    REPOSITORY,
+    environment,
+    readme_blocks,
+    tracked_files,
+    watched,
+    with_dvc,
+    write_workspace,
+)
 
 
 @pytest.fixture
-def checkout(tmp_path, base_folder):
-    """The repository as a clean checkout would have it, with a small task in params.yaml."""
+def checkout(tmp_path):
+    """The repository as a clean checkout would have it, from which the README deploys."""
     root = tmp_path / "checkout"
-    listed = subprocess.run(
-        ["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPOSITORY, capture_output=True, check=False
-    )
-    names = [n for n in listed.stdout.decode().split("\0") if n and not n.startswith((".dvc/", "data/", "infra/demo/"))]
-    for name in names:
-        if (REPOSITORY / name).is_file():
+    for name in tracked_files():
+        if not name.startswith((".dvc/", "data/", "infra/demo/")) and name != "dvc.lock":
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(REPOSITORY / name, root / name)
-    (root / "dvc.lock").unlink(missing_ok=True)
-    shutil.copytree(base_folder, root / "bases" / "able")
-    (root / "data/raw").mkdir(parents=True)
-    rows = "".join(f"{text},{label}\n" for text, label in planted_rows(400))
-    (root / "data/raw/tickets.csv").write_text("body,queue\n" + rows)
+    return root
+
+
+@pytest.fixture
+def own(tmp_path, base_folder):
+    """A workspace of one's own, elsewhere, with a small task."""
     ladder = LADDER.replace("rank: 2, alpha: 4", "rank: 8, alpha: 16").replace("rank-2", "rank-8")
-    (root / "params.yaml").write_text(PARAMS.format(target=0.8, ladder=ladder.rstrip("\n"), steps=100))
+    root = write_workspace(tmp_path / "own", base_folder, rows=400, ladder=ladder, steps=100, target=0.8)
     return with_dvc(root)
 
 
 @pytest.fixture
-def prefect(tmp_path, checkout):
-    """Starts a server and a worker; yields a function that runs a prefect command against them."""
+def prefect(tmp_path, checkout, own):
+    """Types the README's commands up to the deployment's run; yields a function that types another one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    url = f"http://127.0.0.1:{port}/api"
-    env = {**watched(tmp_path), "PREFECT_HOME": str(tmp_path / "prefect"), "PREFECT_API_URL": url, "COLUMNS": "200"}
+        port = str(probe.getsockname()[1])
+    env = {**watched(tmp_path), "PREFECT_HOME": str(tmp_path / "prefect"), "COLUMNS": "200"}
     started: list[subprocess.Popen] = []
 
-    def start(name: str, *arguments: str) -> None:
-        with (tmp_path / f"{name}.log").open("w") as log:
-            command = [sys.executable, "-m", "prefect", *arguments]
-            started.append(
-                subprocess.Popen(command, cwd=checkout, env=env, stdout=log, stderr=log, start_new_session=True)
-            )
+    def command(line: str) -> list[str]:
+        name, *arguments = shlex.split(line)
+        assert name == "prefect"
+        return [sys.executable, "-m", "prefect", *arguments]
 
-    def run(*arguments: str) -> str:
-        command = [sys.executable, "-m", "prefect", *arguments]
-        done = subprocess.run(command, cwd=checkout, env=env, capture_output=True, text=True, timeout=240, check=False)
-        logs = "".join(
-            (tmp_path / f"{n}.log").read_text()[-4000:]
-            for n in ("server", "worker")
-            if (tmp_path / f"{n}.log").exists()
-        )
+    def start(line: str) -> None:
+        with (tmp_path / f"{len(started)}.log").open("w") as log:
+            process = subprocess.Popen(
+                command(line), cwd=checkout, env=env, stdout=log, stderr=log, start_new_session=True
+            )
+        started.append(process)
+
+    def run(line: str) -> str:
+        settings = {"cwd": checkout, "env": env, "capture_output": True, "text": True, "timeout": 240, "check": False}
+        done = subprocess.run(command(line), **settings)
+        logs = "".join((tmp_path / f"{i}.log").read_text()[-4000:] for i in range(len(started)))
         assert done.returncode == 0, done.stdout + done.stderr + logs
         return done.stdout
 
-    start("server", "server", "start", "--host", "127.0.0.1", "--port", str(port))
     try:
-        for _ in range(240):
-            try:
-                urllib.request.urlopen(url + "/health", timeout=2).close()
-                break
-            except OSError:
-                time.sleep(0.5)
-        run("work-pool", "create", "--type", "process", "rungwise")
-        run("--no-prompt", "deploy", "--prefect-file", "infra/prefect.yaml", "--all")
-        start("worker", "worker", "start", "--pool", "rungwise", "--type", "process", "--name", "one")
+        for line in [line.replace("4200", port) for line in readme_blocks()["On a schedule"]]:
+            if line.startswith("export "):
+                name, _, value = line.removeprefix("export ").partition("=")
+                env[name] = value.replace("~/mine", str(own))
+                if name == "PREFECT_API_URL":
+                    wait_for(value + "/health")
+            elif line.endswith(" &"):
+                start(line.removesuffix(" &"))
+            elif line != RUN:
+                run(line)
         yield run
     finally:
         for process in reversed(started):
@@ -91,6 +98,18 @@ def prefect(tmp_path, checkout):
                 process.wait()
 
 
+RUN = "prefect deployment run 'rungwise/nightly' --watch"
+
+
+def wait_for(url: str) -> None:
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            break
+        except OSError:
+            time.sleep(0.5)
+
+
 def state(root: Path) -> dict[str, str]:
     found = {f"{v}/{n}": d for v in STAGES for n, d in tree_digests(root / "data" / v).items()}
     return {
@@ -100,19 +119,24 @@ def state(root: Path) -> dict[str, str]:
     }
 
 
-def test_the_nightly_deployment_does_the_work_once(prefect, checkout, tmp_path):
-    assert "Completed" in prefect("deployment", "run", "rungwise/nightly", "--watch")
-    before = state(checkout)
-    assert json.loads((checkout / "data/climb/route/climb.json").read_text())["decision"]["passes"]
+def test_the_commands_are_those_of_the_readme():
+    lines = readme_blocks()["On a schedule"]
+    assert RUN in lines and sum(line.endswith(" &") for line in lines) == 2
+
+
+def test_the_nightly_deployment_does_the_work_once(prefect, own, tmp_path):
+    assert "Completed" in prefect(RUN)
+    before = state(own)
+    assert json.loads((own / "data/climb/route/climb.json").read_text())["decision"]["passes"]
     status = subprocess.run(
         [sys.executable, "-m", "components.cli", "status", "--json"],
-        cwd=checkout, env=environment(), capture_output=True, text=True, check=True,
+        cwd=own, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(status.stdout)["tasks"]["route"]["champion"]["version"] == 1
 
-    assert "Completed" in prefect("deployment", "run", "rungwise/nightly", "--watch")
-    assert state(checkout) == before
-    artifacts = prefect("artifact", "ls", "--limit", "100")
+    assert "Completed" in prefect(RUN)
+    assert state(own) == before
+    artifacts = prefect("prefect artifact ls --limit 100")
     assert "ladder-route" in artifacts and "train-route-rank-8" in artifacts
     # Neither server nor worker nor any library told anybody anything. The one look-up there is fetches Prefect's
     # public list of worker types when a work pool is made; it sends nothing and has a copy to fall back on.
