@@ -128,6 +128,8 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         records=arguments.records,
         test=Path(arguments.test) if arguments.test else None,
         test_records=arguments.test_records,
+        dev=Path(arguments.dev) if arguments.dev else None,
+        dev_records=arguments.dev_records,
         bases=arguments.base,
         ladder=arguments.ladder,
     )
@@ -174,8 +176,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     init.add_argument("--text", required=True, metavar="COLUMN", help="what is read")
     init.add_argument("--answer", required=True, metavar="COLUMN", help="what is to be answered")
+    init.add_argument("--dev", metavar="FILE", help="rows that steer, where you have split them yourself")
     init.add_argument("--test", metavar="FILE", help="rows that judge, where you have split them yourself")
-    for name in ("--records", "--test-records"):
+    for name in ("--records", "--dev-records", "--test-records"):
         init.add_argument(name, default="[]", metavar="PATH", help="where the rows stand in a JSON file, as `train.[]`")
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")

@@ -27,6 +27,8 @@ from components.versions import init_repository
 HOUSE = Path(__file__).parents[1]
 """Where this installation's own dvc.yaml, models and ladders lie."""
 MODELS = HOUSE / "infra" / "demo" / "models"
+DEFAULT = ("pocket-s", "pocket-m")
+"""The models of a ladder that nobody named: small enough for a first verdict in minutes without a GPU."""
 LADDERS = HOUSE / "infra" / "ladders"
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
@@ -90,14 +92,16 @@ def init(
     records: str = "[]",
     test: Path | None = None,
     test_records: str = "[]",
+    dev: Path | None = None,
+    dev_records: str = "[]",
     bases: Sequence[str] = (),
     ladder: str | None = None,
 ) -> list[str]:
     """Makes a workspace in `target`; returns what was guessed and what to know, a sentence a line.
 
-    `test`: a file whose rows judge, as the user split them. `records`, `test_records`: where the rows stand in a JSON
-    file (see `SourceSettings.records`). `bases`: folders or hub names for prompt and LoRA rungs,
-    the smallest first; without them and without `ladder`, a preset's name, the models that come along.
+    `dev`, `test`: files whose rows steer and judge, as the user split them. `records`, `dev_records`, `test_records`:
+    where the rows stand in a JSON file (see `SourceSettings.records`). `bases`: folders or hub names for prompt and
+    LoRA rungs, the smallest first; without them and without `ladder`, a preset's name, models that come along.
 
     Raises:
         RungwiseError: the rows can't be used, or the folder can't become a workspace.
@@ -106,22 +110,23 @@ def init(
     source = _source("rows", file, text, answer, records)
     found = _read(source, file, text, answer)
     sources = [(source, file)]
-    n_dev, n_test = (min(round(SHARE * len(found)), most) for most in (STEER, JUDGE))
-    if test:
-        sources.append((_source("test-rows", test, text, answer, test_records, role="test"), test))
-        n_test = len(_read(*sources[-1], text, answer))
+    counts = {"dev": min(round(SHARE * len(found)), STEER), "test": min(round(SHARE * len(found)), JUDGE)}
+    shares = {side: n / len(found) for side, n in counts.items()}
+    for side, given, where in (("dev", dev, dev_records), ("test", test, test_records)):
+        if given:
+            sources.append((_source(f"{side}-rows", given, text, answer, where, role=side), given))
+            counts[side] = len(_read(*sources[-1], text, answer))
+            del shares[side]
+    n_test = counts["test"]
     guessed = guess([a for _, a in found])
     rungs, rung_words = _rungs(bases, ladder)
-    shares = {"dev": n_dev / len(found)} | ({} if test else {"test": n_test / len(found)})
     params = _params(sources, _slot(text), answer, guessed, rungs, shares)
     parse(_yaml(params), "the params.yaml to be written")
     _write(target, params, [path for _, path in sources])
     metric, bar = METRICS[guessed.format][0], BARS[guessed.format]
     family = "reading (extract)" if guessed.format in ("label", "list") else "writing (expand)"
     return [
-        f"{len(found)} rows of {file.name}, of which about {n_dev} steer, and {n_test} of {test.name} that judge."
-        if test
-        else f"{len(found)} rows of {file.name}; about {n_test} of them judge, {n_dev} steer, the others teach.",
+        _sides(len(found), file, counts, {"dev": dev, "test": test}),
         *(f"{path.name} is not UTF-8 and was read as {one.encoding}: check a row with an accent."
           for one, path in sources if one.encoding != "utf-8"),
         f"Format {guessed.format}: {guessed.why}. That is {family}, measured by {metric}.",
@@ -130,6 +135,15 @@ def init(
         *_warnings(found, guessed, n_test, bar),
         f"All of it stands in {target / 'params.yaml'}. Next: cd {target} && rungwise run",
     ]  # fmt: skip
+
+
+def _sides(n: int, file: Path, counts: Mapping[str, int], given: Mapping[str, Path | None]) -> str:
+    """Returns how many rows there are and what becomes of them, in a sentence."""
+    verbs = {"dev": "steer", "test": "judge"}
+    told = [f"{n} rows of {file.name}"]
+    told += [f"{counts[side]} of {path.name} that {verbs[side]}" for side, path in given.items() if path]
+    taken = [f"about {counts[side]} {verbs[side]}" for side, path in given.items() if not path]
+    return " and ".join(told) + (f"; of the first {', '.join(taken)}, the others teach." if taken else ".")
 
 
 def _check_target(target: Path) -> None:
@@ -259,7 +273,7 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
             )
         lines = presets[ladder].read_text(encoding="utf-8").partition("ladder:\n")[2]
         return lines, f"The ladder is the preset {ladder}; `rungwise pin` writes its models' commits."
-    chosen = list(bases) or [str(p) for p in sorted(MODELS.iterdir(), key=_bytes) if (p / "config.json").is_file()]
+    chosen = list(bases) or [str(MODELS / name) for name in DEFAULT]
     kept: list[str] = []
     for base in chosen:
         path = Path(base).expanduser()
@@ -270,10 +284,6 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
         lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
     where = "your bases" if bases else "the small models that come along"
     return lines, f"The ladder: no language model, a prompt, then LoRA on {where}: {', '.join(names)}."
-
-
-def _bytes(folder: Path) -> int:
-    return sum(p.stat().st_size for p in folder.glob("*.safetensors"))
 
 
 def _names(bases: Sequence[str]) -> list[str]:
@@ -324,7 +334,7 @@ ladder:               # cheapest first
 {"".join(lines)}validate: {{}}
 split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
-train: {{steps: 300, batch_size: 32, learning_rate: 5e-3}}   # large models: learning_rate 2e-4
+train: {{steps: 300, batch_size: 32, learning_rate: 3e-3}}   # large models: learning_rate 2e-4
 evaluate: {{confidence: 0.95}}
 decide: {{}}
 register: {{}}

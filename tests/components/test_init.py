@@ -67,7 +67,8 @@ def test_the_models_that_come_along_are_the_default_and_the_users_test_rows_judg
     params = load(tmp_path / "ws/params.yaml")
     assert params.ladder[2].name == "pocket-s" and [s.role for s in params.ingest.sources] == [None, "test"]
     assert (
-        told[0] == "600 rows of mails.csv, of which about 90 steer, and 250 of later.csv that judge."
+        told[0]
+        == "600 rows of mails.csv and 250 of later.csv that judge; of the first about 90 steer, the others teach."
         and "Careful" not in "".join(told)
     )
 
@@ -77,16 +78,18 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     init(tmp_path / "a", odd, "seed: {x}", "tasks")
     params = load(tmp_path / "a/params.yaml")
     assert params.ingest.sources[0].columns == {"text": "seed: {x}"} and params.tasks["task"].answer.column == "tasks"
-    halves = {"train": planted_rows(90), "test": planted_rows(220, 3)}
+    halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
-    told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", test=file, test_records="test.[]")
-    assert told[0].startswith("90 rows") and "220 of clinc.json that judge" in told[0]
+    given = {"test": file, "test_records": "test.[]", "dev": file, "dev_records": "val.[]"}
+    told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", **given)
+    assert told[0] == "90 rows of clinc.json and 80 of clinc.json that steer and 220 of clinc.json that judge."
     from components.stages import run_stage
 
     for verb in ("ingest", "validate", "split"):
         run_stage(tmp_path / "b", verb)
-    assert (tmp_path / "b/data/split/task/test.jsonl").read_text().count("\n") == 220
+    sides = {s: (tmp_path / f"b/data/split/task/{s}.jsonl").read_text().count("\n") for s in ("train", "dev", "test")}
+    assert sides["test"] == 220 and sides["train"] + sides["dev"] > 165
     semicolons = tmp_path / "semi.csv"
     semicolons.write_text("body;queue\n" + "".join(f"{t};{q}\n" for t, q in planted_rows(60)))
     init(tmp_path / "c", semicolons, "body", "queue")
@@ -114,7 +117,7 @@ def test_many_rows_steer_and_judge_with_no_more_than_show_something(tmp_path):
     file = write(tmp_path / "many.csv", ("body", "queue"), planted_rows(20_000))
     told = init(tmp_path / "ws", file, "body", "queue")
     split = load(tmp_path / "ws/params.yaml").split
-    assert told[0] == "20000 rows of many.csv; about 2000 of them judge, 1000 steer, the others teach."
+    assert told[0] == "20000 rows of many.csv; of the first about 1000 steer, about 2000 judge, the others teach."
     assert (split.dev, split.test) == (0.05, 0.1)
 
 
