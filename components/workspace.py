@@ -42,10 +42,13 @@ _PATIENT = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 def prepare_environment() -> None:
     """Sets what libraries read when they are loaded, for this process and its children, unless the user set it.
 
-    Usage telemetry of every library is off, and waiting threads leave the processor to others.
+    Usage telemetry of every library is off, and waiting threads leave the processor to others. Where there is no home
+    to write into, as in some containers, Prefect keeps its records in the workspace.
     """
     for name, value in {**_QUIET, **_SPIN, **_PATIENT}.items():
         os.environ.setdefault(name, value)
+    if not os.access(Path.home(), os.W_OK):
+        os.environ.setdefault("PREFECT_HOME", str(workspace_root() / ".prefect"))
 
 
 def workspace_root() -> Path:

@@ -207,8 +207,8 @@ def digest(texts: list[str]) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
-def gather(source: Path, out: Path, story_characters: int) -> None:
-    """Writes corpus.jsonl and corpus.json into `out`."""
+def gather(source: Path, out: Path, story_characters: int, card: Path | None = None) -> None:
+    """Writes corpus.jsonl and corpus.json into `out`; `card`: leave out packages that this model card does not name."""
     out.mkdir(parents=True, exist_ok=True)
     licences: dict[str, str] = {}
     documents: list[Document] = []
@@ -216,7 +216,10 @@ def gather(source: Path, out: Path, story_characters: int) -> None:
     licences[python] = "PSF-2.0"
     for text in (*docstrings(Path(sysconfig.get_path("stdlib")), skip=("site-packages",)), *python_topics()):
         documents.append((python, text))
+    named = card.read_text(encoding="utf-8") if card else None
     for name, licence, folder in dependencies():
+        if named is not None and f"| {name} |" not in named:
+            continue
         found = list(docstrings(folder))
         documents += [(name, text) for text in found]
         if found:
@@ -280,6 +283,7 @@ if __name__ == "__main__":
     parser.add_argument("--source", type=Path, required=True, help="folder with datasets/, corpus/ and models/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pretraining")
     parser.add_argument("--story-characters", type=int, default=4_000_000)
+    parser.add_argument("--as-card", type=Path, metavar="CARD", help="read only the packages that this card names")
     arguments = parser.parse_args()
     sys.setrecursionlimit(10_000)
-    gather(arguments.source, arguments.out, arguments.story_characters)
+    gather(arguments.source, arguments.out, arguments.story_characters, arguments.as_card)

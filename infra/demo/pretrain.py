@@ -78,8 +78,24 @@ def prepare(work: Path) -> tuple[PreTrainedTokenizerFast, torch.Tensor, torch.Te
             for kept in (True, False)
         ]
         torch.save([part.to(torch.int16) for part in data], packed)
+    check_tokenizer(folder / "tokenizer.json")
     train, held = torch.load(packed, weights_only=True)
     return PreTrainedTokenizerFast.from_pretrained(folder), train.long(), held.long()
+
+
+def check_tokenizer(made: Path) -> None:
+    """Checks that a tokenizer is the one that all models share.
+
+    Raises:
+        SystemExit: a model stands here with another, so this corpus is not the one that it was made on.
+    """
+    others = sorted((Path(__file__).parent / "models").glob("*/tokenizer.json"))
+    differing = [path.parent.name for path in others if path.read_bytes() != made.read_bytes()]
+    if differing:
+        raise SystemExit(
+            f"{made} differs from the tokenizer of {', '.join(differing)}: the models share one. Gather the corpus"
+            " that they were made on (corpus.py --as-card infra/demo/models/NAME/README.md), or remove them first"
+        )
 
 
 def model_of(size: Size, tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:

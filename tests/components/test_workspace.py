@@ -106,3 +106,16 @@ def is_running(pid: int) -> bool:
             return stat.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_without_a_home_prefect_keeps_its_records_in_the_workspace(tmp_path, monkeypatch, is_there):
+    from components.workspace import prepare_environment
+
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / ("home" if is_there else "none")))
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(tmp_path / "ws"))
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    prepare_environment()
+    assert os.environ.get("PREFECT_HOME") == (None if is_there else str(tmp_path / "ws/.prefect"))
+    monkeypatch.delenv("PREFECT_HOME", raising=False)
