@@ -178,8 +178,9 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--answer", required=True, metavar="COLUMN", help="what is to be answered")
     init.add_argument("--dev", metavar="FILE", help="rows that steer, where you have split them yourself")
     init.add_argument("--test", metavar="FILE", help="rows that judge, where you have split them yourself")
-    for name in ("--records", "--dev-records", "--test-records"):
-        init.add_argument(name, default="[]", metavar="PATH", help="where the rows stand in a JSON file, as `train.[]`")
+    init.add_argument("--records", default="[]", metavar="PATH", help="where a JSON file's rows stand, as `train.[]`")
+    for name in ("--dev-records", "--test-records"):
+        init.add_argument(name, metavar="PATH", help="the same for those; without their file, of the file of --rows")
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")

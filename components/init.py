@@ -5,8 +5,10 @@ what so many rows can and can't show. Nothing is overwritten, and a file that ca
 """
 
 import codecs
+import glob
 import json
 import re
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -16,7 +18,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from components.config import METRICS, SourceSettings, ValidateSettings, parse
+from pydantic import ValidationError
+
+from components.config import METRICS, DecideSettings, IngestSettings, SourceSettings, ValidateSettings, parse
 from components.dataset.sources import Row, rows
 from components.errors import DataError, SettingsError, WorkspaceError, problem
 from components.evaluation.statistics import share_needed
@@ -32,10 +36,11 @@ DEFAULT = ("pocket-s", "pocket-m")
 LADDERS = HOUSE / "infra" / "ladders"
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
-LEAST_ROWS = 20
-"""With fewer rows nothing can be guessed, let alone learned."""
+LEAST_ROWS = ValidateSettings().min_rows
+"""With fewer rows nothing can be guessed, and the run would stop."""
+_LOST, _BEYOND_ASCII = re.compile("[\udc80-\udcff]"), re.compile(r"[^\x00-\x7f]")
 MIN_TEST = 200
-"""With fewer test rows than this a warning says what they can show."""
+"""With fewer development or test rows than this a warning says what they can show."""
 BARS = {"label": 0.9, "list": 0.75, "text": 0.5, "json": 0.6}
 """Answer format -> the bar that is written where nobody said what is good enough."""
 SHARE = 0.15
@@ -83,6 +88,20 @@ def guess(answers: Sequence[str]) -> Guess:
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
 
 
+@dataclass(frozen=True)
+class Given:
+    """A file of rows as the user gave it."""
+
+    source: SourceSettings
+    file: Path
+    stored: str
+    """Its name under data/raw."""
+    rows: Sequence[tuple[str, str]]
+    """(text, answer) of the rows that have both."""
+    n: int
+    """All rows of the file."""
+
+
 def init(
     target: Path,
     file: Path,
@@ -91,49 +110,51 @@ def init(
     *,
     records: str = "[]",
     test: Path | None = None,
-    test_records: str = "[]",
+    test_records: str | None = None,
     dev: Path | None = None,
-    dev_records: str = "[]",
+    dev_records: str | None = None,
     bases: Sequence[str] = (),
     ladder: str | None = None,
 ) -> list[str]:
     """Makes a workspace in `target`; returns what was guessed and what to know, a sentence a line.
 
     `dev`, `test`: files whose rows steer and judge, as the user split them. `records`, `dev_records`, `test_records`:
-    where the rows stand in a JSON file (see `SourceSettings.records`). `bases`: folders or hub names for prompt and
-    LoRA rungs, the smallest first; without them and without `ladder`, a preset's name, models that come along.
+    where the rows stand in a JSON file (see `SourceSettings.records`); one without its file is of `file`. `bases`:
+    folders or hub names for prompt and LoRA rungs, the smallest first; without them and without `ladder`, a preset's
+    name, models that come along.
 
     Raises:
         RungwiseError: the rows can't be used, or the folder can't become a workspace.
     """
     _check_target(target)
-    source = _source("rows", file, text, answer, records)
-    found = _read(source, file, text, answer)
-    sources = [(source, file)]
-    counts = {"dev": min(round(SHARE * len(found)), STEER), "test": min(round(SHARE * len(found)), JUDGE)}
-    shares = {side: n / len(found) for side, n in counts.items()}
-    for side, given, where in (("dev", dev, dev_records), ("test", test, test_records)):
-        if given:
-            sources.append((_source(f"{side}-rows", given, text, answer, where, role=side), given))
-            counts[side] = len(_read(*sources[-1], text, answer))
+    first = _given("rows", file, text, answer, records, ())
+    given = [first]
+    n = len(first.rows)
+    counts = {"dev": min(round(SHARE * n), STEER), "test": min(round(SHARE * n), JUDGE)}
+    shares = {side: count / n for side, count in counts.items()}
+    sides = {"dev": dev or (file if dev_records else None), "test": test or (file if test_records else None)}
+    for side, where in (("dev", dev_records), ("test", test_records)):
+        if path := sides[side]:
+            given.append(_given(f"{side}-rows", path, text, answer, where or "[]", given))
+            counts[side] = len(given[-1].rows)
             del shares[side]
-    n_test = counts["test"]
-    guessed = guess([a for _, a in found])
-    rungs, rung_words = _rungs(bases, ladder)
-    params = _params(sources, _slot(text), answer, guessed, rungs, shares)
-    parse(_yaml(params), "the params.yaml to be written")
-    _write(target, params, [path for _, path in sources])
+    guessed = guess([a for _, a in first.rows])
+    rungs, rung_words, is_pinned = _rungs(bases, ladder)
+    params = _params([one.source for one in given], first.stored, _slot(text), answer, guessed, rungs, shares)
+    _check(params)
+    _write(target, params, {one.stored: one.file for one in given})
     metric, bar = METRICS[guessed.format][0], BARS[guessed.format]
     family = "reading (extract)" if guessed.format in ("label", "list") else "writing (expand)"
+    steps = f"cd {shlex.quote(str(target))} && {'' if is_pinned else 'rungwise pin && '}rungwise run"
     return [
-        _sides(len(found), file, counts, {"dev": dev, "test": test}),
-        *(f"{path.name} is not UTF-8 and was read as {one.encoding}: check a row with an accent."
-          for one, path in sources if one.encoding != "utf-8"),
+        _sides(n, file, counts, sides),
+        *(f"{one.file.name} is not UTF-8 and was read as {one.source.encoding}: check a row with an accent."
+          for one in given if one.source.encoding != "utf-8"),
         f"Format {guessed.format}: {guessed.why}. That is {family}, measured by {metric}.",
         f"The bar {bar:g} is a guess: set `target` to what your users would call good enough.",
         rung_words,
-        *_warnings(found, guessed, n_test, bar),
-        f"All of it stands in {target / 'params.yaml'}. Next: cd {target} && rungwise run",
+        *_warnings(given, guessed, counts, bar),
+        f"All of it stands in {target / 'params.yaml'}. Next: {steps}",
     ]  # fmt: skip
 
 
@@ -169,7 +190,12 @@ def _check_target(target: Path) -> None:
         raise WorkspaceError(problem("the workspace's place is taken by a file", where=str(target)))
 
 
-def _source(name: str, file: Path, text: str, answer: str, records: str, role: str | None = None) -> SourceSettings:
+def _given(name: str, file: Path, text: str, answer: str, records: str, others: Sequence[Given]) -> Given:
+    """Returns a file's rows and the source that reads them; `others`: the files that are in data/raw by then.
+
+    Raises:
+        RungwiseError: there is no such file, its name or columns can't be used, or too few rows are left.
+    """
     if not file.is_file():
         raise DataError(
             problem(
@@ -178,66 +204,41 @@ def _source(name: str, file: Path, text: str, answer: str, records: str, role: s
                 wanted="CSV, TSV, JSON, JSON lines or lines of `LABEL text`",
             )
         )
+    for what, word in (("file", file.name), ("text column", text), ("answer column", answer)):
+        if not word.isprintable() or not word.strip():
+            raise SettingsError(
+                problem(f"a {what} has a name that can't be written", found=ascii(word)[:60], do="rename it")
+            )
+    slot = _slot(text)
     if text == answer:
         raise SettingsError(
             problem(
                 "text and answer are the same column", found=text, wanted="two columns: what is read, what is answered"
             )
         )
-    columns = {} if _slot(text) == text else {_slot(text): text}
-    if _slot(text) == answer:
+    if slot == answer:
         raise SettingsError(
             problem("a column can't be called `text` here", found=text, do="rename the answer's column")
         )
-    delimiter = _delimiter(file) if file.suffix.lower() == ".csv" else None
+    is_taken = any(one.stored == file.name and one.file.resolve() != file.resolve() for one in others)
+    stored = f"{name}-{file.name}" if is_taken else file.name
+    encoding = _encoding(file)
     values = {
         "name": name,
-        "path": file.name,
-        "columns": columns,
-        "role": role,
-        "delimiter": delimiter,
+        "path": glob.escape(stored),
+        "columns": {} if slot == text else {slot: text},
+        "role": name.removesuffix("-rows") if name != "rows" else None,
+        "delimiter": _delimiter(file, encoding) if file.suffix.lower() == ".csv" else None,
         "records": records,
-        "encoding": _encoding(file),
+        "encoding": encoding,
     }
-    return SourceSettings.model_validate(values)
-
-
-def _slot(column: str) -> str:
-    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else "text"
-
-
-def _encoding(file: Path) -> str:
-    """Returns utf-8 for text in it, UTF-16 where a byte order mark says so, otherwise latin-1, which reads any byte."""
-    with file.open("rb") as stream:
-        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        stream.seek(0)
-        decoder = codecs.getincrementaldecoder("utf-8")()
-        try:
-            while block := stream.read(2**20):
-                decoder.decode(block)
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return "latin-1"
-    return "utf-8"
-
-
-def _delimiter(file: Path) -> str | None:
-    """Returns the delimiter of a CSV file's header where it is no comma."""
-    with file.open(encoding="utf-8-sig", errors="replace") as stream:
-        header = stream.readline(100_000)
-    counts = {d: header.count(d) for d in (";", "\t", "|")}
-    best = max(counts, key=lambda d: counts[d])
-    return best if counts[best] > header.count(",") else None
-
-
-def _read(source: SourceSettings, file: Path, text: str, answer: str) -> list[tuple[str, str]]:
-    """Returns (text, answer) of the rows that have both.
-
-    Raises:
-        DataError: a column is missing, the file is of no known form, or too few rows are left.
-    """
-    slot = _slot(text)
+    try:
+        source = SourceSettings.model_validate(values)
+    except ValidationError as error:
+        fault = error.errors(include_url=False)[0]
+        raise SettingsError(
+            problem("a file of rows can't be named in params.yaml", found=str(file), wanted=str(fault["msg"]))
+        ) from None
     found, n = [], 0
     for row in rows(source, file, (slot, answer)):
         n += 1
@@ -253,11 +254,51 @@ def _read(source: SourceSettings, file: Path, text: str, answer: str) -> list[tu
                 do="collect more rows",
             )
         )
-    return found
+    return Given(source, file, stored, found, n)
 
 
-def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
-    """Returns the ladder's lines and a sentence about them."""
+def _slot(column: str) -> str:
+    return column if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", column) else "text"
+
+
+def _encoding(file: Path) -> str:
+    """Returns the encoding that fits a file's bytes best.
+
+    UTF-16 where a mark of byte order says so; UTF-8 where most of what is not ASCII is (rows that are not are
+    rejected and counted); otherwise Windows' cp1252 where it knows every byte, and latin-1, which knows any.
+    """
+    spelt = broken = 0
+    with file.open("rb") as stream:
+        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+            return "utf-16"
+        stream.seek(0)
+        utf_8, windows = (codecs.getincrementaldecoder(name) for name in ("utf-8", "cp1252"))
+        as_utf_8, as_windows, is_windows = utf_8("surrogateescape"), windows(), True
+        while block := stream.read(2**20):
+            text = as_utf_8.decode(block)
+            if not text.isascii():
+                lost = len(_LOST.findall(text))
+                broken, spelt = broken + lost, spelt + len(_BEYOND_ASCII.findall(text)) - lost
+            try:
+                as_windows.decode(block)
+            except UnicodeDecodeError:
+                is_windows = False
+    if broken <= spelt:
+        return "utf-8"
+    return "cp1252" if is_windows else "latin-1"
+
+
+def _delimiter(file: Path, encoding: str) -> str | None:
+    """Returns the delimiter of a CSV file's header where it is no comma."""
+    with file.open(encoding=encoding, errors="replace") as stream:
+        header = stream.readline(100_000)
+    counts = {d: header.count(d) for d in (";", "\t", "|")}
+    best = max(counts, key=lambda d: counts[d])
+    return best if counts[best] > header.count(",") else None
+
+
+def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str, bool]:
+    """Returns the ladder's lines, a sentence about them, and whether each hub model has its commit."""
     first = "  - {name: classical, method: tfidf}\n"
     if ladder is not None:
         presets = {p.stem: p for p in sorted(LADDERS.glob("*.yaml"))}
@@ -272,7 +313,7 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
                 )
             )
         lines = presets[ladder].read_text(encoding="utf-8").partition("ladder:\n")[2]
-        return lines, f"The ladder is the preset {ladder}; `rungwise pin` writes its models' commits."
+        return lines, f"The ladder is the preset {ladder}; `rungwise pin` writes its models' commits.", False
     chosen = list(bases) or [str(MODELS / name) for name in DEFAULT]
     kept: list[str] = []
     for base in chosen:
@@ -283,7 +324,8 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str]:
     for name, base in zip(names, kept, strict=True):
         lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
     where = "your bases" if bases else "the small models that come along"
-    return lines, f"The ladder: no language model, a prompt, then LoRA on {where}: {', '.join(names)}."
+    told = f"The ladder: no language model, a prompt, then LoRA on {where}: {', '.join(names)}."
+    return lines, told, all(Path(base).is_dir() or "@" in base for base in kept)
 
 
 def _names(bases: Sequence[str]) -> list[str]:
@@ -299,7 +341,8 @@ def _names(bases: Sequence[str]) -> list[str]:
 
 
 def _params(
-    sources: Sequence[tuple[SourceSettings, Path]],
+    sources: Sequence[SourceSettings],
+    file: str,
     slot: str,
     answer: str,
     guessed: Guess,
@@ -309,7 +352,7 @@ def _params(
     quoted = json.dumps(answer, ensure_ascii=False)
     separator = f", separator: {json.dumps(guessed.separator)}" if guessed.format == "list" else ""
     lines = []
-    for one, _ in sources:
+    for one in sources:
         more = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
         more += f", role: {one.role}" if one.role else ""
         more += f", records: {json.dumps(one.records)}" if one.records != "[]" else ""
@@ -319,7 +362,7 @@ def _params(
     asked = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
     family = "extract" if guessed.format in ("label", "list") else "expand"
     return f"""\
-# Guessed from {json.dumps(sources[0][0].path, ensure_ascii=False)}: correct what is wrong.
+# Guessed from {json.dumps(file)}: correct what is wrong.
 seed: 7
 tasks:
   task:
@@ -342,20 +385,38 @@ promote: {{}}
 """
 
 
-def _yaml(text: str) -> dict[str, object]:
+def _check(params: str) -> None:
+    """Checks the params.yaml that is to be written; raises SettingsError."""
     from ruamel.yaml import YAML
 
-    values: dict[str, object] = YAML(typ="safe", pure=True).load(text)
-    return values
+    parse(YAML(typ="safe", pure=True).load(params), "the params.yaml to be written")
 
 
-def _warnings(found: Sequence[tuple[str, str]], guessed: Guess, n_test: int, bar: float) -> list[str]:
-    told = []
-    if n_test < MIN_TEST:
-        needed = share_needed(n_test, bar, 0.95)
+def _warnings(given: Sequence[Given], guessed: Guess, counts: Mapping[str, int], bar: float) -> list[str]:
+    found, told = given[0].rows, []
+    least, verbs = DecideSettings().min_scored, {"dev": "development", "test": "test"}
+    for side, n in counts.items():
+        needed = share_needed(n, bar, 0.95)
         asks = f"asks for {needed:.2f} observed" if needed else "can't be shown, not even by a faultless model"
+        if n < least:
+            told.append(
+                f"Careful: about {n} {verbs[side]} rows are too few to judge anything (`min_scored` asks for {least})."
+            )
+        elif n < MIN_TEST:
+            told.append(
+                f"Careful: with {n} {verbs[side]} rows the bar {bar:g} {asks}; {MIN_TEST} or more show finer things."
+            )
+    n_all = sum(one.n for one in given)
+    n_lost, limit = (
+        n_all - sum(len(one.rows) for one in given),
+        IngestSettings.model_fields["max_rejected_share"].default,
+    )
+    if n_lost:
+        then = f"more than {limit:.0%} stop the run: mend them, or raise `ingest.max_rejected_share`"
+        kept = "they are counted and left out"
         told.append(
-            f"Careful: with {n_test} test rows the bar {bar:g} {asks}; {MIN_TEST} or more show finer differences."
+            f"Careful: {n_lost} of {n_all} rows have no text, no answer or can't be read; "
+            f"{then if n_lost > limit * n_all else kept}."
         )
     if guessed.format == "label":
         rare = [label for label, n in Counter(a for _, a in found).items() if n < 10]
@@ -370,21 +431,26 @@ def _warnings(found: Sequence[tuple[str, str]], guessed: Guess, n_test: int, bar
     return told
 
 
-def _write(target: Path, params: str, files: Sequence[Path]) -> None:
+def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
     """Builds the workspace beside its place and moves its parts there, params.yaml last."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as temporary:
         part = Path(temporary)
         raw = target / "data" / "raw"
         raw.mkdir(parents=True, exist_ok=True)
-        for file in files:
-            if (raw / file.name).exists() and (raw / file.name).read_bytes() != file.read_bytes():
+        for name, file in files.items():
+            if (raw / name).exists() and (raw / name).read_bytes() != file.read_bytes():
                 raise WorkspaceError(
-                    problem("a file of that name stands in data/raw already", where=str(raw / file.name))
+                    problem(
+                        "a file of that name stands in data/raw already",
+                        where=str(raw / name),
+                        do="rename one of the two",
+                    )
                 )
-            if not (raw / file.name).exists():
-                shutil.copy(file, part / file.name)
-                (part / file.name).rename(raw / file.name)
+        for name, file in files.items():
+            if not (raw / name).exists():
+                shutil.copy(file, part / name)
+                (part / name).rename(raw / name)
         for name, text in ((".gitignore", IGNORED), ("data/.gitignore", IGNORED_DATA)):
             if not (target / name).exists():
                 (part / "ignored").write_text(text, encoding="utf-8")

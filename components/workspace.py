@@ -47,8 +47,15 @@ def prepare_environment() -> None:
     """
     for name, value in {**_QUIET, **_SPIN, **_PATIENT}.items():
         os.environ.setdefault(name, value)
-    if not os.access(Path.home(), os.W_OK):
+    if not _has_home():
         os.environ.setdefault("PREFECT_HOME", str(workspace_root() / ".prefect"))
+
+
+def _has_home() -> bool:
+    try:
+        return os.access(Path.home(), os.W_OK)
+    except RuntimeError:  # a user without an entry
+        return False
 
 
 def workspace_root() -> Path:

@@ -101,7 +101,7 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
                 where=str(path),
                 found=path.suffix or "no ending",
                 wanted=joined(sorted(_ENDINGS)),
-                do="set the source's `format`",
+                do="give the file such an ending, or set the source's `format`",
             )
         )
     reader = {"csv": _csv_rows, "jsonl": _jsonl_rows, "json": _json_rows, "labelled": _labelled_rows}[form]
@@ -119,11 +119,15 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         ) from None
 
 
+def _encoding(source: SourceSettings) -> str:
+    """Returns the source's encoding; in UTF-8 a mark of byte order at the start is no text."""
+    return "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
+
+
 def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
     delimiter = source.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
-    encoding = "utf-8-sig" if source.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else source.encoding
-    with path.open(encoding=encoding, errors="surrogateescape", newline="") as stream:
+    with path.open(encoding=_encoding(source), errors="surrogateescape", newline="") as stream:
         reader = csv.reader(stream, delimiter=delimiter, strict=True)
         header = _header(reader, path)
         places = {name: _column(source, name, header, path) for name in needed}
@@ -150,7 +154,7 @@ def _csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
 def _labelled_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
     columns = ["label", "text"]
     places = {name: _column(source, name, columns, path) for name in needed}
-    with path.open(encoding=source.encoding, errors="surrogateescape") as stream:
+    with path.open(encoding=_encoding(source), errors="surrogateescape", newline="\n") as stream:
         for line, text in enumerate(stream, start=1):
             cells = text.split(maxsplit=1)
             if len(cells) == 2:
@@ -181,10 +185,14 @@ def _column(source: SourceSettings, name: str, header: list[str], path: Path) ->
     )
 
 
+def _has_lost_bytes(text: str) -> bool:
+    """Whether a byte was no text: surrogateescape turned each such into one of U+DC80..U+DCFF."""
+    return any("\udc80" <= c <= "\udcff" for c in text)
+
+
 def _checked(line: int, values: dict[str, str | None]) -> Row | Bad:
     for name, text in values.items():
-        # surrogateescape turned each byte that is no text into one of U+DC80..U+DCFF
-        if text and any("\udc80" <= c <= "\udcff" for c in text):
+        if text and _has_lost_bytes(text):
             return Bad(line, "not_utf8", f"column {name} holds bytes that are not text in the source's encoding")
     return Row(line, values)
 
@@ -192,16 +200,16 @@ def _checked(line: int, values: dict[str, str | None]) -> Row | Bad:
 def _jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
     seen: set[str] = set()
     n_rows = 0
-    with path.open("rb") as stream:
-        for line, raw in enumerate(stream, start=1):
-            if not raw.strip():
+    with path.open(encoding=_encoding(source), errors="surrogateescape", newline="\n") as stream:
+        for line, text in enumerate(stream, start=1):
+            if not text.strip():
                 continue
             n_rows += 1
-            try:
-                value = json.loads(raw.decode(source.encoding))
-            except UnicodeDecodeError:
+            if _has_lost_bytes(text):
                 yield Bad(line, "not_utf8", f"bytes that are not {source.encoding}")
                 continue
+            try:
+                value = json.loads(text)
             except (ValueError, RecursionError):
                 yield Bad(line, "bad_json", "no JSON value")
                 continue
@@ -215,7 +223,7 @@ def _jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> 
 
 def _json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
     try:
-        document = json.loads(path.read_bytes().decode(source.encoding))
+        document = json.loads(path.read_bytes().decode(_encoding(source)))
     except (ValueError, RecursionError) as error:
         found = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise DataError(

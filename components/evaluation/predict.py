@@ -45,11 +45,12 @@ def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapp
 def fitting_shown(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], answer_tokens: int) -> Shown:
     """Returns the examples of `choose_shown` without the longest ones, so that they fit beside a row's prompt.
 
-    They leave room for the prompts of 95 % of `rows` and for an answer of that many tokens.
+    They leave room for the prompts of 99 % of the collected rows and for an answer of that many tokens.
     """
     chosen = choose_shown(spec, rows)
-    sizes = sorted(len(p) for p in encode_prompts(lm, [prompt_text(spec.prompt, e.fields) for e in rows]))
-    room = lm.context_tokens - answer_tokens - (sizes[int(0.95 * (len(sizes) - 1))] if sizes else 0)
+    prompts = [prompt_text(spec.prompt, e.fields) for e in rows if not e.is_synthetic]
+    sizes = sorted(len(p) for p in encode_prompts(lm, prompts))
+    room = lm.context_tokens - answer_tokens - (sizes[int(0.99 * (len(sizes) - 1))] if sizes else 0)
     while chosen and sum(_tokens_shown(lm, spec, one) for one in chosen) > room:
         chosen.remove(max(chosen, key=lambda one: _tokens_shown(lm, spec, one)))
     return chosen

@@ -64,6 +64,25 @@ def check_room(root: Path) -> None:
             )
 
 
+def check_is_demo(root: Path) -> None:
+    """Checks that the workspace is the demonstration's: its params.yaml reads the tickets, its models are there.
+
+    Raises:
+        RungwiseError: it is another, or params.yaml can't be read.
+    """
+    paths = [source.path for source in settings_of(root).ingest.sources]
+    if paths != [ROWS.name] or not (root / "infra" / "demo" / "models").is_dir():
+        raise WorkspaceError(
+            problem(
+                "this workspace is not the demonstration's",
+                where=str(root),
+                found=f"sources {', '.join(paths)}",
+                wanted=f"the repository's own, which reads {ROWS.name}",
+                do="unset RUNGWISE_WORKSPACE and go to the repository's folder; `rungwise run` climbs with other rows",
+            )
+        )
+
+
 def place_rows(root: Path) -> None:
     """Puts the tickets into data/raw under DVC, unless they are there.
 
@@ -118,7 +137,7 @@ def main() -> int:
     prepare_environment()
     root = workspace_root()
     try:
-        settings_of(root)
+        check_is_demo(root)
         check_room(root)
         place_rows(root)
         added = add_full(Paths(root).params) if is_full else []

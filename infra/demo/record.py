@@ -47,6 +47,7 @@ def results(root: Path) -> dict[str, Any]:
             "rungs": rungs,
             "sentence": sentence(name, stands[name]),
             "comparison": task["comparison"],
+            "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],
             "test_look": [" ".join(look["reasons"]) for look in stands[name]["test_looks"][-1:]],
         }
@@ -61,7 +62,6 @@ def readme_table(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, task in found["tasks"].items():
-        best = task["sentence"].split(" is at ")[0]
         for number, rung in enumerate(task["rungs"]):
             about = (
                 (f"**{name}**", f"{task['family']}, {task['metric']}", f"{task['bar']:g}") if not number else ("",) * 3
@@ -69,8 +69,8 @@ def readme_table(found: dict[str, Any]) -> str:
             score, n = "none: " + rung["note"], ""
             if "value" in rung:
                 score, n = f"{rung['value']:.3f} ({rung['low']:.3f} to {rung['high']:.3f})", str(rung["n"])
-                score = f"**{score}**" if f" {rung['rung']} " in best else score
-            seconds = f"{rung['seconds']:.0f} s" if rung["trained_parameters"] and rung["seconds"] >= 0.5 else "0 s"
+                score = f"**{score}**" if rung["rung"] == task["kept"] else score
+            seconds = f"{rung['seconds'] or 0:.0f} s" if rung["trained_parameters"] else ""
             lines.append(f"| {' | '.join([*about, rung['rung'], score, n, seconds])} |")
     return "\n".join(lines)
 

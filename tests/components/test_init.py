@@ -8,7 +8,7 @@ import pytest
 
 from components.config import load
 from components.errors import RungwiseError
-from components.init import LADDERS, guess, init
+from components.init import LADDERS, _encoding, guess, init
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
 
@@ -69,7 +69,7 @@ def test_the_models_that_come_along_are_the_default_and_the_users_test_rows_judg
     assert (
         told[0]
         == "600 rows of mails.csv and 250 of later.csv that judge; of the first about 90 steer, the others teach."
-        and "Careful" not in "".join(told)
+        and "test rows" not in "".join(told)
     )
 
 
@@ -81,7 +81,7 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
-    given = {"test": file, "test_records": "test.[]", "dev": file, "dev_records": "val.[]"}
+    given = {"test_records": "test.[]", "dev_records": "val.[]"}  # of the same file
     told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", **given)
     assert told[0] == "90 rows of clinc.json and 80 of clinc.json that steer and 220 of clinc.json that judge."
     from components.stages import run_stage
@@ -100,7 +100,7 @@ def test_lines_of_a_label_and_a_text_in_another_encoding(tmp_path):
     file = tmp_path / "questions.label"
     file.write_bytes("".join(f"{q} {t} caf\xe9 ?\n" for t, q in planted_rows(60)).encode("latin-1"))
     told = init(tmp_path / "ws", file, "text", "label")
-    assert "questions.label is not UTF-8 and was read as latin-1: check a row with an accent." in told
+    assert "questions.label is not UTF-8 and was read as cp1252: check a row with an accent." in told
     from components.stages import run_stage
 
     run_stage(tmp_path / "ws", "ingest")
@@ -111,6 +111,62 @@ def test_lines_of_a_label_and_a_text_in_another_encoding(tmp_path):
         "delivery",
         "repair",
     }
+
+
+@pytest.mark.parametrize(
+    ("ending", "encoding"),
+    [
+        ("größe é\n".encode() * 5 + b"bro\xffken\n", "utf-8"),
+        ("a “quoted” €\n".encode("cp1252"), "cp1252"),
+        (b"\x81 caf\xe9\n", "latin-1"),
+        (b"plain\n", "utf-8"),
+    ],
+)
+def test_the_encoding_that_fits_most_of_the_bytes(tmp_path, ending, encoding):
+    (tmp_path / "x.csv").write_bytes(b"body,queue\n" + ending)
+    assert _encoding(tmp_path / "x.csv") == encoding
+    (tmp_path / "x.csv").write_bytes("body,queue\n".encode("utf-16"))
+    assert _encoding(tmp_path / "x.csv") == "utf-16"
+
+
+def test_names_that_are_patterns_and_files_of_one_name(tmp_path):
+    for folder in ("train", "test"):
+        (tmp_path / folder).mkdir()
+    file = write(tmp_path / "train/mails[1].csv", ("body", "queue"), planted_rows(300))
+    test = write(tmp_path / "test/mails[1].csv", ("body", "queue"), planted_rows(80, 4))
+    told = init(tmp_path / "my ws", file, "body", "queue", test=test, bases=["acme/pocket"])
+    assert told[-1].endswith(f"Next: cd '{tmp_path}/my ws' && rungwise pin && rungwise run")
+    assert {p.name for p in (tmp_path / "my ws/data/raw").iterdir()} == {"mails[1].csv", "test-rows-mails[1].csv"}
+    from components.stages import run_stage
+
+    run_stage(tmp_path / "my ws", "ingest")
+    assert (tmp_path / "my ws/data/ingest/task/examples.jsonl").read_text().count("\n") == 380
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("x\x7f.csv", "body", "a file has a name that can't be written"),
+        ("x\u2028.csv", "body", "a file has a name that can't be written"),
+        ("~x.csv", "body", "can't be named in params.yaml"),
+        ("x.csv", "a\x85b", "a text column has a name that can't be written"),
+        ("x.csv", "", "a text column has a name that can't be written"),
+    ],
+)
+def test_names_that_can_not_be_written_are_said(tmp_path, name, text, message):
+    file = write(tmp_path / name, (text, "queue"), planted_rows(60))
+    with pytest.raises(RungwiseError, match=message):
+        init(tmp_path / "ws", file, text, "queue")
+    assert not (tmp_path / "ws").exists()
+
+
+def test_it_warns_of_rows_that_will_be_rejected_and_of_sides_too_small_to_judge(tmp_path, rows):
+    few = write(tmp_path / "few.csv", ("body", "queue"), [*planted_rows(60, 3), *[("text", "")] * 90])
+    told = "\n".join(init(tmp_path / "a", rows, "body", "queue", dev=few))
+    assert "Careful: with 60 development rows the bar 0.9 asks for 0.98 observed" in told
+    assert "Careful: 90 of 750 rows have no text, no answer or can't be read; more than 10% stop the run" in told
+    told = "\n".join(init(tmp_path / "b", few, "body", "queue"))
+    assert "about 9 development rows are too few to judge anything (`min_scored` asks for 30)" in told
 
 
 def test_many_rows_steer_and_judge_with_no_more_than_show_something(tmp_path):

@@ -40,6 +40,17 @@ def test_other_rows_are_never_overwritten(tmp_path, demo):
     assert (tmp_path / "data/raw/tickets.csv").read_text() == "mine"
 
 
+def test_another_workspace_is_left_alone(tmp_path, demo, workspace):
+    demo.check_is_demo(REPOSITORY)
+    before = {p: p.read_bytes() for p in workspace.rglob("*") if p.is_file()}
+    (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text().replace("tickets.csv", "mine.csv"))
+    with pytest.raises(WorkspaceError, match=r"(?s)not the demonstration's.*sources mine.csv"):
+        demo.check_is_demo(workspace)
+    (workspace / "params.yaml").write_bytes(before[workspace / "params.yaml"])
+    with pytest.raises(WorkspaceError, match="not the demonstration's"):
+        demo.check_is_demo(workspace)  # reads tickets, but holds no models of the demonstration
+
+
 def test_the_full_demonstration_adds_what_params_yaml_lacks_and_nothing_else(tmp_path, demo):
     params = tmp_path / "params.yaml"
     before = (REPOSITORY / "params.yaml").read_text()

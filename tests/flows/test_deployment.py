@@ -61,10 +61,10 @@ def prefect(tmp_path, checkout, own):
         assert name == "prefect"
         return [sys.executable, "-m", "prefect", *arguments]
 
-    def start(line: str) -> None:
+    def start(line: str, **more: str) -> None:
         with (tmp_path / f"{len(started)}.log").open("w") as log:
             process = subprocess.Popen(
-                command(line), cwd=checkout, env=env, stdout=log, stderr=log, start_new_session=True
+                command(line), cwd=checkout, env={**env, **more}, stdout=log, stderr=log, start_new_session=True
             )
         started.append(process)
 
@@ -77,11 +77,11 @@ def prefect(tmp_path, checkout, own):
 
     try:
         for line in [line.replace("4200", port) for line in readme_blocks()["On a schedule"]]:
-            if line.startswith("export "):
-                name, _, value = line.removeprefix("export ").partition("=")
-                env[name] = value.replace("~/mine", str(own))
-                if name == "PREFECT_API_URL":
-                    wait_for(value + "/health")
+            if line.startswith("export PREFECT_API_URL="):
+                env["PREFECT_API_URL"] = line.partition("=")[2]
+                wait_for(env["PREFECT_API_URL"] + "/health")
+            elif line.startswith("RUNGWISE_WORKSPACE=~/mine "):
+                start(line.partition(" ")[2].removesuffix(" &"), RUNGWISE_WORKSPACE=str(own))
             elif line.endswith(" &"):
                 start(line.removesuffix(" &"))
             elif line != RUN:

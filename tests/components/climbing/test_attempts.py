@@ -95,15 +95,18 @@ def test_as_many_examples_are_shown_as_leave_room_for_the_question(tmp_path, spe
     def shown(context, examples_wanted=4):
         base = Base(str(make_base(tmp_path / f"context-{context}", context=context)))
         prompt = replace(spec, method="prompt", examples=examples_wanted, base=base)
-        rows = [*examples(40), replace(examples(1)[0], id="long", fields={"body": "please " * 400})]
+        long = replace(examples(1)[0], id="long", fields={"body": "please " * 400})
+        rows = [*examples(200), long, replace(long, id="made", parents=("long",))]
         attempt = attempts.train_attempt(tmp_path / "store", prompt, rows, tmp_path, quiet)
         scores = attempts.evaluate_attempt(tmp_path / "store", attempt, prompt, rows, tmp_path, quiet)
-        return len(json.loads((attempt.folder / attempts.SHOWN).read_text())), [p.id for p in scores if p.unscored]
+        return len(json.loads((attempt.folder / attempts.SHOWN).read_text())), [
+            p.id for p in scores if p.unscored and p.id != "made"
+        ]
 
     assert shown(256) == (4, ["long"])
     few, unscored = shown(48)
     assert 0 < few < 4 and unscored == ["long"]
-    assert shown(24)[0] == 0
+    assert shown(16)[0] == 0
 
 
 KILLED = """

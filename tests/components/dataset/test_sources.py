@@ -41,6 +41,21 @@ def test_lines_of_a_label_and_a_text(tmp_path):
     assert many == [Row(1, {"text": "b"})]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_mark_of_byte_order_is_no_text_in_any_format(tmp_path, encoding):
+    settings = {"encoding": "utf-16"} if encoding == "utf-16" else {}
+    row = {"body": "b\xfcd\u2028x", "queue": "a"}
+    for name, text in (
+        ("x.jsonl", json.dumps(row, ensure_ascii=False) + "\n"),
+        ("x.json", json.dumps([row])),
+        ("x.csv", f"body,queue\n{row['body']},a\n"),
+    ):
+        (found,) = read(tmp_path, text.encode(encoding), name, **settings)
+        assert found.values == row, name
+    label = read(tmp_path, "a b\n".encode(encoding), "x.label", ("text", "label"), **settings)
+    assert label == [Row(1, {"text": "b", "label": "a"})]
+
+
 def test_a_quote_that_is_not_closed_costs_every_line_it_swallows(tmp_path):
     lines = [*(f"row {i},a" for i in range(50)), '"my screen is 5,b', *(f"row {i},a" for i in range(50))]
     found = read(tmp_path, "body,queue\n" + "\n".join(lines) + "\n")
