@@ -111,7 +111,7 @@ def picture(found: dict[str, Any]) -> str:
     ticks = "".join(f'<text x="{x(t / 10)}" y="{y + 8}" class="tick">{t / 10:g}</text>' for t in range(0, 11, 2))
     style = (
         "text{font:13px system-ui,sans-serif;fill:#222}.head{font-weight:600}.rung{text-anchor:end}"
-        ".note,.tick{font-size:12px;fill:#555}.tick{text-anchor:middle}.grid{stroke:#e3e3e3}"
+        ".note,.tick{font-size:12px;fill:#555;paint-order:stroke;stroke:#fff;stroke-width:4px}.tick{text-anchor:middle}.grid{stroke:#e3e3e3}"
         ".bar{stroke:#b3261e;stroke-width:2;stroke-dasharray:5 3}.whisker{stroke-width:3}"
         ".passes{stroke:#1b7f3b}.short{stroke:#7a7a7a}.dot.passes{fill:#1b7f3b}.dot.short{fill:#7a7a7a}"
     )
