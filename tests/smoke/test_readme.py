@@ -79,7 +79,8 @@ def typed(home, hub):
     def run(heading: str) -> str:
         script = ["set -euo pipefail"]
         for line in readme_blocks()[heading]:
-            script.append(line.replace("ADDRESS", str(home / "origin"), 1))
+            line = line.replace("ADDRESS", str(home / "origin"), 1)
+            script.append(line.replace("pip install ", "pip install --dry-run "))  # nothing is installed over this
             if line.startswith("git clone"):  # the environment is there already, as after the first `make`
                 script += ["mkdir .venv", *(f"ln -s {path} .venv/" for path in VENV.iterdir() if path.name != "ready")]
                 script += ["touch .venv/ready", f"cp {home}/mails.csv ."]
@@ -89,7 +90,6 @@ def typed(home, hub):
             PREFECT_HOME=str(home / "prefect"),
             HF_ENDPOINT=hub,
             HF_HOME=str(home / "hf"),
-            PIP_DRY_RUN="1",
             PIP_DISABLE_PIP_VERSION_CHECK="1",
         )
         done = subprocess.run(
