@@ -117,7 +117,7 @@ def _what_would_help(target: float, kept: Outcome | None) -> list[str]:
             f"No rung is left. {kept.evidence.rung} scores above the bar, but {score.n} rows can't show it: {would}"
         ]
     return [
-        f"No rung is left. The best, {kept.evidence.rung}, is {target - score.value:.3f} short of the bar itself: "
+        f"No rung is left. {kept.evidence.rung}, which is kept, is {target - score.value:.3f} short of the bar itself: "
         "more training rows, more steps or a larger base are next."
     ]
 

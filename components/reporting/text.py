@@ -36,7 +36,7 @@ def sentence(name: str, task: Mapping[str, Any]) -> str:
         return f"{name}: no rung could be judged."
     score = score_text(found)
     if not decision["passes"]:
-        return f"{name}: no rung shows the bar of {task['target']:g}; the best is {found['rung']} at {score}."
+        return f"{name}: no rung shows the bar of {task['target']:g}; {found['rung']} is kept at {score}."
     text = f"{name}: {found['rung']} is good enough: {score} against the bar of {task['target']:g}"
     if champion and champion.get("attempt") == found["attempt"]:
         return f"{text}; it is the champion, version {champion['version']}."

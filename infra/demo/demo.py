@@ -28,7 +28,7 @@ Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, what it showed, and why the climb went on or stopped
 {predict}  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
   data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
-  mlflow ui --backend-store-uri sqlite:///mlflow.db
+  mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      the same with your own rows
 """
 PREDICT = '  rungwise predict {task} "The zip of my tent is stuck"\n'
