@@ -172,6 +172,7 @@ def test_the_figures_shown_are_those_on_record(record):
     found = json.loads(record.RESULTS.read_text())
     assert record.readme_table(found) in README
     assert record.picture(found) == record.PICTURE.read_text()
+    assert all(found["tasks"][task]["sentence"] in README for task in ("route", "keywords"))
     for task, one in found["tasks"].items():
         champion = one["champion"]
         assert champion is None or one["test_look"], task
