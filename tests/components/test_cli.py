@@ -175,6 +175,11 @@ def test_run_says_the_error_of_its_stage_and_keeps_what_was_there(workspace, run
     assert not (root / "data/ingest").exists() and not list((root / "data").glob(".*"))
 
 
+def hear_ctrl_c() -> None:
+    """A process that was started in the background by a script inherits deafness to Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise):
     edit(workspace, "steps: 20,", "steps: 1000000,")
     root = with_dvc(workspace)
@@ -186,6 +191,7 @@ def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
+        preexec_fn=hear_ctrl_c,
     )
     said = []
     for line in process.stderr:
