@@ -175,23 +175,24 @@ def test_run_says_the_error_of_its_stage_and_keeps_what_was_there(workspace, run
     assert not (root / "data/ingest").exists() and not list((root / "data").glob(".*"))
 
 
-def hear_ctrl_c() -> None:
-    """A process that was started in the background by a script inherits deafness to Ctrl-C."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+RUN = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a script starts in the background is deaf to Ctrl-C
+os.execv(sys.executable, [sys.executable, "-m", "components.cli", "run"])
+"""
 
 
 def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise):
     edit(workspace, "steps: 20,", "steps: 1000000,")
     root = with_dvc(workspace)
     process = subprocess.Popen(
-        [sys.executable, "-m", "components.cli", "run"],
+        [sys.executable, "-c", RUN],
         cwd=root,
         env=environment(),
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         text=True,
         start_new_session=True,
-        preexec_fn=hear_ctrl_c,
     )
     said = []
     for line in process.stderr:
