@@ -115,7 +115,7 @@ def test_without_a_home_prefect_keeps_its_records_in_the_workspace(tmp_path, mon
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / ("home" if is_there else "none")))
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(tmp_path / "ws"))
-    monkeypatch.delenv("PREFECT_HOME", raising=False)
+    monkeypatch.setenv("PREFECT_HOME", "")  # so that what is set below does not outlive the test
+    del os.environ["PREFECT_HOME"]
     prepare_environment()
     assert os.environ.get("PREFECT_HOME") == (None if is_there else str(tmp_path / "ws/.prefect"))
-    monkeypatch.delenv("PREFECT_HOME", raising=False)
