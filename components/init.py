@@ -21,7 +21,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from components.config import METRICS, DecideSettings, IngestSettings, SourceSettings, ValidateSettings, parse
-from components.dataset.sources import Row, rows
+from components.dataset.sources import LOST_BYTE, Row, rows
 from components.errors import DataError, SettingsError, WorkspaceError, problem
 from components.evaluation.statistics import share_needed
 from components.folders import joined
@@ -38,7 +38,7 @@ IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
 LEAST_ROWS = ValidateSettings().min_rows
 """With fewer rows nothing can be guessed, and the run would stop."""
-_LOST, _BEYOND_ASCII = re.compile("[\udc80-\udcff]"), re.compile(r"[^\x00-\x7f]")
+_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 MIN_TEST = 200
 """With fewer development or test rows than this a warning says what they can show."""
 BARS = {"label": 0.9, "list": 0.75, "text": 0.5, "json": 0.6}
@@ -277,7 +277,7 @@ def _encoding(file: Path) -> str:
         while block := stream.read(2**20):
             text = as_utf_8.decode(block)
             if not text.isascii():
-                lost = len(_LOST.findall(text))
+                lost = len(LOST_BYTE.findall(text))
                 broken, spelt = broken + lost, spelt + len(_BEYOND_ASCII.findall(text)) - lost
             try:
                 as_windows.decode(block)

@@ -1,5 +1,6 @@
 """What many tests share: tiny bases made on the spot, planted rows, whole workspaces, and quiet libraries."""
 
+import importlib.util
 import os
 import random
 import re
@@ -9,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -193,6 +195,16 @@ def tracked_files() -> list[str]:
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
     return [name for name in listed.split("\0") if name and (REPOSITORY / name).is_file()]
+
+
+def script(name: str) -> ModuleType:
+    """Returns a script of infra/demo as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"infra/demo/{name}.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 Run = Callable[..., subprocess.CompletedProcess[str]]

@@ -28,6 +28,9 @@ _ENDINGS: Final = {
 }
 ITEMS: Final = ";"
 """Stands between the items of a JSON list of texts that becomes one cell; items that hold it are no such list."""
+LOST_BYTE: Final = re.compile("[\udc80-\udcff]")
+"""What `surrogateescape` makes of a byte that is no text in the encoding."""
+_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -186,8 +189,8 @@ def _column(source: SourceSettings, name: str, header: list[str], path: Path) ->
 
 
 def _has_lost_bytes(text: str) -> bool:
-    """Whether a byte was no text: surrogateescape turned each such into one of U+DC80..U+DCFF."""
-    return any("\udc80" <= c <= "\udcff" for c in text)
+    """Whether a byte was no text."""
+    return not text.isascii() and LOST_BYTE.search(text) is not None
 
 
 def _checked(line: int, values: dict[str, str | None]) -> Row | Bad:
@@ -284,7 +287,7 @@ def _picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tu
             cell = json.dumps(cell)
         if cell is not None and not isinstance(cell, str):
             return Bad(line, "not_text", f"column {name} is a {type(cell).__name__}, wanted text")
-        if cell and any("\ud800" <= c <= "\udfff" for c in cell):
+        if cell and not cell.isascii() and _SURROGATE.search(cell):
             return Bad(line, "not_utf8", f"column {name} holds half a surrogate pair")
         picked[name] = cell or None
     return Row(line, picked)

@@ -1,20 +1,15 @@
 """`make demo`, with a few steps in place of two hundred."""
 
-import importlib.util
-
 import pytest
 
 from components.config import load
 from components.errors import WorkspaceError
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, script
 
 
 @pytest.fixture(scope="module")
 def demo():
-    spec = importlib.util.spec_from_file_location("demo", REPOSITORY / "infra/demo/demo.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("demo")
 
 
 @pytest.mark.parametrize(("found", "what"), [((100.0, 9000.0), "disk"), ((9000.0, 100.0), "memory")])

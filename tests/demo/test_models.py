@@ -1,24 +1,18 @@
 """The pocket models are what their cards say: of three sizes, with one tokenizer, in safetensors, small together."""
 
-import importlib.util
 import json
 import re
-import sys
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, script
 
 MODELS = sorted((REPOSITORY / "infra/demo/models").iterdir())
 
 
 @pytest.fixture(scope="module")
 def pretrain():
-    spec = importlib.util.spec_from_file_location("pretrain", REPOSITORY / "infra/demo/pretrain.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["pretrain"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("pretrain")
 
 
 def fact(folder, name):
@@ -40,7 +34,7 @@ def test_they_are_small_hold_no_pickle_and_count_as_their_cards_say():
     for folder in MODELS:
         assert {p.suffix for p in folder.iterdir()} == {".md", ".json", ".safetensors"}
         with safe_open(folder / "model.safetensors", "pt") as weights:
-            slices = [weights.get_slice(name) for name in weights.keys()]  # noqa: SIM118  # no mapping
+            slices = [weights.get_slice(name) for name in weights.keys()]
             sizes = [torch_size(s.get_shape()) for s in slices]
             assert {s.get_dtype() for s in slices} == {"BF16"}
         assert sum(sizes) == fact(folder, "parameters")

@@ -1,8 +1,6 @@
 """The demonstration's rows are as awkward as they say they are."""
 
 import csv
-import importlib.util
-import sys
 from collections import Counter
 
 import pytest
@@ -10,18 +8,14 @@ import pytest
 from components.config import SplitSettings
 from components.dataset.split import split
 from components.records import Example
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, script
 
 PATH = REPOSITORY / "infra/demo/tickets.csv"
 
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("tickets", REPOSITORY / "infra/demo/tickets.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["tickets"] = module
-    spec.loader.exec_module(module)
-    return module
+    return script("tickets")
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,6 @@
 """The README, typed as it stands: every command, in a clone, as somebody new would; its figures are those on record."""
 
 import csv
-import importlib.util
 import json
 import re
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from components.config import parse
-from tests.conftest import REPOSITORY, environment, planted_rows, readme_blocks, tracked_files
+from tests.conftest import REPOSITORY, environment, planted_rows, readme_blocks, script, tracked_files
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 VENV = Path(sys.executable).parents[1]
@@ -162,10 +161,7 @@ def test_the_settings_shown_are_settings():
 
 @pytest.fixture(scope="module")
 def record():
-    spec = importlib.util.spec_from_file_location("record", REPOSITORY / "infra/demo/record.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("record")
 
 
 def test_the_figures_shown_are_those_on_record(record):
