@@ -148,7 +148,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
                 "there is no champion to answer",
                 where=f"task {task}",
                 wanted="a promoted version",
-                do=f"`rungwise run`, then `rungwise promote {task}`",
+                do=f"`rungwise explain {task}` says whether a rung passed; `rungwise run` promotes one that does",
             )
         )
     with registry.attempt_folder(version) as folder:
