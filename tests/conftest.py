@@ -162,8 +162,9 @@ def with_dvc(root: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process started by a test: this interpreter first, no workspace of the caller's."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNGWISE_") and k != "MLFLOW_TRACKING_URI"}
+    """The environment of a process started by a test: this interpreter first, no workspace or registry of the caller's."""
+    registry = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNGWISE_") and k not in registry}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", **more}
 
 

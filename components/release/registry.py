@@ -30,6 +30,8 @@ from components.release import parity
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
 _SERVER = "MLFLOW_TRACKING_URI"
+_ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
+"""What MLflow writes its addresses into when they are set."""
 
 
 @dataclass(frozen=True)
@@ -82,15 +84,18 @@ class Registry:
     @contextmanager
     def _client(self) -> Iterator[tuple[Any, Any]]:
         with _quiet() as mlflow:
-            server, uri = os.environ.get(_SERVER), self._uri
+            uri, before = self._uri, {name: os.environ.get(name) for name in _ADDRESSES}
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
             try:
                 yield mlflow, mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             finally:
-                # MLflow writes the address into the environment, where it would read as the user's own choice
-                if server is None:
-                    os.environ.pop(_SERVER, None)
+                # MLflow writes its addresses into the environment, where they would read as the user's own choice
+                for name, value in before.items():
+                    if value is None:
+                        os.environ.pop(name, None)
+                    else:
+                        os.environ[name] = value
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None where the model or the alias is not there."""

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 
@@ -46,6 +47,14 @@ def test_the_version_says_what_it_is(climbed):
     assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
     assert version.tags["base_sha256"] == evidence.base_digest and version.tags["dev_n"] == str(evidence.score.n)
     assert version.tags["data_version"] == effects.version_of_data(climbed)
+
+
+def test_the_addresses_of_the_registry_do_not_leak_into_the_environment(climbed, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///of-the-user.db")
+    before = dict(os.environ)
+    Registry(climbed).version("route", CHAMPION)
+    assert dict(os.environ) == before
 
 
 def test_only_the_adapter_is_stored(climbed):
