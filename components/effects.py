@@ -17,11 +17,11 @@ from components.records import (
     Prediction,
     climb_from_json,
     digest,
-    example_from_json,
     prediction_from_json,
     to_json,
 )
 from components.stages import KEPT, form_of
+from components.table import Table
 from components.versions import changed, data_version
 
 
@@ -106,7 +106,7 @@ def promote(root: Path, task: str) -> tuple[str, tuple[str, ...]]:
     task_settings(settings, task)
     climb_of(root, task)  # a task that was not climbed has no rows to judge by
     folder = open_sealed(Paths(root).output("split"), "split")
-    rows = [example_from_json(line) for line in read_lines(folder / task / "test.jsonl")]
+    rows = Table.read(folder / task / "test.jsonl")
 
     def score(version: Version, attempt: Path) -> tuple[Prediction, ...]:
         return Answerer(attempt, root).judge(rows)

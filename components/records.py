@@ -6,7 +6,8 @@ so that equal values have equal digests in any process.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -228,11 +229,6 @@ def to_lines(values: Iterable[Any]) -> str:
     return "".join(canonical_json(to_json(v)) + "\n" for v in values)
 
 
-def example_from_json(row: Mapping[str, Json]) -> Example:
-    """Returns the Example that `to_json` made `row` from."""
-    return Example(**{**row, "parents": tuple(row["parents"]), "facts": tuple(row["facts"])})
-
-
 def form_from_json(row: Mapping[str, Json]) -> AnswerForm:
     """Returns the AnswerForm that `to_json` made `row` from."""
     fields = {name: form_from_json(inner) for name, inner in row["fields"].items()}
@@ -286,6 +282,6 @@ def derive_seed(seed: int, *names: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 
 
-def counted(reasons: Sequence[str]) -> dict[str, int]:
+def counted(reasons: Iterable[str]) -> dict[str, int]:
     """Returns how often each reason occurs, sorted by name."""
-    return {name: reasons.count(name) for name in sorted(set(reasons))}
+    return dict(sorted(Counter(reasons).items()))

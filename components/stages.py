@@ -19,7 +19,6 @@ from components.errors import DataError, RungwiseError, problem
 from components.folders import (
     open_sealed,
     read_json,
-    read_lines,
     sweep,
     write_folder,
     write_json,
@@ -38,16 +37,15 @@ from components.records import (
     AnswerForm,
     AttemptSpec,
     Climb,
-    Example,
     Json,
     Rejection,
     climb_from_json,
     counted,
     derive_seed,
-    example_from_json,
     to_json,
     to_lines,
 )
+from components.table import Table
 from components.workspace import LineProgress, die_with_parent, locked, prepare_environment, say, workspace_root
 
 if TYPE_CHECKING:
@@ -56,14 +54,16 @@ if TYPE_CHECKING:
     from components.evaluation.metrics import Metric
 
 
-def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Json]) -> None:
-    """Writes a stage's output: relative path -> text, a file to copy, or a value that becomes JSON."""
+def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Table | Json]) -> None:
+    """Writes a stage's output: relative path -> text, a file to copy, rows, or a value that becomes JSON."""
 
     def write(part: Path) -> None:
         for name, content in sorted(files.items()):
             if isinstance(content, Path):
                 (part / name).parent.mkdir(parents=True, exist_ok=True)
                 (part / name).write_bytes(content.read_bytes())
+            elif isinstance(content, Table):
+                content.write(part / name)
             elif isinstance(content, str):
                 write_lines(part / name, content)
             else:
@@ -73,8 +73,8 @@ def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Pat
     write_folder(Paths(root).output(verb), write)
 
 
-def _rows(folder: Path, task: str, side: str) -> tuple[Example, ...]:
-    return tuple(example_from_json(line) for line in read_lines(folder / task / f"{side}.jsonl"))
+def _rows(folder: Path, task: str, side: str) -> Table:
+    return Table.read(folder / task / f"{side}.jsonl")
 
 
 def _rejected(rejections: Sequence[Rejection]) -> dict[str, int]:
@@ -90,11 +90,11 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
     from components.dataset.ingest import ingest as verb
 
     settings, before = settings_of(root), before or snapshot(root)
-    out: dict[str, str | Path | Json] = {}
+    out: dict[str, str | Path | Table | Json] = {}
     for name, task in settings.tasks.items():
         result = verb(settings.ingest, settings.split, task, Paths(root).raw)
         counts = _rejected(result.rejections)
-        out[f"{name}/examples.jsonl"] = to_lines(result.examples)
+        out[f"{name}/examples.jsonl"] = result.examples
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
         out[f"{name}/summary.json"] = {"rows": len(result.examples), "rejected": counts}
         say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}")
@@ -107,16 +107,16 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
 
     settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("ingest"), "ingest")
-    out: dict[str, str | Path | Json] = {}
+    out: dict[str, str | Path | Table | Json] = {}
     for name, task in settings.tasks.items():
         result = verb(settings.validate_, task, _rows(folder, name, "examples"))
         counts = _rejected(result.rejections)
-        out[f"{name}/examples.jsonl"] = to_lines(result.examples)
+        out[f"{name}/examples.jsonl"] = result.examples
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
         out[f"{name}/report.json"] = {
             "checks": [asdict(c) for c in result.checks],
             "rows": len(result.examples),
-            "labels": counted([e.answer for e in result.examples]) if task.answer.format == "label" else {},
+            "labels": counted(result.examples.answer) if task.answer.format == "label" else {},
             "rejected": counts,
         }
         met = sum(c.success for c in result.checks)
@@ -133,11 +133,11 @@ def split(root: Path, before: Snapshot | None = None) -> None:
 
     settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("validate"), "validate")
-    out: dict[str, str | Path | Json] = {}
+    out: dict[str, str | Path | Table | Json] = {}
     for name in settings.tasks:
         result = verb(settings.split, _rows(folder, name, "examples"))
         for side in ("train", "dev", "test"):
-            out[f"{name}/{side}.jsonl"] = to_lines(getattr(result, side))
+            out[f"{name}/{side}.jsonl"] = getattr(result, side)
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
         sizes = f"{len(result.train)} train, {len(result.dev)} dev, {len(result.test)} test"
         say(f"split {name}: {sizes}; rejected: {_listed(_rejected(result.rejections))}")
@@ -150,14 +150,14 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
 
     settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("split"), "split")
-    out: dict[str, str | Path | Json] = {}
+    out: dict[str, str | Path | Table | Json] = {}
     for name, task in settings.tasks.items():
         sides = {side: _rows(folder, name, side) for side in ("train", "dev", "test")}
         seed = derive_seed(settings.seed, "augment", name)
         result = verb(settings.augment, task, sides["train"], (*sides["dev"], *sides["test"]), seed=seed)
-        out[f"{name}/train.jsonl"] = to_lines(result.train)
+        out[f"{name}/train.jsonl"] = result.train
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        n_new = sum(e.is_synthetic for e in result.train)
+        n_new = sum(map(bool, result.train.parents))
         say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
     _seal(root, "augment", before, out)
 
@@ -211,8 +211,8 @@ class TaskClimb:
     root: Path
     settings: Settings
     name: str
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
+    train: Table
+    dev: Table
 
     @property
     def task(self) -> TaskSettings:
@@ -227,7 +227,7 @@ class TaskClimb:
     @property
     def labels(self) -> list[str]:
         """The labels that stand in the training rows; none where answers are not labels."""
-        return sorted({e.answer for e in self.train}) if self.task.answer.format == "label" else []
+        return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
 
     @property
     def metric(self) -> "Metric":
@@ -296,7 +296,7 @@ def climb(
     check_bases(root, settings)
     trained = open_sealed(Paths(root).output("augment"), "augment")
     measured = open_sealed(Paths(root).output("split"), "split")
-    out: dict[str, str | Path | Json] = {}
+    out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name, task in settings.tasks.items():
         one = TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))

@@ -13,13 +13,14 @@ from components.config import AugmentSettings, TaskSettings, augment_field
 from components.dataset.ingest import normalised
 from components.prompts import fill
 from components.records import Example, Rejection
+from components.table import Table
 
 
 @dataclass(frozen=True)
 class Augmented:
     """The training rows, real ones first, and the children that were dropped."""
 
-    train: tuple[Example, ...]
+    train: Table
     rejections: tuple[Rejection, ...]
 
 
@@ -39,7 +40,7 @@ def augment(
     """
     field = augment_field(settings, task)
     if not settings.templates or field is None or task.answer.format != "label":
-        return Augmented(tuple(train), ())
+        return Augmented(Table.of(train), ())
     # share = children / (real + children), so children <= real * share / (1 - share)
     share = settings.max_share
     budget = int(len(train) * share / (1 - share)) if share < 1 else len(train) * len(settings.templates)
@@ -64,7 +65,7 @@ def augment(
             taken[_key(child)] = "copy_of_synthetic"
             counts[label] += 1
             children.append(child)
-    return Augmented((*train, *children), tuple(rejections))
+    return Augmented(Table.of((*train, *children)), tuple(rejections))
 
 
 def _child(parent: Example, field: str, template: str, number: int) -> Example:

@@ -7,7 +7,7 @@ for equal rows, on which of them it is; adding other rows never changes them.
 import hashlib
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from components.errors import DataError, problem
 from components.folders import joined
 from components.prompts import list_text, object_text, parse_list, slots
 from components.records import Example, Rejection, canonical_json, counted
+from components.table import Table
 
 _ROLES = {"train", "dev", "test"}
 
@@ -25,7 +26,7 @@ _ROLES = {"train", "dev", "test"}
 class Ingested:
     """What came out of the sources."""
 
-    examples: tuple[Example, ...]
+    examples: Table
     rejections: tuple[Rejection, ...]
 
 
@@ -40,18 +41,9 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     Raises:
         DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
     """
-    examples: list[Example] = []
     rejections: list[Rejection] = []
-    seen: Counter[str] = Counter()
     chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
-    for source in chosen:
-        for path in files(source, raw):
-            for row in rows(source, path, _needed(task, split)):
-                value = _example(task, split, source, row, seen)
-                if isinstance(value, Example):
-                    examples.append(value)
-                else:
-                    rejections.append(value)
+    examples = Table.of(_read(chosen, split, task, raw, rejections))
     check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
     if not examples:
         raise DataError(
@@ -62,7 +54,23 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
                 wanted="rows below the header",
             )
         )
-    return Ingested(tuple(examples), tuple(rejections))
+    return Ingested(examples, tuple(rejections))
+
+
+def _read(
+    sources: Sequence[SourceSettings], split: SplitSettings, task: TaskSettings, raw: Path, rejections: list[Rejection]
+) -> Iterator[Example]:
+    """Yields the rows that can be used, and adds the others to `rejections`."""
+    seen: Counter[bytes] = Counter()
+    needed = _needed(task, split)
+    for source in sources:
+        for path in files(source, raw):
+            for row in rows(source, path, needed):
+                value = _example(task, split, source, row, seen)
+                if isinstance(value, Example):
+                    yield value
+                else:
+                    rejections.append(value)
 
 
 def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
@@ -99,7 +107,7 @@ def _needed(task: TaskSettings, split: SplitSettings) -> tuple[str, ...]:
 
 
 def _example(
-    task: TaskSettings, split: SplitSettings, source: SourceSettings, row: Row | Bad, seen: Counter[str]
+    task: TaskSettings, split: SplitSettings, source: SourceSettings, row: Row | Bad, seen: Counter[bytes]
 ) -> Example | Rejection:
     if isinstance(row, Bad):
         return Rejection("ingest", source.name, row.line, row.reason, row.detail)
@@ -121,9 +129,10 @@ def _example(
             return Rejection("ingest", source.name, row.line, "no_side", detail)
         role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
     content = canonical_json([source.name, fields, answer])
-    seen[content] += 1
+    short = hashlib.sha256(content.encode()).digest()[:16]  # counted instead of the content, which may be long
+    seen[short] += 1
     return Example(
-        id=_short_hash(f"{content}#{seen[content]}"),
+        id=_short_hash(f"{content}#{seen[short]}"),
         fields=fields,
         answer=answer,
         source=source.name,

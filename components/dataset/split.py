@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from components.config import SplitSettings
 from components.errors import DataError, problem
 from components.records import Example, Rejection
+from components.table import Table
 
 _SIDES = ("train", "dev", "test")
 
@@ -20,9 +21,9 @@ _SIDES = ("train", "dev", "test")
 class Split:
     """The three sides, and the rows that lost their place."""
 
-    train: tuple[Example, ...]
-    dev: tuple[Example, ...]
-    test: tuple[Example, ...]
+    train: Table
+    dev: Table
+    test: Table
     rejections: tuple[Rejection, ...]
 
 
@@ -40,20 +41,19 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     Raises:
         DataError: a side is left without rows.
     """
-    given = {e.role for e in examples}
-    sides = {e.id: _side(settings, e, given) for e in examples}
-    steering = {e.group for e in examples if sides[e.id] == "dev"}
-    judging = {e.group for e in examples if sides[e.id] == "test"}
+    table = Table.of(examples)
+    given = set(table.role)
+    sides = [_side(settings, role, group, given) for role, group in zip(table.role, table.group, strict=True)]
+    steering, judging = ({g for g, s in zip(table.group, sides, strict=True) if s == side} for side in ("dev", "test"))
     rejections: list[Rejection] = []
-    kept: dict[str, list[Example]] = {side: [] for side in _SIDES}
-    for example in examples:
-        side = sides[example.id]
-        if (side != "test" and example.group in judging) or (side == "train" and example.group in steering):
-            other = "test" if example.group in judging else "dev"
-            detail = f"in {side}, its group {example.group} also stands in {other}"
-            rejections.append(Rejection("split", example.source, example.line, "leak", detail, example.id))
+    kept: dict[str, list[int]] = {side: [] for side in _SIDES}
+    for row, (side, group) in enumerate(zip(sides, table.group, strict=True)):
+        if (side != "test" and group in judging) or (side == "train" and group in steering):
+            other = "test" if group in judging else "dev"
+            detail = f"in {side}, its group {group} also stands in {other}"
+            rejections.append(Rejection("split", table.source[row], table.line[row], "leak", detail, table.id[row]))
         else:
-            kept[side].append(example)
+            kept[side].append(row)
     for side, rows in kept.items():
         if not rows:
             raise DataError(
@@ -65,15 +65,16 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
                     do="collect more rows, or raise `split.dev` or `split.test`",
                 )
             )
-    return Split(tuple(kept["train"]), tuple(kept["dev"]), tuple(kept["test"]), tuple(rejections))
+    train, dev, test = (table.take(kept[side]) for side in _SIDES)
+    return Split(train, dev, test, tuple(rejections))
 
 
-def _side(settings: SplitSettings, example: Example, given: set[str | None]) -> str:
-    if example.role in ("dev", "test"):
-        return example.role
+def _side(settings: SplitSettings, role: str | None, group: str, given: set[str | None]) -> str:
+    if role in ("dev", "test"):
+        return role
     test = 0.0 if "test" in given else settings.test
     dev = 0.0 if "dev" in given else settings.dev
-    place = position(example.group)
+    place = position(group)
     if place < test:
         return "test"
     return "dev" if place < test + dev else "train"

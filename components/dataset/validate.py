@@ -19,6 +19,7 @@ from components.errors import DataError, problem
 from components.folders import joined
 from components.prompts import slots
 from components.records import Example, Rejection
+from components.table import Table
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Check:
 class Validated:
     """The rows that go on, those that don't, and every check that was made."""
 
-    examples: tuple[Example, ...]
+    examples: Table
     rejections: tuple[Rejection, ...]
     checks: tuple[Check, ...]
 
@@ -51,34 +52,38 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
     Raises:
         DataError: too few rows, fewer than two labels, too many rejections, or a rare label where that stops.
     """
-    checks = _run_suite(_suite(settings, task), examples, slots(task.prompt))
+    table = Table.of(examples)
+    checks = _run_suite(_suite(settings, task), table, slots(task.prompt))
     failed: dict[str, str] = {}
     for check in checks:
         for row_id in check.failed_ids:
             failed.setdefault(row_id, f"{check.expectation}:{check.column}")
-    kept = [e for e in examples if e.id not in failed]
     rejections = [
-        Rejection("validate", e.source, e.line, "failed_expectation", failed[e.id], e.id)
-        for e in examples
-        if e.id in failed
+        _rejection(table, i, "failed_expectation", failed[id_]) for i, id_ in enumerate(table.id) if id_ in failed
     ]
+    kept = table.take(i for i, id_ in enumerate(table.id) if id_ not in failed) if failed else table
     rare = _rare_labels(settings, kept) if task.answer.format == "label" else {}
-    rejections += [
-        Rejection("validate", e.source, e.line, "rare_label", f"its label has {rare[e.answer]} row(s)", e.id)
-        for e in kept
-        if e.answer in rare
-    ]
-    kept = [e for e in kept if e.answer not in rare]
+    if rare:
+        rejections += [
+            _rejection(kept, i, "rare_label", f"its label has {rare[answer]} row(s)")
+            for i, answer in enumerate(kept.answer)
+            if answer in rare
+        ]
+        kept = kept.take(i for i, answer in enumerate(kept.answer) if answer not in rare)
     _check_table(settings, checks, kept)
-    check_share("validate", rejections, len(examples), settings.max_rejected_share)
-    return Validated(tuple(kept), tuple(rejections), checks)
+    check_share("validate", rejections, len(table), settings.max_rejected_share)
+    return Validated(kept, tuple(rejections), checks)
 
 
-def _rare_labels(settings: ValidateSettings, examples: Sequence[Example]) -> dict[str, int]:
-    counts = Counter(e.answer for e in examples)
+def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
+    return Rejection("validate", table.source[row], table.line[row], reason, detail, table.id[row])
+
+
+def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
+    counts = Counter(examples.answer)
     rare = {label: n for label, n in sorted(counts.items()) if n < settings.min_rows_per_label}
     if rare and settings.rare_labels == "stop":
-        lines = {e.answer: f"{e.source} line {e.line}" for e in reversed(examples)}
+        lines = {e.answer: f"{e.source} line {e.line}" for e in reversed(examples) if e.answer in rare}
         raise DataError(
             problem(
                 f"{len(rare)} label(s) have too few rows to be learned and tested",
@@ -91,7 +96,7 @@ def _rare_labels(settings: ValidateSettings, examples: Sequence[Example]) -> dic
     return rare
 
 
-def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Sequence[Example]) -> None:
+def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Table) -> None:
     for check in checks:
         if not check.success and not check.failed_ids:
             raise DataError(
@@ -103,12 +108,13 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Sequ
                     do="collect more rows",
                 )
             )
-    if len(kept) < settings.min_rows or len({e.answer for e in kept}) < 2:
+    n_answers = len(set(kept.answer))
+    if len(kept) < settings.min_rows or n_answers < 2:
         raise DataError(
             problem(
                 "too little is left after the rejections",
                 where="step validate",
-                found=f"{len(kept)} rows with {len({e.answer for e in kept})} label(s)",
+                found=f"{len(kept)} rows with {n_answers} label(s)",
                 wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 labels",
                 do="collect more rows, or look at the rejections",
             )
@@ -135,7 +141,7 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, Ma
 
 
 def _run_suite(
-    suite: Sequence[tuple[str, Mapping[str, Any]]], examples: Sequence[Example], fields: Sequence[str]
+    suite: Sequence[tuple[str, Mapping[str, Any]]], examples: Table, fields: Sequence[str]
 ) -> tuple[Check, ...]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
@@ -149,9 +155,9 @@ def _run_suite(
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
         table = pd.DataFrame(
             {
-                "id": [e.id for e in examples],
-                **{f"field_{name}": [e.fields[name] for e in examples] for name in fields},
-                "answer": [e.answer for e in examples],
+                "id": examples.id,
+                **{f"field_{name}": examples.fields[name] for name in fields},
+                "answer": examples.answer,
             }
         )
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
