@@ -96,7 +96,7 @@ def test_every_setting_is_documented():
     def sections(model):
         yield model
         for field in model.model_fields.values():
-            inner = config._inner_section(field.annotation)
+            inner = config.inner_section(field.annotation)
             if inner:
                 yield from sections(inner)
 

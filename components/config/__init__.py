@@ -1,0 +1,56 @@
+"""params.yaml, parsed once into frozen, documented settings; the only reader of params.yaml.
+
+`section` says what sections are made of, `data` and `ladder` hold them, `params` reads the file.
+"""
+
+from components.config.data import (
+    AugmentSettings,
+    IngestSettings,
+    SourceSettings,
+    SplitSettings,
+    ValidateSettings,
+)
+from components.config.ladder import (
+    METRICS,
+    AnswerSettings,
+    DecideSettings,
+    EvaluateSettings,
+    FieldSettings,
+    PromoteSettings,
+    RegisterSettings,
+    RungSettings,
+    TaskSettings,
+    TrainSettings,
+    base_of,
+)
+from components.config.params import SECTIONS, Settings, augment_field, inner_section, load, parse, pin, read_raw
+from components.config.section import Section, check_name
+
+__all__ = [
+    "METRICS",
+    "SECTIONS",
+    "AnswerSettings",
+    "AugmentSettings",
+    "DecideSettings",
+    "EvaluateSettings",
+    "FieldSettings",
+    "IngestSettings",
+    "PromoteSettings",
+    "RegisterSettings",
+    "RungSettings",
+    "Section",
+    "Settings",
+    "SourceSettings",
+    "SplitSettings",
+    "TaskSettings",
+    "TrainSettings",
+    "ValidateSettings",
+    "augment_field",
+    "base_of",
+    "check_name",
+    "inner_section",
+    "load",
+    "parse",
+    "pin",
+    "read_raw",
+]

@@ -1,0 +1,99 @@
+"""The sections of params.yaml about rows: where they come from, what they must be like, which side they stand on."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, no_twins
+
+
+class SourceSettings(Section):
+    """One source of rows under data/raw."""
+
+    name: Name
+    """The source's name, kept with every row; unique."""
+    path: RawPath
+    """A file under data/raw, or a pattern (`train_*.json`)."""
+    format: Literal["csv", "jsonl", "json", "labelled"] | None = None
+    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json .label). `labelled`: lines of a label, a space and
+    a text, which are the columns `label` and `text`."""
+    encoding: Text = "utf-8"
+    """The text's encoding."""
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """CSV: None: a comma, or a tab for .tsv."""
+    records: str = "[]"
+    """JSON: where the rows stand: `[]` each item of a list, `{name}` each key, kept as column `name`; `a.{b}.[]`."""
+    columns: dict[Text, Text] = Field(default_factory=dict)
+    """Column -> where it stands under another name; in JSON a path such as `data[].text` (pieces are joined),
+    or `[0]` for the first cell of a row that is a list. A list of texts becomes one cell with `;` between its items."""
+    role: Literal["train", "dev", "test"] | None = None
+    """The side of the split that all rows of this source stand on; None or `train`: see `split`."""
+
+    @model_validator(mode="after")
+    def _known_encoding(self) -> "SourceSettings":
+        try:
+            "".encode(self.encoding)
+        except LookupError:
+            raise ValueError(f"encoding: no text encoding is called {self.encoding!r}") from None
+        return self
+
+
+class IngestSettings(Section):
+    """How rows are read."""
+
+    sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
+    """Where the rows come from."""
+    max_rejected_share: Share = 0.1
+    """More rejected rows than this share of all stop the run."""
+
+    @model_validator(mode="after")
+    def _unique(self) -> "IngestSettings":
+        no_twins("ingest.sources", [s.name for s in self.sources])
+        return self
+
+
+class ValidateSettings(Section):
+    """What rows must be like before anything is trained."""
+
+    min_rows: Positive = 50
+    """Fewer rows than this stop the run."""
+    max_characters: Positive = 20_000
+    """A longer field or answer is rejected."""
+    min_rows_per_label: Positive = 2
+    """A label with fewer rows is too rare to be both learned and tested."""
+    rare_labels: Literal["reject", "stop"] = "reject"
+    """What happens to rows of such labels."""
+    max_rejected_share: Share = 0.1
+    """More rejected rows than this share of all stop the run."""
+
+
+class SplitSettings(Section):
+    """Which rows teach, which steer and which judge."""
+
+    given: Text | None = None
+    """A column that says `train`, `dev` or `test`."""
+    group: Text | None = None
+    """A column whose equal values belong together (a customer, a problem); None: equal texts do."""
+    dev: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the groups that steer; taken from the rows without a given side."""
+    test: Annotated[float, Field(gt=0, lt=1)] = 0.15
+    """Share of the groups that judge; unused where the user gave test rows."""
+
+    @model_validator(mode="after")
+    def _leaves_training(self) -> "SplitSettings":
+        if self.dev + self.test >= 1:
+            raise ValueError("dev + test: leave nothing to train on")
+        return self
+
+
+class AugmentSettings(Section):
+    """Training rows made from training rows by wordings around a field."""
+
+    field: Text | None = None
+    """The prompt's slot that is reworded; None: the only slot."""
+    templates: tuple[Template, ...] = ()
+    """Wordings with the slot of that field, such as `Hello, {body}`; empty: nothing is generated."""
+    per_label: Count = 0
+    """Labels with fewer training rows than this are filled up to it."""
+    max_share: Share = 0.5
+    """At most this share of the training rows is synthetic."""

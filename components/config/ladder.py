@@ -1,0 +1,206 @@
+"""The sections of params.yaml about tasks, rungs and gates: what is asked, what is tried, what is good enough."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from components.config.section import Count, Name, Positive, Section, Share, Template, Text
+from components.prompts import slots
+from components.records import Base
+
+HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+
+
+class FieldSettings(Section):
+    """Where one answer stands and what form it has."""
+
+    column: Text
+    """The column that holds the answer."""
+    format: Literal["label", "list", "text"] = "label"
+    """`label`: one of a closed set. `list`: items with a separator. `text`: anything."""
+    labels: tuple[Text, ...] = ()
+    """The closed set; empty: the labels that stand in the training rows."""
+    separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
+    """Stands between the items of a list, in the column and in what a model writes."""
+
+
+class AnswerSettings(FieldSettings):
+    """Where a task's answer stands and what form it has."""
+
+    column: Text | None = None  # type: ignore[assignment]  # an object has columns of its own
+    """The column that holds the answer; an object names one for each field."""
+    format: Literal["label", "list", "text", "json"] = "label"  # type: ignore[assignment]  # one form more
+    """As for a field; `json`: an object of `fields`, written as one line of JSON."""
+    fields: dict[Text, FieldSettings] = Field(default_factory=dict)
+    """Format `json`: key -> where its value stands, in the order in which a model writes them."""
+    facts: Text | None = None
+    """Formats `text` and `json`: a column with what a written answer has to say, separated by `separator`."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> "AnswerSettings":
+        if self.format == "json" and (not self.fields or self.column):
+            raise ValueError("an object (format json) has `fields`, each with a column, and no column of its own")
+        if self.format != "json" and (self.fields or not self.column):
+            raise ValueError("an answer has a `column`; `fields` are for format json")
+        if self.facts and self.format not in ("text", "json"):
+            raise ValueError("facts: only a written answer (format text or json) has to say something")
+        return self
+
+    def columns(self) -> tuple[str, ...]:
+        """Returns every column that the answer is read from."""
+        named = [f.column for f in self.fields.values()] if self.fields else [str(self.column)]
+        return tuple(dict.fromkeys([*named, *([self.facts] if self.facts else [])]))
+
+
+METRICS: Mapping[str, tuple[str, ...]] = {
+    "label": ("accuracy",),
+    "list": ("set_f1",),
+    "text": ("chrf", "facts", "chrf_facts"),
+    "json": ("fields",),
+}
+"""Answer format -> the metrics that can measure it, the default first (see `evaluation.metrics`)."""
+
+
+class TaskSettings(Section):
+    """One task: what is asked, how the answer looks, and when it is good enough."""
+
+    family: Literal["extract", "expand", "combined"] = "extract"
+    """`extract`: the answer is read out of the text. `expand`: it is written. `combined`: both. For people."""
+    kind: Text = "routing"
+    """A word for people: routing, topics, agents ..."""
+    prompt: Template
+    """The prompt with `{column}` slots; the model's answer follows it."""
+    answer: AnswerSettings
+    """The answer's column and form."""
+    metric: Literal["", "accuracy", "set_f1", "chrf", "facts", "chrf_facts", "fields"] = ""
+    """What is measured, a mean over the scored rows (see `evaluation.metrics`); empty: by the answer's format."""
+    target: Annotated[float, Field(gt=0.0, lt=1.0)]
+    """The bar, held against the lower end of the score's interval."""
+    sources: tuple[Name, ...] = ()
+    """The sources this task reads; empty: all."""
+
+    @model_validator(mode="after")
+    def _has_slots(self) -> "TaskSettings":
+        if not slots(self.prompt):
+            raise ValueError("prompt: has no {slot}, so every row would ask the same")
+        known = METRICS[self.answer.format]
+        if self.metric and self.metric not in known:
+            raise ValueError(f"metric: {self.metric} can't measure format {self.answer.format}: {', '.join(known)}")
+        if self.metric in ("facts", "chrf_facts") and not self.answer.facts:
+            raise ValueError(f"metric: {self.metric} needs `answer.facts`, the column of what has to be said")
+        return self
+
+    @property
+    def measure(self) -> str:
+        """The metric's name, where none is set that of the answer's format."""
+        return self.metric or METRICS[self.answer.format][0]
+
+
+class RungSettings(Section):
+    """One rung of the ladder: a base model and what is done with it."""
+
+    name: Name
+    """The rung's name; unique on the ladder."""
+    base: Text | None = None
+    """A local folder (`models/x`), or a hub name at a pinned revision (`owner/name@<40 hex digits>`)."""
+    method: Literal["tfidf", "prompt", "lora"]
+    """`tfidf`: no language model (see `evaluation.classical`). `prompt`: no training, examples in the prompt.
+    `lora`: low-rank adapters (Hu et al., 2021)."""
+    template: Literal["plain", "chat"] = "plain"
+    """`plain`: the prompt as it stands. `chat`: as a user's message in the tokenizer's chat template."""
+    examples: Count = 4
+    """Method `prompt`: solved training rows shown before the question."""
+    rank: Positive = 16
+    """Method `lora`: rank of the update matrices."""
+    alpha: Annotated[float, Field(gt=0)] = 32.0
+    """Method `lora`: the update is scaled by alpha / rank."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Method `lora`: dropout in front of the update matrices."""
+    targets: Annotated[tuple[Text, ...], Field(min_length=1)] = ("all-linear",)
+    """Method `lora`: module names, each of which must match; `all-linear`: every linear layer but the output."""
+    steps: Positive | None = None
+    """Optimizer steps of this rung; None: `train.steps`."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Learning rate of this rung; None: `train.learning_rate`."""
+
+    @model_validator(mode="after")
+    def _pinned(self) -> "RungSettings":
+        if (self.method == "tfidf") != (self.base is None):
+            raise ValueError("base: method tfidf has none, every other method needs one")
+        base_of(self)
+        return self
+
+
+class TrainSettings(Section):
+    """How an adapter is trained; a rung may say otherwise for `steps` and `learning_rate`."""
+
+    steps: Positive = 300
+    """Optimizer steps."""
+    batch_size: Positive = 32
+    """Rows per optimizer step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    """Peak learning rate of AdamW."""
+    warmup_share: Share = 0.05
+    """Share of the steps over which the rate rises from 0."""
+    schedule: Literal["cosine", "constant"] = "cosine"
+    """After the warm-up: down to 0 along a cosine, or constant."""
+    clip_norm: Annotated[float, Field(gt=0)] = 1.0
+    """The gradient's norm is clipped to this."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    """AdamW's decay of the adapter's weights."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Type of the base's weights; adapters stay fp32."""
+
+
+class EvaluateSettings(Section):
+    """How answers are scored."""
+
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+    """Of the two-sided intervals."""
+
+
+class DecideSettings(Section):
+    """When evidence is enough to decide on."""
+
+    min_scored: Positive = 30
+    """With fewer scored rows no gate decides."""
+    max_unscored_share: Share = 0.05
+    """With a larger share of rows that could not be scored no gate decides."""
+    beyond_classical: bool = False
+    """Whether the climb goes on past a rung without a language model that passes, up to the first language model
+    that passes too: it costs its training and shows what it would add."""
+
+
+class RegisterSettings(Section):
+    """Where in the registry results go."""
+
+    experiment: Name = "rungwise"
+    """MLflow experiment of the attempts' runs."""
+
+
+class PromoteSettings(Section):
+    """What the gate on the test rows asks for, beside the bar."""
+
+    min_scored: Positive = 30
+    """With fewer scored test rows nothing is promoted."""
+    max_unscored_share: Share = 0.05
+    """With a larger share of test rows that could not be scored nothing is promoted."""
+
+
+def base_of(rung: RungSettings) -> Base | None:
+    """Returns the rung's base: a folder, or a hub name with its pinned revision; None where it has none.
+
+    Raises:
+        ValueError: a hub name without a revision, or a revision that is no commit.
+    """
+    if rung.base is None:
+        return None
+    name, at, revision = rung.base.partition("@")
+    if at and not _REVISION.fullmatch(revision):
+        raise ValueError("base: after `@` comes the hub's commit, 40 hexadecimal digits (a branch name moves)")
+    if at and not HUB_NAME.fullmatch(name):
+        raise ValueError("base: a hub name is owner/name")
+    return Base(name=name, revision=revision)
