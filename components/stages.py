@@ -17,6 +17,7 @@ from components import versions
 from components.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
 from components.errors import DataError, RungwiseError, problem
 from components.folders import (
+    joined,
     open_sealed,
     read_json,
     sweep,
@@ -51,7 +52,12 @@ from components.workspace import LineProgress, die_with_parent, locked, prepare_
 if TYPE_CHECKING:
     from components.climbing.attempts import Attempt
     from components.climbing.decide import Outcome
+    from components.dataset.split import Split
     from components.evaluation.metrics import Metric
+
+SIDES = ("train", "dev", "test")
+FEW_ROWS = 10
+"""Of fewer held-out rows of a label little can be said about it."""
 
 
 def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Table | Json]) -> None:
@@ -134,14 +140,52 @@ def split(root: Path, before: Snapshot | None = None) -> None:
     settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("validate"), "validate")
     out: dict[str, str | Path | Table | Json] = {}
-    for name in settings.tasks:
+    for name, task in settings.tasks.items():
         result = verb(settings.split, _rows(folder, name, "examples"))
-        for side in ("train", "dev", "test"):
+        for side in SIDES:
             out[f"{name}/{side}.jsonl"] = getattr(result, side)
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        careful = _what_the_split_cannot_show(settings, task, result)
+        out[f"{name}/report.json"] = {
+            "rows": {side: len(getattr(result, side)) for side in SIDES},
+            "rejected": _rejected(result.rejections),
+            "leaks": [asdict(leak) for leak in result.leaks],
+            "dev_in_test": [asdict(leak) for leak in result.dev_in_test],
+            "careful": careful,
+        }
         sizes = f"{len(result.train)} train, {len(result.dev)} dev, {len(result.test)} test"
         say(f"split {name}: {sizes}; rejected: {_listed(_rejected(result.rejections))}")
+        for text in careful:
+            say(f"split {name}: careful: {text}")
     _seal(root, "split", before, out)
+
+
+def _what_the_split_cannot_show(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
+    """Returns what a reader of the scores should know beforehand, a sentence each."""
+    from components.dataset.split import rare
+    from components.evaluation.statistics import share_needed
+
+    told = []
+    if (n := len(split.test)) < settings.split.min_test:
+        needed = share_needed(n, task.target, settings.evaluate.confidence)
+        asks = f"asks for {needed:.3f} observed" if needed else "can't be shown, not even by a faultless model"
+        least = settings.split.min_test
+        told.append(f"{n} test rows are fewer than {least} (`split.min_test`): the bar {task.target:g} {asks}")
+    if task.answer.format == "label":
+        for side in ("dev", "test"):
+            few = rare(split.train, getattr(split, side), FEW_ROWS)
+            listed = joined([f"{label}: {n}" for label, n in few.items()])
+            if few:
+                told.append(
+                    f"{len(few)} labels have fewer than {FEW_ROWS} {side} rows, so that one answer moves a label's own "
+                    f"score by more than {1 / FEW_ROWS:.0%}, and where there is none it has no score ({listed})"
+                )
+    if split.dev_in_test:
+        ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
+        told.append(
+            f"{len(split.dev_in_test)} dev rows say what a test row says ({ids}): both stay, since neither teaches"
+        )
+    return told
 
 
 def augment(root: Path, before: Snapshot | None = None) -> None:

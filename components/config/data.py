@@ -28,6 +28,9 @@ class SourceSettings(Section):
     or `[0]` for the first cell of a row that is a list. A list of texts becomes one cell with `;` between its items."""
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split that all rows of this source stand on; None or `train`: see `split`."""
+    parents: Text | None = None
+    """A column with the ids of the rows that a row was made from, `;` between them; where it is empty the row was
+    collected. Rows with parents only teach, and only where all their parents do."""
 
     @model_validator(mode="after")
     def _known_encoding(self) -> "SourceSettings":
@@ -78,6 +81,14 @@ class SplitSettings(Section):
     """Share of the groups that steer; taken from the rows without a given side."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the groups that judge; unused where the user gave test rows."""
+
+    copies: Literal["near", "exact"] = "near"
+    """Which training rows lose their place beside a row of dev or test: copies with slips, other words for some, or
+    one inside the other (`near`), or only those with equal words (`exact`)."""
+    max_leaked_share: Share = 0.2
+    """More training rows than this share that say what dev or test asks for stop the run."""
+    min_test: Positive = 200
+    """Fewer test rows than this are warned of: they can show little."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> "SplitSettings":

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from components.config import AugmentSettings, TaskSettings, augment_field
-from components.dataset.ingest import normalised
+from components.dataset.similar import normalised
 from components.prompts import fill
 from components.records import Example, Rejection
 from components.table import Table

@@ -5,13 +5,13 @@ for equal rows, on which of them it is; adding other rows never changes them.
 """
 
 import hashlib
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from components.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from components.dataset.similar import normalised
 from components.dataset.sources import Bad, Row, files, rows
 from components.errors import DataError, problem
 from components.folders import joined
@@ -28,11 +28,6 @@ class Ingested:
 
     examples: Table
     rejections: tuple[Rejection, ...]
-
-
-def normalised(text: str) -> str:
-    """Returns text in NFKC, case-folded, with each run of white space as one space: for comparing, not for reading."""
-    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path) -> Ingested:
@@ -65,7 +60,7 @@ def _read(
     needed = _needed(task, split)
     for source in sources:
         for path in files(source, raw):
-            for row in rows(source, path, needed):
+            for row in rows(source, path, (*needed, *filter(None, [source.parents]))):
                 value = _example(task, split, source, row, seen)
                 if isinstance(value, Example):
                     yield value
@@ -139,6 +134,7 @@ def _example(
         line=row.line,
         group=_group(split, row, fields),
         role=role,
+        parents=tuple(parse_list(row.values[source.parents] or "", ";")) if source.parents else (),
         facts=tuple(parse_list(told or "", task.answer.separator)),
     )
 
