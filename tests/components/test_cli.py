@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -112,8 +113,14 @@ def test_what_can_go_on_is_counted_and_saved(good, monkeypatch, capsys, case):
     assert (rejection["reason"], rejection["line"], rejection["source"]) == (reason, 202, "tickets")
 
 
+def unlike(n: int, n_words: int) -> list[str]:
+    """Returns texts of which none is a copy of another."""
+    draw = random.Random(4)
+    return [" ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(n_words)) for _ in range(n)]
+
+
 def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, monkeypatch, capsys):
-    append(good, "".join(f"{'parcel box ' * 40}{i},delivery\n" for i in range(40)))
+    append(good, "".join(f"{text} parcel,delivery\n" for text in unlike(40, 60)))
     shutil.rmtree(good / "bases/able")
     make_base(good / "bases/able", context=40)
     code, said = run_stages(good, monkeypatch, capsys)
@@ -124,7 +131,7 @@ def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, m
 
 
 def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, capsys):
-    append(good, "".join(f"stop here <|end|> parcel {i},delivery\n" for i in range(30)))
+    append(good, "".join(f"{text} <|end|> parcel,delivery\n" for text in unlike(30, 4)))
     code, said = run_stages(good, monkeypatch, capsys)
     assert code == 0, said
     kept = [e["fields"]["body"] for e in read_lines(good / "data/augment/route/train.jsonl")]
