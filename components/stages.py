@@ -102,8 +102,15 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
         counts = _rejected(result.rejections)
         out[f"{name}/examples.jsonl"] = result.examples
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        out[f"{name}/summary.json"] = {"rows": len(result.examples), "rejected": counts}
-        say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}")
+        found = counted([d.kind for d in result.duplicates])
+        out[f"{name}/duplicates.jsonl"] = to_lines(result.duplicates)
+        out[f"{name}/summary.json"] = {
+            "rows": len(result.examples),
+            "sources": counted(result.examples.source),
+            "rejected": counts,
+            "duplicates": found,
+        }
+        say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; twice: {_listed(found)}")
     _seal(root, "ingest", before, out)
 
 

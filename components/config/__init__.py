@@ -5,6 +5,7 @@
 
 from components.config.data import (
     AugmentSettings,
+    DuplicateSettings,
     IngestSettings,
     SourceSettings,
     SplitSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "AnswerSettings",
     "AugmentSettings",
     "DecideSettings",
+    "DuplicateSettings",
     "EvaluateSettings",
     "FieldSettings",
     "IngestSettings",

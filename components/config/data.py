@@ -13,10 +13,17 @@ class SourceSettings(Section):
     name: Name
     """The source's name, kept with every row; unique."""
     path: RawPath
-    """A file under data/raw, or a pattern (`train_*.json`)."""
-    format: Literal["csv", "jsonl", "json", "labelled"] | None = None
-    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json .label). `labelled`: lines of a label, a space and
-    a text, which are the columns `label` and `text`."""
+    """A file under data/raw, a pattern (`train_*.json`), or a folder: every file in it that has a known ending."""
+    licence: Text | None = None
+    """Under what terms the rows may be used, such as `CC-BY-4.0`; kept with what is trained on them."""
+    format: Literal["csv", "jsonl", "json", "labelled", "parquet", "arrow"] | None = None
+    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json .label .parquet .arrow). `labelled`: lines of a
+    label, a space and a text, which are the columns `label` and `text`. `arrow`: what Hugging Face `datasets` saves;
+    numbers of its class labels become their names."""
+    header: bool = True
+    """CSV: whether the first line names the columns; without one they are called `[0]`, `[1]`, as `columns` may say."""
+    quotes: bool = True
+    """CSV: whether a cell may stand in quotes; without, a quote is a character like others and a row is a line."""
     encoding: Text = "utf-8"
     """The text's encoding."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
@@ -41,13 +48,32 @@ class SourceSettings(Section):
         return self
 
 
+class DuplicateSettings(Section):
+    """What happens to rows that say the same twice. All that is found is listed in data/ingest/TASK."""
+
+    exact: Literal["keep", "drop"] = "drop"
+    """Rows with the text and the answer of another, but for case, width of letters and white space."""
+    near: Literal["ignore", "keep", "drop"] = "keep"
+    """Rows with the answer of another and nearly its text; `ignore`: they are not looked for."""
+    contradictions: Literal["keep", "drop", "stop"] = "keep"
+    """Rows with the text of another and another answer, where a text has one right answer (labels, lists)."""
+    similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    """Jaccard similarity of the texts' 5-grams of characters from which they are nearly the same."""
+
+
 class IngestSettings(Section):
     """How rows are read."""
 
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
     """Where the rows come from."""
     max_rejected_share: Share = 0.1
-    """More rejected rows than this share of all stop the run."""
+    """More rejected rows than this share of all stop the run; dropped duplicates don't count."""
+    duplicates: DuplicateSettings = DuplicateSettings()
+    """What happens to rows that say the same twice."""
+    redact: tuple[Literal["email", "phone", "card"], ...] = ()
+    """What becomes a placeholder (`[EMAIL]`, `[PHONE]`, `[CARD]`) in texts and in answers that are no labels."""
+    region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
+    """The country (`GB`) whose phone numbers are written without a country code; None: only those with one count."""
 
     @model_validator(mode="after")
     def _unique(self) -> "IngestSettings":
@@ -75,6 +101,8 @@ class SplitSettings(Section):
 
     given: Text | None = None
     """A column that says `train`, `dev` or `test`."""
+    by_time: Text | None = None
+    """A column with a date or time (ISO 8601): the latest rows judge, those before them steer."""
     group: Text | None = None
     """A column whose equal values belong together (a customer, a problem); None: equal texts do."""
     dev: Annotated[float, Field(gt=0, lt=1)] = 0.15
@@ -94,6 +122,8 @@ class SplitSettings(Section):
     def _leaves_training(self) -> "SplitSettings":
         if self.dev + self.test >= 1:
             raise ValueError("dev + test: leave nothing to train on")
+        if self.given and self.by_time:
+            raise ValueError("given, by_time: one column can say a row's side, not two")
         return self
 
 

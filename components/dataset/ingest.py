@@ -6,11 +6,14 @@ for equal rows, on which of them it is; adding other rows never changes them.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from components.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from components.dataset.duplicates import Duplicate, deduplicate
+from components.dataset.redact import redactor
 from components.dataset.similar import normalised
 from components.dataset.sources import Bad, Row, files, rows
 from components.errors import DataError, problem
@@ -28,6 +31,7 @@ class Ingested:
 
     examples: Table
     rejections: tuple[Rejection, ...]
+    duplicates: tuple[Duplicate, ...]
 
 
 def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path) -> Ingested:
@@ -37,8 +41,10 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
         DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
     """
     rejections: list[Rejection] = []
+    times: list[datetime] = []
     chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
-    examples = Table.of(_read(chosen, split, task, raw, rejections))
+    reading = _Reading(task, split, redactor(settings.redact, settings.region), rejections, times)
+    examples = Table.of(reading.rows(chosen, raw))
     check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
     if not examples:
         raise DataError(
@@ -49,23 +55,105 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
                 wanted="rows below the header",
             )
         )
-    return Ingested(examples, tuple(rejections))
+    if split.by_time:
+        examples = replace(examples, role=_roles_by_time(split, examples, times))
+    is_closed = task.answer.format in ("label", "list")
+    result = deduplicate(settings.duplicates, examples, is_closed=is_closed)
+    return Ingested(result.examples, (*rejections, *result.rejections), result.found)
 
 
-def _read(
-    sources: Sequence[SourceSettings], split: SplitSettings, task: TaskSettings, raw: Path, rejections: list[Rejection]
-) -> Iterator[Example]:
-    """Yields the rows that can be used, and adds the others to `rejections`."""
-    seen: Counter[bytes] = Counter()
-    needed = _needed(task, split)
-    for source in sources:
-        for path in files(source, raw):
-            for row in rows(source, path, (*needed, *filter(None, [source.parents]))):
-                value = _example(task, split, source, row, seen)
-                if isinstance(value, Example):
-                    yield value
-                else:
-                    rejections.append(value)
+def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime]) -> list[str | None]:
+    """Returns each row's side: of those without a given one the latest judge, those before them steer.
+
+    Rows of one moment stand on one side, so that a side may come out a little larger than its share.
+    """
+    free = sorted(time for time, role in zip(times, table.role, strict=True) if role is None)
+    if not free:
+        return list(table.role)
+    judging = free[min(len(free) - 1, round(len(free) * (1 - split.test)))]
+    steering = free[min(len(free) - 1, round(len(free) * (1 - split.test - split.dev)))]
+    return [
+        role or ("test" if time >= judging else "dev" if time >= steering else "train")
+        for time, role in zip(times, table.role, strict=True)
+    ]
+
+
+@dataclass
+class _Reading:
+    """One pass over the sources: what every row needs, and where the rows that can't be used go."""
+
+    task: TaskSettings
+    split: SplitSettings
+    redact: Callable[[str], str]
+    rejections: list[Rejection]
+    times: list[datetime]
+    """The time of each row that is yielded, where the split asks for one."""
+
+    def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
+        """Yields the rows that can be used, and adds the others to `rejections`."""
+        seen: Counter[bytes] = Counter()
+        extra = [c for c in (self.split.given, self.split.group, self.split.by_time) if c]
+        needed = [*slots(self.task.prompt), *self.task.answer.columns(), *extra]
+        for source in sources:
+            columns = tuple(dict.fromkeys([*needed, *filter(None, [source.parents])]))
+            for path in files(source, raw):
+                for row in rows(source, path, columns):
+                    value = self._example(source, row, seen)
+                    if isinstance(value, Example):
+                        yield value
+                    else:
+                        self.rejections.append(value)
+
+    def _example(self, source: SourceSettings, row: Row | Bad, seen: Counter[bytes]) -> Example | Rejection:
+        if isinstance(row, Bad):
+            return Rejection("ingest", source.name, row.line, row.reason, row.detail)
+        task, split = self.task, self.split
+        fields: dict[str, str] = {}
+        for name in slots(task.prompt):
+            text = row.values[name]
+            if text is None or not text.strip():
+                return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
+            fields[name] = self.redact(text)
+        answer, empty = _answer(task.answer, row.values, self.redact)
+        if empty:
+            return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
+        told = row.values[task.answer.facts] if task.answer.facts else None
+        role = source.role
+        if split.given:
+            role_text = (row.values[split.given] or "").strip()
+            if role_text not in _ROLES:
+                detail = f"column {split.given} must say train, dev or test"
+                return Rejection("ingest", source.name, row.line, "no_side", detail)
+            role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
+        if split.by_time:
+            time = _time(row.values[split.by_time])
+            if time is None:
+                detail = f"column {split.by_time} must hold a date or time such as 2026-01-31T09:30"
+                return Rejection("ingest", source.name, row.line, "no_time", detail)
+            self.times.append(time)
+        content = canonical_json([source.name, fields, answer])
+        short = hashlib.sha256(content.encode()).digest()[:16]  # counted instead of the content, which may be long
+        seen[short] += 1
+        return Example(
+            id=_short_hash(f"{content}#{seen[short]}"),
+            fields=fields,
+            answer=answer,
+            source=source.name,
+            line=row.line,
+            group=_group(split, row, fields),
+            role=role,
+            parents=tuple(parse_list(row.values[source.parents] or "", ";")) if source.parents else (),
+            facts=tuple(parse_list(self.redact(told or ""), task.answer.separator)),
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Returns a time that can be compared with others: without a zone it is taken for UTC."""
+    try:
+        time = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
@@ -96,63 +184,21 @@ def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: floa
     )
 
 
-def _needed(task: TaskSettings, split: SplitSettings) -> tuple[str, ...]:
-    extra = [c for c in (split.given, split.group) if c]
-    return tuple(dict.fromkeys([*slots(task.prompt), *task.answer.columns(), *extra]))
-
-
-def _example(
-    task: TaskSettings, split: SplitSettings, source: SourceSettings, row: Row | Bad, seen: Counter[bytes]
-) -> Example | Rejection:
-    if isinstance(row, Bad):
-        return Rejection("ingest", source.name, row.line, row.reason, row.detail)
-    fields: dict[str, str] = {}
-    for name in slots(task.prompt):
-        text = row.values[name]
-        if text is None or not text.strip():
-            return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
-        fields[name] = text
-    answer, empty = _answer(task.answer, row.values)
-    if empty:
-        return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
-    told = row.values[task.answer.facts] if task.answer.facts else None
-    role = source.role
-    if split.given:
-        role_text = (row.values[split.given] or "").strip()
-        if role_text not in _ROLES:
-            detail = f"column {split.given} must say train, dev or test"
-            return Rejection("ingest", source.name, row.line, "no_side", detail)
-        role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
-    content = canonical_json([source.name, fields, answer])
-    short = hashlib.sha256(content.encode()).digest()[:16]  # counted instead of the content, which may be long
-    seen[short] += 1
-    return Example(
-        id=_short_hash(f"{content}#{seen[short]}"),
-        fields=fields,
-        answer=answer,
-        source=source.name,
-        line=row.line,
-        group=_group(split, row, fields),
-        role=role,
-        parents=tuple(parse_list(row.values[source.parents] or "", ";")) if source.parents else (),
-        facts=tuple(parse_list(told or "", task.answer.separator)),
-    )
-
-
-def _answer(answer: AnswerSettings, values: Mapping[str, str | None]) -> tuple[str, str]:
+def _answer(answer: AnswerSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> tuple[str, str]:
     """Returns the answer as a model is to write it, and the first column that was empty (else empty)."""
     if answer.format != "json":
-        text = _written(answer, values)
+        text = _written(answer, values, redact)
         return str(text) if answer.format != "list" else list_text(text, answer.separator), "" if text else str(
             answer.column
         )
-    found = {name: _written(field, values) for name, field in answer.fields.items()}
+    found = {name: _written(field, values, redact) for name, field in answer.fields.items()}
     empty = next((answer.fields[name].column for name, value in found.items() if not value), "")
     return object_text(found), empty
 
 
-def _written(field: FieldSettings, values: Mapping[str, str | None]) -> str | list[str]:
+def _written(field: FieldSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> str | list[str]:
     text = (values[field.column] or "").strip()
+    text = text if field.format == "label" else redact(text)
     return parse_list(text, field.separator) if field.format == "list" else text
 
 

@@ -23,8 +23,9 @@ def test_rows_become_examples_and_the_others_are_counted(tmp_path):
 
 
 def test_ids_do_not_depend_on_other_rows(tmp_path):
-    first = run(tmp_path, "body,queue\none,a\ntwo,b\ntwo,b\n").examples
-    second = run(tmp_path, "body,queue\nzero,a\ntwo,b\none,a\ntwo,b\n").examples
+    keep = {"exact": "keep"}
+    first = run(tmp_path, "body,queue\none,a\ntwo,b\ntwo,b\n", duplicates=keep).examples
+    second = run(tmp_path, "body,queue\nzero,a\ntwo,b\none,a\ntwo,b\n", duplicates=keep).examples
     assert {e.id for e in first} < {e.id for e in second}
     assert len({e.id for e in second}) == 4
 
@@ -81,3 +82,85 @@ def test_an_object_is_made_of_its_fields_columns_with_the_facts_beside_it(tmp_pa
     assert example.answer == '{"queue": "a", "keywords": ["tent", "zip"], "reply": "Dear \\"you\\", 30 days"}'
     assert example.facts == ("30 days", "you")
     assert [(r.reason, r.detail) for r in result.rejections] == [("no_answer", "column words is empty")]
+
+
+TWICE = """body,queue
+My card was stolen on the train,cards
+"my  card was STOLEN on the train",cards
+my card was stolen on the trains,cards
+my card was stolen on the train,lost
+where is my parcel now,parcels
+"""
+
+
+def kinds(result):
+    return sorted(d.kind for d in result.duplicates), sorted(r.reason for r in result.rejections)
+
+
+def test_what_is_there_twice_is_found_and_only_equal_rows_go(tmp_path):
+    result = run(tmp_path, TWICE)
+    assert kinds(result) == (["contradiction", "exact", "near"], ["duplicate"])
+    assert len(result.examples) == 4
+    (exact,) = [d for d in result.duplicates if d.kind == "exact"]
+    (gone,) = result.rejections
+    assert gone.id == exact.id and exact.other in gone.detail and exact.other in result.examples.id
+
+
+@pytest.mark.parametrize(
+    ("settings", "reasons"),
+    [
+        ({"exact": "keep"}, []),
+        ({"near": "drop"}, ["duplicate", "near_duplicate"]),
+        ({"exact": "keep", "near": "ignore", "contradictions": "drop"}, ["contradiction", "contradiction"]),
+    ],
+)
+def test_what_happens_to_rows_that_are_there_twice_is_a_setting(tmp_path, settings, reasons):
+    result = run(tmp_path, TWICE, duplicates=settings)
+    assert kinds(result)[1] == reasons and len(result.examples) == 5 - len(reasons)
+
+
+def test_contradictions_can_stop_the_run_and_are_none_where_many_answers_are_right(tmp_path):
+    with pytest.raises(DataError, match=r"(?s)1 rows have another answer.*tickets line"):
+        run(tmp_path, TWICE, duplicates={"contradictions": "stop"})
+    free = TASK.model_copy(update={"answer": TASK.answer.model_copy(update={"format": "text"})})
+    assert kinds(run(tmp_path, TWICE, task=free))[0] == ["exact", "near"]
+
+
+def test_dropped_duplicates_are_no_faults_and_the_order_of_rows_decides_nothing(tmp_path):
+    lines = TWICE.splitlines()
+    first = run(tmp_path, TWICE, max_rejected_share=0.0, duplicates={"near": "drop"})
+    other = run(tmp_path, "\n".join([lines[0], *reversed(lines[1:])]), duplicates={"near": "drop"})
+    assert set(first.examples.id) == set(other.examples.id)
+
+
+def test_the_latest_rows_judge_and_those_before_them_steer(tmp_path):
+    times = [f"2026-01-{day:02}" for day in range(1, 21)]
+    text = (
+        "body,queue,sent\n"
+        + "".join(f"row {t},a,{t}\n" for t in reversed(times))
+        + "x,a,yesterday\nlate,a,2026-01-20T23:00+02:00\n"
+    )
+    result = run(tmp_path, text, SplitSettings(by_time="sent", dev=0.2, test=0.2), duplicates={"near": "ignore"})
+    sides = {e.fields["body"]: e.role for e in result.examples}
+    assert [sides[f"row {t}"] for t in times] == ["train"] * 13 + ["dev"] * 4 + ["test"] * 3
+    assert sides["late"] == "test"
+    assert [(r.reason, r.line) for r in result.rejections] == [("no_time", 22)]
+    with pytest.raises(ValueError, match="one column can say"):
+        SplitSettings(by_time="sent", given="side")
+
+
+def test_addresses_and_numbers_become_placeholders_before_anything_sees_them(tmp_path):
+    text = "body,queue\nmail ada@example.org or +44 20 7946 0958: card 4111-1111-1111-1111 no 4111-1111-1111-1112,a\n"
+    (row,) = run(tmp_path, text, redact=("email", "phone", "card")).examples
+    assert row.fields["body"] == "mail [EMAIL] or [PHONE]: card [CARD] no 4111-1111-1111-1112"
+    (local,) = run(tmp_path, "body,queue\ncall 020 7946 0958,a\n", redact=("phone",), region="GB").examples
+    assert local.fields["body"] == "call [PHONE]"
+    assert run(tmp_path, text, redact=("email",)).examples[0].fields["body"].startswith("mail [EMAIL] or +44")
+
+
+def test_a_row_names_the_rows_that_it_was_made_from(tmp_path):
+    (tmp_path / "x.csv").write_text("body,queue,of\none,a,\ntwo,a,abc; def\n")
+    sources = [{"name": "s", "path": "x.csv", "parents": "of"}]
+    settings = IngestSettings.model_validate({"sources": sources}, strict=False)
+    result = ingest(settings, SplitSettings(), TASK, tmp_path)
+    assert [e.parents for e in result.examples] == [(), ("abc", "def")]

@@ -1,16 +1,18 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from components.config import SourceSettings
 from components.dataset.sources import Bad, Row, files, rows
 from components.errors import DataError
 
 
-def read(tmp_path, content, name="x.csv", needed=("body", "queue"), **settings):
+def read(tmp_path, content, name="x.csv", needed=("body", "queue"), **options):
     path = tmp_path / name
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return list(rows(SourceSettings(name="s", path=name, **settings), path, needed))
+    return list(rows(SourceSettings(name="s", path=name, **options), path, needed))
 
 
 def test_csv_with_quotes_newlines_and_a_mark_of_byte_order(tmp_path):
@@ -133,3 +135,203 @@ def test_files_are_there_not_empty_and_inside(tmp_path):
         files(SourceSettings(name="s", path="link.csv"), raw)
     with pytest.raises(DataError, match="ending"):
         list(rows(SourceSettings(name="s", path="x.doc"), raw / "x.doc", ()))
+
+
+def test_a_file_without_a_header_has_numbered_columns_and_quotes_can_be_letters(tmp_path):
+    columns = {"queue": "[0]", "body": "[1]"}
+    text = 'ham\tsay "hi to him\nspam\t"win" now\n'
+    found = read(tmp_path, text, "x.tsv", columns=columns, header=False, quotes=False)
+    assert [r.values for r in found] == [
+        {"queue": "ham", "body": 'say "hi to him'},
+        {"queue": "spam", "body": '"win" now'},
+    ]
+    assert [r.line for r in found] == [1, 2]
+
+
+def test_a_wrong_delimiter_names_the_right_one(tmp_path):
+    with pytest.raises(DataError, match=r"set `delimiter: \";\"` in source s"):
+        read(tmp_path, "body;queue\na;b\n")
+    assert read(tmp_path, "body;queue\na;b\n", delimiter=";") == [Row(2, {"body": "a", "queue": "b"})]
+
+
+def test_utf_16_without_saying_so_is_named(tmp_path):
+    for content in ("body,queue\na,b\n".encode("utf-16"), "body,queue\na,b\n".encode("utf-16-le")):
+        with pytest.raises(DataError, match="begins like UTF-16"):
+            read(tmp_path, content)
+
+
+def test_a_nul_costs_its_row(tmp_path):
+    found = read(tmp_path, "body,queue\na\0b,c\nd,e\n")
+    assert [getattr(r, "reason", "") for r in found] == ["nul", ""]
+    assert read(tmp_path, '{"body": "a\\u0000", "queue": "b"}', "x.jsonl")[0].reason == "nul"
+
+
+def test_ten_megabytes_in_a_field_and_deep_json_are_no_tracebacks(tmp_path):
+    (row,) = read(tmp_path, f"body,queue\n{'x' * 10_000_000},b\n")
+    assert len(row.values["body"]) == 10_000_000
+    assert read(tmp_path, "[" * 200_000, "x.jsonl")[0].reason == "bad_json"
+    with pytest.raises(DataError, match="can't be read"):
+        read(tmp_path, "[" * 200_000, "x.json")
+
+
+def arrow_table():
+    pa = pytest.importorskip("pyarrow")
+    features = {
+        "queue": {"names": ["billing", "repair"], "_type": "ClassLabel"},
+        "body": {"dtype": "string", "_type": "Value"},
+    }
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pa.table({"body": ["one", None, "three"], "queue": [1, 0, -1]}).replace_schema_metadata(metadata)
+
+
+def test_parquet_and_arrow_files_and_folders_of_them(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    folder = tmp_path / "saved"
+    folder.mkdir()
+    parquet.write_table(arrow_table(), tmp_path / "x.parquet")
+    with (
+        pa.OSFile(str(folder / "data-00000-of-00001.arrow"), "wb") as stream,
+        pa.ipc.new_stream(stream, arrow_table().schema) as writer,
+    ):
+        writer.write_table(arrow_table())
+    with (
+        pa.OSFile(str(tmp_path / "file.arrow"), "wb") as stream,
+        pa.ipc.new_file(stream, arrow_table().schema) as writer,
+    ):
+        writer.write_table(arrow_table())
+    (folder / "state.json").write_text("{}")
+    (found,) = files(SourceSettings(name="s", path="saved"), tmp_path)
+    assert found.name == "data-00000-of-00001.arrow"
+    for path in (tmp_path / "x.parquet", tmp_path / "file.arrow", found):
+        assert list(rows(SourceSettings(name="s", path="x"), path, ("body", "queue"))) == [
+            Row(1, {"body": "one", "queue": "repair"}),
+            Row(2, {"body": None, "queue": "billing"}),
+            Row(3, {"body": "three", "queue": "-1"}),
+        ]
+    half = (tmp_path / "x.parquet").read_bytes()
+    with pytest.raises(DataError, match=r"(?s)can't be read.*cut off"):
+        read(tmp_path, half[: len(half) // 2], "half.parquet")
+    with pytest.raises(DataError, match="can't be read"):
+        read(tmp_path, found.read_bytes()[:200], "half.arrow")
+    with pytest.raises(DataError, match="column is missing"):
+        read(tmp_path, half, "whole.parquet", ("nothing",))
+
+
+CHAT = ("prompt", "completion")
+
+
+@pytest.mark.parametrize(
+    ("row", "prompt", "completion"),
+    [
+        ({"prompt": "a", "completion": "b"}, "a", "b"),
+        ({"instruction": "Sort", "input": "b a", "output": "a b"}, "Sort\n\nb a", "a b"),
+        ({"instruction": "Sing", "input": "", "output": "la"}, "Sing", "la"),
+        ({"messages": [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "ho"}]}, "hi", "ho"),
+        (
+            {
+                "messages": [
+                    {"role": "system", "content": "Be kind."},
+                    {"role": "user", "content": [{"type": "text", "text": "weather?"}]},
+                    {"role": "assistant", "content": None, "tool_calls": [{"name": "w"}]},
+                    {"role": "tool", "content": "rain"},
+                    {"role": "assistant", "content": "It rains."},
+                ]
+            },
+            'System: Be kind.\nUser: weather?\nAssistant: [{"name": "w"}]\nTool: rain',
+            "It rains.",
+        ),
+        (
+            {
+                "conversations": [
+                    {"from": "human", "value": "cook"},
+                    {"from": "function_call", "value": "{}"},
+                    {"from": "observation", "value": "soup"},
+                    {"from": "gpt", "value": "Soup!"},
+                ]
+            },
+            "User: cook\nAssistant: {}\nTool: soup",
+            "Soup!",
+        ),
+        (
+            {"prompt": [{"role": "user", "content": "hi"}], "completion": [{"role": "assistant", "content": "ho"}]},
+            "hi",
+            "ho",
+        ),
+        ({"messages": [{"role": "user", "content": "hi"}]}, "hi", None),
+    ],
+)
+def test_the_usual_shapes_are_a_prompt_and_a_completion(tmp_path, row, prompt, completion):
+    expected = [Row(1, {"prompt": prompt, "completion": completion})]
+    assert read(tmp_path, json.dumps(row) + "\n", "x.jsonl", CHAT) == expected
+    assert read(tmp_path, json.dumps([row]), "x.json", CHAT) == expected
+
+
+def test_shapes_in_tables_and_broken_ones(tmp_path):
+    assert read(tmp_path, "instruction,input,output\nSort,b a,a b\n", needed=CHAT) == [
+        Row(2, {"prompt": "Sort\n\nb a", "completion": "a b"})
+    ]
+    broken = ({"messages": "hi"}, {"messages": ["hi"]}, {"messages": [{"role": "cat", "content": ""}]},
+              {"messages": [{"role": "user", "content": {"a": 1}}]})  # fmt: skip
+    found = read(tmp_path, "\n".join(json.dumps(row) for row in broken), "x.jsonl", CHAT)
+    assert [r.reason for r in found] == ["bad_shape"] * 4
+
+
+tables = st.lists(
+    st.dictionaries(
+        st.sampled_from(["body", "queue", "messages", "conversations", "instruction", "output", "prompt"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+            lambda inner: (
+                st.lists(inner, max_size=3)
+                | st.dictionaries(st.sampled_from(["role", "content", "from", "a"]), inner, max_size=3)
+            ),
+            max_leaves=6,
+        ),
+        max_size=5,
+    ),
+    max_size=4,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.sampled_from(["csv", "tsv", "jsonl", "json", "label", "parquet", "arrow"]),
+    st.binary(max_size=200)
+    | st.text(max_size=200).map(str.encode)
+    | tables.map(lambda t: json.dumps(t).encode())
+    | tables.map(lambda t: "\n".join(map(json.dumps, t)).encode()),
+    st.sampled_from(["utf-8", "latin-1", "utf-16"]),
+    st.sampled_from([("body", "queue"), CHAT, ("label", "text")]),
+    st.booleans(),
+    st.booleans(),
+)
+def test_whatever_the_bytes_there_are_rows_counted_faults_or_one_clear_error(
+    tmp_path, ending, content, encoding, needed, header, quotes
+):
+    try:
+        found = read(tmp_path, content, f"x.{ending}", needed, encoding=encoding, header=header, quotes=quotes)
+    except DataError:
+        return
+    assert all(isinstance(r, Bad) or set(r.values) == set(needed) for r in found)
+    for row in found:
+        for text in row.values.values() if isinstance(row, Row) else ():
+            assert text is None or (isinstance(text, str) and text.encode())
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tables, st.sampled_from([("body", "queue"), CHAT]))
+def test_whatever_the_table_a_parquet_file_gives_rows_or_one_clear_error(tmp_path, table, needed):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        columns = {name: [row.get(name) for row in table] for name in {key for row in table for key in row}}
+        parquet.write_table(pa.table(columns), tmp_path / "x.parquet")
+    except (pa.ArrowException, OverflowError, UnicodeError):
+        return  # no such table can be written
+    try:
+        list(rows(SourceSettings(name="s", path="x"), tmp_path / "x.parquet", needed))
+    except DataError:
+        return
