@@ -1,4 +1,4 @@
-"""The `rungwise` command: init, run, status, explain, predict, promote, pin.
+"""The `rungwise` command: init, collect, run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -45,6 +45,24 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
                 action, reasons = effects.promote(root, task)
                 say(f"{task}: {action}: {' '.join(reasons)}")
         _print(status_text(effects.status(root)))
+    return 0
+
+
+def _collect(root: Path, arguments: argparse.Namespace) -> int:
+    """Copies the sources of `collect` into data/raw."""
+    from components.effects import collect
+
+    with locked(root, "rungwise collect"):
+        found = collect(root)
+    if arguments.json:
+        _print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 0
+    for source in found:
+        size = sum(file["bytes"] for file in source["files"].values())
+        news = f"{len(source['changed'])} changed" if source["changed"] else "nothing changed"
+        _print(f"{source['name']}: {len(source['files'])} files, {size:,} bytes; {news}")
+    if not found:
+        _print("params.yaml names no source under `collect`; nothing was done")
     return 0
 
 
@@ -154,6 +172,7 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         return command
 
+    collect = add("collect", _collect, "copy the sources of `collect` into data/raw, with their fingerprints")
     add("run", _run, "from the rows in data/raw to a champion: dvc repro, register, promote")
     status = add("status", _status, "ladder, evidence, decision and its reasons, champion")
     explain = add(
@@ -184,7 +203,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
-    for command in (status, explain, predict, promote):
+    for command in (collect, status, explain, predict, promote):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -1,4 +1,4 @@
-"""What happens after the DVC graph: register, promote, answer, and say how things stand.
+"""What happens around the DVC graph: collect before it; register, promote, answer, say how things stand after it.
 
 Effects reach out of the workspace's data (to MLflow, to a person) and are idempotent; none is a DVC stage.
 """
@@ -14,6 +14,7 @@ from components.folders import is_sealed, joined, open_sealed, read_json, read_l
 from components.layout import Paths, settings_of
 from components.records import (
     Climb,
+    Json,
     Prediction,
     climb_from_json,
     digest,
@@ -23,6 +24,7 @@ from components.records import (
 from components.stages import KEPT, form_of
 from components.table import Table
 from components.versions import changed, data_version
+from components.workspace import LineProgress
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,14 @@ class Registered:
     version: int | None
     """The challenger's version; None where no rung passed."""
     sentence: str
+
+
+def collect(root: Path) -> list[Json]:
+    """Copies the sources of params.yaml's `collect` into data/raw; returns what each held; raises DataError."""
+    from components.collect import collect as verb
+
+    found = verb(settings_of(root).collect, root, Paths(root).raw, LineProgress("collect"))
+    return [to_json(one) for one in found]
 
 
 def task_settings(settings: Settings, task: str) -> None:

@@ -1,4 +1,4 @@
-"""The whole path as one Prefect flow: prepare, climb, register, promote.
+"""The whole path as one Prefect flow: collect, prepare, climb, register, promote.
 
 `python -m flows.pipeline` runs it here; infra/prefect.yaml deploys it. It holds the workspace's lock from start
 to end and fails by name if params.yaml or data/raw is changed meanwhile.
@@ -10,7 +10,7 @@ from components.layout import check_unchanged, settings_of, snapshot
 from components.stages import check_bases, check_rows, clear_leftovers
 from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
-from flows.prepare import prepare
+from flows.prepare import collect, prepare
 from flows.release import promote, register
 
 
@@ -20,6 +20,8 @@ def pipeline() -> dict[str, str]:
     root = workspace_root()
     settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, "the Prefect flow"):
+        if settings_of(root).collect:
+            collect(root)
         settings, before = settings_of(root), snapshot(root)
         check_rows(root)
         check_bases(root, settings)

@@ -4,10 +4,20 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
+from components import effects
 from components.layout import STAGES, Snapshot, check_recipe
 from components.stages import is_current, record, run_stage
 
 STEPS = STAGES[:-1]
+
+
+@task(name="collect")
+def collect(root: Path) -> list[str]:
+    """Copies the sources of `collect` into data/raw; returns the names of those that changed."""
+    found = effects.collect(root)
+    for source in found:
+        get_run_logger().info("%s: %d files, %d changed", source["name"], len(source["files"]), len(source["changed"]))
+    return [source["name"] for source in found if source["changed"]]
 
 
 @task(name="stage", task_run_name="{verb}")

@@ -5,6 +5,7 @@
 
 from components.config.data import (
     AugmentSettings,
+    CollectSettings,
     DuplicateSettings,
     IngestSettings,
     SourceSettings,
@@ -32,6 +33,7 @@ __all__ = [
     "SECTIONS",
     "AnswerSettings",
     "AugmentSettings",
+    "CollectSettings",
     "DecideSettings",
     "DuplicateSettings",
     "EvaluateSettings",

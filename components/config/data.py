@@ -1,10 +1,45 @@
 """The sections of params.yaml about rows: where they come from, what they must be like, which side they stand on."""
 
+import re
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from components.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, no_twins
+
+_SECRET = re.compile(r"(?i)(pass|pwd|token|secret|key|sig|credential)[^=&]*=")
+
+
+class CollectSettings(Section):
+    """Rows that are kept elsewhere, copied into data/raw by `rungwise collect`."""
+
+    name: Name
+    """The source's name; unique."""
+    from_: Annotated[Text | None, Field(alias="from")] = None
+    """A file, a folder or a pattern: a path, or an address that fsspec opens (`https://`, `s3://`, `gs://`, `sftp://`,
+    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password."""
+    url_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """An environment variable that holds the address instead: the place for one with a password."""
+    query: Text | None = None
+    """SQL; each of its rows becomes a JSON line. With `order by`, so that equal tables give equal files."""
+    target: Annotated[RawPath, Field(alias="to")]
+    """Where in data/raw: a file, or a folder where the address names a folder or a pattern."""
+    licence: Text | None = None
+    """Under what terms the rows may be used, such as `CC-BY-4.0`."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> "CollectSettings":
+        if (self.from_ is None) == (self.url_env is None):
+            raise ValueError("either `from` or `url_env` says where the rows are")
+        if self.target.split("/")[0].startswith((".", "SOURCES.json")):
+            raise ValueError("to: a name that begins with a dot, or SOURCES.json, is not for rows")
+        parts = urlsplit(self.from_ or "")
+        if parts.password or _SECRET.search(parts.query):
+            raise ValueError(
+                "from: holds a password, which would be copied into dvc.lock; write `url_env: NAME` instead"
+            )
+        return self
 
 
 class SourceSettings(Section):

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from components.config.data import AugmentSettings, IngestSettings, SplitSettings, ValidateSettings
+from components.config.data import AugmentSettings, CollectSettings, IngestSettings, SplitSettings, ValidateSettings
 from components.config.ladder import (
     HUB_NAME,
     DecideSettings,
@@ -54,6 +54,8 @@ class Settings(Section):
     """How answers are scored."""
     decide: DecideSettings
     """When evidence is enough."""
+    collect: tuple[CollectSettings, ...] = ()
+    """Rows that are kept elsewhere."""
     register_: Annotated[RegisterSettings, Field(alias="register", default_factory=RegisterSettings)]
     """Where results are registered."""
     promote: PromoteSettings = PromoteSettings()
@@ -62,6 +64,8 @@ class Settings(Section):
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
         no_twins("ladder", [r.name for r in self.ladder])
+        no_twins("collect", [c.name for c in self.collect])
+        no_twins("collect.to", [c.target for c in self.collect])
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:

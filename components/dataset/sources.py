@@ -32,6 +32,8 @@ _ENDINGS: Final = {
     ".parquet": "parquet",
     ".arrow": "arrow",
 }
+FINGERPRINTS: Final = "SOURCES.json"
+"""What `collect` writes into data/raw about what it copied there; no source of rows."""
 ROWS_AT_ONCE: Final = 5_000
 """Rows of a Parquet or Arrow file that are held as objects at a time."""
 ITEMS: Final = ";"
@@ -69,7 +71,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
         met = sorted(raw.glob(source.path))
     except (ValueError, IndexError):
         met = []  # no pattern at all, such as `.` or `a**b`
-    found = sorted({file for p in met for file in ([p] if p.is_file() else _inside(p))})
+    found = sorted({f for p in met for f in ([p] if p.is_file() else _inside(p)) if f != raw / FINGERPRINTS})
     where = f"ingest.sources: {source.name}, {raw / source.path}"
     if not found:
         beside = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []

@@ -24,9 +24,13 @@ def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recor
         (workspace / "params.yaml").write_text(text.replace("target: 0.9", "target: 0.1"))
         return score(climb, rung, *arguments)
 
+    (workspace / "elsewhere.csv").write_text("body,queue\n")
+    with (workspace / "params.yaml").open("a") as stream:
+        stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
     monkeypatch.setattr(stages, "evaluate_rung", edited_meanwhile)
     with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: tasks"):
         pipeline()
+    assert (workspace / "data/raw/more.csv").is_file()  # collected before anything was looked at
     assert not (workspace / "data/climb").exists()
     assert "climb:" not in (workspace / "dvc.lock").read_text() and "augment:" in (workspace / "dvc.lock").read_text()
     assert [p for p in (workspace / "data/attempts").iterdir() if p.name.startswith("train-")]
