@@ -35,7 +35,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
             say(f"rungwise: the files of base {joined(changed)} changed since the last climb; climbing again")
             code = reproduce(root, "--force", "--single-item", "climb")
         if code != 0:
-            say("rungwise: the run stopped above; what was finished is kept, the same command goes on from there")
+            say("rungwise: the run stopped above; what was finished is kept: mend what is named there and run again")
             return 2
         for task in settings.tasks:
             check_unchanged(root, before)
@@ -157,6 +157,7 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
 
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -210,7 +211,13 @@ def _parser() -> argparse.ArgumentParser:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command and returns its exit code."""
-    arguments = _parser().parse_args(argv)
+    parser = _parser()
+    arguments, rest = parser.parse_known_args(argv)
+    if rest:
+        # argparse takes an optional word only where it follows the one before it: `predict TASK --json TEXT`
+        if arguments.command != "predict" or arguments.text is not None or len(rest) > 1 or rest[0].startswith("-"):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        arguments.text = rest[0]
     prepare_environment()
     try:
         return int(arguments.act(workspace_root(), arguments))

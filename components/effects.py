@@ -64,8 +64,8 @@ def task_settings(settings: Settings, task: str) -> None:
 
 def climb_of(root: Path, task: str) -> Climb:
     """Returns the task's last climb; raises WorkspaceError where there is none."""
-    folder = open_sealed(Paths(root).output("climb"), "climb")
-    if not (folder / task / "climb.json").is_file():
+    folder = Paths(root).output("climb")
+    if not folder.exists() or not (open_sealed(folder, "climb") / task / "climb.json").is_file():
         raise WorkspaceError(
             problem("a task was not climbed yet", where=str(folder), found=task, do="`rungwise run` climbs it")
         )
@@ -174,6 +174,16 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
                     )
                 )
             row[answerer.slots[0]] = text
+        if set(row) != set(answerer.slots):
+            raise SettingsError(
+                problem(
+                    "the fields are not those of the prompt",
+                    where=f"task {task}, version {version.number}",
+                    found=joined(sorted(row)),
+                    wanted=joined(answerer.slots),
+                    do="--field NAME=TEXT for each of them",
+                )
+            )
         prediction = answerer([row])[0]
     if prediction.answer is None:
         raise RungwiseError(
@@ -241,7 +251,8 @@ def status(root: Path) -> dict[str, Any]:
     from components.release.registry import CHALLENGER, CHAMPION, Registry
 
     settings = settings_of(root)
-    is_climbed = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment", "climb"))
+    is_climbed = is_sealed(Paths(root).output("climb"))
+    has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     tasks: dict[str, Any] = {}
     registry = Registry(root)
     for name, task in settings.tasks.items():
@@ -261,6 +272,6 @@ def status(root: Path) -> dict[str, Any]:
         }
     return {
         "tasks": tasks,
-        "data_version": version_of_data(root) if is_climbed else None,
+        "data_version": version_of_data(root) if is_climbed and has_data else None,
         "changed": changed(root) if is_climbed and (root / ".dvc").is_dir() else [],
     }

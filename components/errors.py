@@ -53,4 +53,9 @@ class RegistryError(RungwiseError):
 def problem(what: str, *, where: str = "", found: str = "", wanted: str = "", do: str = "") -> str:
     """Returns the one message of an error: what, then where, found, wanted and what to do, a line each."""
     parts = (("where", where), ("found", found), ("wanted", wanted), ("do", do))
-    return "\n".join([what, *(f"  {name + ':':<7} {text}" for name, text in parts if text)])
+    return "\n".join([_shown(what), *(f"  {name + ':':<7} {_shown(text)}" for name, text in parts if text)])
+
+
+def _shown(text: str) -> str:
+    """Returns text in which what would steer a terminal is spelt out; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -14,14 +14,15 @@ import statistics
 import subprocess
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from components.config import METRICS, DecideSettings, IngestSettings, SourceSettings, ValidateSettings, parse
-from components.dataset.sources import LOST_BYTE, Row, rows
+from components.config import HUB_NAME, METRICS, DecideSettings, IngestSettings, SourceSettings, ValidateSettings, parse
+from components.dataset.similar import normalised
+from components.dataset.sources import LOST_BYTE, Bad, Row, rows
 from components.errors import DataError, SettingsError, WorkspaceError, problem
 from components.evaluation.statistics import share_needed
 from components.folders import joined
@@ -41,6 +42,12 @@ LEAST_ROWS = ValidateSettings().min_rows
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 MIN_TEST = 200
 """With fewer development or test rows than this a warning says what they can show."""
+LOOKED_AT = 500
+"""Of so many rows the length in tokens is counted."""
+PROMPT_TOKENS = 12
+"""About what the guessed prompt adds to a row."""
+_NOTHING = {"nan", "none", "null", "n/a", "na"}
+"""What programs write into a cell that has no value."""
 BARS = {"label": 0.9, "list": 0.75, "text": 0.5, "json": 0.6}
 """Answer format -> the bar that is written where nobody said what is good enough."""
 SHARE = 0.15
@@ -154,6 +161,7 @@ def init(
         f"The bar {bar:g} is a guess: set `target` to what your users would call good enough.",
         rung_words,
         *_warnings(given, guessed, counts, bar),
+        *_too_long(first.rows, params),
         f"All of it stands in {target / 'params.yaml'}. Next: {steps}",
     ]  # fmt: skip
 
@@ -186,8 +194,10 @@ def _check_target(target: Path) -> None:
                     do="name a folder outside of it",
                 )
             )
-    if target.exists() and not target.is_dir():
-        raise WorkspaceError(problem("the workspace's place is taken by a file", where=str(target)))
+    for folder in (target, target / "data", target / "data" / "raw"):
+        if folder.exists() and not folder.is_dir():
+            do = "move the file away, or name another folder"
+            raise WorkspaceError(problem("the workspace's place is taken by a file", where=str(folder), do=do))
 
 
 def _given(name: str, file: Path, text: str, answer: str, records: str, others: Sequence[Given]) -> Given:
@@ -204,6 +214,18 @@ def _given(name: str, file: Path, text: str, answer: str, records: str, others: 
                 wanted="CSV, TSV, JSON, JSON lines or lines of `LABEL text`",
             )
         )
+    if file.stat().st_size == 0:
+        raise DataError(problem("a file of rows is empty", where=str(file), found="0 bytes", wanted="rows"))
+    for other in others:
+        if other.file.resolve() == file.resolve() and other.source.records == records:
+            raise SettingsError(
+                problem(
+                    "the same rows can't stand on two sides",
+                    where=str(file),
+                    found=f"the file is named for {other.source.name} and for {name}",
+                    wanted="a file for each side, or the one of --rows alone: sides are then taken from it",
+                )
+            )
     for what, word in (("file", file.name), ("text column", text), ("answer column", answer)):
         if not word.isprintable() or not word.strip():
             raise SettingsError(
@@ -240,7 +262,7 @@ def _given(name: str, file: Path, text: str, answer: str, records: str, others: 
             problem("a file of rows can't be named in params.yaml", found=str(file), wanted=str(fault["msg"]))
         ) from None
     found, n = [], 0
-    for row in rows(source, file, (slot, answer)):
+    for row in _read(source, file, (slot, answer)):
         n += 1
         if isinstance(row, Row) and (row.values[slot] or "").strip() and (row.values[answer] or "").strip():
             found.append((str(row.values[slot]), str(row.values[answer]).strip()))
@@ -255,6 +277,21 @@ def _given(name: str, file: Path, text: str, answer: str, records: str, others: 
             )
         )
     return Given(source, file, stored, found, n)
+
+
+def _read(source: SourceSettings, file: Path, needed: tuple[str, str]) -> Iterator[Row | Bad]:
+    """Yields a file's rows; an error names the command's options, where a later one would name params.yaml."""
+    try:
+        yield from rows(source, file, needed)
+    except DataError as error:
+        said = str(error)
+        if said.startswith("a column"):
+            said = re.sub(
+                r"\n  do: .*", "\n  do:     name the columns as the header does: --text COLUMN --answer COLUMN", said
+            )
+        if said.startswith("a source's format"):
+            said = re.sub(r"\n  do: .*", "\n  do:     give the file such an ending", said)
+        raise DataError(said) from None
 
 
 def _slot(column: str) -> str:
@@ -308,8 +345,8 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str, bool]:
                     "a ladder is named by --ladder or built from --base, not both"
                     if bases
                     else "there is no such ladder",
-                    found=ladder[:40],
-                    wanted="one of " + (joined(presets) or "none: no presets are installed"),
+                    found=f"--ladder {ladder[:40]}" + (f" and --base {bases[0][:40]}" if bases else ""),
+                    wanted="one of the two" if bases else "one of " + (joined(presets) or "none: none is installed"),
                 )
             )
         lines = presets[ladder].read_text(encoding="utf-8").partition("ladder:\n")[2]
@@ -318,6 +355,16 @@ def _rungs(bases: Sequence[str], ladder: str | None) -> tuple[str, str, bool]:
     kept: list[str] = []
     for base in chosen:
         path = Path(base).expanduser()
+        if not path.is_dir() and not HUB_NAME.fullmatch(base.partition("@")[0]):
+            raise SettingsError(
+                problem(
+                    "there is no such base",
+                    where="--base",
+                    found=base[:80],
+                    wanted="a folder with a model, or the hub's owner/name",
+                    do="correct the path; it is taken from the current folder",
+                )
+            )
         kept.append(str(path.resolve()) if path.is_dir() else base)
     names = _names(kept)
     lines = first + f"  - {{name: prompt, base: {json.dumps(kept[0])}, method: prompt, examples: 4}}\n"
@@ -424,10 +471,44 @@ def _warnings(given: Sequence[Given], guessed: Guess, counts: Mapping[str, int],
             told.append(
                 f"Careful: {len(rare)} labels have fewer than 10 rows; what a model can do on them can't be shown."
             )
+    empty = sorted({a for _, a in found if a.lower() in _NOTHING})
+    if empty:
+        n_empty = sum(a.lower() in _NOTHING for _, a in found)
+        told.append(
+            f"Careful: {n_empty} answers say {joined(map(repr, empty))}: if they mean nothing, leave them empty."
+        )
+    n_different = len({normalised(t) for t, _ in found})
+    if n_different < len(found) / 2:
+        told.append(f"Careful: the {len(found)} rows hold {n_different} different texts; equal rows count once.")
     longest = ValidateSettings().max_characters
     n_long = sum(max(len(t), len(a)) > longest for t, a in found)
     if n_long:
         told.append(f"Careful: {n_long} rows have a cell of more than {longest:,} characters and will be rejected.")
+    return told
+
+
+def _too_long(found: Sequence[tuple[str, str]], params: str) -> list[str]:
+    """Returns which bases of the ladder are too short for many rows, counted on some of them, a sentence each."""
+    from ruamel.yaml import YAML
+    from tokenizers import Tokenizer
+
+    step = max(1, len(found) // LOOKED_AT)
+    some = found[::step]
+    told = []
+    bases = dict.fromkeys(rung["base"] for rung in YAML(typ="safe").load(params)["ladder"] if "base" in rung)
+    for base in bases:
+        folder = Path(base)
+        if not (folder / "tokenizer.json").is_file() or not (folder / "config.json").is_file():
+            continue  # of the hub's models nothing is known before they are fetched
+        context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in some])]
+        n = sum(size + PROMPT_TOKENS > context for size in sizes) if isinstance(context, int) else 0
+        if n > DecideSettings().max_unscored_share * len(some):
+            told.append(
+                f"Careful: {n / len(some):.0%} of the rows are longer than {folder.name} can read ({context} tokens), "
+                "and rows that are not scored judge nothing: --base names a model that reads more."
+            )
     return told
 
 

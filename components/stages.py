@@ -351,6 +351,16 @@ def climb(
     climbs: list[Climb] = []
     for name, task in settings.tasks.items():
         one = TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))
+        if len(one.dev) < settings.decide.min_scored:
+            raise DataError(
+                problem(
+                    "there are too few development rows to judge anything",
+                    where=f"step climb: {name}",
+                    found=f"{len(one.dev)} rows",
+                    wanted=f"{settings.decide.min_scored} (`decide.min_scored`)",
+                    do="collect more rows, or raise `split.dev`: nothing was trained",
+                )
+            )
         attempts: dict[str, Attempt] = {}
 
         def attempt(rung: str, one: TaskClimb = one, attempts: dict[str, "Attempt"] = attempts) -> "Outcome":

@@ -13,6 +13,7 @@ from components.config.data import (
     ValidateSettings,
 )
 from components.config.ladder import (
+    HUB_NAME,
     METRICS,
     AnswerSettings,
     DecideSettings,
@@ -29,6 +30,7 @@ from components.config.params import SECTIONS, Settings, augment_field, inner_se
 from components.config.section import Section, check_name
 
 __all__ = [
+    "HUB_NAME",
     "METRICS",
     "SECTIONS",
     "AnswerSettings",

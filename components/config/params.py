@@ -4,6 +4,7 @@ Unknown keys, wrong types and names that could reach a path or a shell are error
 """
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -23,7 +24,7 @@ from components.config.ladder import (
 )
 from components.config.section import Count, Name, Section, no_twins
 from components.errors import SettingsError, problem
-from components.folders import replace_text
+from components.folders import joined, replace_text
 from components.prompts import slots
 
 
@@ -150,6 +151,8 @@ def read_raw(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         values = YAML(typ="safe", pure=True).load(text)
+        if place := _not_finite(values):
+            raise ValueError(f"{place} is no finite number")
         json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise SettingsError(
@@ -176,6 +179,14 @@ def read_raw(path: Path) -> dict[str, Any]:
     return values
 
 
+def _not_finite(value: Any, place: str = "") -> str:
+    """Returns the key of the first number that is infinite or none at all; empty where there is none."""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else place
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return next((found for key, v in inner if (found := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
+
+
 def _one_line(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     text = getattr(error, "problem", None) or str(error).splitlines()[0]
@@ -200,16 +211,19 @@ def load(path: Path) -> Settings:
 
 
 def _explain(error: ValidationError, where: str) -> str:
-    faults = error.errors(include_url=False)
-    first = faults[0]
+    faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+    first = faults[0]  # a misspelt key before the one that is missing for it
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "params.yaml"
     wanted = str(first["msg"]).removeprefix("Value error, ")
     kinds = {"extra_forbidden": "an unknown key", "missing": "a key is missing"}
     what = kinds.get(first["type"], "a setting is not what was wanted")
     found = "nothing" if first["type"] == "missing" else _shorten(first["input"])
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        found = ""  # of a whole section the message names what is wrong
     if first["type"] == "extra_forbidden":
         wanted, found = _known_keys(first["loc"]), str(first["loc"][-1])
-    more = f" ({len(faults) - 1} more faults after it)" if len(faults) > 1 else ""
+    others = [".".join(str(part) for part in fault["loc"] if part != "[key]") for fault in faults[1:]]
+    more = f" ({len(others)} more: {joined(others, 3)})" if others else ""
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
         wanted, do = f"the section `{key}`", f"write `{key}: {{}}` for its defaults (a seed is a number)"

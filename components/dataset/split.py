@@ -82,7 +82,8 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
                 problem(
                     f"the split leaves no rows for {side}",
                     where="step split",
-                    found=", ".join(f"{name}: {len(rows[name])}" for name in SIDES),
+                    found=", ".join(f"{name}: {len(rows[name])}" for name in SIDES)
+                    + (f"; lost their place: {_listed(lost)}" if lost else ""),
                     wanted="rows on every side",
                     do="collect more rows, or raise `split.dev` or `split.test`",
                 )
@@ -90,6 +91,10 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     between = _leaks(settings, table, texts, sides, rows["dev"], rows["test"])
     train, dev, test = (table.take(rows[side]) for side in SIDES)
     return Split(train, dev, test, tuple(rejections), tuple(x for _, x in leaks), tuple(x for _, x in between))
+
+
+def _listed(lost: dict[int, tuple[str, str]]) -> str:
+    return ", ".join(f"{reason}: {n}" for reason, n in counted([reason for reason, _ in lost.values()]).items())
 
 
 def rare(train: Table, held_out: Table, least: int) -> dict[str, int]:

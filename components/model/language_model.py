@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch.nn.functional import log_softmax
 
-from components.errors import ModelError, problem
+from components.errors import ModelError, SettingsError, problem
 from components.model.bases import base_digest, base_folder
 from components.prompts import answer_text
 from components.records import Base, digest
@@ -60,8 +60,27 @@ class LanguageModel:
 
 
 def device_name() -> str:
-    """Returns RUNGWISE_DEVICE, otherwise `cuda` where there is one, otherwise `cpu`."""
-    return os.environ.get("RUNGWISE_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+    """Returns RUNGWISE_DEVICE, otherwise `cuda` where there is one, otherwise `cpu`.
+
+    Raises:
+        SettingsError: RUNGWISE_DEVICE names nothing that torch can compute on here.
+    """
+    name = os.environ.get("RUNGWISE_DEVICE")
+    if not name:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(
+            problem(
+                "there is no such device here",
+                where="environment: RUNGWISE_DEVICE",
+                found=f"{name[:40]} ({str(error).splitlines()[0][:100]})",
+                wanted="cpu, cuda or cuda:NUMBER",
+                do="correct it, or unset it: a CUDA device is used where there is one",
+            )
+        ) from None
+    return name
 
 
 def load(base: Base, root: Path, *, template: str = "plain", precision: str = "fp32") -> LanguageModel:
@@ -76,8 +95,8 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     logging.disable_progress_bar()
     logging.set_verbosity_error()
     folder = base_folder(base, root)
+    device = device_name()
     try:
-        device = device_name()
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,

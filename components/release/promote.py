@@ -138,7 +138,7 @@ def promote(
         try:
             with registry.attempt_folder(champion) as folder:
                 second = score(champion, folder)
-        except ModelError as error:
+        except (ModelError, RegistryError) as error:
             why_alone = f"Champion {champion.number} can't answer any more ({str(error).splitlines()[0]})."
     is_smaller = _is_smaller(challenger, champion)
     verdict = judge(settings, target, metric, confidence, first, second, is_smaller, why_alone)

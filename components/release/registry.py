@@ -51,22 +51,27 @@ def _without_secrets(text: str) -> str:
 @contextmanager
 def _quiet() -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 by default: four minutes of silence
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
         import mlflow
+        from sqlalchemy.exc import SQLAlchemyError
 
         for name in ("mlflow", "alembic"):
             logging.getLogger(name).setLevel(logging.ERROR)
         try:
             yield mlflow
-        except mlflow.exceptions.MlflowException as error:
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            is_file = isinstance(error, SQLAlchemyError)
             raise RegistryError(
                 problem(
-                    "the registry refused",
+                    "the registry can't be read" if is_file else "the registry refused",
                     where=_without_secrets(mlflow.get_tracking_uri()),
                     found=_without_secrets(str(error).splitlines()[0])[:300],
-                    do="check MLFLOW_TRACKING_URI and the server's log",
+                    do="restore the database's file, or move it away: `rungwise run` registers again"
+                    if is_file
+                    else "check MLFLOW_TRACKING_URI and the server's log",
                 )
             ) from None
 
@@ -124,13 +129,16 @@ class Registry:
         """
         with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
             uri = f"models:/{version.task}/{version.number}"
-            fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            try:
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            except OSError:
+                fetched = Path(temporary)
             folder = fetched / "artifacts" / "attempt"
             found = digest(tree_digests(folder)) if folder.is_dir() else "no attempt in it"
             if found != version.tags.get("artifact_sha256"):
                 raise RegistryError(
                     problem(
-                        "a registered model's files were changed",
+                        "a registered model's files were changed or lost",
                         where=uri,
                         found=found,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
@@ -186,7 +194,7 @@ class Registry:
             for found in client.search_model_versions(f"name = '{climb.task}'"):
                 old = _version(found)
                 same = (old.tags.get("attempt"), old.tags.get("data_version")) == (evidence.attempt, data_version)
-                if same and old.tags.get("reload") == "exact":
+                if same and old.tags.get("reload") == "exact" and self._is_whole(old):
                     client.set_registered_model_alias(old.task, CHALLENGER, str(old.number))
                     return old
             versions = {"data_version": data_version, "split_version": split_version}
@@ -197,6 +205,14 @@ class Registry:
             client.set_model_version_tag(climb.task, str(version.number), _TAG + "reload", "exact")
         self.set_alias(version, CHALLENGER)
         return version
+
+    def _is_whole(self, version: Version) -> bool:
+        """Whether the version's files are there, as they were registered."""
+        try:
+            with self.attempt_folder(version):
+                return True
+        except RegistryError:
+            return False
 
     def _store(
         self,

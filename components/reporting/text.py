@@ -61,7 +61,8 @@ def status_text(status: Mapping[str, Any]) -> str:
         for alias in ("challenger", "champion"):
             version = task[alias]
             if version:
-                base = version["base"] + (f"@{version['base_revision']}" if version.get("base_revision") else "")
+                base = version["base"] or "no language model"
+                base += f"@{version['base_revision']}" if version.get("base_revision") else ""
                 lines.append(f"{alias}: version {version['version']} ({version['rung']} on {base})")
         lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task["test_looks"][-1:]]
         parts.append("\n".join(lines))

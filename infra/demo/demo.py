@@ -22,7 +22,7 @@ from components.workspace import prepare_environment, workspace_root
 ROWS = Path(__file__).with_name("tickets.csv")
 FULL = Path(__file__).with_name("full.yaml")
 DISK_MIB, MEMORY_MIB = 500, 1500
-"""What the flow takes at most beside what is installed, rounded up: see the README's table."""
+"""What the flow takes at most beside what is installed, rounded up."""
 NEXT = """
 Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, what it showed, and why the climb went on or stopped

@@ -147,7 +147,10 @@ def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, cap
         (["predict", "route"], ["no text to answer"]),
         (["predict", "route", "--field", "body"], ["a field has no value"]),
         (["predict", "route", "text"], ["no champion to answer", "rungwise run"]),
+        (["predict", "route", "--json", "text"], ["no champion to answer"]),
         (["promote", "nothing"], ["no such task"]),
+        (["promote", "route"], ["a task was not climbed yet", "rungwise run"]),
+        (["explain"], ["a task was not climbed yet", "rungwise run"]),
     ],
 )
 def test_a_wrong_command_is_one_clear_error(workspace, monkeypatch, capsys, arguments, words):
@@ -156,6 +159,35 @@ def test_a_wrong_command_is_one_clear_error(workspace, monkeypatch, capsys, argu
     said = capsys.readouterr().err
     for word in words:
         assert word in said
+
+
+def test_a_word_too_many_is_said(workspace, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    for arguments in (["status", "route"], ["predict", "route", "a", "b"], ["predict", "route", "--jsn"]):
+        with pytest.raises(SystemExit):
+            cli.main(arguments)
+        assert "unrecognized arguments" in capsys.readouterr().err
+
+
+def test_a_damaged_registry_is_one_clear_error(workspace, monkeypatch, capsys):
+    monkeypatch.chdir(workspace)
+    (workspace / "mlflow.db").write_text("x" * 5000)
+    assert cli.main(["status"]) == 2
+    assert "the registry can't be read" in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_is_no_error(workspace):
+    command = f"{sys.executable} -m components.cli status | true"
+    done = subprocess.run(["bash", "-c", command], cwd=workspace, env=environment(), capture_output=True, text=True)
+    assert "BrokenPipe" not in done.stderr
+
+
+def test_too_few_development_rows_are_said_before_anything_is_trained(good, monkeypatch, capsys):
+    text = (good / "params.yaml").read_text()
+    (good / "params.yaml").write_text(text.replace("min_scored: 20}\nregister", "min_scored: 500}\nregister"))
+    code, said = run_stages(good, monkeypatch, capsys, STAGES[-1:])
+    assert code == 2 and "too few development rows to judge anything" in said
+    assert not list((good / "data/attempts").glob("train-*"))
 
 
 def test_outside_a_workspace_it_says_where_to_go(tmp_path, rungwise):

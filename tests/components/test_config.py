@@ -64,6 +64,19 @@ def test_a_wrong_setting_is_named(path, value, words):
         assert word in str(error.value)
 
 
+def test_a_misspelt_key_comes_before_the_one_that_is_missing_for_it():
+    values = changed("tasks/route/taget", 0.9)
+    del values["tasks"]["route"]["target"]
+    with pytest.raises(SettingsError, match=r"(?s)unknown key \(1 more: tasks.route.target\).*taget"):
+        config.parse(values)
+
+
+def test_a_number_that_is_none_is_named(tmp_path):
+    (tmp_path / "params.yaml").write_text("train: {steps: .nan}")
+    with pytest.raises(SettingsError, match=r"train\.steps is no finite number"):
+        config.read_raw(tmp_path / "params.yaml")
+
+
 def test_a_missing_key_is_named():
     values = changed("seed", 1)
     del values["tasks"]["route"]["answer"]

@@ -206,12 +206,61 @@ def test_lists_of_texts_in_json_are_items(tmp_path):
         (lambda p: write(p, ("body", "queue"), planted_rows(5)), "too few rows to begin with.*5 rows"),
         (lambda p: write(p, ("body", "queue"), []), "too few rows to begin with.*0 rows"),
         (lambda p: p.with_name("nothing.csv"), "no such file of rows"),
+        (lambda p: write(p, ("Body", "queue"), planted_rows(50)), "a column is missing.*--text COLUMN --answer COLUMN"),
+        (lambda p: p.write_text("") and p or p, "a file of rows is empty"),
     ],
 )
 def test_rows_that_can_not_be_used_leave_nothing_behind(tmp_path, make, message):
     with pytest.raises(RungwiseError, match=f"(?s){message}"):
         init(tmp_path / "ws", make(tmp_path / "x.csv"), "body", "queue")
     assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"bases": ["./nonesuch"]}, "no such base.*a folder with a model, or the hub's owner/name"),
+        ({"bases": ["gpt2"]}, "no such base"),
+        ({"bases": ["a/b"], "ladder": "pythia"}, "not both.*--ladder pythia and --base a/b"),
+        ({"test": "same"}, "the same rows can't stand on two sides"),
+    ],
+)
+def test_options_that_can_not_be_meant_leave_nothing_behind(tmp_path, rows, more, message):
+    with pytest.raises(RungwiseError, match=f"(?s){message}"):
+        init(tmp_path / "ws", rows, "body", "queue", **{k: rows if v == "same" else v for k, v in more.items()})
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_place_taken_by_a_file_is_named(tmp_path, rows):
+    (tmp_path / "ws/data").mkdir(parents=True)
+    (tmp_path / "ws/data/raw").write_text("hi")
+    with pytest.raises(RungwiseError, match=r"(?s)taken by a file.*data/raw"):
+        init(tmp_path / "ws", rows, "body", "queue")
+
+
+def test_it_warns_of_equal_rows_and_of_answers_that_say_nothing(tmp_path):
+    few = planted_rows(20)
+    path = write(tmp_path / "x.csv", ("body", "queue"), [*few * 3, *((t + " x", "None") for t, _ in few)])
+    told = " ".join(init(tmp_path / "ws", path, "body", "queue"))
+    assert "20 answers say 'None'" in told and "the 80 rows hold 40 different texts" not in told
+    path = write(tmp_path / "y.csv", ("body", "queue"), few * 3)
+    assert "the 60 rows hold 20 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
+
+
+def test_it_warns_of_rows_that_a_base_can_not_read(tmp_path, base_folder):
+    rows = planted_rows(60)
+    path = write(tmp_path / "x.csv", ("body", "queue"), [(f"{text} " * 60, label) for text, label in rows])
+    told = " ".join(init(tmp_path / "ws", path, "body", "queue", bases=[str(base_folder)]))
+    assert "of the rows are longer than able can read (256 tokens)" in told
+    short = write(tmp_path / "y.csv", ("body", "queue"), rows)
+    assert "can read" not in " ".join(init(tmp_path / "other", short, "body", "queue", bases=[str(base_folder)]))
+
+
+def test_what_would_steer_a_terminal_is_spelt_out(tmp_path):
+    path = write(tmp_path / "x.csv", ("bo\x1b[31mdy", "queue"), planted_rows(50))
+    with pytest.raises(RungwiseError) as error:
+        init(tmp_path / "ws", path, "body", "queue")
+    assert "\x1b" not in str(error.value) and "bo\\x1b[31mdy" in str(error.value)
 
 
 def test_a_cell_of_five_million_characters_is_named_before_anything_runs(tmp_path):

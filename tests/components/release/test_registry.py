@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from components import effects
-from components.errors import RegistryError, RungwiseError
+from components.errors import RegistryError, RungwiseError, SettingsError
 from components.folders import read_json, read_lines
 from components.layout import STAGES, Paths
 from components.release.registry import CHALLENGER, CHAMPION, Registry
@@ -180,6 +180,27 @@ def test_changed_files_in_the_registry_are_refused(climbed):
     finally:
         for path, kept in stored.items():
             path.write_bytes(kept)
+
+
+def test_files_that_are_lost_are_registered_again(climbed):
+    import shutil
+
+    shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
+    try:
+        with pytest.raises(RegistryError, match="files were changed"):
+            effects.answer(climbed, "route", {}, "parcel")
+        again = effects.register(climbed, "route").version
+        assert again > 1
+        action, reasons = effects.promote(climbed, "route")
+        assert action == "promote" and "can't answer any more" in " ".join(reasons)
+        assert effects.answer(climbed, "route", {}, "parcel")["version"] == again
+    finally:
+        shutil.copytree(climbed / "mlartifacts/gone", climbed / "mlartifacts/models", dirs_exist_ok=True)
+
+
+def test_fields_that_the_prompt_does_not_have_are_said(climbed):
+    with pytest.raises(SettingsError, match=r"(?s)not those of the prompt.*found:  body, junk.*wanted: body"):
+        effects.answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
 
 
 def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
