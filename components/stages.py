@@ -128,15 +128,26 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
         out[f"{name}/report.json"] = {
             "checks": [asdict(c) for c in result.checks],
+            "suspects": [asdict(s) for s in result.suspects],
             "rows": len(result.examples),
             "labels": counted(result.examples.answer) if task.answer.format == "label" else {},
             "rejected": counts,
         }
+        out[f"{name}/suite.json"] = result.outcome
         met = sum(c.success for c in result.checks)
         say(
             f"validate {name}: {met} of {len(result.checks)} expectations met, {len(result.examples)} rows; "
             f"rejected: {_listed(counts)}"
         )
+        for check in result.checks:
+            if check.severity == "warn" and not check.success:
+                where = f" on {check.column}" if check.column else ""
+                say(f"validate {name}: careful: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
+        if result.suspects:
+            first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
+            say(
+                f"validate {name}: careful: {len(result.suspects)} labels look wrong ({first}); they stay, look at them"
+            )
     _seal(root, "validate", before, out)
 
 

@@ -1,7 +1,7 @@
 """The sections of params.yaml about rows: where they come from, what they must be like, which side they stand on."""
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
@@ -116,6 +116,19 @@ class IngestSettings(Section):
         return self
 
 
+class ExpectationSettings(Section):
+    """An expectation of one's own, by its Great Expectations name (https://greatexpectations.io/expectations)."""
+
+    expect: Annotated[str, Field(pattern="^expect_[a-z_]+$")]
+    """Such as `expect_column_values_to_match_regex`."""
+    column: Text | None = None
+    """A slot of the prompt, `answer`, `id`, or `words_SLOT` (how many words a slot has); None: about the table."""
+    arguments: dict[Text, Any] = Field(default_factory=dict)
+    """The expectation's own arguments, such as `{regex: "^[A-Z]", mostly: 0.9}`."""
+    severity: Literal["stop", "warn", "reject"] = "stop"
+    """What a failure does: `stop` the run, `warn`, or `reject` the rows that fail it."""
+
+
 class ValidateSettings(Section):
     """What rows must be like before anything is trained."""
 
@@ -123,6 +136,14 @@ class ValidateSettings(Section):
     """Fewer rows than this stop the run."""
     max_characters: Positive = 20_000
     """A longer field or answer is rejected."""
+    max_words: Positive = 5_000
+    """A field with more words is rejected."""
+    expectations: tuple[ExpectationSettings, ...] = ()
+    """Expectations of one's own, beside those that follow from the task."""
+    suspects_up_to: Count = 50_000
+    """Up to so many rows, labels that a cheap model contradicts are listed (never dropped); 0: none are looked for."""
+    save_values: bool = False
+    """Whether the saved results hold what failed, text of rows included, and not the rows' ids alone."""
     min_rows_per_label: Positive = 2
     """A label with fewer rows is too rare to be both learned and tested."""
     rare_labels: Literal["reject", "stop"] = "reject"

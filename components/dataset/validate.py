@@ -1,12 +1,15 @@
 """A Great Expectations suite derived from the task stands between the rows and everything that is trained.
 
 Expectations about a row reject the rows that fail them, counted; expectations about the table stop the run.
-The report names expectations and row ids, never a customer's text.
+The report names expectations and row ids, never a customer's text unless a setting asks for it.
 Great Expectations: https://docs.greatexpectations.io
 """
 
+import difflib
+import json
 import logging
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,7 +18,8 @@ from typing import Any
 
 from components.config import TaskSettings, ValidateSettings
 from components.dataset.ingest import check_share
-from components.errors import DataError, problem
+from components.dataset.suspects import Suspect, suspects
+from components.errors import DataError, SettingsError, problem
 from components.folders import joined
 from components.prompts import slots
 from components.records import Example, Rejection
@@ -31,10 +35,14 @@ class Check:
     column: str
     """The column it is about; empty for the whole table."""
     success: bool
+    severity: str
+    """What a failure does: `stop`, `warn` or `reject`."""
     failed_ids: tuple[str, ...]
     """Rows that fail it; empty for expectations about the table."""
     observed: str
     """What a table expectation saw; a number, never text of a row."""
+    wanted: str
+    """The expectation's arguments as JSON."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +52,25 @@ class Validated:
     examples: Table
     rejections: tuple[Rejection, ...]
     checks: tuple[Check, ...]
+    outcome: dict[str, Any]
+    """The suite's result as Great Expectations gives it, without rows' text: what its own pages are made of."""
+    suspects: tuple[Suspect, ...]
+    """Rows whose labels may be wrong."""
 
 
 def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[Example]) -> Validated:
     """Returns the rows that meet the task's expectations, in their order.
 
     Raises:
-        DataError: too few rows, fewer than two labels, too many rejections, or a rare label where that stops.
+        DataError: too few rows, fewer than two labels, too many rejections, a rare label where that stops, or an
+            expectation of severity `stop` that is not met.
+        SettingsError: Great Expectations knows no such expectation, or not with these arguments.
     """
     table = Table.of(examples)
-    checks = _run_suite(_suite(settings, task), table, slots(task.prompt))
+    checks, outcome = _run_suite(settings, task, table)
     failed: dict[str, str] = {}
     for check in checks:
-        for row_id in check.failed_ids:
+        for row_id in check.failed_ids if check.severity == "reject" else ():
             failed.setdefault(row_id, f"{check.expectation}:{check.column}")
     rejections = [
         _rejection(table, i, "failed_expectation", failed[id_]) for i, id_ in enumerate(table.id) if id_ in failed
@@ -72,7 +86,8 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
         kept = kept.take(i for i, answer in enumerate(kept.answer) if answer not in rare)
     _check_table(settings, checks, kept)
     check_share("validate", rejections, len(table), settings.max_rejected_share)
-    return Validated(kept, tuple(rejections), checks)
+    looked_at = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
+    return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if looked_at else ())
 
 
 def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
@@ -98,14 +113,18 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
 
 def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Table) -> None:
     for check in checks:
-        if not check.success and not check.failed_ids:
+        stops = check.severity == "stop" or (check.severity == "reject" and not check.failed_ids)
+        if not check.success and stops:
+            rows = (
+                f"{len(check.failed_ids)} rows, such as {check.failed_ids[0]}" if check.failed_ids else check.observed
+            )
             raise DataError(
                 problem(
-                    "the rows don't meet an expectation about the whole table",
+                    "the rows don't meet an expectation",
                     where=f"step validate: {check.expectation}" + (f" on {check.column}" if check.column else ""),
-                    found=check.observed,
-                    wanted=f"at least {settings.min_rows} rows (`validate.min_rows`), 2 labels, unique ids",
-                    do="collect more rows",
+                    found=rows,
+                    wanted=check.wanted,
+                    do="mend or collect rows, or correct the setting that asks for it (`validate`)",
                 )
             )
     n_answers = len(set(kept.answer))
@@ -121,28 +140,46 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
         )
 
 
-def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, Mapping[str, Any]]]:
+def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, dict[str, Any], str]]:
+    """Returns (Great Expectations name, arguments, severity) of all that the rows have to meet."""
     fields = slots(task.prompt)
-    columns = ["id", *(f"field_{name}" for name in fields), "answer"]
-    suite: list[tuple[str, Mapping[str, Any]]] = [
-        ("ExpectTableRowCountToBeBetween", {"min_value": settings.min_rows}),
-        ("ExpectTableColumnsToMatchSet", {"column_set": columns, "exact_match": True}),
-        ("ExpectColumnUniqueValueCountToBeBetween", {"column": "answer", "min_value": 2}),
-        ("ExpectColumnProportionOfUniqueValuesToBeBetween", {"column": "id", "min_value": 1.0}),
+    columns = ["id", *(f"field_{name}" for name in fields), *(f"words_{name}" for name in fields), "answer"]
+    suite: list[tuple[str, dict[str, Any], str]] = [
+        ("expect_table_row_count_to_be_between", {"min_value": settings.min_rows}, "stop"),
+        ("expect_table_columns_to_match_set", {"column_set": columns, "exact_match": True}, "stop"),
+        ("expect_column_unique_value_count_to_be_between", {"column": "answer", "min_value": 2}, "stop"),
+        ("expect_column_proportion_of_unique_values_to_be_between", {"column": "id", "min_value": 1.0}, "stop"),
     ]
-    for column in columns[1:]:
-        suite.append(("ExpectColumnValuesToNotBeNull", {"column": column}))
+    for column in ("answer", *(f"field_{name}" for name in fields)):
+        suite.append(("expect_column_values_to_not_be_null", {"column": column}, "reject"))
+        suite.append(("expect_column_values_to_be_of_type", {"column": column, "type_": "str"}, "stop"))
         lengths = {"column": column, "min_value": 1, "max_value": settings.max_characters}
-        suite.append(("ExpectColumnValueLengthsToBeBetween", lengths))
+        suite.append(("expect_column_value_lengths_to_be_between", lengths, "reject"))
+    for name in fields:
+        words = {"column": f"words_{name}", "min_value": 0, "max_value": settings.max_words}
+        suite.append(("expect_column_values_to_be_between", words, "reject"))
     if task.answer.labels:
         labels = {"column": "answer", "value_set": list(task.answer.labels)}
-        suite.append(("ExpectColumnValuesToBeInSet", labels))
+        suite.append(("expect_column_values_to_be_in_set", labels, "reject"))
+    if task.answer.format == "list":
+        # items, each with a letter, and the separator between them
+        item, between = (
+            rf"[^{re.escape(task.answer.separator)}]*\w[^{re.escape(task.answer.separator)}]*",
+            task.answer.separator,
+        )
+        regex = rf"(?s)^{item}(?:{re.escape(between)}{item})*$"
+        suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
+    if task.answer.format == "json":
+        suite.append(("expect_column_values_to_be_json_parseable", {"column": "answer"}, "reject"))
+    for own in settings.expectations:
+        about = {} if own.column is None else {"column": f"field_{own.column}" if own.column in fields else own.column}
+        suite.append((own.expect, {**about, **own.arguments}, own.severity))
     return suite
 
 
 def _run_suite(
-    suite: Sequence[tuple[str, Mapping[str, Any]]], examples: Table, fields: Sequence[str]
-) -> tuple[Check, ...]:
+    settings: ValidateSettings, task: TaskSettings, table: Table
+) -> tuple[tuple[Check, ...], dict[str, Any]]:
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside Great Expectations' own dependencies
@@ -153,36 +190,87 @@ def _run_suite(
 
         context = gx.get_context(mode="ephemeral")
         context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        table = pd.DataFrame(
-            {
-                "id": examples.id,
-                **{f"field_{name}": examples.fields[name] for name in fields},
-                "answer": examples.answer,
-            }
-        )
+        columns: dict[str, Any] = {"id": table.id}
+        for name in slots(task.prompt):
+            texts = table.fields[name]
+            columns |= {f"field_{name}": texts, f"words_{name}": [len(text.split()) for text in texts]}
+        frame = pd.DataFrame({**columns, "answer": table.answer})
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch(batch_parameters={"dataframe": table})
-        expectations = [getattr(gx.expectations, name)(**arguments) for name, arguments in suite]
+        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch(batch_parameters={"dataframe": frame})
+        expectations = [_expectation(gx.expectations, *entry) for entry in _suite(settings, task)]
         result = batch.validate(
             gx.ExpectationSuite(name="task", expectations=expectations),
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]},
         )
-    return tuple(_check(r.to_json_dict()) for r in result.results)
+    found = [r.to_json_dict() for r in result.results]
+    statistics = result.to_json_dict()["statistics"]
+    shown = [r if settings.save_values else _without_values(r) for r in found]
+    return tuple(_check(r) for r in found), {
+        "results": shown,
+        "statistics": statistics,
+        "success": bool(result.success),
+    }
+
+
+def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str) -> Any:
+    """Returns an expectation; raises SettingsError where there is none of that name, or not with these arguments."""
+    title = "".join(word.capitalize() for word in name.split("_"))
+    make = getattr(known, title, None)
+    try:
+        if make is None:
+            names = [re.sub(r"(?<=.)(?=[A-Z])", "_", n).lower() for n in dir(known) if n.startswith("Expect")]
+            raise ValueError(f"none of that name; near it: {joined(difflib.get_close_matches(name, names))}")
+        return make(**arguments, meta={"severity": severity})
+    except (ValueError, TypeError) as error:
+        raise SettingsError(
+            problem(
+                "an expectation can't be used",
+                where=f"params.yaml: validate.expectations: {name}",
+                found=" ".join(str(error).split())[:300],
+                wanted="a Great Expectations name with its arguments",
+                do="see https://greatexpectations.io/expectations",
+            )
+        ) from None
+
+
+_NUMBERS = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
+
+
+def _without_values(result: dict[str, Any]) -> dict[str, Any]:
+    """Returns an expectation's result with numbers and ids, and without what stood in the rows."""
+    outcome = result.get("result") or {}
+    kept = {name: outcome[name] for name in _NUMBERS if name in outcome}
+    if isinstance(outcome.get("observed_value"), int | float):
+        kept["observed_value"] = outcome["observed_value"]
+    if ids := sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}):
+        kept["unexpected_ids"] = ids
+    config = {**result["expectation_config"], "kwargs": dict(result["expectation_config"]["kwargs"])}
+    config["kwargs"].pop("batch_id", None)
+    return {"success": bool(result["success"]), "expectation_config": config, "result": kept}
 
 
 def _check(result: Mapping[str, Any]) -> Check:
     config, outcome = result["expectation_config"], result.get("result") or {}
     broken = result.get("exception_info") or {}
+    if "raised_exception" not in broken:  # one a metric, under a name of its own
+        broken = next((b for b in broken.values() if isinstance(b, dict) and b.get("raised_exception")), {})
     column = str(config["kwargs"].get("column", "")).removeprefix("field_")
     if broken.get("raised_exception"):
         raise DataError(
             problem(
                 "an expectation could not be checked",
                 where=f"step validate: {config['type']} on {column or 'the table'}",
-                found=str(broken.get("exception_message", ""))[:200],
+                found=" ".join(str(broken.get("exception_message", "")).split())[:200],
+                wanted="a column of the table: a slot, `answer`, `id`, `words_SLOT`; and arguments that fit it",
+                do="correct it in `validate.expectations`",
             )
         )
     ids = tuple(sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}))
+    if result["success"]:
+        ids = ()  # `mostly`: some rows fail it, and that is allowed
     observed = outcome.get("observed_value")
     seen = str(observed) if isinstance(observed, (int, float)) else ""
-    return Check(str(config["type"]), column, bool(result["success"]), ids, seen)
+    asked = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "column")}
+    severity = str((config.get("meta") or {}).get("severity", "stop"))
+    wanted = json.dumps(asked, sort_keys=True, ensure_ascii=False)[:200]
+    return Check(str(config["type"]), column, bool(result["success"]), severity, ids, seen, wanted)
