@@ -189,8 +189,12 @@ class AugmentSettings(Section):
     field: Text | None = None
     """The prompt's slot that is reworded; None: the only slot."""
     templates: tuple[Template, ...] = ()
-    """Wordings with the slot of that field, such as `Hello, {body}`; empty: nothing is generated."""
+    """Texts with the slot of that field, such as `Hello, {body}`, and slots of `wordings`; empty: nothing is made."""
+    wordings: dict[Name, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default_factory=dict)
+    """Slot of a template -> what may stand there, such as `greeting: [Hi, Good morning]`; every combination is used."""
     per_label: Count = 0
     """Labels with fewer training rows than this are filled up to it."""
+    targets: dict[Text, Count] = Field(default_factory=dict)
+    """Label -> the training rows that it is filled up to, where that is not `per_label`."""
     max_share: Share = 0.5
     """At most this share of the training rows is synthetic."""

@@ -83,8 +83,12 @@ def _augment_fits(augment: AugmentSettings, name: str, task: TaskSettings) -> No
     if field is None or field not in slots(task.prompt):
         raise ValueError(f"augment.field: task {name} has the slots {', '.join(slots(task.prompt))}; name one of them")
     for template in augment.templates:
-        if slots(template) != (field,):
-            raise ValueError(f"augment.templates: {template!r} must hold the slot {{{field}}} and no other")
+        unknown = set(slots(template)) - {field, *augment.wordings}
+        if field not in slots(template) or unknown:
+            known = ", ".join(f"{{{name}}}" for name in augment.wordings) or "no other: `wordings` names none"
+            raise ValueError(f"augment.templates: {template!r} must hold the slot {{{field}}} and beside it {known}")
+    if field in augment.wordings:
+        raise ValueError(f"augment.wordings: {field} is the row's own slot")
 
 
 def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:

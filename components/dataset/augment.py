@@ -1,17 +1,18 @@
 """Synthetic training rows from wordings around a field of real training rows.
 
 Only training rows are read, only training rows are made; each child names its parent. The share of synthetic
-rows is capped, and a child whose text equals any other row's is dropped and counted.
+rows is capped. A child that says what another row says, or what a held-out row says, is dropped and counted.
 """
 
+import itertools
 import random
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from components.config import AugmentSettings, TaskSettings, augment_field
-from components.dataset.similar import normalised
-from components.prompts import fill
+from components.dataset.similar import copies, normalised
+from components.prompts import fill, slots
 from components.records import Example, Rejection
 from components.table import Table
 
@@ -32,19 +33,21 @@ def augment(
     *,
     seed: int,
 ) -> Augmented:
-    """Returns the training rows with children added for labels that have fewer than `per_label` rows.
+    """Returns the training rows with children added for labels that have fewer rows than they are to have.
 
     Rows whose answers are not labels get no children. Labels are served in the order of their names, and within a
-    label all pairs of parent and template in an order drawn from `seed`. `held_out` (dev and test rows) is only looked
-    at to drop children that equal one.
+    label all pairs of parent and wording in an order drawn from `seed`. `held_out` (dev and test rows) is only looked
+    at to drop children that say what one of them says.
     """
     field = augment_field(settings, task)
     if not settings.templates or field is None or task.answer.format != "label":
         return Augmented(Table.of(train), ())
+    wordings = [text for template in settings.templates for text in _worded(template, field, settings)]
     # share = children / (real + children), so children <= real * share / (1 - share)
     share = settings.max_share
-    budget = int(len(train) * share / (1 - share)) if share < 1 else len(train) * len(settings.templates)
-    taken = {_key(e): "copy_of_training" for e in train} | {_key(e): "leak" for e in held_out}
+    budget = int(len(train) * share / (1 - share)) if share < 1 else len(train) * len(wordings)
+    taken = {_key(e): "copy_of_training" for e in train}
+    judged = Table.of(held_out).joined()
     children: list[Example] = []
     rejections: list[Rejection] = []
     by_label: dict[str, list[Example]] = defaultdict(list)
@@ -52,20 +55,38 @@ def augment(
         by_label[example.answer].append(example)
     counts = Counter(e.answer for e in train)
     for label in sorted(by_label):
-        pairs = [(p, i) for p in sorted(by_label[label], key=lambda e: e.id) for i in range(len(settings.templates))]
+        pairs = [(p, i) for p in sorted(by_label[label], key=lambda e: e.id) for i in range(len(wordings))]
         random.Random(f"{seed}/{label}").shuffle(pairs)
-        for parent, number in pairs:
-            if counts[label] >= settings.per_label or len(children) >= budget:
-                break
-            child = _child(parent, field, settings.templates[number], number)
-            if reason := taken.get(_key(child)):
-                detail = f"template {number + 1}"
-                rejections.append(Rejection("augment", parent.source, parent.line, reason, detail, child.id))
-                continue
-            taken[_key(child)] = "copy_of_synthetic"
-            counts[label] += 1
-            children.append(child)
+        wanted = settings.targets.get(label, settings.per_label)
+        while pairs and (n := min(wanted - counts[label], budget - len(children))) > 0:
+            some, pairs = pairs[:n], pairs[n:]
+            made = [_child(parent, field, wordings[number], number) for parent, number in some]
+            leaks = {pair.left: f"leak_{pair.kind}" for pair in copies(Table.of(made).joined(), judged)}
+            for place, ((parent, number), child) in enumerate(zip(some, made, strict=True)):
+                if reason := leaks.get(place) or taken.get(_key(child)):
+                    detail = f"wording {number + 1}"
+                    rejections.append(Rejection("augment", parent.source, parent.line, reason, detail, child.id))
+                    continue
+                taken[_key(child)] = "copy_of_synthetic"
+                counts[label] += 1
+                children.append(child)
     return Augmented(Table.of((*train, *children)), tuple(rejections))
+
+
+def _worded(template: str, field: str, settings: AugmentSettings) -> list[str]:
+    """Returns the template with every combination of wordings in its slots; the row's own slot stays."""
+    names = [name for name in slots(template) if name != field]
+    kept = {field: f"{{{field}}}"}
+    texts = []
+    for chosen in itertools.product(*(settings.wordings[name] for name in names)):
+        spelt = [text.replace("{", "{{").replace("}", "}}") for text in chosen]
+        texts.append(fill(_doubled(template), {**kept, **dict(zip(names, spelt, strict=True))}))
+    return texts
+
+
+def _doubled(template: str) -> str:
+    """Returns the template with its written braces doubled once more, so that they outlive one filling."""
+    return template.replace("{{", "{{{{").replace("}}", "}}}}")
 
 
 def _child(parent: Example, field: str, template: str, number: int) -> Example:

@@ -38,8 +38,40 @@ def test_a_child_that_equals_a_measured_row_is_dropped_counted():
     twin = replace(parent, id="dev", fields={"body": "HI,  " + parent.fields["body"]})
     settings = AugmentSettings(templates=("Hi, {body}",), per_label=9, max_share=0.9)
     result = augment(settings, TASK, [parent], [twin], seed=1)
-    assert result.train == (parent,) and [r.reason for r in result.rejections] == ["leak"]
+    assert result.train == (parent,) and [r.reason for r in result.rejections] == ["leak_exact"]
 
 
 def test_without_templates_nothing_is_made():
     assert augment(AugmentSettings(), TASK, examples(10), [], seed=1).train == tuple(examples(10))
+
+
+def test_wordings_are_combined_and_braces_stay_text():
+    settings = AugmentSettings(
+        templates=("{greeting} {body} {{x}} {end}",),
+        wordings={"greeting": ("Hi", "{Hey}"), "end": ("Bye",)},
+        per_label=9,
+        max_share=0.9,
+    )
+    parent = examples(1)[0]
+    texts = {e.fields["body"] for e in augment(settings, TASK, [parent], [], seed=1).train[1:]}
+    assert texts == {f"Hi {parent.fields['body']} {{x}} Bye", f"{{Hey}} {parent.fields['body']} {{x}} Bye"}
+
+
+def test_a_label_may_have_a_target_of_its_own():
+    train = examples(60)
+    counts = Counter(e.answer for e in train)
+    settings = AugmentSettings(templates=TEMPLATES, targets={"billing": counts["billing"] + 5})
+    after = Counter(e.answer for e in augment(settings, TASK, train, [], seed=1).train)
+    assert after["billing"] == counts["billing"] + 5 and after["repair"] == counts["repair"]
+
+
+def test_a_child_that_holds_a_measured_row_makes_place_for_another():
+    parents = [
+        replace(e, answer="a", fields={"body": text})
+        for e, text in zip(examples(2), ("my parcel was lost in the snow", "where can I pay the bill"), strict=True)
+    ]
+    judged = replace(parents[0], id="test", fields={"body": "My parcel was lost in the snow!"})
+    settings = AugmentSettings(templates=TEMPLATES, per_label=4, max_share=0.9)
+    result = augment(settings, TASK, parents, [judged], seed=1)
+    assert [e.parents for e in result.train[2:]] == [(parents[1].id,)] * 2
+    assert [r.reason for r in result.rejections] == ["leak_contained"] * 2
