@@ -1,4 +1,4 @@
-"""The `rungwise` command: init, collect, run, status, explain, predict, promote, pin.
+"""The `rungwise` command: init, collect, generate, run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -64,6 +64,38 @@ def _collect(root: Path, arguments: argparse.Namespace) -> int:
     if not found:
         _print("params.yaml names no source under `collect`; nothing was done")
     return 0
+
+
+def _generate(root: Path, arguments: argparse.Namespace) -> int:
+    """Fulfils a data request."""
+    from components.generating.fulfil import fulfil
+
+    if (arguments.label is None) != (arguments.rows is None):
+        raise SettingsError(
+            problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
+        )
+    wanted = {arguments.label: arguments.rows} if arguments.label else {}
+    with locked(root, "rungwise generate"):
+        found = fulfil(
+            root, arguments.task, arguments.base, wanted, Path(arguments.export) if arguments.export else None
+        )
+    if arguments.json:
+        _print(json.dumps(found, indent=1, ensure_ascii=False))
+        return 0
+    asked = ", ".join(f"{label}: {n}" for label, n in found["wanted"].items())
+    _print(f"wanted: {asked} ({found['why']})")
+    if "rows" not in found:
+        _print(f"{found['file']}: an empty row for each; filled in, it is a source like others")
+        return 0
+    dropped = ", ".join(f"{reason}: {n}" for reason, n in found["rejected"].items()) or "none"
+    _print(f"kept {found['rows']} rows; dropped: {dropped}")
+    if found["missing"]:
+        _print("missing: " + ", ".join(f"{label}: {n}" for label, n in found["missing"].items()))
+    if found["note"]:
+        _print(f"ended early: {found['note']}")
+    if found["file"]:
+        _print(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
+    return 0 if found["rows"] else 1
 
 
 def _status(root: Path, arguments: argparse.Namespace) -> int:
@@ -174,6 +206,18 @@ def _parser() -> argparse.ArgumentParser:
         return command
 
     collect = add("collect", _collect, "copy the sources of `collect` into data/raw, with their fingerprints")
+    generate = add(
+        "generate", _generate, "more training rows for rare labels, written by a model; or a table for people"
+    )
+    generate.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    generate.add_argument(
+        "--base", metavar="MODEL", help="a local model writes; without it the server of augment.endpoint"
+    )
+    generate.add_argument("--label", metavar="LABEL", help="for this label alone")
+    generate.add_argument("--rows", type=int, metavar="N", help="how many rows for it")
+    generate.add_argument(
+        "--export", metavar="FILE", help="ask nobody: write a CSV with an empty row for each one wanted"
+    )
     add("run", _run, "from the rows in data/raw to a champion: dvc repro, register, promote")
     status = add("status", _status, "ladder, evidence, decision and its reasons, champion")
     explain = add(
@@ -204,7 +248,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
-    for command in (collect, status, explain, predict, promote):
+    for command in (collect, generate, status, explain, predict, promote):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -34,6 +34,10 @@ class TrainingError(RungwiseError):
     """A training that must not go on."""
 
 
+class GenerateError(RungwiseError):
+    """A generator that can't go on: refused, out of budget, or failing again and again."""
+
+
 class WorkspaceError(RungwiseError):
     """The workspace's folder, lock or recorded state is not usable."""
 

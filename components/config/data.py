@@ -183,8 +183,54 @@ class SplitSettings(Section):
         return self
 
 
+class EndpointSettings(Section):
+    """A server that speaks OpenAI's chat completions and writes rows for `rungwise generate`."""
+
+    url: Annotated[str, Field(pattern="^https?://[^@?#]+$")]
+    """The address before `/chat/completions`, such as `http://127.0.0.1:8000/v1`."""
+    model: Text
+    """The model's name there."""
+    consent: bool = False
+    """Whether training rows may be shown to that server; addresses, phone and card numbers are redacted first."""
+    key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
+    """An environment variable with the key."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests at a time."""
+    timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
+    """How long an answer may take."""
+    retries: Count = 5
+    """How often a request that failed in passing (429, 5xx, no connection) is sent again."""
+    backoff_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """The pause before the second retry; each one after it is twice as long. A server's `Retry-After` goes first."""
+    max_requests: Positive = 1_000
+    """Requests of one run; what the journal knows costs nothing."""
+    max_tokens: Positive = 1_000_000
+    """Tokens of one run, as the server counts them."""
+    max_tokens_per_request: Positive = 2_000
+    """Tokens of one answer."""
+    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
+    """How freely it writes."""
+
+
+class GenerateSettings(Section):
+    """What of a generator's texts is kept."""
+
+    texts_per_request: Annotated[int, Field(ge=1, le=100)] = 8
+    """Texts that are asked for at a time."""
+    max_characters: Positive = 2_000
+    """A longer text is dropped."""
+    similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
+    """Jaccard similarity of 5-grams from which a text is a near duplicate of another generated one."""
+    checker: bool = True
+    """Whether a text is dropped that a cheap model of the real rows is sure to belong to another label."""
+    max_share: Share = 0.5
+    """At most this share of the training rows is generated."""
+    temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """How freely a local model writes."""
+
+
 class AugmentSettings(Section):
-    """Training rows made from training rows by wordings around a field."""
+    """Training rows made from training rows: by wordings around a field, or by a generator (`rungwise generate`)."""
 
     field: Text | None = None
     """The prompt's slot that is reworded; None: the only slot."""
@@ -198,3 +244,7 @@ class AugmentSettings(Section):
     """Label -> the training rows that it is filled up to, where that is not `per_label`."""
     max_share: Share = 0.5
     """At most this share of the training rows is synthetic."""
+    endpoint: EndpointSettings | None = None
+    """The server that `rungwise generate` asks."""
+    generate: GenerateSettings = GenerateSettings()
+    """What of a generator's texts is kept."""

@@ -196,9 +196,12 @@ def base_of(rung: RungSettings) -> Base | None:
     Raises:
         ValueError: a hub name without a revision, or a revision that is no commit.
     """
-    if rung.base is None:
-        return None
-    name, at, revision = rung.base.partition("@")
+    return None if rung.base is None else base_named(rung.base)
+
+
+def base_named(text: str) -> Base:
+    """Returns the base that `FOLDER` or `owner/name@COMMIT` names; raises ValueError as `base_of` does."""
+    name, at, revision = text.partition("@")
     if at and not _REVISION.fullmatch(revision):
         raise ValueError("base: after `@` comes the hub's commit, 40 hexadecimal digits (a branch name moves)")
     if at and not HUB_NAME.fullmatch(name):

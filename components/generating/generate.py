@@ -1,0 +1,308 @@
+"""From a data request to rows: what a generator is asked, what of its texts is kept, and why the rest is not.
+
+Only training rows are shown to a generator, and each text that it writes names the rows that it was shown, so that
+`split` can tell whose child it is. As in Wang et al., "Self-Instruct" (2023): a few rows of the label wanted, in
+an order of their own each time, then the filters.
+"""
+
+import json
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from components.config import GenerateSettings
+from components.dataset.similar import copies, near_pairs, normalised, plain
+from components.errors import GenerateError
+from components.records import Example
+from components.table import Table
+
+SHOWN: Final = 4
+"""Rows that a generator is shown at a time."""
+PATIENCE: Final = 4
+"""A label is given up after so many times as many asks as would do if every text were kept."""
+FAILURES: Final = 5
+"""After so many failures in a row a generator is given up."""
+SURE: Final = 0.6
+"""From this share on for another label the checker disagrees."""
+
+
+@dataclass(frozen=True)
+class DataRequest:
+    """Rows that are wanted: by a person, or by the climb."""
+
+    task: str
+    wanted: Mapping[str, int]
+    """Label -> how many more training rows."""
+    why: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question to a generator."""
+
+    label: str
+    shown: tuple[Example, ...]
+    n: int
+    """How many texts are wanted."""
+    seed: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a generator wrote."""
+
+    texts: tuple[str, ...]
+    failure: str = ""
+    """A short code where there is no text: `not_json`, `http_500` ..."""
+
+
+class Generator(Protocol):
+    """Whatever writes texts: an endpoint, a local model. Safe to call from several threads."""
+
+    name: str
+    concurrency: int
+    """Asks that it takes at a time."""
+
+    def __call__(self, ask: Ask) -> Reply:
+        """Returns texts for the label.
+
+        Raises:
+            GenerateError: it can't go on at all: refused, out of budget.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A text that passed every filter."""
+
+    text: str
+    label: str
+    parents: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a request came to."""
+
+    drafts: tuple[Draft, ...]
+    rejected: Mapping[str, int]
+    """Reason -> texts, and failures of the generator."""
+    missing: Mapping[str, int]
+    """Label -> rows that could not be made."""
+    note: str
+    """Why it ended early; empty where it did not."""
+
+
+def request_of(task: str, train: Table, per_label: int, targets: Mapping[str, int]) -> DataRequest:
+    """Returns the request that fills up rare labels, as the section `augment` says."""
+    counts = Counter(train.answer)
+    wanted = {label: targets.get(label, per_label) - counts[label] for label in sorted(counts)}
+    lacking = {label: n for label, n in wanted.items() if n > 0}
+    return DataRequest(task, lacking, f"{len(lacking)} labels have fewer rows than `augment` asks for")
+
+
+def generate(
+    settings: GenerateSettings,
+    request: DataRequest,
+    field: str,
+    train: Table,
+    held_out: Table,
+    generator: Generator,
+    *,
+    seed: int,
+    redact: Callable[[str], str],
+    show: Callable[[int, int, str], None],
+) -> Generated:
+    """Returns texts for the labels wanted, at most `max_share` of all training rows.
+
+    `field`: the slot that a text fills. The same rows, seed and replies give the same texts.
+    """
+    budget = int(len(train) * settings.max_share / (1 - settings.max_share)) if settings.max_share < 1 else None
+    sieve = _Sieve(settings, train, held_out, field)
+    drafts: list[Draft] = []
+    missing, note = {}, ""
+    total = sum(request.wanted.values())
+    for label, n in sorted(request.wanted.items()):
+        kept = 0
+        allowed = n if budget is None else min(n, budget - len(drafts))
+        asks = _asks(settings, request.task, label, train, field, allowed, seed, redact)
+        try:
+            for made in _rounds(generator, asks, sieve.rejected):
+                for draft in sieve.keep(label, made)[: allowed - kept]:
+                    drafts.append(draft)
+                    kept += 1
+                show(len(drafts), total, "rows kept")
+                if kept >= allowed:
+                    break
+        except GenerateError as error:
+            note = str(error)
+        if kept < n:
+            missing[label] = n - kept
+        if note:
+            missing |= {other: m for other, m in request.wanted.items() if other > label}
+            break
+    return Generated(tuple(drafts), dict(sorted(sieve.rejected.items())), missing, note)
+
+
+def _asks(
+    settings: GenerateSettings,
+    task: str,
+    label: str,
+    train: Table,
+    field: str,
+    n: int,
+    seed: int,
+    redact: Callable[[str], str],
+) -> Iterator[Ask]:
+    """Yields asks for a label, each with rows drawn anew; what they show is redacted first."""
+    rows = [
+        i
+        for i, (said, parents) in enumerate(zip(train.answer, train.parents, strict=True))
+        if said == label and not parents
+    ]
+    if not rows:
+        return
+    draw = random.Random(f"{seed}/{task}/{label}")
+    for number in range(PATIENCE * -(-n // settings.texts_per_request)):
+        shown = draw.sample(rows, min(SHOWN, len(rows)))
+        examples = [train[i] for i in shown]
+        hidden = tuple(
+            Example(e.id, {**e.fields, field: redact(e.fields[field])}, e.answer, e.source, e.line, e.group)
+            for e in examples
+        )
+        yield Ask(label, hidden, min(n, settings.texts_per_request), draw.randrange(2**31) + number)
+
+
+def _rounds(generator: Generator, asks: Iterator[Ask], rejected: Counter[str]) -> Iterator[list[tuple[Ask, str]]]:
+    """Yields the texts of some asks at a time, in the order of the asks.
+
+    Raises:
+        GenerateError: the generator can't go on, or fails again and again.
+    """
+    failures = 0
+    with ThreadPoolExecutor(generator.concurrency) as pool:
+        while some := [ask for ask, _ in zip(asks, range(generator.concurrency), strict=False)]:
+            made: list[tuple[Ask, str]] = []
+            replies = pool.map(generator, some)
+            for ask in some:
+                try:
+                    reply = next(replies)
+                except GenerateError:
+                    yield made  # what was paid for is used
+                    raise
+                if reply.failure:
+                    rejected[reply.failure] += 1
+                    failures += 1
+                    if failures >= FAILURES:
+                        raise GenerateError(
+                            f"{generator.name} failed {failures} times in a row, last with {reply.failure}"
+                        )
+                    continue
+                failures = 0
+                made += [(ask, text) for text in reply.texts]
+            yield made
+
+
+class _Sieve:
+    """Says which texts are worth having, and counts why the others are not."""
+
+    def __init__(self, settings: GenerateSettings, train: Table, held_out: Table, field: str) -> None:
+        self.rejected: Counter[str] = Counter()
+        self._settings, self._field = settings, field
+        self._known = list(train.fields[field])
+        self._judged = list(held_out.fields[field]) if len(held_out) else []
+        self._plain = {plain(text) for text in self._known}
+        self._check = _checker(self._known, train.answer) if settings.checker else None
+
+    def keep(self, label: str, made: Sequence[tuple[Ask, str]]) -> list[Draft]:
+        """Returns the drafts among the texts of a round."""
+        fresh: list[tuple[Ask, str]] = []
+        for ask, text in made:
+            reason = self._form(text.strip(), ask)
+            if reason:
+                self.rejected[reason] += 1
+            else:
+                fresh.append((ask, text.strip()))
+                self._plain.add(plain(text))
+        texts = [text for _, text in fresh]
+        reasons: dict[int, str] = {}
+        for pair in near_pairs([plain(text) for text in texts], self._settings.similarity):
+            reasons[pair.right] = "near_generated"
+        for pair in copies(texts, self._known):
+            reasons[pair.left] = "copy_of_training" if pair.kind == "exact" else "near_training"
+        for pair in copies(texts, self._judged):
+            reasons[pair.left] = f"leak_{pair.kind}"
+        kept = []
+        for place, (ask, text) in enumerate(fresh):
+            reason = reasons.get(place) or ("checker" if self._check and self._check(text, label) else "")
+            if reason:
+                self.rejected[reason] += 1
+                continue
+            self._known.append(text)
+            kept.append(Draft(text, label, tuple(e.id for e in ask.shown)))
+        return kept
+
+    def _form(self, text: str, ask: Ask) -> str:
+        """Returns why a text can't be used as it stands; empty where it can."""
+        if not text or not re.search(r"\w", text):
+            return "empty"
+        if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
+            return "not_text"
+        if len(text) > self._settings.max_characters:
+            return "too_long"
+        shown = {normalised(e.fields[self._field]) for e in ask.shown}
+        if normalised(text) in shown:
+            return "copy_of_prompt"
+        return "copy" if plain(text) in self._plain else ""
+
+
+def _checker(texts: Sequence[str], labels: Sequence[str]) -> Callable[[str, str], bool] | None:
+    """Returns whether a model of the real rows is sure that a text has another label; None: too little to say."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import SGDClassifier
+
+    if len(set(labels)) < 2:
+        return None
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    try:
+        texts_NV = vectorizer.fit_transform(texts)
+    except ValueError:  # texts without a word
+        return None
+    model = SGDClassifier(loss="log_loss", alpha=1e-4, random_state=0).fit(texts_NV, labels)
+
+    def disagrees(text: str, label: str) -> bool:
+        shares = model.predict_proba(vectorizer.transform([text]))[0]
+        return bool(shares.max() >= SURE and model.classes_[shares.argmax()] != label)
+
+    return disagrees
+
+
+def instruction(ask: Ask, field: str) -> str:
+    """Returns what a model that follows instructions is asked."""
+    examples = json.dumps([e.fields[field] for e in ask.shown], ensure_ascii=False, indent=0)
+    label = json.dumps(ask.label, ensure_ascii=False)
+    return (
+        f"Here are texts that people wrote; all of them belong to the category {label}:\n"
+        f"{examples}\n"
+        f"Write {ask.n} new texts of this category, as different people would write them: other details, other words, "
+        "other lengths. Answer with a JSON array of strings and nothing else."
+    )
+
+
+def texts_of(content: str) -> tuple[str, ...] | None:
+    """Returns the texts of a model's answer: the JSON array of strings in it, or None where there is none."""
+    start, end = content.find("["), content.rfind("]")
+    if start < 0 or end < start:
+        return None
+    try:
+        found = json.loads(content[start : end + 1])
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+        return None
+    return tuple(found)
