@@ -1,4 +1,4 @@
-"""The `rungwise` command: init, collect, generate, run, status, explain, predict, promote, pin.
+"""The `rungwise` command: init, collect, generate, data, run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from components.errors import RungwiseError, SettingsError, problem
 from components.workspace import locked, prepare_environment, say, workspace_root
@@ -37,6 +38,9 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
         if code != 0:
             say("rungwise: the run stopped above; what was finished is kept: mend what is named there and run again")
             return 2
+        accepted = effects.accept(root)
+        for sentence in accepted:
+            say(sentence)
         for task in settings.tasks:
             check_unchanged(root, before)
             registered = effects.register(root, task)
@@ -96,6 +100,30 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
     if found["file"]:
         _print(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
     return 0 if found["rows"] else 1
+
+
+def _data(root: Path, arguments: argparse.Namespace) -> int:
+    """The versions of the rows: log, diff, forget, prune, push, pull."""
+    from components import history, versions
+    from components.reporting import data
+
+    found: Any
+    text: Callable[[Any], str]
+    with locked(root, f"rungwise data {arguments.what}"):
+        if arguments.what in ("push", "pull"):
+            _print((versions.push if arguments.what == "push" else versions.pull)(root) or "nothing to do")
+            return 0
+        if arguments.what == "log":
+            found, text = history.log(root), data.log_text
+        elif arguments.what == "diff":
+            found, text = history.diff(root, arguments.old, arguments.new), data.diff_text
+        elif arguments.what == "forget":
+            act = history.forget if arguments.purge else history.uses
+            found, text = act(root, arguments.row), data.uses_text
+        else:
+            found, text = history.prune(root, arguments.keep), data.prune_text
+    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else text(found))
+    return 0
 
 
 def _status(root: Path, arguments: argparse.Namespace) -> int:
@@ -192,6 +220,13 @@ def _print(text: str) -> None:
     sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
 
 
+def _at_least_one(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="rungwise",
@@ -230,6 +265,27 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
+    data = commands.add_parser("data", help="the versions of the rows: log, diff, forget, prune, push, pull")
+    data.set_defaults(act=_data)
+    kinds = data.add_subparsers(dest="what", required=True, metavar="WHAT")
+    texts = {
+        "log": "the accepted versions of the rows, with counts, label shares and drift",
+        "diff": "which rows came, went, changed and moved between two versions, and what shifted",
+        "forget": "what a row was used for; with --purge all of it is removed",
+        "prune": "remove old versions from DVC's cache, but none that a registered version names",
+        "push": "send the rows of all commits to DVC's remote",
+        "pull": "fetch the rows that dvc.lock names from DVC's remote",
+    }
+    inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
+    inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
+    inner["diff"].add_argument("new", metavar="NEW", help="the other one")
+    inner["forget"].add_argument("row", metavar="ROW", help="the row's id")
+    inner["forget"].add_argument("--purge", action="store_true", help="remove what used it")
+    inner["prune"].add_argument(
+        "--keep", type=_at_least_one, required=True, metavar="N", help="how many of the last stay"
+    )
+    for name in ("log", "diff", "forget", "prune"):
+        inner[name].add_argument("--json", action="store_true", help="print JSON")
     init = add("init", _init, "a workspace of one's own from a file of rows: guesses the task and says why")
     init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is made, or joins its git repository")
     init.add_argument(

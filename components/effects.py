@@ -62,6 +62,21 @@ def task_settings(settings: Settings, task: str) -> None:
         )
 
 
+def accept(root: Path) -> list[str]:
+    """Accepts the version of the rows that were climbed on; returns what to know about it, a sentence each.
+
+    Raises:
+        DataError: they drifted too far, and `validate.drift.severity` is `stop`.
+    """
+    from components.history import accept as verb
+
+    found = verb(root)
+    if not found.is_new:
+        return []
+    over = [f"careful: {task}: {s.sentence}" for task, moved in found.shifts.items() for s in moved if s.is_over]
+    return [f"data version {found.version} is accepted; `rungwise data log` lists all", *over]
+
+
 def climb_of(root: Path, task: str) -> Climb:
     """Returns the task's last climb; raises WorkspaceError where there is none."""
     folder = Paths(root).output("climb")

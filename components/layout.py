@@ -55,6 +55,16 @@ class Paths:
         return Path(os.environ.get("RUNGWISE_ATTEMPTS") or self.root / "data" / "attempts")
 
     @property
+    def history(self) -> Path:
+        """A line for every accepted version of the rows."""
+        return self.root / "data" / "versions.jsonl"
+
+    @property
+    def versions(self) -> Path:
+        """Each accepted version's profile and lock file."""
+        return self.root / "data" / "versions"
+
+    @property
     def ledger(self) -> Path:
         """Every look at test rows."""
         return self.root / "data" / "promote" / "ledger.jsonl"

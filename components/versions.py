@@ -96,6 +96,21 @@ def reproduce(root: Path, *arguments: str) -> int:
         raise
 
 
+def cache_folder(root: Path) -> Path:
+    """Returns the folder in which DVC's cache keeps objects, by the first two and the other digits of their md5."""
+    return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"
+
+
+def push(root: Path) -> str:
+    """Sends what DVC's cache holds of all commits and of the workspace to its remote; returns what DVC said."""
+    return _dvc(root, "push", "--all-commits").strip()
+
+
+def pull(root: Path) -> str:
+    """Fetches what dvc.lock names from DVC's remote into the cache and the workspace; returns what DVC said."""
+    return _dvc(root, "pull", "--force").strip()
+
+
 def data_version(split: Path, augment: Path) -> str:
     """Returns the short name (12 hexadecimal digits) of the rows that teach, steer and judge."""
     return digest([(folder / MARKER).read_text(encoding="utf-8") for folder in (split, augment)])[:12]

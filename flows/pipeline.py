@@ -11,7 +11,7 @@ from components.stages import check_bases, check_rows, clear_leftovers
 from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import collect, prepare
-from flows.release import promote, register
+from flows.release import accept, promote, register
 
 
 @flow(name="rungwise")
@@ -28,6 +28,7 @@ def pipeline() -> dict[str, str]:
         clear_leftovers(root)
         prepare(root, before)
         climb(root, before)
+        accept(root)
         ended: dict[str, str] = {}
         for name in settings.tasks:
             check_unchanged(root, before)

@@ -7,6 +7,13 @@ from prefect import get_run_logger, task
 from components import effects
 
 
+@task(name="accept")
+def accept(root: Path) -> None:
+    """Adds the version of the rows to the accepted ones, and says what drifted."""
+    for sentence in effects.accept(root):
+        get_run_logger().info(sentence)
+
+
 @task(name="register", task_run_name="register {name}")
 def register(root: Path, name: str) -> int | None:
     """Registers a task's climb; returns the challenger's version, None where no rung passed."""

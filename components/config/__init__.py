@@ -6,6 +6,7 @@
 from components.config.data import (
     AugmentSettings,
     CollectSettings,
+    DriftSettings,
     DuplicateSettings,
     EndpointSettings,
     ExpectationSettings,
@@ -41,6 +42,7 @@ __all__ = [
     "AugmentSettings",
     "CollectSettings",
     "DecideSettings",
+    "DriftSettings",
     "DuplicateSettings",
     "EndpointSettings",
     "EvaluateSettings",

@@ -129,6 +129,23 @@ class ExpectationSettings(Section):
     """What a failure does: `stop` the run, `warn`, or `reject` the rows that fail it."""
 
 
+class DriftSettings(Section):
+    """How far rows may stand from the version accepted before, beyond what chance moves (total variation distance)."""
+
+    labels: Share = 0.1
+    """The labels' shares."""
+    lengths: Share = 0.15
+    """The texts' lengths, in powers of two."""
+    words: Share = 0.2
+    """The shares of the 1,000 most frequent words."""
+    sources: Share = 0.3
+    """The sources' shares."""
+    unseen_labels: Share = 0.0
+    """Rows whose label was not there before."""
+    severity: Literal["stop", "warn"] = "warn"
+    """What more drift than that does."""
+
+
 class ValidateSettings(Section):
     """What rows must be like before anything is trained."""
 
@@ -140,6 +157,8 @@ class ValidateSettings(Section):
     """A field with more words is rejected."""
     expectations: tuple[ExpectationSettings, ...] = ()
     """Expectations of one's own, beside those that follow from the task."""
+    drift: DriftSettings = DriftSettings()
+    """How far rows may stand from the version accepted before."""
     suspects_up_to: Count = 50_000
     """Up to so many rows, labels that a cheap model contradicts are listed (never dropped); 0: none are looked for."""
     save_values: bool = False

@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from components.climbing.attempts import COST, SHOWN, SPEC, classical_versions
 from components.climbing.attempts import versions as library_versions
@@ -114,6 +115,29 @@ class Registry:
                     return None
                 raise
             return _version(found)
+
+    def versions(self, task: str) -> list[Version]:
+        """Returns all versions of a task's model, oldest first."""
+        if self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists():
+            return []
+        with self._client() as (_, client):
+            found = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
+        return sorted(found, key=lambda version: version.number)
+
+    def delete(self, task: str, number: int) -> None:
+        """Removes a version, the model that was logged for it, and its files where they lie in the workspace."""
+        with self._client() as (mlflow, client):
+            found = client.get_model_version(task, str(number))
+            client.delete_model_version(task, str(number))
+            model_id = getattr(found, "model_id", None) or found.source.removeprefix("models:/")
+            try:
+                folder = client.get_logged_model(model_id).artifact_location
+                client.delete_logged_model(model_id)
+            except mlflow.exceptions.MlflowException:
+                return  # logged by an older client, without a model of its own
+            path = Path(unquote(urlsplit(folder).path))
+            if urlsplit(folder).scheme in ("", "file") and path.is_relative_to(self.root):
+                shutil.rmtree(path, ignore_errors=True)
 
     def set_alias(self, version: Version, alias: str) -> None:
         """Makes `alias` name the version."""

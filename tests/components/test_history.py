@@ -1,0 +1,197 @@
+"""The versions of the rows, through DVC: accepted, compared, forgotten, pruned, sent away and fetched."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from components import cli, effects
+from components.config import DriftSettings
+from components.dataset.drift import profile, shifts
+from components.errors import DataError, WorkspaceError
+from components.folders import read_lines
+from components.history import _outputs, accept, diff, forget, log, prune, uses
+from components.layout import Paths
+from components.release.registry import Registry
+from components.table import Table
+from components.versions import cache_folder, pull, push, reproduce
+from tests.conftest import environment, examples, planted_rows, with_dvc, write_workspace
+
+LADDER = "  - {name: classical, method: tfidf}\n"
+
+
+def run(root):
+    assert reproduce(root) == 0
+    return accept(root)
+
+
+def rows_of(root, side="train"):
+    return list(read_lines(root / f"data/split/route/{side}.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, base_folder):
+    """A workspace with two accepted versions; a row of the first is gone in the second, and one has another label."""
+    root = with_dvc(
+        write_workspace(tmp_path_factory.mktemp("history") / "ws", base_folder, rows=300, ladder=LADDER, target=0.5)
+    )
+    first = run(root)
+    assert first.is_new and not first.shifts and not accept(root).is_new
+    assert effects.register(root, "route").version == 1
+    path = root / "data/raw/tickets.csv"
+    lines = path.read_text().splitlines()
+    gone, changed = rows_of(root)[:2]
+    lines[changed["line"] - 1] = (
+        f"{changed['fields']['body']},{'repair' if changed['answer'] != 'repair' else 'billing'}"
+    )
+    more = [f"{text} kayak,{label}" for text, label in planted_rows(600, 5) if label == "billing"]
+    path.write_text("\n".join([line for i, line in enumerate(lines) if i != gone["line"] - 1] + more) + "\n")
+    second = run(root)
+    return root, first, second, gone["id"], changed["id"]
+
+
+def test_each_accepted_version_adds_a_line_and_keeps_its_lock(history):
+    root, first, second, *_ = history
+    lines = log(root)
+    assert [line["data_version"] for line in lines] == [first.version, second.version]
+    assert lines[0]["rows"]["route"]["train"] == lines[0]["rows"]["route"]["train"] > 100
+    assert abs(sum(lines[0]["labels"]["route"].values()) - 1) < 1e-3
+    assert {p.name for p in Paths(root).versions.iterdir()} == {
+        f"{v}.{e}" for v in (first.version, second.version) for e in ("json", "lock")
+    }
+    assert "kayak" not in (Paths(root).versions / f"{second.version}.json").read_text()
+
+
+def test_drift_is_said_with_its_statistic_and_can_stop(history):
+    root, _, second, *_ = history
+    moved = {shift.what: shift for shift in second.shifts["route"]}
+    assert (
+        moved["labels"].is_over
+        and "billing (+" in moved["labels"].sentence
+        and "more than the 10%" in moved["labels"].sentence
+    )
+    assert not moved["sources"].is_over and moved["unseen_labels"].distance == 0
+    text = (root / "params.yaml").read_text()
+    kept = Paths(root).history.read_text()
+    Paths(root).history.write_text(kept.splitlines()[0] + "\n")
+    (root / "params.yaml").write_text(text.replace("min_rows: 20", "min_rows: 20, drift: {severity: stop}"))
+    try:
+        with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
+            accept(root)
+    finally:
+        (root / "params.yaml").write_text(text)
+        Paths(root).history.write_text(kept)
+
+
+def test_a_diff_says_which_rows_came_went_and_changed(history, monkeypatch, capsys):
+    root, first, second, gone, changed = history
+    found = diff(root, first.version[:6], second.version)["tasks"]["route"]
+    assert gone in found["went"] and changed in [old for old, _ in found["changed"]]
+    assert set(found["came_by_label"]) == {"billing"} and len(found["came"]) > 20 and found["moved"] == {}
+    with pytest.raises(DataError, match="no such data version"):
+        diff(root, "nonsense", second.version)
+    monkeypatch.chdir(root)
+    assert cli.main(["data", "diff", first.version, second.version]) == 0
+    said = capsys.readouterr().out
+    assert "went" in said and "came: billing:" in said
+    assert cli.main(["data", "log"]) == 0
+    said = capsys.readouterr().out
+    assert said.index(second.version) < said.index(first.version) and "billing" in said and "careful: route:" in said
+
+
+def test_what_is_sent_away_comes_back_whole(history, tmp_path):
+    root = history[0]
+    remote = tmp_path / "remote"
+    for command in (["remote", "add", "-f", "-d", "store", str(remote)], ["config", "--list"]):
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=root, env=environment(), check=True, capture_output=True
+        )
+    subprocess.run(["git", "add", "-A"], cwd=root, check=True, capture_output=True)
+    subprocess.run(["git", "commit", "-qm", "rows"], cwd=root, check=True, capture_output=True)
+    push(root)
+    cache = cache_folder(root)
+    kept = shutil.move(cache, tmp_path / "kept")
+    before = (root / "data/split/route/train.jsonl").read_bytes()
+    try:
+        shutil.rmtree(root / "data/split")
+        with pytest.raises(WorkspaceError, match="not in DVC's cache"):
+            diff(root, *[line["data_version"] for line in log(root)])
+        pull(root)
+        assert (root / "data/split/route/train.jsonl").read_bytes() == before
+    finally:
+        shutil.rmtree(cache, ignore_errors=True)
+        shutil.move(kept, cache)
+
+
+@pytest.fixture
+def copied(history, tmp_path):
+    root = tmp_path / "ws"
+    shutil.copytree(history[0], root, symlinks=True)
+    return root
+
+
+def objects(root, version):
+    return {md5 for path, md5 in _outputs(root, version).items() if path != "data/raw"}
+
+
+def test_a_row_is_forgotten_with_all_that_used_it(copied, history, monkeypatch, capsys):
+    _, first, second, gone, _ = history
+    found = uses(copied, gone)
+    assert found["versions"] == [first.version] and len(found["attempts"]) == 1 and not found["raw"]
+    only_first = objects(copied, first.version) - objects(copied, second.version)
+    assert only_first
+    done = forget(copied, gone)
+    assert done["objects"] >= len(only_first) and [line["data_version"] for line in log(copied)] == [second.version]
+    cache = cache_folder(copied)
+    assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)
+    assert all((cache / md5[:2] / md5[2:]).exists() for md5 in objects(copied, second.version))
+    assert not (Paths(copied).attempts / f"train-{found['attempts'][0]}").exists()
+    text = "".join(p.read_text(errors="replace") for p in cache.rglob("*") if p.is_file())
+    assert gone not in text
+    with pytest.raises(DataError, match="no version of the rows holds such a row"):
+        forget(copied, gone)
+
+
+def test_a_row_that_is_still_there_is_not_forgotten(copied, history, monkeypatch, capsys):
+    _, _, second, *_ = history
+    row = rows_of(copied)[0]["id"]
+    with pytest.raises(DataError, match=r"(?s)still among today's rows.*tickets line"):
+        forget(copied, row)
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "forget", row]) == 0
+    assert "delete it there first" in capsys.readouterr().out
+    assert cli.main(["data", "forget", row, "--json"]) == 0
+    assert second.version in json.loads(capsys.readouterr().out)["versions"]
+    assert cli.main(["data", "forget", row, "--purge"]) == 2
+
+
+def test_pruning_keeps_what_a_registered_version_names(history, tmp_path):
+    root, first, second, *_ = history
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(root, copied, symlinks=True)
+    assert [v.number for v in Registry(copied).versions("route")] == [1]
+    assert prune(copied, 1)["dropped"] == []
+    (copied / "mlflow.db").unlink()
+    found = prune(copied, 1)
+    assert found["dropped"] == [first.version] and found["kept"] == [second.version] and found["objects"] > 0
+
+
+def test_a_registered_version_is_deleted_with_its_files(history):
+    root = history[0]
+    registry = Registry(root)
+    (version,) = registry.versions("route")
+    registry.delete("route", version.number)
+    assert registry.versions("route") == [] and not list((root / "mlartifacts/models").glob("*/artifacts"))
+
+
+def test_equal_rows_do_not_drift_and_few_rows_drift_by_chance_alone():
+    rows = examples(400)
+    one = profile(Table.of(rows), has_labels=True)
+    assert not any(s.is_over or s.distance for s in shifts(DriftSettings(), one, one))
+    halves = [profile(Table.of(rows[i::2]), has_labels=True) for i in (0, 1)]
+    assert not any(s.is_over for s in shifts(DriftSettings(), *halves))
+    other = profile(Table.of([e for e in rows if e.answer != "repair"]), has_labels=True)
+    found = {s.what: s for s in shifts(DriftSettings(), other, one)}
+    assert found["unseen_labels"].is_over and "mostly repair" in found["unseen_labels"].sentence
