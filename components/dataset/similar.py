@@ -34,6 +34,8 @@ LOOSE_BANDS: Final = 28
 """For candidates that edit distance and words will judge: 5 a band let 97 of 100 pairs at Jaccard 0.65 meet."""
 AT_ONCE: Final = 50_000
 """Rows whose hashes are held at once."""
+CHARACTERS_AT_ONCE: Final = 1_000_000
+"""Characters of pairs of texts that are compared at once."""
 FULL_BUCKET: Final = 32
 """Of rows with one hash so many are paired with each other; of more, each with its neighbours alone."""
 LEFT_OUT_WORDS: Final = 16
@@ -107,33 +109,56 @@ class Pair:
 def near_pairs(texts: Sequence[str], threshold: float) -> list[Pair]:
     """Returns pairs of `texts`, which are plain, with Jaccard similarity of 5-grams at or above `threshold`.
 
-    Equal texts are not looked for. Of more than FULL_BUCKET texts that are candidates of each other not every pair is
-    made, but each text with some: enough to put them into one cluster. Sorted.
+    The similarity is that of the sets of the 5-grams' hashes of 44 bits, which differs from that of the 5-grams once in
+    about 10**9 pairs of short texts. Equal texts are not looked for. Of more than FULL_BUCKET texts that are candidates
+    of each other not every pair is made, but each text with some: enough to put them into one cluster. Sorted.
     """
-    shingles: dict[int, frozenset[str]] = {}
-
-    def grams(row: int) -> frozenset[str]:
-        if row not in shingles:
-            shingles[row] = _grams(texts[row])
-        return shingles[row]
-
+    pairs_P2 = _minhash_pairs(texts, BANDS)
+    if not len(pairs_P2):
+        return []
+    sizes = np.array([len(text) for text in texts], dtype=np.int64)
+    chunk_P = np.cumsum(sizes[pairs_P2].sum(axis=1)) // CHARACTERS_AT_ONCE
     found = []
-    for left, right in _minhash_pairs(texts, BANDS):
-        if texts[left] == texts[right]:
-            continue
-        a, b = grams(left), grams(right)
-        if len(a) * threshold <= len(b) and len(b) * threshold <= len(a):
-            similarity = (shared := len(a & b)) / (len(a) + len(b) - shared)
-            if similarity >= threshold:
-                found.append(Pair(left, right, "near", similarity))
-        if len(shingles) > AT_ONCE:  # pairs come sorted: what is kept back is not needed again soon
-            shingles.clear()
+    for some_P2 in np.split(pairs_P2, np.flatnonzero(np.diff(chunk_P)) + 1):
+        similarity_P = _jaccard(texts, some_P2)
+        for place in np.flatnonzero(similarity_P >= threshold).tolist():
+            left, right = some_P2[place].tolist()
+            if texts[left] != texts[right]:
+                found.append(Pair(left, right, "near", float(similarity_P[place])))
     return found
 
 
-def _grams(text: str) -> frozenset[str]:
-    padded = f" {text} ".ljust(SHINGLE)
-    return frozenset(padded[i : i + SHINGLE] for i in range(len(padded) - SHINGLE + 1))
+def _jaccard(texts: Sequence[str], pairs_P2: Numbers) -> NDArray[np.float64]:
+    """Returns the Jaccard similarity of each pair's sets of 5-grams."""
+    rows_R = _distinct(pairs_P2.ravel())
+    places_P2 = np.searchsorted(rows_R, pairs_P2)
+    hashes, starts = _shingle_hashes([texts[row] for row in rows_R.tolist()])
+    ends = starts.astype(np.int64)
+    n_R = ends[1:] - ends[:-1]
+    row_of = np.repeat(np.arange(len(rows_R), dtype=np.uint64), n_R)
+    own = _distinct((row_of << np.uint64(44)) | (hashes >> np.uint64(20)))
+    ends_R = np.cumsum(np.bincount((own >> np.uint64(44)).astype(np.int64), minlength=len(rows_R)))
+    sizes_R = np.diff(ends_R, prepend=0)
+    n_P2: Numbers = sizes_R[places_P2]
+    # of every pair the left text's grams, each looked for among the right text's
+    n_P = n_P2[:, 0]
+    pair_of = np.repeat(np.arange(len(pairs_P2)), n_P)
+    first = np.repeat((ends_R - sizes_R)[places_P2[:, 0]] - (np.cumsum(n_P) - n_P), n_P)
+    grams = own[first + np.arange(len(first))] & np.uint64((1 << 44) - 1)
+    wanted = (places_P2[pair_of, 1].astype(np.uint64) << np.uint64(44)) | grams
+    place = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
+    shared_P = np.bincount(pair_of[own[place] == wanted], minlength=len(pairs_P2))
+    similarity_P: NDArray[np.float64] = shared_P / (n_P2.sum(axis=1) - shared_P)
+    return similarity_P
+
+
+def _distinct(values: NDArray[Any]) -> NDArray[Any]:
+    """Returns the distinct values, sorted (`np.unique` hashes integers, which takes ten times as long)."""
+    ordered = np.sort(values)
+    is_new = np.ones(len(ordered), dtype=bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    distinct: NDArray[Any] = ordered[is_new]
+    return distinct
 
 
 def clusters(pairs: Iterable[Pair], n: int) -> dict[int, int]:
@@ -186,7 +211,7 @@ class _Words:
         flat = (numbers.setdefault(word, len(numbers)) for words in split for word in words)
         self.flat: Numbers = np.fromiter(flat, dtype=np.int64, count=int(self.starts[-1]))
         rows = np.repeat(np.arange(len(split)), self.sizes)
-        seen = np.unique(rows * len(numbers) + self.flat) % max(1, len(numbers))
+        seen = _distinct(rows * len(numbers) + self.flat) % max(1, len(numbers))
         held_by = np.bincount(seen, minlength=len(numbers))
         self.weights = np.log((1 + len(split)) / (1 + held_by)) + 0.1
         """Word -> its inverse document frequency: how much it says that two texts share it."""
@@ -201,9 +226,8 @@ def _cross_candidates(both: _Words) -> Iterator[tuple[int, int]]:
         return
     is_long = both.sizes > LEFT_OUT_WORDS
     long_rows = np.flatnonzero(is_long)
-    long_pairs = _minhash_pairs([both.texts[row] for row in long_rows], LOOSE_BANDS)
-    met = {(int(long_rows[a]), int(long_rows[b])) for a, b in long_pairs}
-    met = {(a, b) for a, b in met if a < both.n_left <= b}
+    long_pairs = long_rows[_minhash_pairs([both.texts[row] for row in long_rows], LOOSE_BANDS)]
+    met = {(a, b) for a, b in long_pairs.tolist() if a < both.n_left <= b}
     met |= set(_bag_pairs(both)) | set(_run_pairs(both))
     for a, b in sorted(met):
         yield a, b - both.n_left
@@ -329,8 +353,8 @@ def _is_sentences(inner: str, written: str) -> bool:
     return at in begins and at + len(inner) + 1 in begins
 
 
-def _minhash_pairs(texts: Sequence[str], bands: int) -> list[tuple[int, int]]:
-    """Returns pairs of texts whose MinHash signatures agree in a whole band, sorted, each once."""
+def _minhash_pairs(texts: Sequence[str], bands: int) -> Numbers:
+    """Returns the pairs of texts (shape [P, 2]) whose MinHash signatures agree in a whole band, sorted, each once."""
     from rensa import RMinHash, RMinHashLSH
 
     def digests(some: Sequence[str]) -> Any:
@@ -347,31 +371,38 @@ def _minhash_pairs(texts: Sequence[str], bands: int) -> list[tuple[int, int]]:
         for band in range(bands):
             width = N_PERM // bands
             keys[band, begin : begin + len(some)] = _folded(signature[:, band * width : (band + 1) * width])
-    numbers = np.array(met, dtype=np.int64)
-    pairs: set[tuple[int, int]] = set()
-    for band in range(bands):
-        pairs.update(_bucket_pairs(keys[band], numbers))
-    return sorted(pairs)
+    numbers, n = np.array(met, dtype=np.int64), len(texts)
+    codes = _distinct(np.concatenate([_bucket_pairs(keys[band], numbers, n) for band in range(bands)]))
+    return np.stack([codes // max(1, n), codes % max(1, n)], axis=1)
 
 
-def _bucket_pairs(keys: Hashes, rows: Numbers) -> Iterator[tuple[int, int]]:
+def _bucket_pairs(keys: Hashes, rows: Numbers, n: int) -> Numbers:
+    """Returns pairs of rows with equal keys, as `left * n + right`; `rows` are sorted."""
     order = np.argsort(keys, kind="stable")
-    sorted_keys = keys[order]
-    begins = np.flatnonzero(np.concatenate([[True], sorted_keys[1:] != sorted_keys[:-1]]))
-    ends = np.append(begins[1:], len(order))
-    for begin, end in zip(begins[ends - begins > 1], ends[ends - begins > 1], strict=True):
-        bucket = rows[order[begin:end]].tolist()
-        reach = len(bucket) if len(bucket) <= FULL_BUCKET else 2
-        for i, row in enumerate(bucket):
-            for other in bucket[i + 1 : i + 1 + reach]:
-                yield (row, other)
+    keys, rows = keys[order], rows[order]
+    new = np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)]
+    bucket = np.cumsum(new) - 1
+    size = np.bincount(bucket, minlength=1)[bucket] if len(keys) else bucket
+    reach = np.where(size <= FULL_BUCKET, size, 2)
+    found = [np.array([], dtype=np.int64)]
+    for step in range(1, min(FULL_BUCKET, len(keys))):
+        meets = np.flatnonzero((keys[step:] == keys[:-step]) & (reach[:-step] >= step))
+        if not len(meets):
+            break
+        found.append(rows[meets] * n + rows[meets + step])
+    return np.concatenate(found)
 
 
 def _meetings(keys: Hashes, rows: Numbers, index_keys: Hashes, index_rows: Numbers) -> Iterator[tuple[int, int]]:
     """Yields (row, indexed row) with equal keys; of an indexed key that many rows have, FULL_BUCKET of them."""
-    begin, end = np.searchsorted(index_keys, keys, "left"), np.searchsorted(index_keys, keys, "right")
-    hit = np.flatnonzero(end > begin)
-    for row, first, last in zip(rows[hit].tolist(), begin[hit].tolist(), end[hit].tolist(), strict=True):
+    if not len(index_keys):
+        return
+    order = np.argsort(keys)  # sorted questions walk through the index once
+    keys, rows = keys[order], rows[order]
+    begin = np.searchsorted(index_keys, keys)
+    hit = np.flatnonzero(index_keys[np.minimum(begin, len(index_keys) - 1)] == keys)
+    end = np.searchsorted(index_keys, keys[hit], "right")
+    for row, first, last in zip(rows[hit].tolist(), begin[hit].tolist(), end.tolist(), strict=True):
         for place in range(first, min(last, first + FULL_BUCKET)):
             yield row, int(index_rows[place])
 
