@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import sys
+import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -103,13 +104,21 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
-    """The versions of the rows: log, diff, forget, prune, push, pull."""
+    """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
     from components import history, versions
     from components.reporting import data
 
     found: Any
     text: Callable[[Any], str]
     with locked(root, f"rungwise data {arguments.what}"):
+        if arguments.what == "docs":
+            from components.reporting.page import write_pages
+
+            page = write_pages(root)
+            _print(str(page))
+            if arguments.open:
+                webbrowser.open(page.as_uri())
+            return 0
         if arguments.what in ("push", "pull"):
             _print((versions.push if arguments.what == "push" else versions.pull)(root) or "nothing to do")
             return 0
@@ -265,7 +274,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
-    data = commands.add_parser("data", help="the versions of the rows: log, diff, forget, prune, push, pull")
+    data = commands.add_parser("data", help="the versions of the rows: log, diff, docs, forget, prune, push, pull")
     data.set_defaults(act=_data)
     kinds = data.add_subparsers(dest="what", required=True, metavar="WHAT")
     texts = {
@@ -273,6 +282,7 @@ def _parser() -> argparse.ArgumentParser:
         "diff": "which rows came, went, changed and moved between two versions, and what shifted",
         "forget": "what a row was used for; with --purge all of it is removed",
         "prune": "remove old versions from DVC's cache, but none that a registered version names",
+        "docs": "the rows of the last run as pages: what came in, what went and why, expectations, suspects, leaks",
         "push": "send the rows of all commits to DVC's remote",
         "pull": "fetch the rows that dvc.lock names from DVC's remote",
     }
@@ -284,6 +294,7 @@ def _parser() -> argparse.ArgumentParser:
     inner["prune"].add_argument(
         "--keep", type=_at_least_one, required=True, metavar="N", help="how many of the last stay"
     )
+    inner["docs"].add_argument("--open", action="store_true", help="open them in the browser")
     for name in ("log", "diff", "forget", "prune"):
         inner[name].add_argument("--json", action="store_true", help="print JSON")
     init = add("init", _init, "a workspace of one's own from a file of rows: guesses the task and says why")

@@ -56,6 +56,8 @@ if TYPE_CHECKING:
     from components.evaluation.metrics import Metric
 
 SIDES = ("train", "dev", "test")
+MANY_LEAKS = 0.05
+"""More copies than this share of the training rows are worth a word."""
 FEW_ROWS = 10
 """Of fewer held-out rows of a label little can be said about it."""
 
@@ -195,9 +197,15 @@ def _what_the_split_cannot_show(settings: Settings, task: TaskSettings, split: "
             listed = joined([f"{label}: {n}" for label, n in few.items()])
             if few:
                 told.append(
-                    f"{len(few)} labels have fewer than {FEW_ROWS} {side} rows, so that one answer moves a label's own "
-                    f"score by more than {1 / FEW_ROWS:.0%}, and where there is none it has no score ({listed})"
+                    f"{len(few)} label(s) with fewer than {FEW_ROWS} {side} rows: one answer moves such a label's own "
+                    f"score by more than {1 / FEW_ROWS:.0%}, and without a row it has none ({listed})"
                 )
+    n_before = len(split.train) + len(split.leaks)
+    if len(split.leaks) > MANY_LEAKS * n_before:
+        told.append(
+            f"{len(split.leaks) / n_before:.0%} of the training rows were taken out as copies of held-out ones: if one "
+            "word makes another question, set `split.copies: exact`"
+        )
     if split.dev_in_test:
         ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
         told.append(

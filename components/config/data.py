@@ -188,7 +188,7 @@ class SplitSettings(Section):
     copies: Literal["near", "exact"] = "near"
     """Which training rows lose their place beside a row of dev or test: copies with slips, other words for some, or
     one inside the other (`near`), or only those with equal words (`exact`)."""
-    max_leaked_share: Share = 0.2
+    max_leaked_share: Share = 0.3
     """More training rows than this share that say what dev or test asks for stop the run."""
     min_test: Positive = 200
     """Fewer test rows than this are warned of: they can show little."""

@@ -1,0 +1,48 @@
+"""Public data sets, each described in a few lines, from their files to three sides; skipped where they are absent."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+import benchmarks
+from components.config import parse
+from components.dataset.ingest import ingest
+from components.dataset.split import split
+from components.dataset.validate import validate
+
+FILES = sorted((Path(benchmarks.__file__).parent / "described").glob("*.yaml"))
+SIZES = {
+    "banking77": (13083, 3080),
+    "clinc150": (22500, 4500),
+    "e2e_nlg": (9365, 4693),
+    "gsm8k": (8792, 1319),
+    "self_instruct": (175, None),
+    "sms_spam": (5574, None),
+    "trec": (5952, 500),
+}
+"""Rows of all files, and of the official test set."""
+REST = {"seed": 1, "ladder": [{"name": "classical", "method": "tfidf"}], "validate": {}, "split": {}, "augment": {}}
+REST |= {"train": {}, "evaluate": {}, "decide": {}}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_few_lines_describe_a_public_data_set(path, shared):
+    assert len(path.read_text().splitlines()) < 15
+    settings = parse({**REST, **YAML(typ="safe").load(path)})
+    (task,) = settings.tasks.values()
+    found = ingest(settings.ingest, settings.split, task, shared / "datasets" / path.stem)
+    n_rows, n_test = SIZES[path.stem]
+    assert len(found.examples) + len(found.rejections) == n_rows
+    faults = Counter(r.reason for r in found.rejections if r.reason != "duplicate")
+    assert sum(faults.values()) <= 0.01 * n_rows, faults
+    checked = validate(settings.validate_, task, found.examples)
+    result = split(settings.split, checked.examples)
+    assert len(result.train) > 100 and len(result.dev) > 10
+    given = Counter(r.reason for r in found.rejections if r.source == "test")
+    if n_test:
+        lost = sum(given.values()) + sum(r.source == "test" for r in checked.rejections)
+        assert len(result.test) == n_test - lost and {e.source for e in result.test} == {"test"}
+    held_out = {e.group for side in (result.dev, result.test) for e in side}
+    assert held_out.isdisjoint(result.train.group)
