@@ -36,6 +36,8 @@ AT_ONCE: Final = 50_000
 """Rows whose hashes are held at once."""
 CHARACTERS_AT_ONCE: Final = 1_000_000
 """Characters of pairs of texts that are compared at once."""
+MOST_HASHES: Final = 200_000_000
+"""Of more 5-grams, or runs of words, than this only some are looked at, the same in every text."""
 FULL_BUCKET: Final = 32
 """Of rows with one hash so many are paired with each other; of more, each with its neighbours alone."""
 LEFT_OUT_WORDS: Final = 16
@@ -271,6 +273,8 @@ def _run_pairs(both: _Words) -> Iterator[tuple[int, int]]:
     hashes = _rolling(both.flat.astype(np.uint64), RUN)
     rows = np.repeat(np.arange(len(both.texts)), both.sizes)[:n]
     whole = np.flatnonzero(np.arange(n) + RUN <= both.starts[rows + 1])  # runs that end in the row they begin in
+    if (one_of := 1 + len(whole) // MOST_HASHES) > 1:
+        whole = whole[hashes[whole] % np.uint64(one_of) == 0]
     hashes, rows = hashes[whole], rows[whole]
     _, inverse, counts = np.unique(hashes, return_inverse=True, return_counts=True)
     order = np.lexsort((counts[inverse], rows))  # in each row the rarest run first
@@ -357,8 +361,10 @@ def _minhash_pairs(texts: Sequence[str], bands: int) -> Numbers:
     """Returns the pairs of texts (shape [P, 2]) whose MinHash signatures agree in a whole band, sorted, each once."""
     from rensa import RMinHash, RMinHashLSH
 
+    one_of = 1 + sum(map(len, texts)) // MOST_HASHES
+
     def digests(some: Sequence[str]) -> Any:
-        flat, starts = _shingle_hashes(some)
+        flat, starts = _shingle_hashes(some, one_of)
         return RMinHash.digest_matrix_from_flat_token_hashes(flat, starts, N_PERM, 7)
 
     # rows that share no band with any other are told apart by rensa, before signatures are read as numbers
@@ -407,21 +413,41 @@ def _meetings(keys: Hashes, rows: Numbers, index_keys: Hashes, index_rows: Numbe
             yield row, int(index_rows[place])
 
 
-def _shingle_hashes(texts: Sequence[str]) -> tuple[Hashes, Hashes]:
-    """Returns the hashes of all texts' 5-grams one after the other, and where each text's begin (and the end)."""
-    sizes = np.array([max(len(text) + 2, SHINGLE) for text in texts], dtype=np.int64) - SHINGLE + 1
-    starts = np.concatenate([[0], np.cumsum(sizes)])
-    hashes = np.empty(int(starts[-1]), dtype=np.uint64)
-    for begin in range(0, len(texts), AT_ONCE // 4):
-        padded = [f" {text} ".ljust(SHINGLE) for text in texts[begin : begin + AT_ONCE // 4]]
+def _shingle_hashes(texts: Sequence[str], one_of: int = 1) -> tuple[Hashes, Hashes]:
+    """Returns the hashes of all texts' 5-grams one after the other, and where each text's begin (and the end).
+
+    `one_of`: of so many 5-grams one is kept, the same ones in every text.
+    """
+    parts: list[Hashes] = []
+    sizes = np.zeros(len(texts) + 1, dtype=np.int64)
+    for begin, end in _portions([len(text) for text in texts], CHARACTERS_AT_ONCE):
+        padded = [f" {text} ".ljust(SHINGLE) for text in texts[begin:end]]
         codes = np.frombuffer("".join(padded).encode("utf-32-le"), dtype=np.uint32).astype(np.uint64)
+        lengths = np.array([len(text) for text in padded], dtype=np.int64)
         keep = np.ones(len(codes), dtype=bool)
-        ends = np.cumsum([len(text) for text in padded])
         for back in range(1, SHINGLE):  # the last four characters of a text begin no shingle
-            keep[ends - back] = False
-        some = _rolling(codes, SHINGLE)[keep[: len(codes) - SHINGLE + 1]]
-        hashes[starts[begin] : starts[begin] + len(some)] = some
-    return hashes, starts.astype(np.uint64)
+            keep[np.cumsum(lengths) - back] = False
+        keep = keep[: len(codes) - SHINGLE + 1]
+        hashes = _rolling(codes, SHINGLE)
+        if one_of > 1:
+            keep &= hashes % np.uint64(one_of) == 0
+        row_of = np.repeat(np.arange(begin, end), lengths)[: len(keep)]
+        sizes[begin + 1 : end + 1] = np.bincount(row_of[keep] - begin, minlength=end - begin)
+        parts.append(hashes[keep])
+    flat = np.concatenate(parts) if parts else np.array([], dtype=np.uint64)
+    return flat, np.cumsum(sizes).astype(np.uint64)
+
+
+def _portions(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
+    """Yields (begin, end) of portions of rows whose sizes add up to `most` or a little more."""
+    begin = total = 0
+    for row, size in enumerate(sizes):
+        total += size
+        if total >= most:
+            yield begin, row + 1
+            begin, total = row + 1, 0
+    if begin < len(sizes):
+        yield begin, len(sizes)
 
 
 def _rolling(values: Hashes, width: int) -> Hashes:

@@ -179,7 +179,7 @@ def _check_share(settings: SplitSettings, sides: Sequence[str], lost: dict[int, 
             where="step split",
             found=", ".join(f"{reason}: {n}" for reason, n in counted(reasons).items()),
             wanted=f"at most {settings.max_leaked_share:.0%} (`split.max_leaked_share`)",
-            do="name the column whose equal values belong together (`split.group`); where one word makes another question "
-            "set `split.copies: exact`; or raise the limit: the copies are taken out of training",
+            do="name the column whose equal values belong together (`split.group`); where one word makes another "
+            "question set `split.copies: exact`; or raise the limit: the copies are taken out of training",
         )
     )

@@ -71,6 +71,17 @@ def test_clusters_name_the_first_row():
     }
 
 
+def test_of_very_long_texts_some_shingles_are_looked_at_and_copies_still_found(monkeypatch):
+    draw = random.Random(5)
+    words = [" ".join("".join(draw.choices("abcdefghijklmno", k=6)) for _ in range(300)) for _ in range(20)]
+    texts = [*words, "x" + words[3][1:], words[7] + " more"]
+    monkeypatch.setattr(similar, "MOST_HASHES", 5_000)
+    monkeypatch.setattr(similar, "CHARACTERS_AT_ONCE", 3_000)
+    assert sum(map(len, texts)) > 2 * similar.MOST_HASHES
+    assert [(p.left, p.right) for p in near_pairs(texts, 0.8)] == [(3, 20), (7, 21)]
+    assert [(p.left, p.right) for p in copies(texts[20:], words)] == [(0, 3), (1, 7)]
+
+
 COPIED = "how do i change the pin of my new card"
 
 
