@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack, contextmanager
 
 import pytest
 
@@ -101,28 +102,69 @@ def test_a_diff_says_which_rows_came_went_and_changed(history, monkeypatch, caps
     assert said.index(second.version) < said.index(first.version) and "billing" in said and "careful: route:" in said
 
 
-def test_what_is_sent_away_comes_back_whole(history, tmp_path):
+SSH_SERVER = """
+import asyncio, sys, asyncssh
+
+async def main():
+    key, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    key.write_private_key(sys.argv[1])
+    allowed = asyncssh.import_authorized_keys(key.export_public_key().decode())
+    server = await asyncssh.create_server(
+        asyncssh.SSHServer, "127.0.0.1", 0, server_host_keys=[host], authorized_client_keys=allowed, sftp_factory=True
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.sleep(300)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def ssh_server(key):
+    """An SSH server with SFTP on loopback that lets in whoever has the key in the file; yields its port."""
+    command = [sys.executable, "-c", SSH_SERVER, str(key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("kind", ["folder", "ssh"])
+def test_what_is_sent_away_comes_back_whole(history, tmp_path, kind):
     root = history[0]
-    remote = tmp_path / "remote"
-    for command in (["remote", "add", "-f", "-d", "store", str(remote)], ["config", "--list"]):
-        subprocess.run(
-            [sys.executable, "-m", "dvc", *command], cwd=root, env=environment(), check=True, capture_output=True
-        )
-    subprocess.run(["git", "add", "-A"], cwd=root, check=True, capture_output=True)
-    subprocess.run(["git", "commit", "-qm", "rows"], cwd=root, check=True, capture_output=True)
-    push(root)
-    cache = cache_folder(root)
-    kept = shutil.move(cache, tmp_path / "kept")
-    before = (root / "data/split/route/train.jsonl").read_bytes()
-    try:
-        shutil.rmtree(root / "data/split")
-        with pytest.raises(WorkspaceError, match="not in DVC's cache"):
-            diff(root, *[line["data_version"] for line in log(root)])
-        pull(root)
-        assert (root / "data/split/route/train.jsonl").read_bytes() == before
-    finally:
-        shutil.rmtree(cache, ignore_errors=True)
-        shutil.move(kept, cache)
+    (tmp_path / "remote").mkdir()
+
+    def dvc(*command):
+        command = [sys.executable, "-m", "dvc", *command]
+        subprocess.run(command, cwd=root, env=environment(), check=True, capture_output=True)
+
+    with ExitStack() as stack:
+        address, key = str(tmp_path / "remote"), None
+        if kind == "ssh":
+            key = tmp_path / "key"
+            port = stack.enter_context(ssh_server(key))
+            key.chmod(0o600)
+            address = f"ssh://tester@127.0.0.1:{port}{tmp_path / 'remote'}"
+        dvc("remote", "add", "-f", "-d", "store", address)
+        if key:
+            dvc("remote", "modify", "store", "keyfile", str(key))
+        for command in (["add", "-A"], ["commit", "-qm", "rows", "--allow-empty"]):
+            subprocess.run(["git", *command], cwd=root, check=True, capture_output=True)
+        push(root)
+        assert any((tmp_path / "remote").rglob("*.dir"))
+        cache = cache_folder(root)
+        kept = shutil.move(cache, tmp_path / "kept")
+        before = (root / "data/split/route/train.jsonl").read_bytes()
+        try:
+            shutil.rmtree(root / "data/split")
+            with pytest.raises(WorkspaceError, match="not in DVC's cache"):
+                diff(root, *[line["data_version"] for line in log(root)])
+            pull(root)
+            assert (root / "data/split/route/train.jsonl").read_bytes() == before
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.move(kept, cache)
 
 
 @pytest.fixture
