@@ -31,7 +31,10 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
         settings, before = settings_of(root), snapshot(root)
         check_rows(root)
         check_bases(root, settings)
-        code = reproduce(root)
+        code = reproduce(root, "augment") if settings.validate_.drift.severity == "stop" else 0
+        if code == 0:
+            effects.check_drift(root)
+            code = reproduce(root)
         changed = changed_bases(root) if code == 0 else []
         if changed:
             say(f"rungwise: the files of base {joined(changed)} changed since the last climb; climbing again")

@@ -102,7 +102,7 @@ def _files(source: CollectSettings, address: str, root: Path, raw: Path) -> dict
     from fsspec.core import url_to_fs
 
     if "://" not in address and "::" not in address:
-        address = str((root / Path(address).expanduser()).resolve()) if "*" not in address else str(root / address)
+        address = str(root / Path(address).expanduser())
     system, path = url_to_fs(address)
     many = "*" in path or "?" in path or "[" in path
     if many:
@@ -131,7 +131,8 @@ def _files(source: CollectSettings, address: str, root: Path, raw: Path) -> dict
         inner = PurePosixPath(name).relative_to(base).as_posix() if many else ""
         if any(part.startswith(".") for part in PurePosixPath(inner).parts):
             continue  # what tools leave behind (.git, .ipynb_checkpoints), and `..`
-        target = f"{source.target.rstrip('/')}/{inner}" if many else source.target
+        into = inner or (PurePosixPath(name).name if source.target.endswith("/") else "")
+        target = f"{source.target.rstrip('/')}/{into}" if into else source.target
         with system.open(name, "rb") as stream:
             found[target] = _write(raw, target, iter(functools.partial(stream.read, AT_ONCE), b""))
     return found

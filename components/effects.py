@@ -77,6 +77,13 @@ def accept(root: Path) -> list[str]:
     return [f"data version {found.version} is accepted; `rungwise data log` lists all", *over]
 
 
+def check_drift(root: Path) -> None:
+    """Checks the drift of the rows before anything is trained; raises DataError where `validate.drift` says so."""
+    from components.history import check_drift as verb
+
+    verb(root)
+
+
 def climb_of(root: Path, task: str) -> Climb:
     """Returns the task's last climb; raises WorkspaceError where there is none."""
     folder = Paths(root).output("climb")

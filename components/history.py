@@ -39,7 +39,7 @@ def accept(root: Path) -> Accepted:
     """Adds the version of the rows that were climbed on, unless it is the last one accepted.
 
     Raises:
-        DataError: something drifted beyond its threshold and `validate.drift.severity` is `stop`.
+        DataError: see `check_drift`.
     """
     settings, paths = settings_of(root), Paths(root)
     version = data_version(paths.output("split"), paths.output("augment"))
@@ -47,24 +47,8 @@ def accept(root: Path) -> Accepted:
     if known and known[-1]["data_version"] == version:
         return Accepted(version, False, {})
     profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
-    moved: dict[str, tuple[Shift, ...]] = {}
-    before_path = paths.versions / f"{known[-1]['data_version']}.json" if known else None
-    if before_path and before_path.is_file():
-        before = read_json(before_path)
-        for name in settings.tasks:
-            if name in before:
-                moved[name] = shifts(settings.validate_.drift, before[name]["all"], profiles[name]["all"])
-    over = [f"{name}: {s.sentence}" for name, found in moved.items() for s in found if s.is_over]
-    if over and settings.validate_.drift.severity == "stop":
-        raise DataError(
-            problem(
-                "the rows drifted from those accepted before",
-                where=f"data version {version}, before it {known[-1]['data_version']}",
-                found="; ".join(over),
-                wanted="shifts within `validate.drift`",
-                do="look at `rungwise data diff`; if the change is meant, raise the threshold or set `severity: warn`",
-            )
-        )
+    moved = _moved(root, settings, profiles)
+    _check(root, settings, version, moved)
     paths.versions.mkdir(parents=True, exist_ok=True)
     write_json(paths.versions / f"{version}.json", profiles)
     lock = root / "dvc.lock"
@@ -84,12 +68,53 @@ def accept(root: Path) -> Accepted:
     return Accepted(version, True, moved)
 
 
+def check_drift(root: Path) -> None:
+    """Checks the rows that were split and augmented, before anything is trained on them.
+
+    Raises:
+        DataError: something drifted beyond its threshold and `validate.drift.severity` is `stop`.
+    """
+    settings, paths = settings_of(root), Paths(root)
+    if settings.validate_.drift.severity != "stop" or not log(root):
+        return
+    version = data_version(paths.output("split"), paths.output("augment"))
+    if log(root)[-1]["data_version"] != version:
+        profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
+        _check(root, settings, version, _moved(root, settings, profiles))
+
+
+def _moved(root: Path, settings: Settings, profiles: Mapping[str, Any]) -> dict[str, tuple[Shift, ...]]:
+    """Returns task -> what moved since the version that was accepted last; empty where there is none."""
+    known = log(root)
+    path = Paths(root).versions / f"{known[-1]['data_version']}.json" if known else None
+    before = read_json(path) if path and path.is_file() else {}
+    return {
+        name: shifts(settings.validate_.drift, before[name]["all"], profiles[name]["all"])
+        for name in settings.tasks
+        if name in before
+    }
+
+
+def _check(root: Path, settings: Settings, version: str, moved: Mapping[str, tuple[Shift, ...]]) -> None:
+    over = [f"{name}: {s.sentence}" for name, found in moved.items() for s in found if s.is_over]
+    if over and settings.validate_.drift.severity == "stop":
+        raise DataError(
+            problem(
+                "the rows drifted from those accepted before",
+                where=f"data version {version}, before it {log(root)[-1]['data_version']}",
+                found="; ".join(over),
+                wanted="shifts within `validate.drift`",
+                do="look at `rungwise data log`; if the change is meant, raise the threshold or set `severity: warn`",
+            )
+        )
+
+
 def _profiles(root: Path, settings: Settings, task: str) -> dict[str, Any]:
     folder = Paths(root).output("split") / task
     sides = {side: Table.read(folder / f"{side}.jsonl") for side in ("train", "dev", "test")}
     sides["synthetic"] = _synthetic(Table.read(Paths(root).output("augment") / task / "train.jsonl"))
     has_labels = settings.tasks[task].answer.format == "label"
-    real = Table.of([e for side in ("train", "dev", "test") for e in sides[side] if not e.is_synthetic])
+    real = Table.of(e for side in ("train", "dev", "test") for e in sides[side] if not e.is_synthetic)
     return {"all": profile(real, has_labels=has_labels), **{s: {"rows": len(t)} for s, t in sides.items()}}
 
 

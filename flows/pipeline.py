@@ -6,6 +6,7 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 
 from prefect import flow
 
+from components.effects import check_drift
 from components.layout import check_unchanged, settings_of, snapshot
 from components.stages import check_bases, check_rows, clear_leftovers
 from components.workspace import locked, workspace_root
@@ -27,6 +28,7 @@ def pipeline() -> dict[str, str]:
         check_bases(root, settings)
         clear_leftovers(root)
         prepare(root, before)
+        check_drift(root)
         climb(root, before)
         accept(root)
         ended: dict[str, str] = {}

@@ -71,8 +71,8 @@ class SourceSettings(Section):
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split that all rows of this source stand on; None or `train`: see `split`."""
     parents: Text | None = None
-    """A column with the ids of the rows that a row was made from, `;` between them; where it is empty the row was
-    collected. Rows with parents only teach, and only where all their parents do."""
+    """For a source of synthetic rows: the column with the ids of the rows that each was made from, `;` between them.
+    Such rows only teach, and only where all their parents do; the columns that `split` names need not be there."""
 
     @model_validator(mode="after")
     def _known_encoding(self) -> "SourceSettings":

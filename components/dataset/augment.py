@@ -45,14 +45,17 @@ def augment(
     wordings = [text for template in settings.templates for text in _worded(template, field, settings)]
     # share = children / (real + children), so children <= real * share / (1 - share)
     share = settings.max_share
-    budget = int(len(train) * share / (1 - share)) if share < 1 else len(train) * len(wordings)
+    n_real = sum(not e.is_synthetic for e in train)
+    budget = int(n_real * share / (1 - share)) if share < 1 else len(train) * len(wordings)
+    budget -= len(train) - n_real
     taken = {_key(e): "copy_of_training" for e in train}
     judged = Table.of(held_out).joined()
     children: list[Example] = []
     rejections: list[Rejection] = []
     by_label: dict[str, list[Example]] = defaultdict(list)
     for example in train:
-        by_label[example.answer].append(example)
+        if not example.is_synthetic:
+            by_label[example.answer].append(example)
     counts = Counter(e.answer for e in train)
     for label in sorted(by_label):
         pairs = [(p, i) for p in sorted(by_label[label], key=lambda e: e.id) for i in range(len(wordings))]

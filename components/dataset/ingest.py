@@ -41,7 +41,7 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
         DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
     """
     rejections: list[Rejection] = []
-    times: list[datetime] = []
+    times: list[datetime | None] = []
     chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
     reading = _Reading(task, split, redactor(settings.redact, settings.region), rejections, times)
     examples = Table.of(reading.rows(chosen, raw))
@@ -62,18 +62,18 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     return Ingested(result.examples, (*rejections, *result.rejections), result.found)
 
 
-def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime]) -> list[str | None]:
+def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:
     """Returns each row's side: of those without a given one the latest judge, those before them steer.
 
     Rows of one moment stand on one side, so that a side may come out a little larger than its share.
     """
-    free = sorted(time for time, role in zip(times, table.role, strict=True) if role is None)
+    free = sorted(time for time, role in zip(times, table.role, strict=True) if role is None and time is not None)
     if not free:
         return list(table.role)
     judging = free[min(len(free) - 1, round(len(free) * (1 - split.test)))]
     steering = free[min(len(free) - 1, round(len(free) * (1 - split.test - split.dev)))]
     return [
-        role or ("test" if time >= judging else "dev" if time >= steering else "train")
+        role or (None if time is None else "test" if time >= judging else "dev" if time >= steering else "train")
         for time, role in zip(times, table.role, strict=True)
     ]
 
@@ -86,16 +86,17 @@ class _Reading:
     split: SplitSettings
     redact: Callable[[str], str]
     rejections: list[Rejection]
-    times: list[datetime]
-    """The time of each row that is yielded, where the split asks for one."""
+    times: list[datetime | None]
+    """The time of each row that is yielded, where the split asks for one; None of a synthetic row."""
 
     def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
         """Yields the rows that can be used, and adds the others to `rejections`."""
         seen: Counter[bytes] = Counter()
         extra = [c for c in (self.split.given, self.split.group, self.split.by_time) if c]
-        needed = [*slots(self.task.prompt), *self.task.answer.columns(), *extra]
+        needed = [*slots(self.task.prompt), *self.task.answer.columns()]
         for source in sources:
-            columns = tuple(dict.fromkeys([*needed, *filter(None, [source.parents])]))
+            own = [*needed, *extra] if source.parents is None else [*needed, source.parents]
+            columns = tuple(dict.fromkeys(own))
             for path in files(source, raw):
                 for row in rows(source, path, columns):
                     value = self._example(source, row, seen)
@@ -117,15 +118,20 @@ class _Reading:
         answer, empty = _answer(task.answer, row.values, self.redact)
         if empty:
             return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
+        parents = parse_list(row.values[source.parents] or "", ";") if source.parents else []
+        if source.parents and not parents:
+            return Rejection("ingest", source.name, row.line, "no_parents", f"column {source.parents} is empty")
         told = row.values[task.answer.facts] if task.answer.facts else None
         role = source.role
-        if split.given:
+        if split.given and not parents:
             role_text = (row.values[split.given] or "").strip()
             if role_text not in _ROLES:
                 detail = f"column {split.given} must say train, dev or test"
                 return Rejection("ingest", source.name, row.line, "no_side", detail)
             role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
-        if split.by_time:
+        if split.by_time and parents:
+            self.times.append(None)
+        elif split.by_time:
             time = _time(row.values[split.by_time])
             if time is None:
                 detail = f"column {split.by_time} must hold a date or time such as 2026-01-31T09:30"
@@ -140,9 +146,9 @@ class _Reading:
             answer=answer,
             source=source.name,
             line=row.line,
-            group=_group(split, row, fields),
+            group=_group(None if parents else split.group, row, fields),
             role=role,
-            parents=tuple(parse_list(row.values[source.parents] or "", ";")) if source.parents else (),
+            parents=tuple(parents),
             facts=tuple(parse_list(self.redact(told or ""), task.answer.separator)),
         )
 
@@ -202,8 +208,8 @@ def _written(field: FieldSettings, values: Mapping[str, str | None], redact: Cal
     return parse_list(text, field.separator) if field.format == "list" else text
 
 
-def _group(split: SplitSettings, row: Row, fields: dict[str, str]) -> str:
-    if split.group and (named := row.values[split.group]):
+def _group(column: str | None, row: Row, fields: dict[str, str]) -> str:
+    if column and (named := row.values[column]):
         return _short_hash("column:" + named)
     return _short_hash("text:" + canonical_json([normalised(t) for _, t in sorted(fields.items())]))
 

@@ -46,6 +46,7 @@ def test_folders_and_patterns_become_folders_and_what_is_gone_goes(tmp_path):
     assert set(run(tmp_path, source)[0].files) == {"all/a.csv", "all/deep/b.csv", "all/d.txt"}
     (tmp_path / "in/d.txt").unlink()
     assert run(tmp_path, source)[0].changed == ("all/d.txt",) and not (tmp_path / "raw/all/d.txt").exists()
+    assert set(run(tmp_path, settings(**{"from": "in/a.csv", "to": "one/"}))[0].files) == {"one/a.csv"}
     pattern = settings(**{"from": "in/**/*.csv", "to": "all"})
     assert set(run(tmp_path, pattern)[0].files) == {"all/a.csv", "all/deep/b.csv"}
     with pytest.raises(DataError, match="holds no files"):

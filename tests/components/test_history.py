@@ -79,8 +79,9 @@ def test_drift_is_said_with_its_statistic_and_can_stop(history):
     Paths(root).history.write_text(kept.splitlines()[0] + "\n")
     (root / "params.yaml").write_text(text.replace("min_rows: 20", "min_rows: 20, drift: {severity: stop}"))
     try:
-        with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
-            accept(root)
+        for act in (accept, effects.check_drift):
+            with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
+                act(root)
     finally:
         (root / "params.yaml").write_text(text)
         Paths(root).history.write_text(kept)

@@ -75,3 +75,10 @@ def test_a_child_that_holds_a_measured_row_makes_place_for_another():
     result = augment(settings, TASK, parents, [judged], seed=1)
     assert [e.parents for e in result.train[2:]] == [(parents[1].id,)] * 2
     assert [r.reason for r in result.rejections] == ["leak_contained"] * 2
+
+
+def test_synthetic_rows_are_no_parents_and_count_against_the_share():
+    train = [*examples(8), *(replace(e, id=f"made-{e.id}", parents=("row-0",)) for e in examples(4, seed=9))]
+    result = augment(AugmentSettings(templates=TEMPLATES, per_label=99, max_share=0.5), TASK, train, [], seed=1)
+    assert sum(e.is_synthetic for e in result.train) == 8
+    assert all(not p.startswith("made") for e in result.train for p in e.parents)

@@ -160,7 +160,9 @@ def test_addresses_and_numbers_become_placeholders_before_anything_sees_them(tmp
 
 def test_a_row_names_the_rows_that_it_was_made_from(tmp_path):
     (tmp_path / "x.csv").write_text("body,queue,of\none,a,\ntwo,a,abc; def\n")
-    sources = [{"name": "s", "path": "x.csv", "parents": "of"}]
-    settings = IngestSettings.model_validate({"sources": sources}, strict=False)
-    result = ingest(settings, SplitSettings(), TASK, tmp_path)
-    assert [e.parents for e in result.examples] == [(), ("abc", "def")]
+    (tmp_path / "y.csv").write_text("body,queue,who,sent\nthree,a,ada,2026-01-01\nfour,b,ada,2026-01-02\n")
+    sources = [{"name": "made", "path": "x.csv", "parents": "of"}, {"name": "real", "path": "y.csv"}]
+    settings = IngestSettings.model_validate({"sources": sources, "max_rejected_share": 0.5}, strict=False)
+    result = ingest(settings, SplitSettings(group="who", by_time="sent"), TASK, tmp_path)
+    assert [(e.parents, e.role) for e in result.examples] == [(("abc", "def"), None), ((), "train"), ((), "test")]
+    assert [r.reason for r in result.rejections] == ["no_parents"]
