@@ -18,11 +18,13 @@ from components.config import Settings
 from components.dataset.drift import Shift, profile, shifts
 from components.dataset.similar import normalised
 from components.errors import DataError, WorkspaceError, problem
-from components.folders import is_sealed, joined, read_json, read_lines, replace_text, write_json
+from components.folders import joined, read_json, read_lines, replace_text, write_json
 from components.layout import Paths, settings_of
 from components.records import canonical_json, counted
 from components.table import Table
 from components.versions import cache_folder, data_version
+
+SIDES = ("train", "dev", "test", "synthetic")
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,7 @@ def _objects(cache: Path, hashes: Any) -> Iterator[str]:
 def counts_of(line: Mapping[str, Any]) -> str:
     """Returns a version's rows in a few words: `route: 900 train, 300 dev, 300 test`."""
     return "; ".join(
-        f"{task}: " + ", ".join(f"{n} {side}" for side, n in sides.items() if n or side != "synthetic")
+        f"{task}: " + ", ".join(f"{sides[side]} {side}" for side in SIDES if sides.get(side) or side != "synthetic")
         for task, sides in line["rows"].items()
     )
 
@@ -387,8 +389,3 @@ def top_labels(shares: Mapping[str, float], n: int = 5) -> str:
     named = Counter(shares).most_common(n)
     more = f" and {len(shares) - n} more" if len(shares) > n else ""
     return ", ".join(f"{label} {share:.0%}" for label, share in named) + more
-
-
-def has_rows(root: Path) -> bool:
-    """Whether the rows were split and augmented, so that there is a version to accept."""
-    return all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))

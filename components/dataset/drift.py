@@ -46,7 +46,7 @@ class Shift:
 def profile(table: Table, *, has_labels: bool) -> dict[str, Any]:
     """Returns the rows' shares, without a word of their text: words are named by hashes.
 
-    `{"rows", "labels", "lengths", "words", "sources"}`; lengths are counted in powers of two of characters.
+    `{"rows", "n_words", "labels", "lengths", "words", "sources"}`; lengths are counted in powers of two of characters.
     """
     texts = table.joined()
     words: Counter[str] = Counter()
@@ -58,6 +58,7 @@ def profile(table: Table, *, has_labels: bool) -> dict[str, Any]:
         named[REST] = rest
     return {
         "rows": len(table),
+        "n_words": sum(words.values()),
         "labels": _shares(Counter(table.answer)) if has_labels else {},
         "lengths": _shares(Counter(str(len(text).bit_length()) for text in texts)),
         "words": _shares(named),
@@ -70,7 +71,8 @@ def shifts(settings: DriftSettings, before: Mapping[str, Any], after: Mapping[st
     found = []
     for what in ("labels", "lengths", "words", "sources"):
         if before[what] and after[what]:
-            distance, chance, most = _distance(before[what], after[what], before["rows"], after["rows"])
+            n = "n_words" if what == "words" else "rows"
+            distance, chance, most = _distance(before[what], after[what], before[n], after[n])
             found.append(
                 _shift(what, distance, chance, getattr(settings, what), most if what in ("labels", "sources") else "")
             )

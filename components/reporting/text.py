@@ -61,9 +61,9 @@ def status_text(status: Mapping[str, Any]) -> str:
         for alias in ("challenger", "champion"):
             version = task[alias]
             if version:
-                base = version["base"] or "no language model"
-                base += f"@{version['base_revision']}" if version.get("base_revision") else ""
-                lines.append(f"{alias}: version {version['version']} ({version['rung']} on {base})")
+                base = version["base"] + (f"@{version['base_revision']}" if version.get("base_revision") else "")
+                what = f"{version['rung']} on {base}" if base else f"{version['rung']}, no language model"
+                lines.append(f"{alias}: version {version['version']} ({what})")
         lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task["test_looks"][-1:]]
         parts.append("\n".join(lines))
     if status["changed"]:
