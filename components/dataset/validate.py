@@ -123,7 +123,7 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
                     "the rows don't meet an expectation",
                     where=f"step validate: {check.expectation}" + (f" on {check.column}" if check.column else ""),
                     found=rows,
-                    wanted=check.wanted,
+                    wanted=check.wanted + _HINTS.get(check.expectation, ""),
                     do="mend or collect rows, or correct the setting that asks for it (`validate`)",
                 )
             )
@@ -138,6 +138,13 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
                 do="collect more rows, or look at the rejections",
             )
         )
+
+
+_HINTS = {
+    "expect_table_row_count_to_be_between": " rows (`validate.min_rows`)",
+    "expect_column_unique_value_count_to_be_between": " different answers: with one there is nothing to learn",
+    "expect_column_proportion_of_unique_values_to_be_between": " of the ids are there once",
+}
 
 
 def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, dict[str, Any], str]]:

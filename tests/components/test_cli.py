@@ -71,7 +71,10 @@ STOPS = {
         lambda r: (append(r, "never seen,rare\n"), edit(r, "min_rows: 20", "min_rows: 20, rare_labels: stop")),
         ["too few rows to be learned", "tickets line 202", "1 row(s)"],
     ),
-    "too few rows": (lambda r: rows(r, "body,queue\na,b\nc,d\n"), ["expectation about the whole table", "found:  2"]),
+    "too few rows": (
+        lambda r: rows(r, "body,queue\na,b\nc,d\n"),
+        ["don't meet an expectation", "row_count", "found:  2", "`validate.min_rows`"],
+    ),
 }
 
 
