@@ -366,6 +366,7 @@ def climb(
     check_bases(root, settings)
     trained = open_sealed(Paths(root).output("augment"), "augment")
     measured = open_sealed(Paths(root).output("split"), "split")
+    version = versions.data_version(Paths(root).output("split"), Paths(root).output("augment"))
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name, task in settings.tasks.items():
@@ -385,7 +386,7 @@ def climb(
         def attempt(rung: str, one: TaskClimb = one, attempts: dict[str, "Attempt"] = attempts) -> "Outcome":
             attempts[rung] = train(one, rung)
             outcome = evaluate(one, rung, attempts[rung])
-            say(f"climb {one.name}: {rung} " + score_text(to_json(outcome.evidence)))
+            say(f"climb {one.name} on data {version}: {rung} " + score_text(to_json(outcome.evidence)))
             return outcome
 
         result, outcomes = verb(
@@ -404,7 +405,7 @@ def climb(
             out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
         if result.decision.rung:
             out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
-        say(f"climb {name}: {result.decision.reasons[-1]} {text}")
+        say(f"climb {name} on data {version}: {result.decision.reasons[-1]} {text}")
     _seal(root, "climb", before, out)
     return tuple(climbs)
 
