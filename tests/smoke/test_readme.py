@@ -52,7 +52,7 @@ def hub():
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
-    """A home with a repository to clone: this one, with three steps, two rungs and 400 tickets."""
+    """A home with a repository to clone: this one, with three steps, two rungs and 500 tickets."""
     home = tmp_path_factory.mktemp("home")
     origin = home / "origin"
     for name in tracked_files():
@@ -63,7 +63,7 @@ def home(tmp_path_factory):
     lines = [line for line in params.splitlines() if "name: prompt" not in line and "name: pocket-m" not in line]
     (origin / "params.yaml").write_text("\n".join(lines) + "\n")
     tickets = (origin / "infra/demo/tickets.csv").read_text().splitlines(keepends=True)
-    (origin / "infra/demo/tickets.csv").write_text("".join(tickets[:401]))
+    (origin / "infra/demo/tickets.csv").write_text("".join(tickets[:501]))
     with (home / "mails.csv").open("w", newline="") as file:
         csv.writer(file).writerows([("body", "queue"), *planted_rows(600)])
     for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@example.com commit -qm all"):
@@ -114,6 +114,9 @@ def test_every_section_with_commands_is_typed_somewhere():
     elsewhere = {
         "make test": ".ci/run",
         "python -m benchmarks.real_data --source FOLDER": "tests/benchmarks/test_real_data.py",
+        "python -m benchmarks.leakage --source FOLDER": "tests/benchmarks/test_leakage.py",
+        "python -m benchmarks.suspects": "tests/benchmarks/test_suspects.py",
+        "python -m benchmarks.data": "tests/benchmarks/test_data.py",
     }
     assert [c for c in inline if c not in typed_lines and c not in elsewhere] == []
     for place in elsewhere.values():
@@ -137,6 +140,8 @@ def test_the_readme_typed_from_top_to_bottom(home, typed):
 
     said = typed("What happens")
     assert "Data and pipelines are up to date" in said and "climb: nothing changed" in said
+    assert ".rungwise/docs/index.html" in said and "repair" in (home / "mine/wanted.csv").read_text()
+    assert "names no source under `collect`" in said and re.search(r"^[0-9a-f]{12}  20", said, re.M)
 
     namespace: dict[str, object] = {}
     code = "\n".join(readme_blocks("python")["The registry"])
