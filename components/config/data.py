@@ -84,7 +84,10 @@ class SourceSettings(Section):
 
 
 class DuplicateSettings(Section):
-    """What happens to rows that say the same twice. All that is found is listed in data/ingest/TASK."""
+    """What happens to rows that say the same twice; given dev and test rows always stay.
+
+    All that is found is listed in data/ingest/TASK.
+    """
 
     exact: Literal["keep", "drop"] = "drop"
     """Rows with the text and the answer of another, but for case, width of letters and white space."""

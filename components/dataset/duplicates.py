@@ -38,7 +38,7 @@ class Deduplicated:
 
 
 def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -> Deduplicated:
-    """Returns the rows without those that `settings` drops.
+    """Returns the rows without those that `settings` drops; rows that were given to judge or steer stay.
 
     Rows of different given sides are never duplicates of each other: what stands on two sides is a leak, which the
     split sees. `is_closed`: whether each text has one right answer (labels, lists), so that another contradicts.
@@ -69,6 +69,7 @@ def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -
         lost |= {row: ("duplicate", f"of {table.id[first]}") for row, first in found}
     if settings.near == "drop":
         lost |= {row: ("near_duplicate", f"of {table.id[first]}, Jaccard {value:.2f}") for row, first, value in near}
+    lost = {row: why for row, why in lost.items() if table.role[row] not in ("dev", "test")}  # given: theirs to say
     rejections = tuple(
         Rejection("ingest", table.source[i], table.line[i], reason, detail, table.id[i])
         for i, (reason, detail) in sorted(lost.items())

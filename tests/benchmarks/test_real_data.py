@@ -1,10 +1,12 @@
 """A small version of the real data sets' benchmark; skipped, saying so, where the data is absent."""
 
+from collections import Counter
+
 import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.real_data.__main__ import NAMES, make_workspace
-from components.folders import read_json
+from components.folders import read_json, read_lines
 from components.layout import STAGES
 from components.stages import run_stage
 
@@ -29,7 +31,11 @@ def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(t
     for folder in (root / "data/split").iterdir():
         if folder.is_dir():
             sides = {s: (folder / f"{s}.jsonl").read_text().count("\n") for s in ("train", "dev", "test", "rejections")}
-            assert (sides["test"], sum(sides.values())) == SIZES[name]
+            dropped = Counter(
+                line["reason"] for line in read_lines(root / "data/ingest" / folder.name / "rejections.jsonl")
+            )
+            assert set(dropped) <= {"duplicate"}
+            assert (sides["test"], sum(sides.values()) + dropped["duplicate"]) == SIZES[name]
             assert sides["dev"] > 250
 
 

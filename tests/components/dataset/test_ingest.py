@@ -166,3 +166,9 @@ def test_a_row_names_the_rows_that_it_was_made_from(tmp_path):
     result = ingest(settings, SplitSettings(group="who", by_time="sent"), TASK, tmp_path)
     assert [(e.parents, e.role) for e in result.examples] == [(("abc", "def"), None), ((), "train"), ((), "test")]
     assert [r.reason for r in result.rejections] == ["no_parents"]
+
+
+def test_given_test_rows_stay_though_they_are_there_twice(tmp_path):
+    text = "body,queue,side\n" + "".join(f"one more time,a,{side}\n" * 2 for side in ("train", "dev", "test"))
+    result = run(tmp_path, text, SplitSettings(given="side"))
+    assert sorted(result.examples.role) == ["dev", "dev", "test", "test", "train"]
