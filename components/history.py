@@ -20,11 +20,11 @@ from components.dataset.similar import normalised
 from components.errors import DataError, WorkspaceError, problem
 from components.folders import joined, read_json, read_lines, replace_text, write_json
 from components.layout import Paths, settings_of
-from components.records import canonical_json, counted
+from components.records import SIDES, canonical_json, counted
 from components.table import Table
 from components.versions import cache_folder, data_version
 
-SIDES = ("train", "dev", "test", "synthetic")
+COUNTED = (*SIDES, "synthetic")
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,10 @@ def _check(root: Path, settings: Settings, version: str, moved: Mapping[str, tup
 
 def _profiles(root: Path, settings: Settings, task: str) -> dict[str, Any]:
     folder = Paths(root).output("split") / task
-    sides = {side: Table.read(folder / f"{side}.jsonl") for side in ("train", "dev", "test")}
+    sides = {side: Table.read(folder / f"{side}.jsonl") for side in SIDES}
     sides["synthetic"] = _synthetic(Table.read(Paths(root).output("augment") / task / "train.jsonl"))
     has_labels = settings.tasks[task].answer.format == "label"
-    real = Table.of(e for side in ("train", "dev", "test") for e in sides[side] if not e.is_synthetic)
+    real = Table.of(e for side in SIDES for e in sides[side] if not e.is_synthetic)
     return {"all": profile(real, has_labels=has_labels), **{s: {"rows": len(t)} for s, t in sides.items()}}
 
 
@@ -192,7 +192,7 @@ class _Row:
 
 def _index(root: Path, version: str, task: str) -> dict[str, _Row]:
     rows = {}
-    for side in ("train", "dev", "test"):
+    for side in SIDES:
         table = Table.read(_cached(root, version, "split", f"{task}/{side}.jsonl"))
         for id_, answer, source, text in zip(table.id, table.answer, table.source, table.joined(), strict=True):
             rows[id_] = _Row(id_, side, answer, f"{source}\n{normalised(text)}")
@@ -244,7 +244,7 @@ def uses(root: Path, row: str) -> dict[str, Any]:
         version = line["data_version"]
         is_used = False
         for name in line["rows"]:
-            sides = {side: ("split", f"{name}/{side}.jsonl") for side in ("train", "dev", "test")}
+            sides = {side: ("split", f"{name}/{side}.jsonl") for side in SIDES}
             sides["trained"] = ("augment", f"{name}/train.jsonl")
             holds = {}
             for side, (verb, file) in sides.items():
@@ -379,7 +379,7 @@ def _objects(cache: Path, hashes: Any) -> Iterator[str]:
 def counts_of(line: Mapping[str, Any]) -> str:
     """Returns a version's rows in a few words: `route: 900 train, 300 dev, 300 test`."""
     return "; ".join(
-        f"{task}: " + ", ".join(f"{sides[side]} {side}" for side in SIDES if sides.get(side) or side != "synthetic")
+        f"{task}: " + ", ".join(f"{sides[side]} {side}" for side in COUNTED if sides.get(side) or side != "synthetic")
         for task, sides in line["rows"].items()
     )
 

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 Json = Any
+SIDES = ("train", "dev", "test")
+"""The sides of a split: rows that teach, that steer, that judge."""
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ from components.layout import (
     snapshot,
 )
 from components.records import (
+    SIDES,
     AnswerForm,
     AttemptSpec,
     Climb,
@@ -55,7 +56,6 @@ if TYPE_CHECKING:
     from components.dataset.split import Split
     from components.evaluation.metrics import Metric
 
-SIDES = ("train", "dev", "test")
 MANY_LEAKS = 0.05
 """More copies than this share of the training rows are worth a word."""
 FEW_ROWS = 10
@@ -222,7 +222,7 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
     folder = open_sealed(Paths(root).output("split"), "split")
     out: dict[str, str | Path | Table | Json] = {}
     for name, task in settings.tasks.items():
-        sides = {side: _rows(folder, name, side) for side in ("train", "dev", "test")}
+        sides = {side: _rows(folder, name, side) for side in SIDES}
         seed = derive_seed(settings.seed, "augment", name)
         result = verb(settings.augment, task, sides["train"], (*sides["dev"], *sides["test"]), seed=seed)
         out[f"{name}/train.jsonl"] = result.train

@@ -14,10 +14,8 @@ from components.config import SplitSettings
 from components.dataset.similar import copies, unwrapped
 from components.errors import DataError, problem
 from components.folders import joined
-from components.records import Example, Rejection, counted
+from components.records import SIDES, Example, Rejection, counted
 from components.table import Table
-
-SIDES = ("train", "dev", "test")
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,8 @@ def test_ten_megabytes_in_a_field_and_deep_json_are_no_tracebacks(tmp_path):
 
 
 def arrow_table():
-    pa = pytest.importorskip("pyarrow")
+    import pyarrow as pa
+
     features = {
         "queue": {"names": ["billing", "repair"], "_type": "ClassLabel"},
         "body": {"dtype": "string", "_type": "Value"},
