@@ -260,7 +260,7 @@ def _parser() -> argparse.ArgumentParser:
     generate.add_argument(
         "--base", metavar="MODEL", help="a local model writes; without it the server of augment.endpoint"
     )
-    generate.add_argument("--label", metavar="LABEL", help="for this label alone")
+    generate.add_argument("--label", metavar="LABEL", help="for this label, or this value of augment.slice, alone")
     generate.add_argument("--rows", type=int, metavar="N", help="how many rows for it")
     generate.add_argument(
         "--export", metavar="FILE", help="ask nobody: write a CSV with an empty row for each one wanted"

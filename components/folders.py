@@ -92,6 +92,16 @@ def open_sealed(path: Path, made_by: str) -> Path:
     """
     if is_sealed(path):
         return path
+    if not path.exists():
+        raise WorkspaceError(
+            problem(
+                "an earlier step was not run yet",
+                where=str(path),
+                found="nothing",
+                wanted=f"what the step `{made_by}` writes",
+                do=f"`rungwise run` (or `dvc repro {made_by}`) writes it",
+            )
+        )
     found = "its files differ from its marker" if (path / MARKER).is_file() else "no complete folder there"
     raise WorkspaceError(
         problem(

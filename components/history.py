@@ -140,8 +140,8 @@ def _resolve(root: Path, name: str) -> str:
                 "there is no such data version" if not found else "the name of a data version is too short",
                 where=str(Paths(root).history),
                 found=name[:40],
-                wanted=f"one of {joined(known)}",
-                do="`rungwise data log` lists them",
+                wanted=f"one of {joined(known)}" if known else "an accepted version: there is none yet",
+                do="`rungwise data log` lists them" if known else "`rungwise run` accepts the first",
             )
         )
     return found[0]

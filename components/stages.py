@@ -230,6 +230,8 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
         n_new = sum(map(bool, result.train.parents))
         say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
     _seal(root, "augment", before, out)
+    version = versions.data_version(Paths(root).output("split"), Paths(root).output("augment"))
+    say(f"augment: these rows are data version {version}")
 
 
 def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
@@ -310,6 +312,9 @@ class TaskClimb:
 KEPT = "kept"
 """The folder under data/climb/<task>/ that holds what makes the kept attempt answer again."""
 
+
+DATA = "data.json"
+"""The file beside a kept attempt that names the rows that it was taught by."""
 
 NOT_KEPT = ("SEAL.json", "cost.json", "losses.json")
 """The files of an attempt that are not needed to answer again, or differ from run to run."""
@@ -405,9 +410,20 @@ def climb(
             out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
         if result.decision.rung:
             out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
+            out[f"{name}/{KEPT}/{DATA}"] = _taught_by(settings, one.train, version)
         say(f"climb {name} on data {version}: {result.decision.reasons[-1]} {text}")
     _seal(root, "climb", before, out)
     return tuple(climbs)
+
+
+def _taught_by(settings: Settings, train: Table, version: str) -> dict[str, Json]:
+    """Returns the data version and the sources of the rows that taught, each with its rows and its licence."""
+    licences = {source.name: source.licence for source in settings.ingest.sources}
+    counts = counted(train.source)
+    return {
+        "data_version": version,
+        "sources": {name: {"rows": n, "licence": licences.get(name)} for name, n in counts.items()},
+    }
 
 
 def score_text(evidence: Mapping[str, Any]) -> str:

@@ -260,10 +260,12 @@ class AugmentSettings(Section):
     """Texts with the slot of that field, such as `Hello, {body}`, and slots of `wordings`; empty: nothing is made."""
     wordings: dict[Name, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default_factory=dict)
     """Slot of a template -> what may stand there, such as `greeting: [Hi, Good morning]`; every combination is used."""
+    slice: Text | None = None
+    """The prompt's slot whose values are filled up, such as `language`, whatever the answers are; None: the labels."""
     per_label: Count = 0
-    """Labels with fewer training rows than this are filled up to it."""
+    """Labels (or values of `slice`) with fewer training rows than this are filled up to it."""
     targets: dict[Text, Count] = Field(default_factory=dict)
-    """Label -> the training rows that it is filled up to, where that is not `per_label`."""
+    """Label (or value of `slice`) -> the training rows that it is filled up to, where that is not `per_label`."""
     max_share: Share = 0.5
     """At most this share of the training rows is synthetic."""
     endpoint: EndpointSettings | None = None

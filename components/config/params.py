@@ -77,6 +77,10 @@ class Settings(Section):
 
 
 def _augment_fits(augment: AugmentSettings, name: str, task: TaskSettings) -> None:
+    if augment.slice is not None and augment.slice not in slots(task.prompt):
+        raise ValueError(f"augment.slice: task {name} has the slots {', '.join(slots(task.prompt))}; name one of them")
+    if augment.slice is not None and augment.slice == augment_field(augment, task):
+        raise ValueError(f"augment.slice: {augment.slice} is the slot that is reworded; `augment.field` names another")
     if not augment.templates:
         return
     field = augment_field(augment, task)

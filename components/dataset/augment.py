@@ -33,14 +33,14 @@ def augment(
     *,
     seed: int,
 ) -> Augmented:
-    """Returns the training rows with children added for labels that have fewer rows than they are to have.
+    """Returns the training rows with children added for labels or slices that have fewer rows than they are to have.
 
-    Rows whose answers are not labels get no children. Labels are served in the order of their names, and within a
-    label all pairs of parent and wording in an order drawn from `seed`. `held_out` (dev and test rows) is only looked
-    at to drop children that say what one of them says.
+    Rows whose answers are not labels get no children, unless slices are counted. Slices are served in the order of
+    their names, and within one all pairs of parent and wording in an order drawn from `seed`. `held_out` (dev and test
+    rows) is only looked at to drop children that say what one of them says.
     """
     field = augment_field(settings, task)
-    if not settings.templates or field is None or task.answer.format != "label":
+    if not settings.templates or field is None or not (settings.slice or task.answer.format == "label"):
         return Augmented(Table.of(train), ())
     wordings = [text for template in settings.templates for text in _worded(template, field, settings)]
     # share = children / (real + children), so children <= real * share / (1 - share)
@@ -52,16 +52,18 @@ def augment(
     judged = Table.of(held_out).joined()
     children: list[Example] = []
     rejections: list[Rejection] = []
-    by_label: dict[str, list[Example]] = defaultdict(list)
+    by_slice: dict[str, list[Example]] = defaultdict(list)
+    counts: Counter[str] = Counter()
     for example in train:
+        name = example.fields[settings.slice] if settings.slice else example.answer
+        counts[name] += 1
         if not example.is_synthetic:
-            by_label[example.answer].append(example)
-    counts = Counter(e.answer for e in train)
-    for label in sorted(by_label):
-        pairs = [(p, i) for p in sorted(by_label[label], key=lambda e: e.id) for i in range(len(wordings))]
-        random.Random(f"{seed}/{label}").shuffle(pairs)
-        wanted = settings.targets.get(label, settings.per_label)
-        while pairs and (n := min(wanted - counts[label], budget - len(children))) > 0:
+            by_slice[name].append(example)
+    for name in sorted(by_slice):
+        pairs = [(p, i) for p in sorted(by_slice[name], key=lambda e: e.id) for i in range(len(wordings))]
+        random.Random(f"{seed}/{name}").shuffle(pairs)
+        wanted = settings.targets.get(name, settings.per_label)
+        while pairs and (n := min(wanted - counts[name], budget - len(children))) > 0:
             some, pairs = pairs[:n], pairs[n:]
             made = [_child(parent, field, wordings[number], number) for parent, number in some]
             leaks = {pair.left: f"leak_{pair.kind}" for pair in copies(Table.of(made).joined(), judged)}
@@ -71,7 +73,7 @@ def augment(
                     rejections.append(Rejection("augment", parent.source, parent.line, reason, detail, child.id))
                     continue
                 taken[_key(child)] = "copy_of_synthetic"
-                counts[label] += 1
+                counts[name] += 1
                 children.append(child)
     return Augmented(Table.of((*train, *children)), tuple(rejections))
 

@@ -27,11 +27,10 @@ Numbers = NDArray[np.int64]
 
 SHINGLE: Final = 5
 """Characters of a shingle: long enough that unrelated sentences of one field share few."""
-N_PERM: Final = 140
-BANDS: Final = 20
-"""Bands of a signature of N_PERM numbers: 7 a band let 99 of 100 pairs at Jaccard 0.8 meet, 1 of 50,000 at 0.2."""
-LOOSE_BANDS: Final = 28
-"""For candidates that edit distance and words will judge: 5 a band let 97 of 100 pairs at Jaccard 0.65 meet."""
+BANDS: Final = (16, 6)
+"""Bands of a MinHash signature and numbers a band: 99 of 100 pairs at Jaccard 0.8 meet, 1 of 1,000 at 0.2."""
+LOOSE_BANDS: Final = (28, 5)
+"""For candidates that edit distance and words will judge: 97 of 100 pairs at Jaccard 0.65 meet."""
 AT_ONCE: Final = 50_000
 """Rows whose hashes are held at once."""
 CHARACTERS_AT_ONCE: Final = 1_000_000
@@ -115,14 +114,15 @@ def near_pairs(texts: Sequence[str], threshold: float) -> list[Pair]:
     about 10**9 pairs of short texts. Equal texts are not looked for. Of more than FULL_BUCKET texts that are candidates
     of each other not every pair is made, but each text with some: enough to put them into one cluster. Sorted.
     """
-    pairs_P2 = _minhash_pairs(texts, BANDS)
+    grams = _Grams(texts)
+    pairs_P2 = _minhash_pairs(grams, BANDS)
     if not len(pairs_P2):
         return []
     sizes = np.array([len(text) for text in texts], dtype=np.int64)
     chunk_P = np.cumsum(sizes[pairs_P2].sum(axis=1)) // CHARACTERS_AT_ONCE
     found = []
     for some_P2 in np.split(pairs_P2, np.flatnonzero(np.diff(chunk_P)) + 1):
-        similarity_P = _jaccard(texts, some_P2)
+        similarity_P = _jaccard(grams, some_P2)
         for place in np.flatnonzero(similarity_P >= threshold).tolist():
             left, right = some_P2[place].tolist()
             if texts[left] != texts[right]:
@@ -130,11 +130,11 @@ def near_pairs(texts: Sequence[str], threshold: float) -> list[Pair]:
     return found
 
 
-def _jaccard(texts: Sequence[str], pairs_P2: Numbers) -> NDArray[np.float64]:
+def _jaccard(grams: "_Grams", pairs_P2: Numbers) -> NDArray[np.float64]:
     """Returns the Jaccard similarity of each pair's sets of 5-grams."""
     rows_R = _distinct(pairs_P2.ravel())
     places_P2 = np.searchsorted(rows_R, pairs_P2)
-    hashes, starts = _shingle_hashes([texts[row] for row in rows_R.tolist()])
+    hashes, starts = grams.of(rows_R, is_sampled=False)
     ends = starts.astype(np.int64)
     n_R = ends[1:] - ends[:-1]
     row_of = np.repeat(np.arange(len(rows_R), dtype=np.uint64), n_R)
@@ -146,8 +146,8 @@ def _jaccard(texts: Sequence[str], pairs_P2: Numbers) -> NDArray[np.float64]:
     n_P = n_P2[:, 0]
     pair_of = np.repeat(np.arange(len(pairs_P2)), n_P)
     first = np.repeat((ends_R - sizes_R)[places_P2[:, 0]] - (np.cumsum(n_P) - n_P), n_P)
-    grams = own[first + np.arange(len(first))] & np.uint64((1 << 44) - 1)
-    wanted = (places_P2[pair_of, 1].astype(np.uint64) << np.uint64(44)) | grams
+    left = own[first + np.arange(len(first))] & np.uint64((1 << 44) - 1)
+    wanted = (places_P2[pair_of, 1].astype(np.uint64) << np.uint64(44)) | left
     place = np.minimum(np.searchsorted(own, wanted), len(own) - 1)
     shared_P = np.bincount(pair_of[own[place] == wanted], minlength=len(pairs_P2))
     similarity_P: NDArray[np.float64] = shared_P / (n_P2.sum(axis=1) - shared_P)
@@ -228,7 +228,7 @@ def _cross_candidates(both: _Words) -> Iterator[tuple[int, int]]:
         return
     is_long = both.sizes > LEFT_OUT_WORDS
     long_rows = np.flatnonzero(is_long)
-    long_pairs = long_rows[_minhash_pairs([both.texts[row] for row in long_rows], LOOSE_BANDS)]
+    long_pairs = long_rows[_minhash_pairs(_Grams([both.texts[row] for row in long_rows]), LOOSE_BANDS)]
     met = {(a, b) for a, b in long_pairs.tolist() if a < both.n_left <= b}
     met |= set(_bag_pairs(both)) | set(_run_pairs(both))
     for a, b in sorted(met):
@@ -357,28 +357,47 @@ def _is_sentences(inner: str, written: str) -> bool:
     return at in begins and at + len(inner) + 1 in begins
 
 
-def _minhash_pairs(texts: Sequence[str], bands: int) -> Numbers:
+class _Grams:
+    """The hashes of texts' 5-grams, made once and kept: 8 bytes a character."""
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self.texts, self._one_of = texts, 1 + sum(map(len, texts)) // MOST_HASHES
+        self.flat, self.starts = _shingle_hashes(texts, self._one_of)
+
+    def of(self, rows: Numbers, *, is_sampled: bool = True) -> tuple[Hashes, Hashes]:
+        """Returns the hashes of some rows, and where each row's begin (and the end).
+
+        Where there are more than MOST_HASHES only a sample is kept; without `is_sampled` all are made anew.
+        """
+        if self._one_of > 1 and not is_sampled:
+            return _shingle_hashes([self.texts[row] for row in rows.tolist()])
+        begin = self.starts[rows].astype(np.int64)
+        sizes = self.starts[rows + 1].astype(np.int64) - begin
+        starts = np.concatenate([[0], np.cumsum(sizes)])
+        places = np.arange(starts[-1]) + np.repeat(begin - starts[:-1], sizes)
+        return self.flat[places], starts.astype(np.uint64)
+
+
+def _minhash_pairs(grams: _Grams, bands: tuple[int, int]) -> Numbers:
     """Returns the pairs of texts (shape [P, 2]) whose MinHash signatures agree in a whole band, sorted, each once."""
     from rensa import RMinHash, RMinHashLSH
 
-    one_of = 1 + sum(map(len, texts)) // MOST_HASHES
+    (n_bands, width), n = bands, len(grams.texts)
 
-    def digests(some: Sequence[str]) -> Any:
-        flat, starts = _shingle_hashes(some, one_of)
-        return RMinHash.digest_matrix_from_flat_token_hashes(flat, starts, N_PERM, 7)
+    def digests(flat: Hashes, starts: Hashes) -> Any:
+        return RMinHash.digest_matrix_from_flat_token_hashes(flat, starts, n_bands * width, 7)
 
     # rows that share no band with any other are told apart by rensa, before signatures are read as numbers
-    flags = RMinHashLSH(0.5, N_PERM, bands).query_duplicate_flags_matrix_one_shot(digests(texts)) if texts else []
-    met = [row for row, is_met in enumerate(flags) if is_met]
-    keys = np.empty((bands, len(met)), dtype=np.uint64)
+    index = RMinHashLSH(0.5, n_bands * width, n_bands)
+    flags = index.query_duplicate_flags_matrix_one_shot(digests(grams.flat, grams.starts)) if n else []
+    met = np.flatnonzero(np.array(flags, dtype=bool))
+    keys = np.empty((n_bands, len(met)), dtype=np.uint64)
     for begin in range(0, len(met), AT_ONCE // 4):
         some = met[begin : begin + AT_ONCE // 4]
-        signature = np.array(digests([texts[row] for row in some]).to_rows(), dtype=np.uint64)
-        for band in range(bands):
-            width = N_PERM // bands
+        signature = np.array(digests(*grams.of(some)).to_rows(), dtype=np.uint64)
+        for band in range(n_bands):
             keys[band, begin : begin + len(some)] = _folded(signature[:, band * width : (band + 1) * width])
-    numbers, n = np.array(met, dtype=np.int64), len(texts)
-    codes = _distinct(np.concatenate([_bucket_pairs(keys[band], numbers, n) for band in range(bands)]))
+    codes = _distinct(np.concatenate([_bucket_pairs(keys[band], met, n) for band in range(n_bands)]))
     return np.stack([codes // max(1, n), codes % max(1, n)], axis=1)
 
 

@@ -22,8 +22,9 @@ def fulfil(
 ) -> dict[str, Any]:
     """Makes the rows that are wanted; returns what was kept, what was dropped and why, and where the rows are.
 
-    `base`: a folder or hub name of a local model; None: the server of `augment.endpoint`. `wanted`: label -> rows;
-    empty: as many as `augment` asks for. `export`: a CSV file to write in place of asking anybody.
+    `base`: a folder or hub name of a local model; None: the server of `augment.endpoint`. `wanted`: label, or value
+    of `augment.slice` -> rows; empty: as many as `augment` asks for. `export`: a CSV file to write in place of asking
+    anybody.
 
     Raises:
         RungwiseError: there is no such task or label, its answers are no labels, its rows are not split yet, nothing is
@@ -86,20 +87,20 @@ def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
 
 
 def _request(augment: AugmentSettings, task: str, train: Table, wanted: Mapping[str, int]) -> DataRequest:
-    labels = sorted(set(train.answer))
-    for label, n in wanted.items():
-        if label not in labels or n < 1:
-            found, known = f"{label[:60]}: {n}", f"a number of rows for one of {joined(labels)}"
+    request = DataRequest(task, dict(wanted), "asked for by hand", augment.slice)
+    names = sorted(set(request.columns(train)))
+    for name, n in wanted.items():
+        if name not in names or n < 1:
+            found, known = f"{name[:60]}: {n}", f"a number of rows for one of {joined(names)}"
             raise SettingsError(problem("no such rows can be wanted", found=found, wanted=known))
-    request = DataRequest(task, dict(wanted), "asked for by hand")
-    request = request if wanted else request_of(task, train, augment.per_label, augment.targets)
+    request = request if wanted else request_of(augment, task, train)
     if not request.wanted:
         raise SettingsError(
             problem(
                 "no rows are wanted",
                 where="params.yaml: augment",
                 found=f"per_label: {augment.per_label}",
-                wanted="a number that some label falls short of, or --label LABEL --rows N",
+                wanted="a number that some label or slice falls short of, or --label LABEL --rows N",
             )
         )
     return request
@@ -126,8 +127,9 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest) -> None:
     with path.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow([*slots(task.prompt), str(task.answer.column)])
-        for label, n in sorted(request.wanted.items()):
-            writer.writerows([[""] * len(slots(task.prompt)) + [label]] * n)
+        for name, n in sorted(request.wanted.items()):
+            row = [name if slot == request.slice else "" for slot in slots(task.prompt)]
+            writer.writerows([[*row, "" if request.slice else name]] * n)
 
 
 def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:

@@ -11,10 +11,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
-from components.config import GenerateSettings
+from components.config import AugmentSettings, GenerateSettings
 from components.dataset.similar import copies, near_pairs, normalised, plain
 from components.errors import GenerateError
 from components.records import Example
@@ -36,8 +36,14 @@ class DataRequest:
 
     task: str
     wanted: Mapping[str, int]
-    """Label -> how many more training rows."""
+    """Label, or value of the slot `slice` -> how many more training rows."""
     why: str
+    slice: str | None = None
+    """The slot whose values are wanted; None: labels are."""
+
+    def columns(self, train: Table) -> Sequence[str]:
+        """Returns the label, or the slice, that each training row counts for."""
+        return train.fields[self.slice] if self.slice else train.answer
 
 
 @dataclass(frozen=True)
@@ -93,17 +99,19 @@ class Generated:
     rejected: Mapping[str, int]
     """Reason -> texts, and failures of the generator."""
     missing: Mapping[str, int]
-    """Label -> rows that could not be made."""
+    """Label or slice -> rows that could not be made."""
     note: str
     """Why it ended early; empty where it did not."""
 
 
-def request_of(task: str, train: Table, per_label: int, targets: Mapping[str, int]) -> DataRequest:
-    """Returns the request that fills up rare labels, as the section `augment` says."""
-    counts = Counter(train.answer)
-    wanted = {label: targets.get(label, per_label) - counts[label] for label in sorted(counts)}
-    lacking = {label: n for label, n in wanted.items() if n > 0}
-    return DataRequest(task, lacking, f"{len(lacking)} labels have fewer rows than `augment` asks for")
+def request_of(settings: AugmentSettings, task: str, train: Table) -> DataRequest:
+    """Returns the request that fills up rare labels or slices, as the section `augment` says."""
+    request = DataRequest(task, {}, "", settings.slice)
+    counts = Counter(request.columns(train))
+    wanted = {name: settings.targets.get(name, settings.per_label) - counts[name] for name in sorted(counts)}
+    lacking = {name: n for name, n in wanted.items() if n > 0}
+    what = f"values of {settings.slice}" if settings.slice else "labels"
+    return replace(request, wanted=lacking, why=f"{len(lacking)} {what} have fewer rows than `augment` asks for")
 
 
 def generate(
@@ -118,7 +126,7 @@ def generate(
     redact: Callable[[str], str],
     show: Callable[[int, int, str], None],
 ) -> Generated:
-    """Returns texts for the labels wanted, at most `max_share` of all training rows.
+    """Returns texts for the labels or slices wanted, at most `max_share` of all training rows.
 
     `field`: the slot that a text fills. The same rows, seed and replies give the same texts.
     """
@@ -127,13 +135,13 @@ def generate(
     drafts: list[Draft] = []
     missing, note = {}, ""
     total = sum(request.wanted.values())
-    for label, n in sorted(request.wanted.items()):
+    for name, n in sorted(request.wanted.items()):
         kept = 0
         allowed = n if budget is None else min(n, budget - len(drafts))
-        asks = _asks(settings, request.task, label, train, field, allowed, seed, redact)
+        asks = _asks(settings, request, name, train, field, allowed, seed, redact)
         try:
             for made in _rounds(generator, asks, sieve.rejected):
-                for draft in sieve.keep(label, made)[: allowed - kept]:
+                for draft in sieve.keep(made)[: allowed - kept]:
                     drafts.append(draft)
                     kept += 1
                 show(len(drafts), total, "rows kept")
@@ -142,35 +150,40 @@ def generate(
         except GenerateError as error:
             note = str(error)
         if kept < n:
-            missing[label] = n - kept
+            missing[name] = n - kept
         if note:
-            missing |= {other: m for other, m in request.wanted.items() if other > label}
+            missing |= {other: m for other, m in request.wanted.items() if other > name}
             break
     return Generated(tuple(drafts), dict(sorted(sieve.rejected.items())), missing, note)
 
 
 def _asks(
     settings: GenerateSettings,
-    task: str,
-    label: str,
+    request: DataRequest,
+    name: str,
     train: Table,
     field: str,
     n: int,
     seed: int,
     redact: Callable[[str], str],
 ) -> Iterator[Ask]:
-    """Yields asks for a label, each with rows drawn anew; what they show is redacted first."""
+    """Yields asks for a label or a slice, each with rows drawn anew; what they show is redacted first.
+
+    Of a slice each ask is for one label, drawn as often as it stands there.
+    """
     rows = [
         i
-        for i, (said, parents) in enumerate(zip(train.answer, train.parents, strict=True))
-        if said == label and not parents
+        for i, (counted, parents) in enumerate(zip(request.columns(train), train.parents, strict=True))
+        if counted == name and not parents
     ]
     if not rows:
         return
-    draw = random.Random(f"{seed}/{task}/{label}")
+    labels = train.answer
+    draw = random.Random(f"{seed}/{request.task}/{name}")
     for number in range(PATIENCE * -(-n // settings.texts_per_request)):
-        shown = draw.sample(rows, min(SHOWN, len(rows)))
-        examples = [train[i] for i in shown]
+        label = labels[draw.choice(rows)] if request.slice else name
+        same = [i for i in rows if labels[i] == label]
+        examples = [train[i] for i in draw.sample(same, min(SHOWN, len(same)))]
         hidden = tuple(
             Example(e.id, {**e.fields, field: redact(e.fields[field])}, e.answer, e.source, e.line, e.group)
             for e in examples
@@ -219,7 +232,7 @@ class _Sieve:
         self._plain = {plain(text) for text in self._known}
         self._check = _checker(self._known, train.answer) if settings.checker else None
 
-    def keep(self, label: str, made: Sequence[tuple[Ask, str]]) -> list[Draft]:
+    def keep(self, made: Sequence[tuple[Ask, str]]) -> list[Draft]:
         """Returns the drafts among the texts of a round."""
         fresh: list[tuple[Ask, str]] = []
         for ask, text in made:
@@ -239,12 +252,12 @@ class _Sieve:
             reasons[pair.left] = f"leak_{pair.kind}"
         kept = []
         for place, (ask, text) in enumerate(fresh):
-            reason = reasons.get(place) or ("checker" if self._check and self._check(text, label) else "")
+            reason = reasons.get(place) or ("checker" if self._check and self._check(text, ask.label) else "")
             if reason:
                 self.rejected[reason] += 1
                 continue
             self._known.append(text)
-            kept.append(Draft(text, label, tuple(e.id for e in ask.shown)))
+            kept.append(Draft(text, ask.label, tuple(e.id for e in ask.shown)))
         return kept
 
     def _form(self, text: str, ask: Ask) -> str:

@@ -1,7 +1,12 @@
+import contextlib
 import json
 import os
+import shutil
+import socket
 import sqlite3
+import subprocess
 import threading
+import time
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
@@ -178,3 +183,37 @@ def test_the_command_collects_and_says_what_changed(workspace, rungwise):
     assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; nothing changed\n"
     (found,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
     assert found["files"]["more.csv"]["bytes"] == 15
+
+
+def test_an_object_store_is_read_and_one_that_is_down_is_an_error(tmp_path, monkeypatch):
+    """Against a server that speaks S3, in an environment of its own: its libraries and DVC's do not go together."""
+    s3fs = pytest.importorskip("s3fs", reason="an object store is tried where s3fs is installed")
+    command = shutil.which("moto_server") or pytest.skip("no moto_server that speaks S3 on the path")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "name")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    server = subprocess.Popen([command, "-p", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(100):
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.1):
+                break
+            time.sleep(0.1)
+        store = s3fs.S3FileSystem()
+        store.mkdir("bucket")
+        for key in ("rows/a.csv", "rows/more/b.csv"):
+            store.pipe(f"bucket/{key}", b"body,queue\nhello,billing\n")
+        (found,) = run(tmp_path, settings(**{"from": "s3://bucket/rows"}, to="a"))
+        assert sorted(found.files) == ["a/a.csv", "a/more/b.csv"]
+        with pytest.raises(DataError, match="holds no files"):
+            run(tmp_path, settings(**{"from": "s3://bucket/none.csv"}, to="a"))
+    finally:
+        server.kill()
+        server.wait()
+        s3fs.S3FileSystem.clear_instance_cache()
+    with pytest.raises(DataError, match="can't be collected"):
+        run(tmp_path, settings(**{"from": "s3://bucket/rows"}, to="a"))
+    assert (tmp_path / "raw" / "a" / "a.csv").is_file()

@@ -82,3 +82,24 @@ def test_synthetic_rows_are_no_parents_and_count_against_the_share():
     result = augment(AugmentSettings(templates=TEMPLATES, per_label=99, max_share=0.5), TASK, train, [], seed=1)
     assert sum(e.is_synthetic for e in result.train) == 8
     assert all(not p.startswith("made") for e in result.train for p in e.parents)
+
+
+def test_slices_of_a_slot_are_filled_up_whatever_the_answers_are():
+    task = TaskSettings(prompt="{body} ({language}) Reply:", answer={"column": "reply", "format": "text"}, target=0.5)
+    languages = ["de", "en", "en", "en"]
+    train = [
+        replace(e, answer=f"Reply {i}", fields={**e.fields, "language": languages[i % 4]})
+        for i, e in enumerate(examples(40))
+    ]
+    settings = AugmentSettings(
+        templates=TEMPLATES, field="body", slice="language", per_label=14, targets={"en": 32}, max_share=0.9
+    )
+    made = augment(settings, task, train, [], seed=1).train
+    assert Counter(e.fields["language"] for e in made) == {"de": 14, "en": 32}
+    by_id = {e.id: e for e in train}
+    assert all(e.answer == by_id[e.parents[0]].answer for e in made[40:])
+    assert augment(replace_slice(settings, None), task, train, [], seed=1).train == tuple(train)
+
+
+def replace_slice(settings, slot):
+    return settings.model_copy(update={"slice": slot})

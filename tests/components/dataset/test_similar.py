@@ -50,10 +50,10 @@ def test_the_candidates_are_those_that_the_library_flags():
     from rensa import RMinHash, RMinHashLSH
 
     texts = edited(600, 2)
-    flat, starts = similar._shingle_hashes(texts)
-    digests = RMinHash.digest_matrix_from_flat_token_hashes(flat, starts, similar.N_PERM, 7)
-    flags = RMinHashLSH(0.5, similar.N_PERM, similar.BANDS).query_duplicate_flags_matrix_one_shot(digests)
-    assert set(similar._minhash_pairs(texts, similar.BANDS).ravel().tolist()) == set(np.flatnonzero(flags).tolist())
+    grams, (n_bands, width) = similar._Grams(texts), similar.BANDS
+    digests = RMinHash.digest_matrix_from_flat_token_hashes(grams.flat, grams.starts, n_bands * width, 7)
+    flags = RMinHashLSH(0.5, n_bands * width, n_bands).query_duplicate_flags_matrix_one_shot(digests)
+    assert set(similar._minhash_pairs(grams, similar.BANDS).ravel().tolist()) == set(np.flatnonzero(flags).tolist())
 
 
 def test_many_equal_candidates_form_one_cluster_without_every_pair():

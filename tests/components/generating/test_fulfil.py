@@ -82,7 +82,7 @@ def test_what_can_not_be_wanted_is_said(root, arguments, message):
 
 
 def test_without_anybody_to_ask_and_before_the_split_it_says_so(workspace):
-    with pytest.raises(RungwiseError, match="can't be used"):
+    with pytest.raises(RungwiseError, match="was not run yet"):
         fulfil(workspace, "route", None, {"billing": 1})
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from components.config import GenerateSettings
+from components.config import AugmentSettings, GenerateSettings
 from components.dataset.redact import redactor
 from components.errors import GenerateError
 from components.generating.generate import DataRequest, Reply, generate, request_of, texts_of
@@ -121,8 +121,29 @@ def test_only_collected_rows_are_shown_and_redacted():
 
 def test_a_request_fills_up_rare_labels():
     counts = Counter(TRAIN.answer)
-    request = request_of("route", TRAIN, min(counts.values()) + 1, {"billing": counts["billing"] + 7})
+    settings = AugmentSettings(per_label=min(counts.values()) + 1, targets={"billing": counts["billing"] + 7})
+    request = request_of(settings, "route", TRAIN)
     assert request.wanted["billing"] == 7 and sum(request.wanted.values()) - 7 <= 2
+
+
+def test_a_request_fills_up_slices_with_the_labels_that_stand_there():
+    rows = [
+        replace(e, fields={**e.fields, "language": "de" if i % 4 == 0 else "en"})
+        for i, e in enumerate(TRAIN[: len(TRAIN)])
+    ]
+    train = Table.of(rows)
+    n = sum(e.fields["language"] == "de" for e in rows)
+    request = request_of(AugmentSettings(slice="language", per_label=n + 6), "route", train)
+    assert dict(request.wanted) == {"de": 6} and "values of language" in request.why
+    generator = Scripted(lambda ask: Reply(texts(1, ask.seed)))
+    settings = GenerateSettings(texts_per_request=1, checker=False)
+    held_out = Table.of([replace(e, fields={**e.fields, "language": "en"}) for e in HELD_OUT])
+    result = generate(settings, request, "body", train, held_out, generator, seed=1, redact=str, show=lambda *_: None)
+    assert len(result.drafts) == 6 and not result.missing
+    shown = [e for ask in generator.asks for e in ask.shown]
+    assert {e.fields["language"] for e in shown} == {"de"}
+    assert all({e.answer for e in ask.shown} == {ask.label} for ask in generator.asks)
+    assert len({ask.label for ask in generator.asks}) > 1
 
 
 @pytest.mark.parametrize(
