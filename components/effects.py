@@ -12,6 +12,7 @@ from components.config import Settings
 from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from components.layout import Paths, settings_of
+from components.methods import METHODS
 from components.records import (
     Climb,
     Json,
@@ -21,7 +22,7 @@ from components.records import (
     prediction_from_json,
     to_json,
 )
-from components.stages import KEPT, form_of
+from components.stages import KEPT, form_of, how_of, task_climb
 from components.table import Table
 from components.versions import changed, data_version
 from components.workspace import LineProgress
@@ -82,6 +83,48 @@ def check_drift(root: Path) -> None:
     from components.history import check_drift as verb
 
     verb(root)
+
+
+def pack(root: Path, task: str, rung: str, folder: Path) -> str:
+    """Writes a rung's attempt as a bundle that another machine can run; returns the attempt's name.
+
+    Raises:
+        RungwiseError: there is no such task or rung, it trains nothing, its rows are not split yet, or `folder` holds
+            something else.
+    """
+    from components.climbing import bundles
+    from components.climbing.attempts import attempt_digest, looked_at, versions
+
+    settings = settings_of(root)
+    task_settings(settings, task)
+    able = [r.name for r in settings.ladder if METHODS[r.method].trains]
+    if rung not in able:
+        raise SettingsError(
+            problem(
+                "there is no such rung to train",
+                where="params.yaml: ladder",
+                found=rung[:60],
+                wanted="one of " + joined(able),
+            )
+        )
+    one = task_climb(root, settings, task)
+    spec = one.spec(rung)
+    seen = looked_at(spec, one.dev)
+    name = attempt_digest(spec, one.train, root, seen)
+    how = how_of(one, rung).settings
+    bundles.pack(folder, name, spec, one.train, seen, root, how, versions(), with_base=True)
+    return name
+
+
+def unpack(root: Path, folder: Path) -> str:
+    """Takes the result of a bundle into the store of attempts; returns the attempt's name.
+
+    Raises:
+        WorkspaceError: it was not run, was changed since, or belongs to another attempt.
+    """
+    from components.climbing import bundles
+
+    return bundles.unpack(folder, Paths(root).attempts).name.removeprefix("train-")
 
 
 def climb_of(root: Path, task: str) -> Climb:

@@ -96,7 +96,7 @@ class AttemptSpec:
     base: Base | None
     """None where there is no language model (method `tfidf`)."""
     method: str
-    """`tfidf` (no language model), `prompt` (no training, examples in the prompt) or `lora`."""
+    """A name in `methods.METHODS`."""
     prompt: str
     """The task's prompt with its `{slots}`."""
     form: AnswerForm
@@ -110,15 +110,35 @@ class AttemptSpec:
     alpha: float = 32.0
     dropout: float = 0.0
     targets: tuple[str, ...] = ("all-linear",)
-    """Module names that carry LoRA matrices; `all-linear` means every linear layer but the output layer."""
+    """Names of the modules that are adapted; `all-linear` means every linear layer but the output layer."""
+    tokens: int = 0
+    """Virtual tokens."""
+    layers: int = 0
+    """How many of the last decoder layers are adapted."""
+    max_over_context: float = 0.1
+    """With a larger share of rows that the base can't read in full it is not trained."""
     steps: int = 300
     batch_size: int = 32
     """Rows per optimizer step."""
-    learning_rate: float = 5e-3
+    tokens_at_once: int = 0
+    """Tokens, padding among them, that go through the model at once; 0: a whole step's."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass."""
+    compiled: bool = False
+    """Whether the model runs compiled by torch.compile."""
+    learning_rate: float | None = None
+    """Peak learning rate; None: by the rule of `train.learning_rate`."""
     warmup_share: float = 0.05
     schedule: str = "cosine"
     clip_norm: float = 1.0
     weight_decay: float = 0.0
+    look_every: int = 0
+    """Steps between looks at the development rows; 0: none, and the last step's weights are kept."""
+    look_rows: int = 0
+    metric: str = ""
+    """What a look measures."""
+    patience: int = 0
+    """The training ends after so many looks without a better score; 0: it goes on to its last step."""
 
 
 @dataclass(frozen=True)
@@ -247,6 +267,11 @@ def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
             "targets": tuple(row["targets"]),
         }
     )
+
+
+def example_from_json(row: Mapping[str, Json]) -> Example:
+    """Returns the Example that `to_json` made `row` from."""
+    return Example(**{**row, "parents": tuple(row["parents"]), "facts": tuple(row["facts"])})
 
 
 def prediction_from_json(row: Mapping[str, Json]) -> Prediction:

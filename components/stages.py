@@ -7,6 +7,7 @@ changed while it ran. Hashed outputs hold no time, cost or path.
 
 import argparse
 import functools
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -16,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from components import versions
 from components.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
 from components.errors import DataError, RungwiseError, problem
+from components.faults import LIMITS
 from components.folders import (
+    is_sealed,
     joined,
     open_sealed,
     read_json,
@@ -34,6 +37,7 @@ from components.layout import (
     settings_of,
     snapshot,
 )
+from components.methods import METHODS
 from components.records import (
     SIDES,
     AnswerForm,
@@ -51,7 +55,7 @@ from components.table import Table
 from components.workspace import LineProgress, die_with_parent, locked, prepare_environment, say, workspace_root
 
 if TYPE_CHECKING:
-    from components.climbing.attempts import Attempt
+    from components.climbing.attempts import Attempt, How
     from components.climbing.decide import Outcome
     from components.dataset.split import Split
     from components.evaluation.metrics import Metric
@@ -257,22 +261,36 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
         seed=derive_seed(settings.seed, "train"),
         precision=settings.train.precision,
     )
-    if rung.method != "lora":
-        shown = rung.examples if rung.method == "prompt" else 0
-        return replace(common, examples=shown, targets=(), rank=0, steps=0, batch_size=0)
+    common = replace(
+        common,
+        examples=rung.setting("examples") or 0,
+        rank=rung.setting("rank") or 0,
+        alpha=rung.setting("alpha") or 0.0,
+        dropout=rung.setting("dropout") or 0.0,
+        targets=rung.setting("targets") or (),
+        tokens=rung.setting("tokens") or 0,
+        layers=rung.setting("layers") or 0,
+    )
+    if not METHODS[rung.method].trains:
+        return replace(common, steps=0, batch_size=0)
+    looks = settings.train.look_every
     return replace(
         common,
-        rank=rung.rank,
-        alpha=rung.alpha,
-        dropout=rung.dropout,
-        targets=rung.targets,
         steps=rung.steps or settings.train.steps,
         batch_size=settings.train.batch_size,
+        max_over_context=settings.train.audit.get("over_context", LIMITS["over_context"]),
+        tokens_at_once=settings.train.tokens_at_once,
+        checkpointing=settings.train.checkpointing,
+        compiled=settings.train.compiled,
         learning_rate=rung.learning_rate or settings.train.learning_rate,
         warmup_share=settings.train.warmup_share,
         schedule=settings.train.schedule,
         clip_norm=settings.train.clip_norm,
         weight_decay=settings.train.weight_decay,
+        look_every=looks,
+        look_rows=settings.train.look_rows if looks else 0,
+        patience=settings.train.patience if looks else 0,
+        metric=task.measure if looks else "",
     )
 
 
@@ -316,7 +334,7 @@ KEPT = "kept"
 DATA = "data.json"
 """The file beside a kept attempt that names the rows that it was taught by."""
 
-NOT_KEPT = ("SEAL.json", "cost.json", "losses.json")
+NOT_KEPT = ("SEAL.json", "cost.json", "losses.json", "audit.json")
 """The files of an attempt that are not needed to answer again, or differ from run to run."""
 
 
@@ -333,8 +351,22 @@ def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], 
     """Returns a rung's attempt, trained now unless the store has it."""
     from components.climbing.attempts import train_attempt
 
-    show = progress or LineProgress(f"train {climb.name}/{rung}")
-    return train_attempt(Paths(climb.root).attempts, climb.spec(rung), climb.train, climb.root, show)
+    show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
+    return train_attempt(store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, how=how_of(climb, rung))
+
+
+def how_of(climb: TaskClimb, rung: str) -> "How":
+    """Returns how a rung's attempt is run, as `train` says."""
+    from components.climbing.attempts import How
+
+    settings = climb.settings.train
+    return How(
+        checkpoint_steps=settings.checkpoint_steps,
+        launch=settings.launch,
+        limits={str(fault): share for fault, share in settings.audit.items()},
+        shown=climb.root / ".rungwise" / "audit" / f"{climb.name}-{rung}.txt",
+        say=lambda text: say(f"train {climb.name}/{rung}: {text}"),
+    )
 
 
 def evaluate_rung(
@@ -353,6 +385,17 @@ def evaluate_rung(
     return Outcome(evidence, predictions)
 
 
+def task_climb(root: Path, settings: Settings, name: str) -> TaskClimb:
+    """Returns a task's climb as its rows stand after `augment`.
+
+    Raises:
+        WorkspaceError: the rows were not split and augmented yet.
+    """
+    trained = open_sealed(Paths(root).output("augment"), "augment")
+    measured = open_sealed(Paths(root).output("split"), "split")
+    return TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))
+
+
 def climb(
     root: Path,
     before: Snapshot | None = None,
@@ -369,13 +412,11 @@ def climb(
 
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
-    trained = open_sealed(Paths(root).output("augment"), "augment")
-    measured = open_sealed(Paths(root).output("split"), "split")
-    version = versions.data_version(Paths(root).output("split"), Paths(root).output("augment"))
+    version = versions.data_version(*(open_sealed(Paths(root).output(verb), verb) for verb in ("split", "augment")))
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name, task in settings.tasks.items():
-        one = TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))
+        one = task_climb(root, settings, name)
         if len(one.dev) < settings.decide.min_scored:
             raise DataError(
                 problem(
@@ -453,8 +494,12 @@ def clear_leftovers(root: Path) -> None:
     """Removes what killed runs left half-written; the caller holds the workspace's lock."""
     for verb in STAGES:
         sweep(Paths(root).output(verb).parent, verb)
-    if Paths(root).attempts.is_relative_to(root):  # other workspaces may be writing into a shared store
-        sweep(Paths(root).attempts)
+    store = Paths(root).attempts
+    if store.is_relative_to(root):  # other workspaces may be writing into a shared store
+        sweep(store)
+        for left in [*store.glob("resume-*"), *store.glob("bundle-*")]:
+            if is_sealed(store / f"train-{left.name.partition('-')[2]}"):
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def check_rows(root: Path) -> None:

@@ -7,22 +7,27 @@ predictions of one attempt on one set of rows. Folders are sealed, so a killed r
 
 import os
 import platform
+import shutil
+import sys
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from components.climbing import bundles
 from components.evaluation import classical
 from components.evaluation import predict as predict_module
+from components.evaluation.metrics import Metric
 from components.evaluation.predict import Answering, Prompted, answer_limit
 from components.folders import is_sealed, read_json, read_lines, write_folder, write_json, write_lines
+from components.methods import METHODS
 from components.model.adapters import base_parameters
 from components.model.adapters import load as load_adapter
 from components.model.adapters import save as save_adapter
 from components.model.bases import base_digest, base_folder
-from components.model.language_model import Progress, device_name, encode_answers, load
+from components.model.language_model import LanguageModel, Progress, device_name, encode_answers, load
 from components.records import (
     AttemptSpec,
     Example,
@@ -35,9 +40,13 @@ from components.records import (
     to_lines,
 )
 from components.training import train as train_module
-from components.training.batches import token_rows
+from components.training.audit import Audit, audit, check
+from components.training.batches import encode, token_rows
+from components.training.checkpoints import Checkpoints
+from components.workspace import say
 
 SPEC, RESULT, SHOWN, COST, PREDICTIONS = "spec.json", "result.json", "shown.json", "cost.json", "predictions.jsonl"
+AUDIT, LOSSES = "audit.json", "losses.json"
 
 
 @dataclass(frozen=True)
@@ -59,8 +68,8 @@ class Attempt:
 
 
 def versions() -> dict[str, str]:
-    """Returns the versions of the libraries that decide a training's numbers."""
-    return {name: version(name) for name in ("torch", "transformers", "peft")}
+    """Returns the versions of the libraries that decide a training's numbers; a build's name (`+cpu`) is left out."""
+    return {name: version(name).partition("+")[0] for name in ("torch", "transformers", "peft")}
 
 
 def classical_versions() -> dict[str, str]:
@@ -68,7 +77,7 @@ def classical_versions() -> dict[str, str]:
     return {name: version(name) for name in ("scikit-learn", "numpy", "scipy")}
 
 
-def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path) -> str:
+def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, looked_at: Sequence[Example] = ()) -> str:
     """Returns the name of the attempt: base content, rows, settings, library versions, recipes."""
     is_classical = spec.base is None
     return digest(
@@ -76,25 +85,108 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path) -> st
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
             "rows": [[dict(e.fields), e.answer] for e in rows if spec.method != "prompt" or not e.is_synthetic],
+            **({"looked_at": [[e.id, dict(e.fields), e.answer] for e in looked_at]} if looked_at else {}),
             "versions": classical_versions() if is_classical else versions(),
             "recipes": [classical.RECIPE] if is_classical else [train_module.RECIPE, predict_module.RECIPE],
         }
     )
 
 
-def train_attempt(store: Path, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress) -> Attempt:
+@dataclass(frozen=True)
+class How:
+    """How an attempt is run: nothing here changes what it is."""
+
+    checkpoint_steps: int = 50
+    """Steps between two points from which a killed training goes on."""
+    launch: tuple[str, ...] = ()
+    """A command in front of `python -m` that starts several processes; empty: this one process trains."""
+    limits: Mapping[str, float] = field(default_factory=dict)
+    """Fault -> share of rows from which the audit stops (see `faults.LIMITS`)."""
+    shown: Path = Path("audit.txt")
+    """Where the audit writes rows for a person to look at."""
+    say: Callable[[str], None] = say
+    resume: Path | None = None
+    """Where the checkpoints lie; None: beside the attempt."""
+
+    @property
+    def settings(self) -> dict[str, Json]:
+        """Returns what travels with a bundle."""
+        return {"checkpoint_steps": self.checkpoint_steps, "limits": dict(self.limits)}
+
+
+def train_attempt(
+    store: Path,
+    spec: AttemptSpec,
+    rows: Sequence[Example],
+    root: Path,
+    progress: Progress,
+    *,
+    dev: Sequence[Example] = (),
+    how: How | None = None,
+) -> Attempt:
     """Returns the attempt of `spec` on `rows`, trained now unless the store has it.
 
-    An attempt whose base can take none of the rows is kept too, with a note and no adapter.
+    `dev`: the rows that are looked at on the way, where the spec says so. An attempt whose base can take none of the
+    rows, or too few, is kept too, with a note and no adapter.
+
+    Raises:
+        TrainingError: the rows' tokens are faulty, the training diverges, or the memory does not hold a row.
+        ModelError: the base or the method can't be used.
     """
-    name = attempt_digest(spec, rows, root)
+    seen = looked_at(spec, dev)
+    name = attempt_digest(spec, rows, root, seen)
     folder = store / f"train-{name}"
     if not is_sealed(folder):
-        write_folder(folder, lambda part: _train_into(part, spec, rows, root, progress))
+        how = how or How()
+        if how.launch and METHODS[spec.method].trains:
+            _launched(store, name, spec, rows, seen, root, progress, how)
+        else:
+            checkpoints = _checkpoints(store, name, spec, how)
+            write_folder(folder, lambda part: _train_into(part, spec, rows, seen, root, progress, how, checkpoints))
+            checkpoints.clear()
     return Attempt(name, folder)
 
 
-def _train_into(part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress) -> None:
+def _launched(
+    store: Path,
+    name: str,
+    spec: AttemptSpec,
+    rows: Sequence[Example],
+    seen: Sequence[Example],
+    root: Path,
+    progress: Progress,
+    how: How,
+) -> None:
+    """Trains on several processes: they run a bundle that lies in the store."""
+    bundle = store / f"bundle-{name}"
+    bundles.pack(bundle, name, spec, rows, seen, root, how.settings, versions(), with_base=False)
+    bundles.launched(how.launch, bundle, root, how.say, progress)
+    bundles.unpack(bundle, store)
+    shutil.rmtree(bundle, ignore_errors=True)
+
+
+def looked_at(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
+    """Returns the development rows that a training looks at: some of them, by their ids' hashes; none by default."""
+    if not spec.look_every:
+        return ()
+    return sorted(dev, key=lambda e: digest(e.id))[: spec.look_rows]
+
+
+def _checkpoints(store: Path, name: str, spec: AttemptSpec, how: How) -> Checkpoints:
+    made_for = {"attempt": name, **to_json(spec), "base": str(spec.base)}
+    return Checkpoints(how.resume or store / f"resume-{name}", made_for, how.checkpoint_steps, how.say)
+
+
+def _train_into(
+    part: Path,
+    spec: AttemptSpec,
+    rows: Sequence[Example],
+    dev: Sequence[Example],
+    root: Path,
+    progress: Progress,
+    how: How,
+    checkpoints: Checkpoints,
+) -> None:
     started = time.perf_counter()
     result: dict[str, Any] = {
         "base_digest": "",
@@ -107,13 +199,15 @@ def _train_into(part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Pa
         "max_answer_tokens": 0,
         "note": "",
     }
+    notes: tuple[str, ...] = ()
     if spec.base is None:
         result |= _fit_into(part, spec, rows)
     else:
-        result |= _adapt_into(part, spec, rows, root, progress)
+        made, notes = _adapt_into(part, spec, rows, dev, root, progress, how, checkpoints)
+        result |= made
     write_json(part / SPEC, to_json(spec))
     write_json(part / RESULT, result)
-    write_json(part / COST, _cost(spec, started))
+    write_json(part / COST, {**_cost(spec, started), "notes": list(notes)})
 
 
 def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[str, Any]:
@@ -124,8 +218,16 @@ def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[st
 
 
 def _adapt_into(
-    part: Path, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress
-) -> dict[str, Any]:
+    part: Path,
+    spec: AttemptSpec,
+    rows: Sequence[Example],
+    dev: Sequence[Example],
+    root: Path,
+    progress: Progress,
+    how: How,
+    checkpoints: Checkpoints,
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns what the training counted, and what happened on the way."""
     assert spec.base is not None  # as the caller checked
     lm = load(spec.base, root, template=spec.template, precision=spec.precision)
     is_label = spec.form.format == "label"
@@ -139,18 +241,51 @@ def _adapt_into(
         labels = max((len(tokens) for tokens in encode_answers(lm, spec.form.labels)), default=1) if is_label else 0
         room = labels or result["max_answer_tokens"]
         write_json(part / SHOWN, predict_module.fitting_shown(lm, spec, rows, room))
-    else:
-        tokens, rejected = token_rows(lm, spec.prompt, rows)
-        result |= {"train_rows": len(tokens), "train_rejected": rejected}
-        if tokens:
-            trained = train_module.train(lm, spec, tokens, progress=progress)
-            save_adapter(trained.lm, part)
-            result |= {"train_tokens": trained.tokens, "trained_parameters": trained.parameters}
-            write_json(part / "losses.json", [round(loss, 6) for loss in trained.losses])
-        else:
-            context = f"the context of {lm.context_tokens} tokens"
-            result["note"] = f"could not be trained: all {len(rows)} training rows are longer than {context}"
-    return result
+        return result, ()
+    encoded = encode(lm, spec.prompt, rows)
+    found = audit(lm, encoded)
+    write_json(part / AUDIT, {"rows": found.rows, "loss_share": found.loss_share, "faults": dict(found.faults)})
+    tokens, rejected = token_rows(lm, encoded)
+    result |= {"train_rows": len(tokens), "train_rejected": rejected}
+    if too_long := _too_long(found, spec, lm, tokens):
+        return {**result, "train_rows": 0, "note": too_long}, ()
+    check(found, lm, encoded, {**how.limits, "over_context": 1.0}, how.shown)
+    how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
+    trained = train_module.train(
+        lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, dev, result)
+    )
+    for note in trained.notes:
+        how.say(note)
+    save_adapter(trained.lm, spec, part)
+    result |= {"train_tokens": trained.tokens, "trained_parameters": trained.parameters}
+    result |= {"learning_rate": trained.learning_rate, "kept_step": trained.kept_step}
+    losses = [round(loss, 6) for loss in trained.losses]
+    write_json(part / LOSSES, {"losses": losses, "scores": [list(score) for score in trained.scores]})
+    return result, trained.notes
+
+
+def _too_long(found: Audit, spec: AttemptSpec, lm: LanguageModel, tokens: Sequence[object]) -> str:
+    """Returns why the rung is passed over where too many rows are too long for its base; empty where they are not."""
+    share = found.faults.get("over_context", 0.0)
+    context = f"the context of {lm.context_tokens} tokens"
+    if not tokens:
+        return f"could not be trained: all {found.rows} training rows are longer than {context}"
+    if share > spec.max_over_context:
+        told = f"{round(share * found.rows)} of {found.rows} training rows are longer than {context}"
+        return f"was not trained: {told} (limit {spec.max_over_context:.0%})"
+    return ""
+
+
+def _score(spec: AttemptSpec, dev: Sequence[Example], result: Mapping[str, Any]) -> Callable[[LanguageModel], float]:
+    """Returns what looks at a model: the mean of the spec's metric over the rows that can be scored."""
+    metric = Metric(spec.metric, spec.form)
+
+    def score(lm: LanguageModel) -> float:
+        predictions = Prompted(lm, spec, (), int(result["max_answer_tokens"])).predict(dev)
+        values = [metric(p) for p in predictions if p.answer is not None]
+        return sum(values) / len(values) if values else 0.0
+
+    return score
 
 
 def _cost(spec: AttemptSpec, started: float) -> dict[str, Any]:
@@ -159,11 +294,25 @@ def _cost(spec: AttemptSpec, started: float) -> dict[str, Any]:
     return {
         "seconds": round(time.perf_counter() - started, 3),
         "threads": torch.get_num_threads(),
+        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "peak_mib": round(peak_mib(), 1),
         "device": device_name() if spec.base else "cpu",
         "processor": platform.machine(),
         "cores": os.cpu_count(),
         "versions": versions(),
     }
+
+
+def peak_mib() -> float:
+    """Returns the most memory that this process has held, in MiB: the GPU's where it computes on one."""
+    import resource
+
+    import torch
+
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return float(torch.cuda.max_memory_allocated()) / 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> Answering:

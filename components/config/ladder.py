@@ -2,11 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from components.config.section import Count, Name, Positive, Section, Share, Template, Text
+from components.faults import Fault
+from components.methods import METHODS
 from components.prompts import slots
 from components.records import Base
 
@@ -106,21 +108,30 @@ class RungSettings(Section):
     """The rung's name; unique on the ladder."""
     base: Text | None = None
     """A local folder (`models/x`), or a hub name at a pinned revision (`owner/name@<40 hex digits>`)."""
-    method: Literal["tfidf", "prompt", "lora"]
-    """`tfidf`: no language model (see `evaluation.classical`). `prompt`: no training, examples in the prompt.
-    `lora`: low-rank adapters (Hu et al., 2021)."""
+    method: Literal[
+        "tfidf", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning", "ia3",
+        "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
+    ]  # fmt: skip
+    """`tfidf`: no language model (see `evaluation.classical`). `prompt`: no training, examples in the prompt. The
+    others train: `methods.METHODS` says what, and has the defaults of the settings below, which are not every
+    method's."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt as it stands. `chat`: as a user's message in the tokenizer's chat template."""
-    examples: Count = 4
+    examples: Count | None = None
     """Method `prompt`: solved training rows shown before the question."""
-    rank: Positive = 16
-    """Method `lora`: rank of the update matrices."""
-    alpha: Annotated[float, Field(gt=0)] = 32.0
-    """Method `lora`: the update is scaled by alpha / rank."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Method `lora`: dropout in front of the update matrices."""
-    targets: Annotated[tuple[Text, ...], Field(min_length=1)] = ("all-linear",)
-    """Method `lora`: module names, each of which must match; `all-linear`: every linear layer but the output."""
+    rank: Positive | None = None
+    """Methods with low-rank matrices: their rank. `vera`: of the random matrices. `sparse`: as many entries are trained
+    as matrices of this rank have."""
+    alpha: Annotated[float, Field(gt=0)] | None = None
+    """Methods of LoRA's kind: the update is scaled by alpha / rank (`rslora`: by alpha / sqrt(rank))."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Methods of LoRA's kind: dropout in front of the update matrices."""
+    targets: Annotated[tuple[Text, ...], Field(min_length=1)] | None = None
+    """Module names, each of which must match; `all-linear`: every linear layer but the output."""
+    tokens: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Methods `prompt-tuning`, `prefix-tuning`, `llama-adapter`: virtual tokens."""
+    layers: Positive | None = None
+    """Methods `last-layers`, `llama-adapter`: how many of the last decoder layers."""
     steps: Positive | None = None
     """Optimizer steps of this rung; None: `train.steps`."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
@@ -131,7 +142,19 @@ class RungSettings(Section):
         if (self.method == "tfidf") != (self.base is None):
             raise ValueError("base: method tfidf has none, every other method needs one")
         base_of(self)
+        has = METHODS[self.method].settings
+        for name in ("examples", "rank", "alpha", "dropout", "targets", "tokens", "layers"):
+            if getattr(self, name) is not None and name not in has:
+                raise ValueError(f"{name}: method {self.method} has no such setting, but {', '.join(has) or 'none'}")
+        for name in ("steps", "learning_rate"):
+            if getattr(self, name) is not None and not METHODS[self.method].trains:
+                raise ValueError(f"{name}: method {self.method} trains no language model")
         return self
+
+    def setting(self, name: str) -> Any:
+        """Returns a setting of the method: the rung's own, or the method's default; None where it has no such one."""
+        own = getattr(self, name)
+        return METHODS[self.method].settings.get(name) if own is None else own
 
 
 class TrainSettings(Section):
@@ -141,8 +164,15 @@ class TrainSettings(Section):
     """Optimizer steps."""
     batch_size: Positive = 32
     """Rows per optimizer step."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    """Peak learning rate of AdamW."""
+    tokens_at_once: Positive = 16_384
+    """Tokens, padding among them, that go through the model at once. A step with more goes through in parts, with the
+    same loss; fewer need less memory. Where the memory runs out it is halved by itself."""
+    checkpointing: bool = False
+    """Whether activations are computed again in the backward pass: less memory, about a third more time."""
+    compiled: bool = False
+    """Whether torch.compile compiles the model first: some minutes, repaid by long trainings on a GPU."""
+    learning_rate: Annotated[float, Field(gt=0)] | None = None
+    """Peak learning rate of AdamW; None: by a rule for the method and the base's width (see `training.train`)."""
     warmup_share: Share = 0.05
     """Share of the steps over which the rate rises from 0."""
     schedule: Literal["cosine", "constant"] = "cosine"
@@ -151,8 +181,23 @@ class TrainSettings(Section):
     """The gradient's norm is clipped to this."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decay of the adapter's weights."""
-    precision: Literal["fp32", "bf16"] = "fp32"
-    """Type of the base's weights; adapters stay fp32."""
+    look_every: Count = 0
+    """Steps between looks at the development rows, by the task's metric; the best look's weights are kept. 0: none, and
+    those of the last step are kept."""
+    look_rows: Positive = 500
+    """At most so many development rows are looked at while training."""
+    patience: Count = 0
+    """The training ends after so many looks without a better score; 0: it goes on to its last step."""
+    precision: Literal["fp32", "bf16", "4bit"] = "fp32"
+    """Type of the base's weights; what is trained stays fp32. `4bit`: by bitsandbytes, computing in bf16, CUDA only."""
+    audit: dict[Fault, Share] = Field(default_factory=dict)
+    """Fault of the training rows' tokens -> the share of rows from which it stops the run, where that is not the
+    default of `faults.LIMITS`."""
+    checkpoint_steps: Positive = 50
+    """Steps between two points from which a killed training goes on."""
+    launch: tuple[Text, ...] = ()
+    """A command in front of `python -m` that starts several processes, such as `[torchrun, --standalone,
+    --nproc_per_node, "2"]` or `[accelerate, launch, --config_file, infra/accelerate/ddp.yaml]`; empty: one process."""
 
 
 class EvaluateSettings(Section):

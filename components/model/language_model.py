@@ -53,6 +53,11 @@ class LanguageModel:
     """The most tokens that a sequence may have."""
     device: str
 
+    def ordinary_tokens(self) -> set[int]:
+        """Returns the tokens that stand for text."""
+        size = min(len(self.tokenizer), int(self.model.config.vocab_size))
+        return set(range(size)) - set(self.tokenizer.all_special_ids)
+
     @property
     def template_digest(self) -> str:
         """Digest of everything that is put around a row's text."""
@@ -96,15 +101,18 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     logging.set_verbosity_error()
     folder = base_folder(base, root)
     device = device_name()
+    quantized = _in_4_bits(base, device) if precision == "4bit" else {}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
-            dtype=torch.bfloat16 if precision == "bf16" else torch.float32,
+            dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
+            **quantized,
             trust_remote_code=False,
             use_safetensors=True,
             local_files_only=True,
-        ).to(device)
+        )
+        model = model if quantized else model.to(device)
     except Exception as error:  # transformers raises a dozen kinds; each becomes one message here
         raise ModelError(
             problem(
@@ -129,6 +137,37 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
         context_tokens=int(getattr(model.config, "max_position_embeddings", 0) or tokenizer.model_max_length),
         device=device,
     )
+
+
+def _in_4_bits(base: Base, device: str) -> dict[str, Any]:
+    """Returns what loads a base in 4 bits (NF4: Dettmers et al., 2023, https://arxiv.org/abs/2305.14314).
+
+    Raises:
+        SettingsError: there is no CUDA device, or bitsandbytes is not installed.
+    """
+    from importlib.util import find_spec
+
+    lacking = "" if device.startswith("cuda") else f"device {device}"
+    lacking = lacking or ("" if find_spec("bitsandbytes") else "no package bitsandbytes")
+    if lacking:
+        raise SettingsError(
+            problem(
+                "a base can't be loaded in 4 bits here",
+                where=f"base {base}, `train.precision: 4bit`",
+                found=lacking,
+                wanted="a CUDA device and the package bitsandbytes",
+                do="set `train.precision: bf16`, or run where there is a CUDA device (`pip install bitsandbytes`)",
+            )
+        )
+    from transformers import BitsAndBytesConfig
+
+    settings = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=torch.bfloat16,
+    )
+    return {"quantization_config": settings, "device_map": {"": device}}
 
 
 def _beginning(tokenizer: Any) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from components.model.language_model import LanguageModel, encode_answers, encode_prompts, fits
 from components.prompts import prompt_text
 from components.records import Example, counted
+from components.training.audit import Encoded
 
 
 @dataclass(frozen=True)
@@ -26,19 +27,40 @@ class TokenRow:
         return len(self.prompt) + len(self.answer)
 
 
-def token_rows(
-    lm: LanguageModel, template: str, examples: Sequence[Example]
-) -> tuple[tuple[TokenRow, ...], dict[str, int]]:
+def encode(lm: LanguageModel, template: str, examples: Sequence[Example]) -> tuple[Encoded, ...]:
+    """Returns the rows as text and as tokens, in their order, whether they fit or not."""
+    texts = [prompt_text(template, e.fields) for e in examples]
+    prompts, answers = encode_prompts(lm, texts), encode_answers(lm, [e.answer for e in examples])
+    return tuple(
+        Encoded(text, e.answer, prompt, answer)
+        for text, e, prompt, answer in zip(texts, examples, prompts, answers, strict=True)
+    )
+
+
+def token_rows(lm: LanguageModel, encoded: Sequence[Encoded]) -> tuple[tuple[TokenRow, ...], dict[str, int]]:
     """Returns the rows that fit the model's context, in their order, and how many did not, by reason."""
-    prompts = encode_prompts(lm, [prompt_text(template, e.fields) for e in examples])
-    answers = encode_answers(lm, [e.answer for e in examples])
     rows, rejected = [], []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        if fits(lm, prompt, len(answer)):
-            rows.append(TokenRow(tuple(prompt), tuple(answer)))
+    for row in encoded:
+        if fits(lm, row.prompt, len(row.targets)):
+            rows.append(TokenRow(tuple(row.prompt), tuple(row.targets)))
         else:
             rejected.append("over_context")
     return tuple(rows), counted(rejected)
+
+
+def micro_batches(rows: Sequence[TokenRow], tokens_at_once: int) -> Iterator[list[TokenRow]]:
+    """Yields `rows`, sorted by length, in parts that are at most `tokens_at_once` tokens large with their padding.
+
+    A row that is longer than that is a part of its own.
+    """
+    part: list[TokenRow] = []
+    for row in rows:
+        if part and row.length * (len(part) + 1) > tokens_at_once:
+            yield part
+            part = []
+        part.append(row)
+    if part:
+        yield part
 
 
 def batches(rows: Sequence[TokenRow], *, batch_size: int, steps: int, seed: int) -> Iterator[list[TokenRow]]:

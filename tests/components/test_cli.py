@@ -129,6 +129,13 @@ def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, m
     code, said = run_stages(good, monkeypatch, capsys)
     assert code == 0, said
     (evidence,) = read_json(good / "data/climb/route/climb.json")["evidence"]
+    assert "training rows are longer than the context of 40 tokens (limit 10%)" in evidence["note"]
+    assert not evidence["score"] and set(evidence["unscored"]) == {"not_trained"}
+    text = (good / "params.yaml").read_text()
+    (good / "params.yaml").write_text(text.replace("train: {", "train: {audit: {over_context: 0.5}, "))
+    code, said = run_stages(good, monkeypatch, capsys)
+    assert code == 0, said
+    (evidence,) = read_json(good / "data/climb/route/climb.json")["evidence"]
     assert evidence["train_rejected"]["over_context"] > 10 and evidence["unscored"]["over_context"] > 3
     assert evidence["score"]["n"] == evidence["n"] - evidence["unscored"]["over_context"]
 

@@ -58,7 +58,7 @@ def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder)
     (first, *_) = read_lines(Paths(root).output("climb") / "both/predictions/rank-8.jsonl")
     assert set(json.loads(first["expected"])) == {"q", "w"}
     kept = {p.name for p in (Paths(root).output("climb") / "words/kept").iterdir()}
-    assert kept == {"classical.json", "result.json", "spec.json"}
+    assert kept == {"classical.json", "data.json", "result.json", "spec.json"}
     assert read_json(Paths(root).output("climb") / "words/kept/spec.json")["base"] is None
 
 

@@ -1,0 +1,419 @@
+"""Fine-tuning with LoRA beside TRL's SFTTrainer: time, memory, losses; and reading answers beside `generate`.
+
+`python -m benchmarks.training --source ../shared [--quick] [--write]`, with `pip install -e .[bench]`. `--source` holds
+`datasets/dolly_small`, whose texts are cut to prompts of about 95 tokens with short answers (4 tokens) and long ones
+(up to 90). The base is a Llama of 15 million parameters with random weights and a vocabulary of 32,000, the same for
+all. Every run is a process of its own on one core, in fp32. Tokens are counted without padding, and all runs see the
+same rows the same number of times; TRL runs plain, and packed into rows no shorter than the longest of ours.
+
+The floor is what a step must do - forward, and backward through activations alone, as frozen weights need no
+gradient - over the rate at which this machine multiplies matrices of such shapes.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Final
+
+RESULTS: Final = Path(__file__).parent / "results" / "training.json"
+ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 16, 95, 32_000
+LAYERS, HIDDEN, INNER, HEADS = 6, 288, 768, 6
+ANSWERS: Final = {"short": 4, "long": 90}
+GOALS: Final = {"short": 4.0, "long": 2.5}
+RANK, RATE = 16, 2e-3
+RUNS: Final = ("rungwise", "trl plain", "trl packed")
+
+
+def make_base(folder: Path, source: Path) -> None:
+    """Writes the base: a byte-level BPE of the texts, and random weights."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, special_tokens=["<|end|>"], initial_alphabet=alphabet, show_progress=False
+    )
+    bpe.train_from_iterator([f"{prompt} {answer}" for prompt, answer in texts(source)], trainer)
+    PreTrainedTokenizerFast(tokenizer_object=bpe, eos_token="<|end|>", pad_token="<|end|>").save_pretrained(folder)
+    torch.manual_seed(0)
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+        bos_token_id=None,
+        eos_token_id=0,
+        pad_token_id=None,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+
+
+def texts(source: Path) -> list[tuple[str, str]]:
+    """Returns (prompt, answer) of dolly's rows, without the words that all prompts share."""
+    path = source / "datasets" / "dolly_small" / "dolly_hhrlhf_train_small.jsonl"
+    found = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        instruction = row["prompt"].partition("### Instruction:")[2].partition("### Response:")[0].strip()
+        found.append((instruction, row["response"].strip()))
+    return found
+
+
+def make_rows(folder: Path, source: Path) -> None:
+    """Writes ROWS rows as tokens for each length of answers: prompt and answer with its end."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    joined = [tokenizer(f"{prompt}\n{answer}").input_ids for prompt, answer in texts(source)]
+    for kind, n_answer in ANSWERS.items():
+        rows = []
+        for number, ids in enumerate(ids for ids in joined if len(ids) > PROMPT_TOKENS + n_answer + 20):
+            n_prompt = PROMPT_TOKENS - 15 + number % 31  # 80 to 110
+            n = n_answer - number % (n_answer // 3 + 1)
+            rows.append([ids[:n_prompt], [*ids[n_prompt : n_prompt + n - 1], 0]])
+        if len(rows) < ROWS:
+            raise SystemExit(f"only {len(rows)} rows are long enough")
+        (folder / f"{kind}.json").write_text(json.dumps(rows[:ROWS]), encoding="utf-8")
+
+
+def read_rows(folder: Path, kind: str, n: int) -> list[list[list[int]]]:
+    """Returns the first n rows."""
+    rows: list[list[list[int]]] = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
+    return rows[:n]
+
+
+def ours(folder: Path, rows: list[list[list[int]]], steps: int) -> dict[str, Any]:
+    """Trains with Rungwise; returns the seconds at which each step ended, and its loss."""
+    from components.model.language_model import load
+    from components.records import AnswerForm, AttemptSpec, Base
+    from components.training.batches import TokenRow
+    from components.training.train import train
+
+    lm = load(Base(folder.name), folder.parent)
+    spec = AttemptSpec(
+        base=lm.base,
+        method="lora",
+        prompt="{x}",
+        form=AnswerForm("text"),
+        rank=RANK,
+        steps=steps,
+        batch_size=min(BATCH, len(rows)),
+        learning_rate=RATE,
+        warmup_share=0.0,
+        schedule="constant",
+        tokens_at_once=16_384,
+    )
+    ends = [time.perf_counter()]
+    made = train(
+        lm,
+        spec,
+        [TokenRow(tuple(prompt), tuple(answer)) for prompt, answer in rows],
+        progress=lambda *_: ends.append(time.perf_counter()),
+    )
+    return {"ends": ends, "losses": made.losses, "tokens": made.tokens, "targets": made.answer_tokens}
+
+
+def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: bool) -> dict[str, Any]:
+    """The same with TRL, from the same fresh adapter."""
+    import logging
+    import warnings
+
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    from datasets import Dataset
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+    from trl import SFTConfig, SFTTrainer
+
+    from components.model import adapters
+    from components.model.language_model import load
+    from components.records import AnswerForm, AttemptSpec, Base
+
+    lm = load(Base(folder.name), folder.parent)
+    spec = AttemptSpec(lm.base, "lora", "{x}", AnswerForm("text"), rank=RANK)
+    with tempfile.TemporaryDirectory() as start:
+        adapters.save(adapters.attach(lm, spec), spec, Path(start))
+        del lm
+        base = AutoModelForCausalLM.from_pretrained(folder)
+        model = PeftModel.from_pretrained(base, start, is_trainable=True)
+    ends: list[float] = []
+    losses: list[float] = []
+    counts = {"tokens": 0, "targets": 0}
+
+    class Watch(TrainerCallback):
+        def on_train_begin(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ends.append(time.perf_counter())
+
+        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
+            if "loss" in logs:
+                losses.append(float(logs["loss"]))
+
+    longest = max(len(prompt) + len(answer) for prompt, answer in rows)
+    length = 512 if is_packed else longest
+    # as many tokens a step as ours: rows of 16 prompts and answers, or as many packed rows as hold these
+    mean = sum(len(prompt) + len(answer) for prompt, answer in rows) / len(rows)
+    per_step = max(1, round(BATCH * mean / length)) if is_packed else min(BATCH, len(rows))
+    with tempfile.TemporaryDirectory() as out:
+        arguments = SFTConfig(
+            output_dir=out,
+            max_steps=steps,
+            per_device_train_batch_size=per_step,
+            learning_rate=RATE,
+            lr_scheduler_type="constant",
+            warmup_steps=0,
+            weight_decay=0.0,
+            max_grad_norm=1.0,
+            max_length=length,
+            packing=is_packed,
+            completion_only_loss=True,
+            gradient_checkpointing=False,
+            bf16=False,
+            use_cpu=True,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            dataloader_num_workers=0,
+        )
+        data = Dataset.from_dict(
+            {
+                "input_ids": [[*prompt, *answer] for prompt, answer in rows],
+                "completion_mask": [[0] * len(prompt) + [1] * len(answer) for prompt, answer in rows],
+            }
+        )
+        trainer = SFTTrainer(
+            model=model,
+            args=arguments,
+            train_dataset=data,
+            processing_class=AutoTokenizer.from_pretrained(folder),
+            callbacks=[Watch()],
+        )
+        inner = trainer.compute_loss
+
+        def counted(model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
+            labels = inputs["labels"]
+            counts["targets"] += int((labels != -100).sum())
+            mask = inputs.get("attention_mask")
+            counts["tokens"] += int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
+            return inner(model, inputs, *rest, **more)
+
+        trainer.compute_loss = counted
+        trainer.train()
+    return {"ends": ends, "losses": losses, **counts}
+
+
+def once(run: str, folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
+    """Returns what one process measures."""
+    rows = read_rows(folder, kind, n_rows)
+    found = ours(folder, rows, steps) if run == "rungwise" else theirs(folder, rows, steps, is_packed="packed" in run)
+    ends = found.pop("ends")
+    # the first step warms up: allocators, kernels
+    found["seconds"] = ends[-1] - ends[1]
+    found["tokens_per_second"] = found["tokens"] * (steps - 1) / steps / found["seconds"]
+    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return found
+
+
+def in_a_process(*arguments: object) -> dict[str, Any]:
+    """Runs `--one ARGUMENTS` on one core; returns what it printed last."""
+    command = [sys.executable, "-m", "benchmarks.training", "--one", *map(str, arguments)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def matrix_rate(n: int = BATCH * 100) -> float:
+    """Returns operations a second of fp32 matrix products of a step's shapes on this process' threads."""
+    import torch
+
+    pairs = [(HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)]
+    inputs = {i: torch.randn(n, i) for i, _ in pairs}
+    weights = [torch.randn(o, i) for i, o in pairs]
+    best = 0.0
+    for _ in range(8):
+        start = time.perf_counter()
+        for weight in weights:
+            for _ in range(4):
+                inputs[weight.shape[1]] @ weight.t()
+        operations = sum(2 * n * i * o * 4 for i, o in pairs)
+        best = max(best, operations / (time.perf_counter() - start))
+    return best
+
+
+def floor_operations(rows: list[list[list[int]]]) -> float:
+    """Returns what training on each of the rows once must do.
+
+    Forward and backward through activations take two operations a weight and token each; LoRA's own weights take a
+    third time; attention multiplies each token with those before it, twice forward and four times backward; logits
+    stand where a target is.
+    """
+    linear = LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
+    lora = LAYERS * RANK * (4 * 2 * HIDDEN + 3 * (HIDDEN + INNER))
+    total = 0.0
+    for prompt, answer in rows:
+        n = len(prompt) + len(answer) - 1
+        total += n * (4 * linear + 6 * lora) + LAYERS * HIDDEN * n * n / 2 * 12 + len(answer) * 4 * HIDDEN * VOCABULARY
+    return total
+
+
+def reading(folder: Path, rows: list[list[list[int]]]) -> dict[str, Any]:
+    """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
+    import torch
+
+    from components.model.language_model import load, score_labels, write_answers
+    from components.records import Base
+
+    lm = load(Base(folder.name), folder.parent)
+    prompts = [prompt for prompt, _ in rows]
+    n_new = 12
+    labels = [[*tuple(prompts[i][:3]), lm.end] for i in range(16)]
+
+    def row_by_row() -> list[list[int]]:
+        made = []
+        for prompt in prompts:
+            out = lm.model.generate(
+                torch.tensor([prompt]), max_new_tokens=n_new, do_sample=False, eos_token_id=lm.end, pad_token_id=lm.end
+            )
+            made.append([t for t in out[0, len(prompt) :].tolist() if t != lm.end])
+        return made
+
+    def label_by_label() -> list[int]:
+        chosen = []
+        for prompt in prompts:
+            scores = []
+            for label in labels:
+                logits = lm.model(torch.tensor([[*prompt, *label]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
+                scores.append(float(logits.gather(1, torch.tensor(label)[:, None]).sum()))
+            chosen.append(max(range(len(labels)), key=lambda i: scores[i]))
+        return chosen
+
+    def timed(act: Any) -> tuple[float, Any]:
+        with torch.inference_mode():
+            start = time.perf_counter()
+            made = act()
+            return time.perf_counter() - start, made
+
+    write_answers(lm, prompts[:2], 2)
+    slow, wanted = timed(row_by_row)
+    fast, found = timed(lambda: write_answers(lm, prompts, n_new))
+    texts_wanted = [lm.tokenizer.decode(t, skip_special_tokens=True).strip() for t in wanted]
+    slow_labels, wanted_labels = timed(label_by_label)
+    fast_labels, scores = timed(lambda: score_labels(lm, prompts, labels))
+    return {
+        "writing_times_as_fast": slow / fast,
+        "writing_same": sum(w.text.strip() == t for w, t in zip(found, texts_wanted, strict=True)) / len(prompts),
+        "labels_times_as_fast_as_generate": slow / n_new * len(labels[0]) / fast_labels,
+        "labels_times_as_fast_as_one_by_one": slow_labels / fast_labels,
+        "labels_same": sum(a == b for a, b in zip(scores.argmax(1).tolist(), wanted_labels, strict=True))
+        / len(prompts),
+    }
+
+
+def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Returns the claims: figure -> value, unit, goal, peer, whether it is met."""
+    made: dict[str, dict[str, Any]] = {}
+
+    def claim(name: str, value: float, unit: str, goal: float | None, peer: str, *, less: bool = False) -> None:
+        met = None if goal is None else (value <= goal if less else value >= goal)
+        made[name] = {"value": round(value, 4), "unit": unit, "goal": goal, "peer": peer, "met": met}
+
+    for kind, by_run in result["kinds"].items():
+        own = by_run["rungwise"]
+        better = max((by_run[run] for run in RUNS[1:]), key=lambda found: found["tokens_per_second"])
+        ratio = own["tokens_per_second"] / better["tokens_per_second"]
+        claim(f"{kind}: times as fast", ratio, "ratio", GOALS[kind], "TRL, the better of plain and packed")
+        memory = own["peak_mib"] / by_run["trl plain"]["peak_mib"]
+        claim(f"{kind}: share of memory", memory, "ratio", 0.25, "TRL plain", less=True)
+        claim(f"{kind}: share of the floor", own["share_of_floor"], "share", None, "this machine's matrix rate")
+        claim(f"{kind}: largest difference of losses", by_run["loss_difference"], "nats", 1e-3, "TRL plain", less=True)
+    for name, value in result["reading"].items():
+        goal = 5.0 if "times" in name else 1.0
+        claim(name.replace("_", " "), value, "ratio", goal, "transformers' generate, row by row")
+    return made
+
+
+def main() -> None:
+    """Measures, prints a table and one line of JSON and, with --write, keeps the figures."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--source", type=Path)
+    parser.add_argument("--quick", action="store_true", help="two steps in place of six")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        run, folder, kind, n_rows, steps = arguments.one
+        if run == "reading":
+            found = reading(Path(folder), read_rows(Path(folder), kind, int(n_rows)))
+        elif run == "rate":
+            found = {"rate": matrix_rate()}
+        else:
+            found = once(run, Path(folder), kind, int(n_rows), int(steps))
+        print(json.dumps(found))
+        return
+    steps = 3 if arguments.quick else ROWS // BATCH + 1
+    result: dict[str, Any] = {"kinds": {}}
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary) / "base"
+        folder.mkdir()
+        make_base(folder, arguments.source)
+        make_rows(folder, arguments.source)
+        for kind in ANSWERS:
+            rate = in_a_process("rate", folder, kind, ROWS, 0)["rate"]
+            by_run: dict[str, Any] = {run: in_a_process(run, folder, kind, ROWS, steps) for run in RUNS}
+            own = by_run["rungwise"]
+            rows = read_rows(folder, kind, ROWS)
+            floor = floor_operations(rows) / sum(len(p) + len(a) for p, a in rows) / rate
+            own["share_of_floor"] = floor * own["tokens_per_second"]
+            own["matrix_gflops"] = rate / 1e9
+            # every step sees the same 16 rows, so that the order within it does not matter
+            equal = {run: in_a_process(run, folder, kind, BATCH, 4) for run in RUNS[:2]}
+            pairs = zip(equal[RUNS[0]]["losses"], equal[RUNS[1]]["losses"], strict=True)
+            by_run["loss_difference"] = max(abs(a - b) for a, b in pairs)
+            if equal[RUNS[0]]["targets"] != equal[RUNS[1]]["targets"]:
+                raise SystemExit(f"other targets: {equal}")
+            result["kinds"][kind] = by_run
+            for run in RUNS:
+                found = by_run[run]
+                print(
+                    f"{kind:<6}{run:<12}{found['tokens_per_second']:>10,.0f} tokens/s{found['peak_mib']:>8,.0f} MiB"
+                    f"   loss {found['losses'][0]:.3f} to {found['losses'][-1]:.3f}",
+                    flush=True,
+                )
+        result["reading"] = in_a_process("reading", folder, "short", 32 if arguments.quick else ROWS, 0)
+    summary = {
+        "benchmark": "training",
+        "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",
+        "figures": figures(result),
+    }
+    for name, found in summary["figures"].items():
+        goal = "" if found["goal"] is None else f"  goal {found['goal']:g}: {'met' if found['met'] else 'not met'}"
+        print(f"{name:<42}{found['value']:>9.3f}  beside {found['peer']}{goal}")
+    print(json.dumps(summary))
+    if arguments.write:
+        kept = {run: {k: v for k, v in found.items()} for run, found in result["kinds"].items()}
+        RESULTS.write_text(json.dumps({**summary, "kinds": kept}, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

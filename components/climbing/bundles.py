@@ -1,0 +1,198 @@
+"""An attempt as a folder that travels: packed in the workspace, run on any machine, unpacked again by its hashes.
+
+A bundle holds the spec, the rows and the local base. `python -m components.climbing.run BUNDLE` (or `rungwise attempt
+BUNDLE`) needs torch, transformers, peft, accelerate and pandas alone, and may stand behind `torchrun` or `accelerate
+launch`. Its result is the very folder that the workspace's store would hold.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from components.errors import ModelError, TrainingError, WorkspaceError, problem
+from components.folders import (
+    is_sealed,
+    joined,
+    open_sealed,
+    read_json,
+    read_lines,
+    write_folder,
+    write_json,
+    write_lines,
+)
+from components.model.bases import base_folder
+from components.records import AttemptSpec, Example, Json, example_from_json, spec_from_json, to_json, to_lines
+
+BUNDLE, ROWS, LOOKED_AT = "bundle.json", "rows.jsonl", "looked_at.jsonl"
+CONTENT, RESULT = "content", "result"
+"""The folders of a bundle: what was packed, sealed; and what its run puts there."""
+PROGRESS: Final = "@progress "
+"""What a line of a launched run begins with that says how far it is."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """What was packed."""
+
+    name: str
+    """The attempt's digest."""
+    spec: AttemptSpec
+    rows: tuple[Example, ...]
+    looked_at: tuple[Example, ...]
+    root: Path
+    """The folder that the base's path starts at."""
+    versions: Mapping[str, str]
+    """Library -> version that decides the numbers."""
+    how: Mapping[str, Json]
+
+
+def pack(
+    folder: Path,
+    name: str,
+    spec: AttemptSpec,
+    rows: Sequence[Example],
+    looked_at: Sequence[Example],
+    root: Path,
+    how: Mapping[str, Json],
+    versions: Mapping[str, str],
+    *,
+    with_base: bool,
+) -> None:
+    """Writes a bundle into `folder`; with `with_base` a local base goes with it.
+
+    Raises:
+        WorkspaceError: `folder` holds something else.
+        ModelError: the base is not there, or its path leads out of the workspace.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / CONTENT / BUNDLE).is_file():
+        raise WorkspaceError(
+            problem("a folder is not empty", where=str(folder), wanted="a new folder, or an older bundle to replace")
+        )
+
+    def write(part: Path) -> None:
+        write_json(part / BUNDLE, {"name": name, "spec": to_json(spec), "versions": dict(versions), "how": dict(how)})
+        write_lines(part / ROWS, to_lines(rows))
+        write_lines(part / LOOKED_AT, to_lines(looked_at))
+        if with_base and spec.base and not spec.base.revision:
+            shutil.copytree(base_folder(spec.base, root), part / _relative(spec))
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write_folder(folder / CONTENT, write)
+
+
+def _relative(spec: AttemptSpec) -> Path:
+    assert spec.base is not None  # as the caller checked
+    path = Path(spec.base.name)
+    if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
+        raise ModelError(
+            problem(
+                "a base can't travel",
+                where=f"ladder: base {spec.base}",
+                found="a path that leads out of the workspace",
+                wanted="a path inside it, or a hub name with its commit",
+                do="copy the base into the workspace and name it there",
+            )
+        )
+    return path
+
+
+def read(folder: Path, root: Path | None = None) -> Bundle:
+    """Returns the bundle in `folder`; `root`: where its base's path starts, None: in the bundle.
+
+    Raises:
+        WorkspaceError: it is no bundle, or was changed.
+    """
+    content = open_sealed(folder / CONTENT, "rungwise pack")
+    found = read_json(content / BUNDLE)
+    rows, looked_at = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, LOOKED_AT))
+    spec = spec_from_json(found["spec"])
+    return Bundle(found["name"], spec, rows, looked_at, root or content, found["versions"], found["how"])
+
+
+def unpack(folder: Path, store: Path) -> Path:
+    """Moves the result of a bundle into the store, by its hashes; returns the attempt's folder there.
+
+    Raises:
+        WorkspaceError: it was not run, was changed, or is the result of another attempt.
+    """
+    name = str(read_json(open_sealed(folder / CONTENT, "rungwise pack") / BUNDLE)["name"])
+    result = folder / RESULT / f"train-{name}"
+    if not is_sealed(result):
+        there = [p.name for p in (folder / RESULT).glob("train-*")]
+        raise WorkspaceError(
+            problem(
+                "a bundle has no whole result",
+                where=str(folder),
+                found=joined(there),
+                wanted=f"train-{name} with its marker",
+                do="`rungwise attempt BUNDLE` runs it; bring the whole folder back",
+            )
+        )
+    target = store / f"train-{name}"
+    if not is_sealed(target):
+        write_folder(target, lambda part: _copied(result, part))
+    return target
+
+
+def _copied(source: Path, part: Path) -> None:
+    for path in sorted(source.iterdir()):
+        if path.is_file() and path.name != "SEAL.json":
+            shutil.copy2(path, part / path.name)
+
+
+def launched(
+    command: Sequence[str], bundle: Path, root: Path, say: Callable[[str], None], show: Callable[[int, int, str], None]
+) -> None:
+    """Runs a bundle behind a launcher, such as `torchrun --standalone --nproc_per_node 2`.
+
+    Raises:
+        TrainingError: the launcher is not there, or a process failed.
+    """
+    whole = [*command, "-m", "components.climbing.run", str(bundle), "--root", str(root), "--for-a-parent"]
+    if command[0] == "torchrun":  # of this environment, whatever the path says
+        whole[:1] = [sys.executable, "-m", "torch.distributed.run"]
+    last: list[str] = []
+    told = ""
+    try:
+        process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+    except OSError as error:
+        raise TrainingError(
+            problem(
+                "the processes of a training can't be started",
+                where="params.yaml: train.launch",
+                found=f"{command[0]}: {error.strerror}",
+                wanted="a command that is on the path, such as [torchrun, --standalone, --nproc_per_node, '2']",
+            )
+        ) from None
+    with process:
+        assert process.stdout is not None  # as asked for
+        try:
+            for line in process.stdout:
+                if line.startswith(PROGRESS):
+                    done, total, what = json.loads(line[len(PROGRESS) :])
+                    show(done, total, what)
+                elif text := line.strip():
+                    last = [*last[-20:], text]
+                    told = told or (text if text.startswith("rungwise: ") else "")
+        except BaseException:
+            process.terminate()
+            raise
+    if process.returncode:
+        told = told or " | ".join(last[-3:])
+        raise TrainingError(
+            problem(
+                "a training on several processes failed",
+                where="params.yaml: train.launch",
+                found=told.removeprefix("rungwise: ")[:400],
+                wanted="exit code 0",
+                do="leave `train.launch` out to see it in one process",
+            )
+        )
+    for text in last:
+        if text.startswith("note: "):
+            say(text.removeprefix("note: "))

@@ -1,0 +1,150 @@
+"""The ways to adapt a base, as data: what each trains, what it can do afterwards, and which settings it has.
+
+Sorted as in Lialin et al., "Scaling Down to Scale Up" (2023, https://arxiv.org/abs/2303.15647): *addition* of new
+numbers, *selection* of some of the base's own, *reparametrisation* of the change to them; full fine-tuning is the
+reference. What depends on such a property asks for it here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Family = Literal["none", "full", "addition", "selection", "reparametrisation"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to adapt a base."""
+
+    family: Family
+    """`none`: nothing of a language model is trained."""
+    settings: Mapping[str, object]
+    """The settings that it has, each with its default."""
+    stores: str
+    """What an adapter's file holds, in words."""
+    rate: float = 0.0
+    """Its learning rate over that of full fine-tuning of the same base."""
+    merges: bool = False
+    """Whether its change can be written into the base's own weights, so that answering costs nothing more."""
+    mixes: bool = False
+    """Whether rows of one batch can go through different adapters of this kind."""
+    source: str = ""
+    """Where it was proposed."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether it trains a language model at all."""
+        return self.family != "none"
+
+
+_LORA: Final = {"rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": ("all-linear",)}
+
+METHODS: Final[Mapping[str, Method]] = {
+    "tfidf": Method("none", {}, "a linear model of words and letters; there is no language model"),
+    "prompt": Method("none", {"examples": 4}, "the examples that stand in the prompt"),
+    "full": Method("full", {}, "all weights", 1.0, merges=True),
+    "lora": Method(
+        "reparametrisation",
+        _LORA,
+        "two low-rank matrices for each target",
+        10.0,
+        merges=True,
+        mixes=True,
+        source="Hu et al., 2021, https://arxiv.org/abs/2106.09685",
+    ),
+    "rslora": Method(
+        "reparametrisation",
+        _LORA,
+        "as lora; the update is scaled by alpha / sqrt(rank)",
+        5.0,
+        merges=True,
+        mixes=True,
+        source="Kalajdzievski, 2023, https://arxiv.org/abs/2312.03732",
+    ),
+    "dora": Method(
+        "reparametrisation",
+        _LORA,
+        "as lora, and a magnitude for each row of a target",
+        10.0,
+        merges=True,
+        mixes=False,
+        source="Liu et al., 2024, https://arxiv.org/abs/2402.09353",
+    ),
+    "pissa": Method(
+        "reparametrisation",
+        _LORA,
+        "as lora of twice the rank: what was learnt less the principal part that it started from",
+        2.0,
+        merges=True,
+        mixes=True,
+        source="Meng et al., 2024, https://arxiv.org/abs/2404.02948",
+    ),
+    "vera": Method(
+        "reparametrisation",
+        {"rank": 256, "dropout": 0.0, "targets": ("all-linear",)},
+        "two vectors for each target, and the random matrices that all share",
+        100.0,
+        merges=True,
+        mixes=False,
+        source="Kopiczko et al., 2023, https://arxiv.org/abs/2310.11454",
+    ),
+    "prompt-tuning": Method(
+        "addition",
+        {"tokens": 20},
+        "a vector for each virtual token before the text",
+        100.0,
+        source='Lester et al., "The Power of Scale for Parameter-Efficient Prompt Tuning", 2021',
+    ),
+    "prefix-tuning": Method(
+        "addition",
+        {"tokens": 20},
+        "a key and a value for each virtual token in every layer",
+        100.0,
+        source='Li and Liang, "Prefix-Tuning", 2021',
+    ),
+    "ia3": Method(
+        "addition",
+        {},
+        "a factor for each key, value and inner feature",
+        100.0,
+        merges=True,
+        mixes=False,
+        source="Liu et al., 2022, https://arxiv.org/abs/2205.05638",
+    ),
+    "llama-adapter": Method(
+        "addition",
+        {"tokens": 10, "layers": 2},
+        "prompts and a gate in each of the last layers",
+        100.0,
+        source="Zhang et al., 2023, https://arxiv.org/abs/2303.16199",
+    ),
+    "layer-norm": Method(
+        "selection",
+        {},
+        "the weights of the normalisation layers",
+        100.0,
+        merges=True,
+        source="Zhao et al., 2023, https://arxiv.org/abs/2312.11420",
+    ),
+    "value-bias": Method(
+        "selection",
+        {},
+        "a bias for each value projection",
+        100.0,
+        merges=True,
+        source="https://arxiv.org/abs/2509.15974, PEFT's `beft`",
+    ),
+    "last-layers": Method("selection", {"layers": 1}, "the weights of the last decoder layers", 1.0, merges=True),
+    "sparse": Method(
+        "selection",
+        {"rank": 16, "targets": ("all-linear",)},
+        "some entries of each target, as many as rank matrices would have, and where they stand",
+        10.0,
+        merges=True,
+        source='Bhardwaj et al., "Sparse High Rank Adapters", 2024',
+    ),
+}
+"""Name -> method, families together."""
+
+ADAPTING: Final = tuple(name for name, method in METHODS.items() if method.trains)
+"""The methods that train a language model."""
