@@ -436,7 +436,7 @@ def _check(params: str) -> None:
     """Checks the params.yaml that is to be written; raises SettingsError."""
     from ruamel.yaml import YAML
 
-    parse(YAML(typ="safe", pure=True).load(params), "the params.yaml to be written")
+    parse(YAML(typ="safe").load(params), "the params.yaml to be written")
 
 
 def _warnings(given: Sequence[Given], guessed: Guess, counts: Mapping[str, int], bar: float) -> list[str]:
