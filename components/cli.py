@@ -59,7 +59,9 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
 def _collect(root: Path, arguments: argparse.Namespace) -> int:
     """Copies the sources of `collect` into data/raw."""
     from components.effects import collect
+    from components.layout import settings_of
 
+    settings_of(root)
     with locked(root, "rungwise collect"):
         found = collect(root)
     if arguments.json:
@@ -108,11 +110,13 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
     """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
-    from components import history, versions
+    from components import history
+    from components.layout import settings_of
     from components.reporting import data
 
     found: Any
     text: Callable[[Any], str]
+    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, f"rungwise data {arguments.what}"):
         if arguments.what == "docs":
             from components.reporting.page import write_pages
@@ -123,7 +127,7 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
                 webbrowser.open(page.as_uri())
             return 0
         if arguments.what in ("push", "pull"):
-            _print((versions.push if arguments.what == "push" else versions.pull)(root) or "nothing to do")
+            _print((history.push if arguments.what == "push" else history.pull)(root) or "nothing to do")
             return 0
         if arguments.what == "log":
             found, text = history.log(root), data.log_text
@@ -286,8 +290,8 @@ def _parser() -> argparse.ArgumentParser:
         "forget": "what a row was used for; with --purge all of it is removed",
         "prune": "remove old versions from DVC's cache, but none that a registered version names",
         "docs": "the rows of the last run as pages: what came in, what went and why, expectations, suspects, leaks",
-        "push": "send the rows of all commits to DVC's remote",
-        "pull": "fetch the rows that dvc.lock names from DVC's remote",
+        "push": "send the rows of all commits and accepted versions to DVC's remote",
+        "pull": "fetch the rows that dvc.lock and the accepted versions name from DVC's remote",
     }
     inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
     inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
