@@ -66,7 +66,11 @@ class Settings(Section):
     def _fit_together(self) -> "Settings":
         no_twins("ladder", [r.name for r in self.ladder])
         no_twins("collect", [c.name for c in self.collect])
-        no_twins("collect.to", [c.target for c in self.collect])
+        no_twins("collect.to", [c.target.rstrip("/") for c in self.collect])
+        for one in self.collect:
+            for other in self.collect:
+                if one is not other and other.target.startswith(one.target.rstrip("/") + "/"):
+                    raise ValueError(f"collect.to: {other.name} ({other.target}) lies in {one.name} ({one.target})")
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:

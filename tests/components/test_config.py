@@ -58,6 +58,7 @@ def test_the_smallest_settings_are_enough():
         ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the row's own slot"]),
         ("augment/templates", ["{body!r}"], ["brace that is no slot"]),
         ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
+        ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["lies in a (x)"]),
         ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
         ("ladder", [], ["ladder"]),
         ("ladder/0/targets", [], ["ladder.0.targets"]),
