@@ -79,12 +79,14 @@ def _collect(root: Path, arguments: argparse.Namespace) -> int:
 def _generate(root: Path, arguments: argparse.Namespace) -> int:
     """Fulfils a data request."""
     from components.generating.fulfil import fulfil
+    from components.layout import settings_of
 
     if (arguments.label is None) != (arguments.rows is None):
         raise SettingsError(
             problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
         )
     wanted = {arguments.label: arguments.rows} if arguments.label else {}
+    settings_of(root)
     with locked(root, "rungwise generate"):
         found = fulfil(
             root, arguments.task, arguments.base, wanted, Path(arguments.export) if arguments.export else None
@@ -95,14 +97,17 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
     asked = ", ".join(f"{label}: {n}" for label, n in found["wanted"].items())
     _print(f"wanted: {asked} ({found['why']})")
     if "rows" not in found:
-        _print(f"{found['file']}: an empty row for each; filled in, it is a source like others")
+        _print(f"{found['file']}: an empty row for each; filled in and put into data/raw, it is a source like others")
+        if found["columns"]:
+            _print(f"careful: {found['columns']}")
         return 0
     dropped = ", ".join(f"{reason}: {n}" for reason, n in found["rejected"].items()) or "none"
-    _print(f"kept {found['rows']} rows; dropped: {dropped}")
+    _print(f"kept {found['rows']} rows, {found['new']} of them new; dropped: {dropped}")
     if found["missing"]:
         _print("missing: " + ", ".join(f"{label}: {n}" for label, n in found["missing"].items()))
-    if found["note"]:
-        _print(f"ended early: {found['note']}")
+    for name, text in (("limited", "limit"), ("ended early", "note"), ("careful", "failures")):
+        if found[text]:
+            _print(f"{name}: {found[text]}")
     if found["file"]:
         _print(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
     return 0 if found["rows"] else 1
@@ -343,7 +348,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"rungwise: {error}")
         return 2
     except KeyboardInterrupt:
-        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        kept = {
+            "run": "; finished attempts are kept, the same command goes on from there",
+            "generate": "; usable answers of a server are kept, the same command goes on from there",
+        }
+        say(f"rungwise: stopped{kept.get(arguments.command, '; the same command does it again')}")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

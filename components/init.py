@@ -291,6 +291,10 @@ def _read(source: SourceSettings, file: Path, needed: tuple[str, str]) -> Iterat
             )
         if said.startswith("a source's format"):
             said = re.sub(r"\n  do: .*", "\n  do:     give the file such an ending", said)
+        if said.startswith("a JSON file is of another form"):
+            said = re.sub(
+                r"\n  do: .*", "\n  do:     say where the rows stand: --records KEY.[] (or --dev-records ...)", said
+            )
         raise DataError(said) from None
 
 
