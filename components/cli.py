@@ -190,7 +190,9 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
 def _promote(root: Path, arguments: argparse.Namespace) -> int:
     """Asks the gate about the challenger."""
     from components.effects import promote
+    from components.layout import settings_of
 
+    settings_of(root)
     with locked(root, "rungwise promote"):
         action, reasons = promote(root, arguments.task)
     if arguments.json:

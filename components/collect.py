@@ -31,6 +31,8 @@ PATIENCE_SECONDS: Final = 30
 """So long a web server may take to say whether it has a file."""
 WHOLE: Final = 8
 """A secret of so many characters is masked within words too; a shorter one only as a word of its own."""
+LEAST: Final = 4
+"""A shorter one is no secret that a message would give away, and would be taken out of plain words."""
 _PATTERN: Final = frozenset("*?[")
 _DATABASES: Final = ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "mssql", "oracle")
 _EXTRAS: Final = {
@@ -90,6 +92,8 @@ def collect(
     raw.mkdir(parents=True, exist_ok=True)
     record = raw / FINGERPRINTS
     known = _known(record)
+    for half in raw.rglob(".*.part"):
+        half.unlink(missing_ok=True)  # of a run that was killed
     done = []
     for number, source in enumerate(sources):
         address = _address(source)
@@ -97,7 +101,7 @@ def collect(
         try:
             for part in _tables(source, address, root, raw) if source.query else _files(source, address, root, raw):
                 parts.append(part)
-            one = _place(source, raw, known, parts)
+            one = _place(source, raw, record, known, parts)
         except RungwiseError:
             raise
         except Exception as error:  # every file system and database driver has errors of its own
@@ -150,14 +154,15 @@ def _known(record: Path) -> dict[str, Any]:
         ) from None
 
 
-def _place(source: CollectSettings, raw: Path, known: dict[str, Any], parts: list[_Part]) -> Collected:
+def _place(source: CollectSettings, raw: Path, record: Path, known: dict[str, Any], parts: list[_Part]) -> Collected:
     """Gives the files of a source their places and removes what it no longer holds; notes both in `known`."""
     found = {part.target: part.print for part in parts}
     before = known.get(source.name, {}).get("files", {})
     theirs = {path for name, value in known.items() if name != source.name for path in value["files"]}
     for part in parts:
         path = raw / part.target
-        if path.exists() and (part.target not in {*before, *theirs} or not path.is_file()):
+        is_own = part.target in before or part.target in theirs
+        if path.is_dir() or (path.exists() and not is_own and file_digest(path) != part.print["sha256"]):
             raise DataError(
                 problem(
                     "a source would replace what was not collected",
@@ -167,6 +172,9 @@ def _place(source: CollectSettings, raw: Path, known: dict[str, Any], parts: lis
                     do="move it away, or correct the source's `to`",
                 )
             )
+    if found.keys() - before.keys():  # a kill from here on must not leave files that seem to be the user's own
+        mine = {**known.get(source.name, {"from": source.from_}), "files": {**found, **before}}
+        replace_text(record, _text({**known, source.name: mine}))
     for part in parts:
         path = raw / part.target
         if not path.is_file() or file_digest(path) != part.print["sha256"]:
@@ -216,7 +224,7 @@ def _files(source: CollectSettings, address: str, root: Path, raw: Path) -> Iter
         names = sorted(name for name in system.glob(path) if not system.isdir(name))
         fixed = itertools.takewhile(lambda part: not set(part) & marks, PurePosixPath(path).parts[:-1])
         base = str(PurePosixPath(*fixed))
-    elif not is_web and system.isdir(path):
+    elif (not is_web or named.endswith("/")) and system.isdir(path):
         names, base = sorted(system.find(path)), path
         many = True
     else:
@@ -398,8 +406,8 @@ def _advice(source: CollectSettings, address: str) -> str:
 
 
 def _masked(text: str, address: str) -> str:
-    """Returns text without the address, its host, its user or its password; whole words of them alone."""
-    scheme, _, rest = address.partition("://")
+    """Returns text without the address, its host, its user or its password, but for those of very few characters."""
+    rest = address.partition("://")[2]
     place, _, query = re.split(r"[/#]", rest, maxsplit=1)[0].partition("?")
     userinfo, _, host = place.rpartition("@")
     user, _, password = userinfo.partition(":")
@@ -412,7 +420,7 @@ def _masked(text: str, address: str) -> str:
     userinfo_all = rest.rpartition("@")[0]  # up to the last @: a password with a slash is not cut
     secrets = [address, rest, place, userinfo, userinfo_all, user, password, host, host.partition(":")[0], query]
     secrets += [userinfo_all.partition(":")[2], rest.rpartition("@")[2].partition("/")[0], *others]
-    every = {secret for part in secrets for secret in (part, unquote(part)) if secret and secret != scheme}
+    every = {secret for part in secrets for secret in (part, unquote(part)) if len(secret) >= LEAST}
     for secret in sorted(every, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(secret)}(?!\w)", "...", text)
         if len(secret) >= WHOLE:

@@ -287,7 +287,7 @@ def uses(root: Path, row: str) -> dict[str, Any]:
     `versions` of the rows hold it; `attempts` were trained on it; `scored` are predictions that hold its answer;
     `adapters` are registered versions, as `TASK/NUMBER`, and `champions` the tasks whose champion is among them; `raw`
     says where it stands in the rows as they are now, `children` where rows that were made from it do. `unseen` are
-    versions whose rows are not in DVC's cache, so that nobody can tell.
+    versions whose rows or climbs are not in DVC's cache, so that nobody can tell.
 
     Raises:
         DataError: nothing holds such a row.
@@ -301,7 +301,11 @@ def uses(root: Path, row: str) -> dict[str, Any]:
             found["unseen"] += [version] if holds is None else []
             is_used = is_used or bool(holds)
             for lock in locks if "trained" in (holds or ()) else ():
-                path = _cached(root, version, "climb", f"{name}/climb.json", lock)
+                try:
+                    path = _cached(root, version, "climb", f"{name}/climb.json", lock)
+                except WorkspaceError:
+                    found["unseen"].append(version)
+                    continue
                 found["attempts"] += [e["attempt"] for e in read_json(path)["evidence"]]
         if is_used:
             found["versions"].append(version)
@@ -425,7 +429,8 @@ def forget(root: Path, row: str) -> dict[str, Any]:
         shutil.rmtree(Paths(root).attempts / name, ignore_errors=True)
     for name in NOTES:
         shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
-    return {**found, "objects": _drop(root, found["versions"]), "runs": runs, "left": [*left, *places]}
+    objects = _drop(root, found["versions"]) + _sweep(root, row)
+    return {**found, "objects": objects, "runs": runs, "left": [*left, *places]}
 
 
 def _is_of(path: Path, found: Mapping[str, Any]) -> bool:
@@ -508,9 +513,7 @@ def _drop(root: Path, names: Sequence[str]) -> int:
     paths, cache = Paths(root), cache_folder(root)
     lines = log(root)
     kept = [line["data_version"] for line in lines if line["data_version"] not in names]
-    needed = set(_objects(cache, _current(root)))
-    for version in kept:
-        needed |= set(_objects(cache, _hashes(root, version)))
+    needed = _needed(root, kept)
     gone = {o for version in names for o in _objects(cache, _hashes(root, version))} - needed
     paths_gone = [path for md5 in gone if (path := cache / md5[:2] / md5[2:]).is_file()]  # data/raw may not be in it
     for path in paths_gone:
@@ -520,6 +523,26 @@ def _drop(root: Path, names: Sequence[str]) -> int:
         for path in (paths.versions / f"{version}.json", *_locks(root, version)):
             path.unlink(missing_ok=True)
     return len(paths_gone)
+
+
+def _needed(root: Path, names: Sequence[str]) -> set[str]:
+    """Returns the md5 of all objects that the workspace or some versions need."""
+    hashes = [*_current(root), *(md5 for version in names for md5 in _hashes(root, version))]
+    return set(_objects(cache_folder(root), hashes))
+
+
+def _sweep(root: Path, row: str) -> int:
+    """Removes from DVC's cache what runs that were never accepted left of a row; returns how many objects went."""
+    cache = cache_folder(root)
+    needed = _needed(root, [line["data_version"] for line in log(root)])
+    others = {f"{path.parent.name}{path.name}": path for path in cache.glob("??/*") if path.is_file()}
+    others = {md5: path for md5, path in others.items() if md5 not in needed}
+    holding = {md5 for md5, path in others.items() if row.encode() in path.read_bytes()}
+    folders = {md5: set(_objects(cache, [md5])) for md5 in others if md5.endswith(".dir")}
+    gone = holding.union(*(inner for inner in folders.values() if inner & holding)) & others.keys()
+    for md5 in gone:
+        others[md5].unlink()
+    return len(gone)
 
 
 def _current(root: Path) -> list[str]:

@@ -3,6 +3,7 @@
 DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
 """
 
+import functools
 import json
 import os
 import shutil
@@ -99,6 +100,7 @@ def reproduce(root: Path, *arguments: str) -> int:
         raise
 
 
+@functools.lru_cache(maxsize=8)  # DVC takes a second to say it
 def cache_folder(root: Path) -> Path:
     """Returns the folder in which DVC's cache keeps objects, by the first two and the other digits of their md5."""
     return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"

@@ -36,7 +36,8 @@ class CollectSettings(Section):
     """The source's name; unique."""
     from_: Annotated[Text | None, Field(alias="from")] = None
     """A file, a folder or a pattern: a path, or an address that fsspec opens (`https://`, `s3://`, `gs://`, `sftp://`,
-    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password."""
+    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password; SQLite's file
+    starts at the workspace."""
     url_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """An environment variable that holds the address instead: the place for one with a password."""
     query: Text | None = None

@@ -232,6 +232,31 @@ def test_a_file_of_the_users_own_is_not_replaced(tmp_path):
     with pytest.raises(DataError, match="lies in a file"):
         run(tmp_path, settings(**{"from": "a.csv"}, to="x.csv/y.csv"))
     assert state(tmp_path / "raw") == {"x.csv": b"mine"}
+    (tmp_path / "raw/x.csv").write_text("new")  # the same: as a killed run leaves it
+    assert run(tmp_path, settings(**{"from": "a.csv"}))[0].changed == ("x.csv",)
+
+
+def test_a_kill_between_two_files_is_made_good_by_the_next_run(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    for name in "ab":
+        (tmp_path / f"in/{name}.csv").write_text(name)
+    real = os.replace
+
+    def killed(source, target):
+        real(source, target)
+        if str(target).endswith("a.csv"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(module.os, "replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, settings(**{"from": "in"}, to="in"))
+    monkeypatch.undo()
+    (tmp_path / "raw/in/.b.csv.part").write_text("half")
+    (tmp_path / "in/a.csv").write_text("newer")
+    run(tmp_path, settings(**{"from": "in"}, to="in"))
+    found = state(tmp_path / "raw")
+    del found[FINGERPRINTS]
+    assert found == {"in/a.csv": b"newer", "in/b.csv": b"b"}
 
 
 @pytest.mark.parametrize(
@@ -258,7 +283,10 @@ def test_a_secret_in_an_address_is_known_by_whole_words(address, is_secret):
 
 
 def test_messages_hide_whole_words_and_survive_any_address(tmp_path, monkeypatch):
-    assert module._masked("can't reach a table at host", "x://a:hunter2@host/db") == "can't reach ... table at ..."
+    told = "can't reach a table in ahosts at host as a: password hunter2, (a:hunter2@host)"
+    assert module._masked(told, "x://a:hunter2@host/db") == (
+        "can't reach a table in ahosts at ... as a: password ..., (...)"
+    )
     for address in ("postgresql://ada:hun[ter2@secret.example/db", "nosuch://ada:hun/ter2@secret.example/db"):
         monkeypatch.setenv("CRM_URL", address)
         for extra in ({}, {"query": "select 1"}):
