@@ -59,7 +59,9 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
 def _collect(root: Path, arguments: argparse.Namespace) -> int:
     """Copies the sources of `collect` into data/raw."""
     from components.effects import collect
+    from components.layout import settings_of
 
+    settings_of(root)
     with locked(root, "rungwise collect"):
         found = collect(root)
     if arguments.json:
@@ -77,12 +79,14 @@ def _collect(root: Path, arguments: argparse.Namespace) -> int:
 def _generate(root: Path, arguments: argparse.Namespace) -> int:
     """Fulfils a data request."""
     from components.generating.fulfil import fulfil
+    from components.layout import settings_of
 
     if (arguments.label is None) != (arguments.rows is None):
         raise SettingsError(
             problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
         )
     wanted = {arguments.label: arguments.rows} if arguments.label else {}
+    settings_of(root)
     with locked(root, "rungwise generate"):
         found = fulfil(
             root, arguments.task, arguments.base, wanted, Path(arguments.export) if arguments.export else None
@@ -93,14 +97,17 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
     asked = ", ".join(f"{label}: {n}" for label, n in found["wanted"].items())
     _print(f"wanted: {asked} ({found['why']})")
     if "rows" not in found:
-        _print(f"{found['file']}: an empty row for each; filled in, it is a source like others")
+        _print(f"{found['file']}: an empty row for each; filled in and put into data/raw, it is a source like others")
+        if found["columns"]:
+            _print(f"careful: {found['columns']}")
         return 0
     dropped = ", ".join(f"{reason}: {n}" for reason, n in found["rejected"].items()) or "none"
-    _print(f"kept {found['rows']} rows; dropped: {dropped}")
+    _print(f"kept {found['rows']} rows, {found['new']} of them new; dropped: {dropped}")
     if found["missing"]:
         _print("missing: " + ", ".join(f"{label}: {n}" for label, n in found["missing"].items()))
-    if found["note"]:
-        _print(f"ended early: {found['note']}")
+    for name, text in (("limited", "limit"), ("ended early", "note"), ("careful", "failures")):
+        if found[text]:
+            _print(f"{name}: {found[text]}")
     if found["file"]:
         _print(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
     return 0 if found["rows"] else 1
@@ -108,11 +115,13 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
     """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
-    from components import history, versions
+    from components import history
+    from components.layout import settings_of
     from components.reporting import data
 
     found: Any
     text: Callable[[Any], str]
+    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
     with locked(root, f"rungwise data {arguments.what}"):
         if arguments.what == "docs":
             from components.reporting.page import write_pages
@@ -123,7 +132,7 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
                 webbrowser.open(page.as_uri())
             return 0
         if arguments.what in ("push", "pull"):
-            _print((versions.push if arguments.what == "push" else versions.pull)(root) or "nothing to do")
+            _print((history.push if arguments.what == "push" else history.pull)(root) or "nothing to do")
             return 0
         if arguments.what == "log":
             found, text = history.log(root), data.log_text
@@ -181,7 +190,9 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
 def _promote(root: Path, arguments: argparse.Namespace) -> int:
     """Asks the gate about the challenger."""
     from components.effects import promote
+    from components.layout import settings_of
 
+    settings_of(root)
     with locked(root, "rungwise promote"):
         action, reasons = promote(root, arguments.task)
     if arguments.json:
@@ -286,8 +297,8 @@ def _parser() -> argparse.ArgumentParser:
         "forget": "what a row was used for; with --purge all of it is removed",
         "prune": "remove old versions from DVC's cache, but none that a registered version names",
         "docs": "the rows of the last run as pages: what came in, what went and why, expectations, suspects, leaks",
-        "push": "send the rows of all commits to DVC's remote",
-        "pull": "fetch the rows that dvc.lock names from DVC's remote",
+        "push": "send the rows of all commits and accepted versions to DVC's remote",
+        "pull": "fetch the rows that dvc.lock and the accepted versions name from DVC's remote",
     }
     inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
     inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
@@ -339,7 +350,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"rungwise: {error}")
         return 2
     except KeyboardInterrupt:
-        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        kept = {
+            "run": "; finished attempts are kept, the same command goes on from there",
+            "generate": "; usable answers of a server are kept, the same command goes on from there",
+        }
+        say(f"rungwise: stopped{kept.get(arguments.command, '; the same command does it again')}")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,7 +25,7 @@ from components.records import (
 from components.stages import KEPT, form_of, how_of, task_climb
 from components.table import Table
 from components.versions import changed, data_version
-from components.workspace import LineProgress
+from components.workspace import LineProgress, say
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,19 @@ class Registered:
 
 
 def collect(root: Path) -> list[Json]:
-    """Copies the sources of params.yaml's `collect` into data/raw; returns what each held; raises DataError."""
+    """Copies the sources of params.yaml's `collect` into data/raw; returns what each held; raises DataError.
+
+    Says which files are there of sources that are not named any more.
+    """
     from components.collect import collect as verb
 
     found = verb(settings_of(root).collect, root, Paths(root).raw, LineProgress("collect"))
-    return [to_json(one) for one in found]
+    for path in found.orphans:
+        say(
+            f"collect: careful: data/raw/{path} is of a source that `collect` does not name any more, and `ingest` may "
+            "still read it: delete the file, or name the source again"
+        )
+    return [to_json(one) for one in found.sources]
 
 
 def task_settings(settings: Settings, task: str) -> None:

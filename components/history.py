@@ -1,19 +1,21 @@
 """The versions of the rows: which were accepted, what came and went between two, and what a row was used for.
 
 A version is accepted when a climb was made on it: it adds a line to data/versions.jsonl, and data/versions/ keeps its
-profile and its dvc.lock, by which DVC's cache still has its rows. Both belong into git. Forgetting and pruning remove
-from DVC's cache what no other version needs; copies on a remote are DVC's to remove (`dvc gc --cloud`).
+profile and the dvc.lock of each climb on it, by which DVC's cache still has its rows. Both belong into git. Forgetting
+and pruning remove from DVC's cache what no other version needs;
+a remote's copies are DVC's to remove (`dvc gc --cloud`).
 """
 
 import json
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from components import versions
 from components.config import Settings
 from components.dataset.drift import Shift, profile, shifts
 from components.dataset.similar import normalised
@@ -38,7 +40,7 @@ class Accepted:
 
 
 def accept(root: Path) -> Accepted:
-    """Adds the version of the rows that were climbed on, unless it is the last one accepted.
+    """Adds the version of the rows that were climbed on, unless it is the last one accepted; keeps the climb's lock.
 
     Raises:
         DataError: see `check_drift`.
@@ -47,15 +49,14 @@ def accept(root: Path) -> Accepted:
     version = data_version(paths.output("split"), paths.output("augment"))
     known = log(root)
     if known and known[-1]["data_version"] == version:
+        _keep_lock(root, version)
         return Accepted(version, False, {})
     profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
     moved = _moved(root, settings, profiles)
     _check(root, settings, version, moved)
     paths.versions.mkdir(parents=True, exist_ok=True)
     write_json(paths.versions / f"{version}.json", profiles)
-    lock = root / "dvc.lock"
-    if lock.is_file():
-        shutil.copyfile(lock, paths.versions / f"{version}.lock")
+    _keep_lock(root, version)
     line = {
         "data_version": version,
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -68,6 +69,22 @@ def accept(root: Path) -> Accepted:
     lines = [canonical_json(old) for old in known if old["data_version"] != version]
     replace_text(paths.history, "".join(f"{text}\n" for text in [*lines, canonical_json(line)]))
     return Accepted(version, True, moved)
+
+
+def _keep_lock(root: Path, version: str) -> None:
+    """Keeps the dvc.lock of a climb on a version beside those of the climbs before it."""
+    lock, kept = root / "dvc.lock", _locks(root, version)
+    if not lock.is_file() or any(_outputs(old) == _outputs(lock) for old in kept):
+        return
+    number = len(kept) + 1
+    shutil.copyfile(lock, Paths(root).versions / (f"{version}-{number}.lock" if kept else f"{version}.lock"))
+
+
+def _locks(root: Path, version: str) -> list[Path]:
+    """Returns the lock files of the climbs on a version, the first one first."""
+    folder = Paths(root).versions
+    more = sorted(folder.glob(f"{version}-*.lock"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    return [path for path in (folder / f"{version}.lock", *more) if path.is_file()]
 
 
 def check_drift(root: Path) -> None:
@@ -150,6 +167,9 @@ def _resolve(root: Path, name: str) -> str:
 def diff(root: Path, old: str, new: str) -> dict[str, Any]:
     """Returns which rows came, went, changed their answer and moved to another side, by task, and what shifted.
 
+    `edited` are rows of which only letters' case, spaces or the width of letters changed. `new_tasks` and `old_tasks`
+    are those that only one of the versions has.
+
     Raises:
         DataError: there is no such version.
         WorkspaceError: DVC's cache does not hold its rows any more.
@@ -158,19 +178,15 @@ def diff(root: Path, old: str, new: str) -> dict[str, Any]:
     settings = settings_of(root)
     profiles = [read_json(Paths(root).versions / f"{version}.json") for version in (first, second)]
     tasks = {}
-    for name in settings.tasks:
-        if not all(name in p for p in profiles):
-            continue
+    for name in (name for name in profiles[1] if name in profiles[0]):
         a, b = (_index(root, version, name) for version in (first, second))
-        texts_a, texts_b = ({row.key: row for row in index.values()} for index in (a, b))
-        changed = sorted(k for k in texts_a.keys() & texts_b.keys() if texts_a[k].answer != texts_b[k].answer)
-        went = [i for i, row in a.items() if i not in b and row.key not in texts_b]
-        came = [i for i, row in b.items() if i not in a and row.key not in texts_a]
+        pairs, went, came = _paired(a, b)
         moved = [i for i in a.keys() & b.keys() if a[i].side != b[i].side]
         tasks[name] = {
-            "came": sorted(came),
-            "went": sorted(went),
-            "changed": [[texts_a[k].id, texts_b[k].id] for k in changed],
+            "came": came,
+            "went": went,
+            "changed": [[x, y] for x, y in pairs if a[x].answer != b[y].answer],
+            "edited": [[x, y] for x, y in pairs if a[x].answer == b[y].answer],
             "moved": {i: f"{a[i].side} -> {b[i].side}" for i in sorted(moved)},
             "came_by_label": counted(b[i].answer for i in came) if profiles[1][name]["all"]["labels"] else {},
             "went_by_label": counted(a[i].answer for i in went) if profiles[0][name]["all"]["labels"] else {},
@@ -178,7 +194,33 @@ def diff(root: Path, old: str, new: str) -> dict[str, Any]:
                 asdict(s) for s in shifts(settings.validate_.drift, profiles[0][name]["all"], profiles[1][name]["all"])
             ],
         }
-    return {"old": first, "new": second, "tasks": tasks}
+    new_tasks, old_tasks = (sorted(set(profiles[i]) - set(profiles[1 - i])) for i in (1, 0))
+    return {"old": first, "new": second, "tasks": tasks, "new_tasks": new_tasks, "old_tasks": old_tasks}
+
+
+def _paired(old: Mapping[str, "_Row"], new: Mapping[str, "_Row"]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Returns pairs of ids of a row that was changed, and the ids of rows that went and that came, all sorted.
+
+    Of a text that stands there with several answers only as many rows are pairs as lost their id and have a new one:
+    first those with equal answers.
+    """
+    leaving: defaultdict[str, list[str]] = defaultdict(list)
+    for i in sorted(old.keys() - new.keys()):
+        leaving[old[i].key].append(i)
+    pairs, came, waiting = [], [], []
+    for j in sorted(new.keys() - old.keys()):
+        same = next((i for i in leaving[new[j].key] if old[i].answer == new[j].answer), None)
+        if same is None:
+            waiting.append(j)
+            continue
+        leaving[new[j].key].remove(same)
+        pairs.append((same, j))
+    for j in waiting:
+        if left := leaving[new[j].key]:
+            pairs.append((left.pop(0), j))
+        else:
+            came.append(j)
+    return sorted(pairs), sorted(i for left in leaving.values() for i in left), came
 
 
 @dataclass(frozen=True)
@@ -199,23 +241,30 @@ def _index(root: Path, version: str, task: str) -> dict[str, _Row]:
     return rows
 
 
-def _outputs(root: Path, version: str) -> dict[str, str]:
-    """Returns output folder -> the md5 by which DVC's cache names it, and `data/raw`, as a version's lock says."""
+def _outputs(lock: Path) -> dict[str, str]:
+    """Returns output folder -> the md5 by which DVC's cache names it, and `data/raw`, as a lock file says."""
     from ruamel.yaml import YAML
 
-    lock = Paths(root).versions / f"{version}.lock"
-    if not lock.is_file():
-        return {}
     stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages", {})
     entries = [e for stage in stages.values() for part in ("deps", "outs") for e in stage.get(part, [])]
     return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
 
 
-def _cached(root: Path, version: str, verb: str, name: str) -> Path:
-    """Returns the file of a version's output in DVC's cache; raises WorkspaceError where it is gone."""
+def _hashes(root: Path, version: str) -> list[str]:
+    """Returns the md5 of all that the climbs on a version read and wrote."""
+    return list(dict.fromkeys(md5 for lock in _locks(root, version) for md5 in _outputs(lock).values()))
+
+
+def _cached(root: Path, version: str, verb: str, name: str, lock: Path | None = None) -> Path:
+    """Returns the file of a version's output in DVC's cache, of the climb of `lock`, otherwise of the last one.
+
+    Raises:
+        WorkspaceError: it is gone.
+    """
     prefix = Paths(root).output(verb).relative_to(root).as_posix()
     cache = cache_folder(root)
-    md5 = next((m for path, m in _outputs(root, version).items() if path == prefix), "")
+    chosen = lock or next(iter(reversed(_locks(root, version))), None)
+    md5 = _outputs(chosen).get(prefix, "") if chosen else ""
     listing = cache / md5[:2] / md5[2:] if md5 else cache / "none"
     if listing.is_file():
         for entry in json.loads(listing.read_text(encoding="utf-8")):
@@ -233,60 +282,115 @@ def _cached(root: Path, version: str, verb: str, name: str) -> Path:
 
 
 def uses(root: Path, row: str) -> dict[str, Any]:
-    """Returns where a row, or a row made from it, was used: `{"versions", "attempts", "scored", "adapters", "raw"}`.
+    """Returns where a row, or a row made from it, was used.
 
-    `attempts` were trained on it; `scored` are predictions that hold its answer; `adapters` are registered versions,
-    as `TASK/NUMBER`; `raw` says where it stands in the rows as they are now.
+    `versions` of the rows hold it; `attempts` were trained on it; `scored` are predictions that hold its answer;
+    `adapters` are registered versions, as `TASK/NUMBER`, and `champions` the tasks whose champion is among them; `raw`
+    says where it stands in the rows as they are now, `children` where rows that were made from it do. `unseen` are
+    versions whose rows or climbs are not in DVC's cache, so that nobody can tell.
+
+    Raises:
+        DataError: nothing holds such a row.
     """
-    settings = settings_of(root)
-    found: dict[str, Any] = {"versions": [], "attempts": [], "scored": [], "adapters": [], "raw": []}
+    found: dict[str, Any] = {"versions": [], "attempts": [], "scored": [], "unseen": []}
     for line in log(root):
-        version = line["data_version"]
+        version, locks = line["data_version"], _locks(root, line["data_version"])
         is_used = False
         for name in line["rows"]:
-            sides = {side: ("split", f"{name}/{side}.jsonl") for side in SIDES}
-            sides["trained"] = ("augment", f"{name}/train.jsonl")
-            holds = {}
-            for side, (verb, file) in sides.items():
+            holds = _holding(root, version, name, row)
+            found["unseen"] += [version] if holds is None else []
+            is_used = is_used or bool(holds)
+            for lock in locks if "trained" in (holds or ()) else ():
                 try:
-                    table = Table.read(_cached(root, version, verb, file))
+                    path = _cached(root, version, "climb", f"{name}/climb.json", lock)
                 except WorkspaceError:
-                    continue  # pruned: its rows are gone already
-                holds[side] = any(row == i or row in p for i, p in zip(table.id, table.parents, strict=True))
-            is_used = is_used or any(holds.values())
-            if holds.get("trained"):
-                climb = json.loads(_cached(root, version, "climb", f"{name}/climb.json").read_text(encoding="utf-8"))
-                found["attempts"] += [e["attempt"] for e in climb["evidence"]]
+                    found["unseen"].append(version)
+                    continue
+                found["attempts"] += [e["attempt"] for e in read_json(path)["evidence"]]
         if is_used:
             found["versions"].append(version)
-    found["attempts"] = [a for a in dict.fromkeys(found["attempts"]) if (Paths(root).attempts / f"train-{a}").is_dir()]
+    found["unseen"] = list(dict.fromkeys(found["unseen"]))
+    found["attempts"] = list(dict.fromkeys(found["attempts"]))
     for folder in sorted(Paths(root).attempts.glob("evaluate-*")):
         files = sorted(folder.glob("*.jsonl"))
         if any(line.get("id") == row for file in files for line in read_lines(file)):
             found["scored"].append(folder.name)
-    found["adapters"] = list(_adapters(root, settings, found["versions"]))
-    for name in settings.tasks:
-        path = Paths(root).output("ingest") / name / "examples.jsonl"
-        if path.is_file():
-            table = Table.read(path)
-            found["raw"] += [f"{table.source[i]} line {table.line[i]}" for i, id_ in enumerate(table.id) if id_ == row]
-    found["raw"] = list(dict.fromkeys(found["raw"]))
+    found |= _registered(root, settings_of(root), found["versions"]) | _today(root, row)
+    if not any(found[kind] for kind in ("versions", "attempts", "scored", "raw", "children")):
+        raise _no_such_row(root, row, found["unseen"])
     return found
 
 
-def _adapters(root: Path, settings: Settings, versions: Sequence[str]) -> Iterator[str]:
-    from components.release.registry import Registry
+def _no_such_row(root: Path, row: str, unseen: Sequence[str]) -> DataError:
+    missing = f"; not looked at: {joined(unseen)}, which are not in DVC's cache" if unseen else ""
+    return DataError(
+        problem(
+            "no version of the rows holds such a row",
+            where=str(Paths(root).history),
+            found=row[:60] + missing,
+            wanted="a row's id, as `id` in data/ingest/TASK/examples.jsonl",
+            do="`rungwise data pull` fetches the others' rows" if unseen else "",
+        )
+    )
 
+
+def _holding(root: Path, version: str, task: str, row: str) -> list[str] | None:
+    """Returns which sides and steps of a version hold a row, or one made from it; None where the cache lacks them."""
+    sides = {side: ("split", f"{task}/{side}.jsonl") for side in SIDES}
+    sides |= {"trained": ("augment", f"{task}/train.jsonl"), "read": ("ingest", f"{task}/examples.jsonl")}
+    holds = []
+    for side, (verb, file) in sides.items():
+        try:
+            table = Table.read(_cached(root, version, verb, file))
+        except WorkspaceError:
+            return None
+        if any(row == i or row in p for i, p in zip(table.id, table.parents, strict=True)):
+            holds.append(side)
+    return holds
+
+
+def _today(root: Path, row: str) -> dict[str, list[str]]:
+    """Returns where a row, and rows made from it, stand in the outputs of the last run."""
+    raw: list[str] = []
+    children: list[str] = []
+    paths = Paths(root)
+    for path in sorted(paths.output("ingest").glob("*/examples.jsonl")):
+        table = Table.read(path)
+        for id_, parents, source, line in zip(table.id, table.parents, table.source, table.line, strict=True):
+            raw += [f"{source} line {line}"] if id_ == row else []
+            children += [f"{source} line {line}"] if row in parents else []
+    if not raw:  # gone from data/raw, and not every step was run since
+        for verb, name in (("validate", "examples"), *(("split", side) for side in SIDES), ("augment", "train")):
+            for path in sorted(paths.output(verb).glob(f"*/{name}.jsonl")):
+                table = Table.read(path)
+                if row in table.id or (verb == "augment" and any(row in parents for parents in table.parents)):
+                    raw.append(f"{path.relative_to(root).as_posix()}, which is older than data/raw")
+    return {"raw": list(dict.fromkeys(raw)), "children": list(dict.fromkeys(children))}
+
+
+def _registered(root: Path, settings: Settings, names: Sequence[str]) -> dict[str, list[str]]:
+    """Returns the registered versions of some versions of the rows, and the tasks whose champion is among them."""
+    from components.release.registry import CHAMPION, Registry
+
+    registry = Registry(root)
+    adapters, champions = [], []
     for task in settings.tasks:
-        for version in Registry(root).versions(task):
-            if version.tags.get("data_version") in versions:
-                yield f"{task}/{version.number}"
+        numbers = [v.number for v in registry.versions(task) if v.tags.get("data_version") in names]
+        adapters += [f"{task}/{number}" for number in numbers]
+        champion = registry.version(task, CHAMPION) if numbers else None
+        champions += [task] if champion and champion.number in numbers else []
+    return {"adapters": adapters, "champions": champions}
+
+
+NOTES = ("docs", "audit", "generate")
+"""Folders under .rungwise that may hold rows' words: pages, what was shown of tokens, what a server answered."""
 
 
 def forget(root: Path, row: str) -> dict[str, Any]:
-    """Removes what used a row: versions of the rows from DVC's cache, attempts, predictions, registered adapters.
+    """Removes what used a row: versions of the rows from DVC's cache, attempts, predictions, registered adapters, runs.
 
-    Returns what `uses` found, and the number of `objects` that went from the cache.
+    Returns what `uses` found, the number of `objects` that went from the cache and of `runs` that went from the
+    registry, and in `left` the places of their files that could not be removed.
 
     Raises:
         DataError: the row still stands in the rows as they are now, so that the next run would use it again; or nothing
@@ -304,54 +408,141 @@ def forget(root: Path, row: str) -> dict[str, Any]:
             )
         )
     if not any(found[kind] for kind in ("versions", "attempts", "scored")):
+        raise _no_such_row(root, row, found["unseen"])
+    still = [path.parent.name for path in Paths(root).output("climb").glob("*/climb.json") if _is_of(path, found)]
+    if still:
         raise DataError(
             problem(
-                "no version of the rows holds such a row",
-                found=row[:60],
-                wanted="a row's id, as `id` in data/ingest/TASK/examples.jsonl",
+                "the last climb used the row",
+                where=f"data/climb: {joined(sorted(still))}",
+                wanted="a climb without it",
+                do="`rungwise run`, and forget it then",
             )
         )
+    registry = Registry(root)
+    left = []
     for name in found["adapters"]:
         task, _, number = name.partition("/")
-        Registry(root).delete(task, int(number))
+        left += registry.delete(task, int(number))
+    runs, places = registry.delete_runs(found["attempts"], found["versions"])
     for name in [*(f"train-{a}" for a in found["attempts"]), *found["scored"]]:
         shutil.rmtree(Paths(root).attempts / name, ignore_errors=True)
-    return {**found, "objects": _drop(root, found["versions"])}
+    for name in NOTES:
+        shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
+    objects = _drop(root, found["versions"]) + _sweep(root, row)
+    return {**found, "objects": objects, "runs": runs, "left": [*left, *places]}
+
+
+def _is_of(path: Path, found: Mapping[str, Any]) -> bool:
+    return any(evidence["attempt"] in found["attempts"] for evidence in read_json(path)["evidence"])
 
 
 def prune(root: Path, keep: int) -> dict[str, Any]:
     """Removes all but the last `keep` versions of the rows from DVC's cache, never one that a registered version names.
 
-    Returns `{"dropped", "kept", "objects"}`.
+    Returns `{"dropped", "kept", "objects", "named"}`; `named`: version -> the registered versions that keep it.
     """
     from components.release.registry import Registry
 
     names = [line["data_version"] for line in log(root)]
     registry = Registry(root)
-    named = {v.tags.get("data_version") for task in settings_of(root).tasks for v in registry.versions(task)}
-    dropped = [name for name in (names[:-keep] if keep else names) if name not in named]
-    return {"dropped": dropped, "kept": [n for n in names if n not in dropped], "objects": _drop(root, dropped)}
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    for task in settings_of(root).tasks:
+        for version in registry.versions(task):
+            named[version.tags.get("data_version", "")].append(f"{task}/{version.number}")
+    old = names[:-keep] if keep else names
+    dropped = [name for name in old if name not in named]
+    return {
+        "dropped": dropped,
+        "kept": [n for n in names if n not in dropped],
+        "objects": _drop(root, dropped),
+        "named": {name: named[name] for name in old if name in named},
+    }
 
 
-def _drop(root: Path, versions: Sequence[str]) -> int:
+def push(root: Path) -> str:
+    """Sends what DVC's cache holds of all commits and of all accepted versions to its remote; returns what was done.
+
+    Raises:
+        WorkspaceError: there is no remote, or it can't be reached.
+    """
+    told = versions.push(root)
+    parts = [told, *_transferred(root, "push")]
+    return "\n".join(part for part in parts if part)
+
+
+def pull(root: Path) -> str:
+    """Fetches what dvc.lock and the accepted versions name from DVC's remote; returns what was done.
+
+    Raises:
+        WorkspaceError: there is no remote, or it can't be reached, or it has not what dvc.lock names.
+    """
+    told = versions.pull(root)
+    parts = [told, *_transferred(root, "fetch")]
+    return "\n".join(part for part in parts if part)
+
+
+def _transferred(root: Path, act: str) -> list[str]:
+    """Sends or fetches the rows and climbs of the accepted versions; returns what to say about it."""
+    prefix = f"{Paths(root).raw.relative_to(root).as_posix()}"
+    cache = cache_folder(root)
+    known = {line["data_version"]: _locks(root, line["data_version"]) for line in log(root)}
+    here = {version: _lacks(cache, locks, prefix) for version, locks in known.items()}
+    chosen = [v for v, lacking in here.items() if bool(lacking) == (act == "fetch")]
+    told = []
+    if outputs := [_outputs(lock) for version in chosen for lock in known[version]]:
+        outs = [{path: md5 for path, md5 in one.items() if path != prefix} for one in outputs]
+        told.append(versions.transfer(root, act, outs))
+    lacking = [version for version, locks in known.items() if _lacks(cache, locks, prefix)]
+    if lacking:
+        what = "the remote has not all of" if act == "fetch" else "not here, so not sent:"
+        told.append(f"{what} the rows of {joined(lacking)}")
+    return told
+
+
+def _lacks(cache: Path, locks: Sequence[Path], prefix: str) -> bool:
+    """Whether the cache lacks something that the locks' steps wrote."""
+    hashes = {md5 for lock in locks for path, md5 in _outputs(lock).items() if path != prefix}
+    return not all((cache / md5[:2] / md5[2:]).is_file() for md5 in _objects(cache, hashes))
+
+
+def _drop(root: Path, names: Sequence[str]) -> int:
     """Removes versions from the history, and from DVC's cache what only they need; returns how many objects went."""
-    if not versions:
+    if not names:
         return 0
     paths, cache = Paths(root), cache_folder(root)
     lines = log(root)
-    kept = [line["data_version"] for line in lines if line["data_version"] not in versions]
-    needed = set(_objects(cache, _current(root)))
-    for version in kept:
-        needed |= set(_objects(cache, _outputs(root, version).values()))
-    gone = {o for version in versions for o in _objects(cache, _outputs(root, version).values())} - needed
+    kept = [line["data_version"] for line in lines if line["data_version"] not in names]
+    needed = _needed(root, kept)
+    gone = {o for version in names for o in _objects(cache, _hashes(root, version))} - needed
     paths_gone = [path for md5 in gone if (path := cache / md5[:2] / md5[2:]).is_file()]  # data/raw may not be in it
     for path in paths_gone:
         path.unlink()
     replace_text(paths.history, "".join(canonical_json(x) + "\n" for x in lines if x["data_version"] in kept))
-    for version in versions:
-        for ending in ("json", "lock"):
-            (paths.versions / f"{version}.{ending}").unlink(missing_ok=True)
+    for version in names:
+        for path in (paths.versions / f"{version}.json", *_locks(root, version)):
+            path.unlink(missing_ok=True)
     return len(paths_gone)
+
+
+def _needed(root: Path, names: Sequence[str]) -> set[str]:
+    """Returns the md5 of all objects that the workspace or some versions need."""
+    hashes = [*_current(root), *(md5 for version in names for md5 in _hashes(root, version))]
+    return set(_objects(cache_folder(root), hashes))
+
+
+def _sweep(root: Path, row: str) -> int:
+    """Removes from DVC's cache what runs that were never accepted left of a row; returns how many objects went."""
+    cache = cache_folder(root)
+    needed = _needed(root, [line["data_version"] for line in log(root)])
+    others = {f"{path.parent.name}{path.name}": path for path in cache.glob("??/*") if path.is_file()}
+    others = {md5: path for md5, path in others.items() if md5 not in needed}
+    holding = {md5 for md5, path in others.items() if row.encode() in path.read_bytes()}
+    folders = {md5: set(_objects(cache, [md5])) for md5 in others if md5.endswith(".dir")}
+    gone = holding.union(*(inner for inner in folders.values() if inner & holding)) & others.keys()
+    for md5 in gone:
+        others[md5].unlink()
+    return len(gone)
 
 
 def _current(root: Path) -> list[str]:

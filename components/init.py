@@ -291,6 +291,10 @@ def _read(source: SourceSettings, file: Path, needed: tuple[str, str]) -> Iterat
             )
         if said.startswith("a source's format"):
             said = re.sub(r"\n  do: .*", "\n  do:     give the file such an ending", said)
+        if said.startswith("a JSON file is of another form"):
+            said = re.sub(
+                r"\n  do: .*", "\n  do:     say where the rows stand: --records KEY.[] (or --dev-records ...)", said
+            )
         raise DataError(said) from None
 
 
@@ -436,7 +440,7 @@ def _check(params: str) -> None:
     """Checks the params.yaml that is to be written; raises SettingsError."""
     from ruamel.yaml import YAML
 
-    parse(YAML(typ="safe", pure=True).load(params), "the params.yaml to be written")
+    parse(YAML(typ="safe").load(params), "the params.yaml to be written")
 
 
 def _warnings(given: Sequence[Given], guessed: Guess, counts: Mapping[str, int], bar: float) -> list[str]:

@@ -3,14 +3,18 @@
 DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
 """
 
+import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from components.errors import WorkspaceError, problem
-from components.folders import MARKER
+from components.folders import MARKER, write_json
 from components.records import digest
 
 
@@ -96,19 +100,78 @@ def reproduce(root: Path, *arguments: str) -> int:
         raise
 
 
+@functools.lru_cache(maxsize=8)  # DVC takes a second to say it
 def cache_folder(root: Path) -> Path:
     """Returns the folder in which DVC's cache keeps objects, by the first two and the other digits of their md5."""
     return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"
 
 
 def push(root: Path) -> str:
-    """Sends what DVC's cache holds of all commits and of the workspace to its remote; returns what DVC said."""
+    """Sends what DVC's cache holds of all commits and of the workspace to its remote; returns what DVC said.
+
+    Raises:
+        WorkspaceError: there is no remote, or DVC failed.
+    """
+    _check_remote(root)
     return _dvc(root, "push", "--all-commits").strip()
 
 
 def pull(root: Path) -> str:
-    """Fetches what dvc.lock names from DVC's remote into the cache and the workspace; returns what DVC said."""
+    """Fetches what dvc.lock names from DVC's remote into the cache and the workspace; returns what DVC said.
+
+    Raises:
+        WorkspaceError: there is no remote, or DVC failed.
+    """
+    _check_remote(root)
     return _dvc(root, "pull", "--force").strip()
+
+
+def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
+    """Sends (`push`) or fetches (`fetch`) outputs of other times between DVC's cache and its remote.
+
+    `outputs`: path -> md5, for each time. DVC is shown them as a graph of its own in a folder that is gone afterwards:
+    it has no command for a lock file that is neither the workspace's nor a commit's. What the remote lacks is left out.
+
+    Returns what DVC said.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=".versions-", dir=root))
+    try:
+        for number, one in enumerate(outputs):
+            place = folder / str(number)
+            place.mkdir()
+            steps = {f"step-{i}": (path, md5) for i, (path, md5) in enumerate(sorted(one.items()))}
+            graph = {name: {"cmd": "true", "outs": [path]} for name, (path, _) in steps.items()}
+            lock = {
+                name: {"cmd": "true", "outs": [{"path": path, "hash": "md5", "md5": md5}]}
+                for name, (path, md5) in steps.items()
+            }
+            # YAML holds JSON, and DVC reads these files as YAML
+            write_json(place / "dvc.yaml", {"stages": graph})
+            write_json(place / "dvc.lock", {"schema": "2.0", "stages": lock})
+        targets = [str(place.relative_to(root) / "dvc.yaml") for place in sorted(folder.iterdir())]
+        try:
+            return _dvc(root, act, *targets).strip()
+        except WorkspaceError:
+            if act == "fetch":
+                return ""  # DVC fails where one file is missing; the caller looks at what came
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_remote(root: Path) -> None:
+    command = [sys.executable, "-m", "dvc", "remote", "default"]
+    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
+        raise WorkspaceError(
+            problem(
+                "there is no remote to send rows to or fetch them from",
+                where=str(root / ".dvc" / "config"),
+                found="no default remote",
+                wanted="a folder, or an address that DVC knows: ssh://, s3://, gs://",
+                do="dvc remote add --default NAME ADDRESS",
+            )
+        )
 
 
 def data_version(split: Path, augment: Path) -> str:

@@ -8,7 +8,25 @@ from pydantic import Field, model_validator
 
 from components.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, no_twins
 
-_SECRET = re.compile(r"(?i)(pass|pwd|token|secret|key|sig|credential)[^=&]*=")
+_SECRETS = frozenset("pass passwd password passphrase pwd token secret key apikey sig signature credential".split())
+_WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
+
+
+def _is_secret(parameter: str) -> bool:
+    """Whether a parameter's name says that its value is one: `api_key`, `X-Amz-Signature`; `keyword` does not."""
+    words = [word.lower().removesuffix("s") if len(word) > 4 else word.lower() for word in _WORDS.findall(parameter)]
+    return any(word in _SECRETS or f"{word}s" in _SECRETS for word in words)
+
+
+def _holds_secret(address: str) -> bool:
+    """Whether an address holds a password, or a user without one: in an address of the web that is a token."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # a host with brackets that are none of an address
+        return "@" in address
+    names = [pair.partition("=")[0] for pair in re.split("[&;]", parts.query) if "=" in pair]
+    is_token = parts.scheme in ("http", "https") and "@" in parts.netloc
+    return bool(parts.password) or is_token or any(_is_secret(name) for name in names)
 
 
 class CollectSettings(Section):
@@ -18,7 +36,8 @@ class CollectSettings(Section):
     """The source's name; unique."""
     from_: Annotated[Text | None, Field(alias="from")] = None
     """A file, a folder or a pattern: a path, or an address that fsspec opens (`https://`, `s3://`, `gs://`, `sftp://`,
-    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password."""
+    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password; SQLite's file
+    starts at the workspace."""
     url_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
     """An environment variable that holds the address instead: the place for one with a password."""
     query: Text | None = None
@@ -34,8 +53,7 @@ class CollectSettings(Section):
             raise ValueError("either `from` or `url_env` says where the rows are")
         if self.target.split("/")[0].startswith((".", "SOURCES.json")):
             raise ValueError("to: a name that begins with a dot, or SOURCES.json, is not for rows")
-        parts = urlsplit(self.from_ or "")
-        if parts.password or _SECRET.search(parts.query):
+        if _holds_secret(self.from_ or ""):
             raise ValueError(
                 "from: holds a password, which would be copied into dvc.lock; write `url_env: NAME` instead"
             )

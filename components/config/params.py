@@ -66,7 +66,11 @@ class Settings(Section):
     def _fit_together(self) -> "Settings":
         no_twins("ladder", [r.name for r in self.ladder])
         no_twins("collect", [c.name for c in self.collect])
-        no_twins("collect.to", [c.target for c in self.collect])
+        no_twins("collect.to", [c.target.rstrip("/") for c in self.collect])
+        for one in self.collect:
+            for other in self.collect:
+                if one is not other and other.target.startswith(one.target.rstrip("/") + "/"):
+                    raise ValueError(f"collect.to: {other.name} ({other.target}) lies in {one.name} ({one.target})")
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:
@@ -127,7 +131,7 @@ def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
         lines[line] = before + after.replace(name, f"{name}@{pinned[name]}", 1)
     if pinned:
         changed = "".join(lines)
-        after_all = parse(YAML(typ="safe", pure=True).load(changed), str(path))
+        after_all = parse(_loaded(changed), str(path))
         left = sorted({rung.base for rung in after_all.ladder if rung.base in pinned})
         if left:
             raise SettingsError(
@@ -153,12 +157,10 @@ def read_raw(path: Path) -> dict[str, Any]:
     Raises:
         SettingsError: the file is missing, is not UTF-8, not YAML, holds a key twice, or is no mapping.
     """
-    from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
     try:
-        text = path.read_text(encoding="utf-8")
-        values = YAML(typ="safe", pure=True).load(text)
+        values = _loaded(path.read_text(encoding="utf-8"))
         if place := _not_finite(values):
             raise ValueError(f"{place} is no finite number")
         json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
@@ -172,8 +174,10 @@ def read_raw(path: Path) -> dict[str, Any]:
             )
         ) from None
     except (UnicodeDecodeError, YAMLError, ValueError, TypeError) as error:
+        found, is_colon = _one_line(error), "':'" in _one_line(error)
+        do = 'put what holds a colon, such as an address, in quotes: {url: "http://..."}' if is_colon else ""
         raise SettingsError(
-            problem("params.yaml can't be read", where=str(path), found=_one_line(error), wanted="UTF-8 YAML")
+            problem("params.yaml can't be read", where=str(path), found=found, wanted="UTF-8 YAML", do=do)
         ) from None
     if not isinstance(values, dict):
         raise SettingsError(
@@ -185,6 +189,13 @@ def read_raw(path: Path) -> dict[str, Any]:
             )
         )
     return values
+
+
+def _loaded(text: str) -> Any:
+    """Returns what DVC's own call reads: libyaml where it is there, which wants an address in `{}` in quotes."""
+    from ruamel.yaml import YAML
+
+    return YAML(typ="safe").load(text)
 
 
 def _not_finite(value: Any, place: str = "") -> str:

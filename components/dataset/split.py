@@ -17,6 +17,9 @@ from components.folders import joined
 from components.records import SIDES, Example, Rejection, counted
 from components.table import Table
 
+_STRANGER = "no collected row"
+"""What stands in place of the side of a parent that is not among the rows."""
+
 
 @dataclass(frozen=True)
 class Leak:
@@ -140,7 +143,7 @@ def _by_lineage(table: Table, sides: Sequence[str]) -> dict[int, tuple[str, str]
     for row, (side, parents) in enumerate(zip(sides, table.parents, strict=True)):
         if not parents:
             continue
-        others = {parent: side_of.get(parent, "no collected row") for parent in parents}
+        others = {parent: side_of.get(parent, _STRANGER) for parent in parents}
         strangers = [f"{parent}: {other}" for parent, other in others.items() if other != "train"]
         if side != "train":
             lost[row] = ("synthetic_held_out", f"in {side}, and synthetic rows only teach")
@@ -171,6 +174,18 @@ def _check_share(settings: SplitSettings, sides: Sequence[str], lost: dict[int, 
     reasons = [reason for i, (reason, _) in lost.items() if sides[i] == "train"]
     if len(reasons) <= settings.max_leaked_share * n_train:
         return
+    orphans = sum(reason == "leak_child" and f": {_STRANGER}" in detail for reason, detail in lost.values())
+    if orphans and len(reasons) - orphans <= settings.max_leaked_share * n_train:
+        raise DataError(
+            problem(
+                f"{len(reasons)} of {n_train} training rows lose their place",
+                where="step split",
+                found=f"{orphans} generated rows whose parents are not among the rows ({_listed(lost)})",
+                wanted="the rows that they were made from: nobody can tell else on which side those stand",
+                do="was a source renamed under `ingest.sources`? A row's id follows its source's name: give it its old "
+                "name again; or delete the generated rows from data/raw and generate them anew",
+            )
+        )
     raise DataError(
         problem(
             f"{len(reasons)} of {n_train} training rows hold what dev or test asks for",

@@ -1,6 +1,7 @@
 """A generator behind any server that speaks OpenAI's chat completions; rows leave the house only with consent.
 
-Every answer goes into a journal before it is used, so that a killed run continues and pays for nothing twice.
+Every answer that texts can be read from goes into a journal before it is used, so that a killed run continues and pays
+for nothing twice; one that can't be used is asked for again by the next run.
 Retries with back-off are urllib3's (https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html).
 """
 
@@ -9,6 +10,7 @@ import os
 import threading
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from components.config import EndpointSettings
 from components.errors import GenerateError, SettingsError, problem
@@ -42,10 +44,11 @@ class Endpoint:
                     wanted="true, from whoever may say so: the server is shown training rows, redacted",
                 )
             )
-        self.name, self.concurrency = settings.model, settings.concurrency
+        self.name = f"{settings.model} at {urlsplit(settings.url).netloc}"
+        self.concurrency = settings.concurrency
         self._settings, self._field, self._journal = settings, field, journal
         self._lock = threading.Lock()
-        self._known = {line["key"]: line for line in _entries(journal)}
+        self._known = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
         self._requests = self._tokens = 0
         retry = Retry(
             total=settings.retries,
@@ -91,7 +94,7 @@ class Endpoint:
         return Reply(texts) if texts is not None else Reply((), "not_json")
 
     def _ask(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Returns the server's answer, and writes it down; failures that may pass are not written down."""
+        """Returns the server's answer, and writes it down if it can be used: another time it may answer better."""
         import requests
 
         with self._lock:
@@ -113,7 +116,7 @@ class Endpoint:
             return {"failure": "cut_off"}
         if status in (400, 401, 403, 404, 405, 422):
             raise GenerateError(
-                f"the endpoint refuses with HTTP {status}: check `augment.endpoint` (url, model, key_env)"
+                f"the endpoint {self.name} refuses with HTTP {status}: check `augment.endpoint` (url, model, key_env)"
             )
         if status != 200:
             return {"failure": f"http_{status}"}
@@ -130,6 +133,8 @@ class Endpoint:
         entry = {"key": key, "content": content, "tokens": tokens, "failure": ""}
         with self._lock:
             self._tokens += tokens
+            if not texts_of(content):
+                return entry
             self._known[key] = entry
             self._journal.parent.mkdir(parents=True, exist_ok=True)
             with self._journal.open("a", encoding="utf-8") as stream:

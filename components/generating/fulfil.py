@@ -3,11 +3,11 @@
 import csv
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from components.config import AugmentSettings, Settings, TaskSettings, augment_field, base_named
+from components.config import AugmentSettings, Settings, SplitSettings, TaskSettings, augment_field, base_named
 from components.dataset.redact import redactor
-from components.errors import SettingsError, problem
+from components.errors import ModelError, SettingsError, problem
 from components.folders import joined, open_sealed, replace_text
 from components.generating.generate import DataRequest, Generated, Generator, generate, request_of
 from components.layout import Paths, settings_of
@@ -23,8 +23,8 @@ def fulfil(
     """Makes the rows that are wanted; returns what was kept, what was dropped and why, and where the rows are.
 
     `base`: a folder or hub name of a local model; None: the server of `augment.endpoint`. `wanted`: label, or value
-    of `augment.slice` -> rows; empty: as many as `augment` asks for. `export`: a CSV file to write in place of asking
-    anybody.
+    of `augment.slice` -> rows; empty: as many as `augment` asks for. `export`: a new CSV file to write in place of
+    asking anybody.
 
     Raises:
         RungwiseError: there is no such task or label, its answers are no labels, its rows are not split yet, nothing is
@@ -37,20 +37,23 @@ def fulfil(
     request = _request(settings.augment, task, train, wanted)
     told = {"task": task, "wanted": dict(request.wanted), "why": request.why}
     if export is not None:
-        _write_empty(export, one, request)
-        return {**told, "file": str(export)}
+        columns = _write_empty(export, one, request, settings.split)
+        return {**told, "file": str(export), "columns": columns}
+    generator = _generator(settings.augment, root, task, field, base)
     result = generate(
         settings.augment.generate,
         request,
         field,
         train,
         Table.of((*dev, *test)),
-        _generator(settings.augment, root, task, field, base),
+        generator,
         seed=derive_seed(settings.seed, "generate", task),
         redact=redactor(("email", "phone", "card"), settings.ingest.region),
         show=LineProgress(f"generate {task}"),
     )
     path = Paths(root).raw / f"generated-{task}.jsonl"
+    before: list[str] = []
+    lines: dict[str, None] = {}
     if result.drafts:
         # what an earlier request brought stays; the same request again brings the same lines
         before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
@@ -59,12 +62,34 @@ def fulfil(
     return {
         **told,
         "rows": len(result.drafts),
+        "new": len(lines) - len(set(before)),
         "rejected": dict(result.rejected),
         "missing": dict(result.missing),
         "note": result.note,
+        "limit": f"{result.limit} (`augment.generate.max_share`)" if result.limit else "",
+        "failures": _failures(generator, result),
         "file": str(path) if result.drafts else None,
         "source": f"- {{name: generated-{task}, path: {path.name}, parents: parents}}",
     }
+
+
+ADVICE: Final = {
+    "no_connection": "it can't be reached: does it run, and is `augment.endpoint.url` right?",
+    "timed_out": "it takes longer than `augment.endpoint.timeout_seconds`",
+    "http_429": "it is asked too often: lower `augment.endpoint.concurrency`",
+    "not_json": "it does not answer with a JSON array of texts: another model may",
+    "over_context": "rows of this length don't fit the model's context",
+}
+"""Code of a failure -> what it means and what to do; of others the code says it."""
+
+
+def _failures(generator: Generator, result: Generated) -> str:
+    """Returns whose asks failed how often and what to do about it; empty where none did."""
+    if not result.failures:
+        return ""
+    counts = ", ".join(f"{code}: {n}" for code, n in result.failures.items())
+    known = [ADVICE[code] for code in result.failures if code in ADVICE]
+    return f"{generator.name} failed ({counts}): {'; '.join(known) or 'look at its own log'}"
 
 
 def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
@@ -115,7 +140,11 @@ def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base
         except ValueError as error:
             found, wanted = base[:80], str(error)
             raise SettingsError(problem("a base can't be used", where="--base", found=found, wanted=wanted)) from None
-        return LocalModel(augment.generate, field, named, root)
+        try:
+            return LocalModel(augment.generate, field, named, root)
+        except ModelError as error:  # it speaks of the rung that names a base elsewhere
+            said = str(error).replace("ladder: base ", "--base ").replace("the rung's `base`", "`--base`")
+            raise ModelError(said) from None
     if augment.endpoint is not None:
         from components.generating.endpoint import Endpoint
 
@@ -123,13 +152,43 @@ def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base
     raise SettingsError(problem("there is nobody to ask", wanted="--base MODEL, or a server in `augment.endpoint`"))
 
 
-def _write_empty(path: Path, task: TaskSettings, request: DataRequest) -> None:
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*slots(task.prompt), str(task.answer.column)])
-        for name, n in sorted(request.wanted.items()):
-            row = [name if slot == request.slice else "" for slot in slots(task.prompt)]
-            writer.writerows([[*row, "" if request.slice else name]] * n)
+def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: SplitSettings) -> str:
+    """Writes a table with an empty row for each one wanted; returns what its columns ask for beside text and answer.
+
+    Raises:
+        SettingsError: the file is there already, or can't be written.
+    """
+    own = [*slots(task.prompt), str(task.answer.column)]
+    more = [name for name in dict.fromkeys((split.given, split.by_time, split.group)) if name and name not in own]
+    try:
+        with path.open("x", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow([*own, *more])
+            for name, n in sorted(request.wanted.items()):
+                row = [name if slot == request.slice else "" for slot in slots(task.prompt)]
+                ends = ["train" if column == split.given else "" for column in more]
+                writer.writerows([[*row, "" if request.slice else name, *ends]] * n)
+    except OSError as error:
+        is_there = path.exists()
+        raise SettingsError(
+            problem(
+                "the table can't be written",
+                where=f"--export {path}",
+                found="a folder"
+                if path.is_dir()
+                else "a file that may be filled in"
+                if is_there
+                else str(error.strerror),
+                wanted="a new file in a folder that is there",
+                do="name another file, or move this one away" if is_there else "make its folder first",
+            )
+        ) from None
+    asks = {
+        split.given: "says the row's side, `train` as it stands",
+        split.by_time: "needs a date in each row: the latest rows judge and do not teach",
+        split.group: "may stay empty: its equal values belong together",
+    }
+    return "; ".join(f"{name} {asks[name]}" for name in more)
 
 
 def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:

@@ -8,9 +8,10 @@ an order of their own each time, then the filters.
 import json
 import random
 import re
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
@@ -102,6 +103,10 @@ class Generated:
     """Label or slice -> rows that could not be made."""
     note: str
     """Why it ended early; empty where it did not."""
+    failures: Mapping[str, int]
+    """Code -> asks that the generator did not answer; they are counted in `rejected` too."""
+    limit: str
+    """How `max_share` limits the rows; empty where it does not."""
 
 
 def request_of(settings: AugmentSettings, task: str, train: Table) -> DataRequest:
@@ -133,14 +138,17 @@ def generate(
     budget = int(len(train) * settings.max_share / (1 - settings.max_share)) if settings.max_share < 1 else None
     sieve = _Sieve(settings, train, held_out, field)
     drafts: list[Draft] = []
-    missing, note = {}, ""
+    failed: Counter[str] = Counter()
+    missing, note, limit = {}, "", ""
     total = sum(request.wanted.values())
     for name, n in sorted(request.wanted.items()):
         kept = 0
         allowed = n if budget is None else min(n, budget - len(drafts))
+        if allowed < n:
+            limit = f"at most {budget} rows are made, {settings.max_share:.0%} of the training rows with them"
         asks = _asks(settings, request, name, train, field, allowed, seed, redact)
         try:
-            for made in _rounds(generator, asks, sieve.rejected):
+            for made in _rounds(generator, asks, failed):
                 for draft in sieve.keep(made)[: allowed - kept]:
                     drafts.append(draft)
                     kept += 1
@@ -154,7 +162,8 @@ def generate(
         if note:
             missing |= {other: m for other, m in request.wanted.items() if other > name}
             break
-    return Generated(tuple(drafts), dict(sorted(sieve.rejected.items())), missing, note)
+    rejected = dict(sorted((sieve.rejected + failed).items()))
+    return Generated(tuple(drafts), rejected, missing, note, dict(sorted(failed.items())), limit)
 
 
 def _asks(
@@ -191,34 +200,53 @@ def _asks(
         yield Ask(label, hidden, min(n, settings.texts_per_request), draw.randrange(2**31) + number)
 
 
-def _rounds(generator: Generator, asks: Iterator[Ask], rejected: Counter[str]) -> Iterator[list[tuple[Ask, str]]]:
+def _rounds(generator: Generator, asks: Iterator[Ask], failed: Counter[str]) -> Iterator[list[tuple[Ask, str]]]:
     """Yields the texts of some asks at a time, in the order of the asks.
 
     Raises:
         GenerateError: the generator can't go on, or fails again and again.
     """
     failures = 0
-    with ThreadPoolExecutor(generator.concurrency) as pool:
-        while some := [ask for ask, _ in zip(asks, range(generator.concurrency), strict=False)]:
-            made: list[tuple[Ask, str]] = []
-            replies = pool.map(generator, some)
-            for ask in some:
-                try:
-                    reply = next(replies)
-                except GenerateError:
-                    yield made  # what was paid for is used
-                    raise
-                if reply.failure:
-                    rejected[reply.failure] += 1
-                    failures += 1
-                    if failures >= FAILURES:
-                        raise GenerateError(
-                            f"{generator.name} failed {failures} times in a row, last with {reply.failure}"
-                        )
-                    continue
-                failures = 0
-                made += [(ask, text) for text in reply.texts]
-            yield made
+    while some := [ask for ask, _ in zip(asks, range(generator.concurrency), strict=False)]:
+        made: list[tuple[Ask, str]] = []
+        replies = _replies(generator, some)
+        for ask in some:
+            try:
+                reply = next(replies)
+            except GenerateError:
+                yield made  # what was paid for is used
+                raise
+            if reply.failure:
+                failed[reply.failure] += 1
+                failures += 1
+                if failures >= FAILURES:
+                    raise GenerateError(f"{generator.name} failed {failures} times in a row, last with {reply.failure}")
+                continue
+            failures = 0
+            made += [(ask, text) for text in reply.texts]
+        yield made
+
+
+def _replies(generator: Generator, asks: Sequence[Ask]) -> Iterator[Reply]:
+    """Yields the replies to some asks, which are made at a time, in their order.
+
+    The threads are daemons and no pool's: nobody waits for them after Ctrl-C, as Python does for those of a pool.
+    """
+    if len(asks) == 1:
+        yield generator(asks[0])
+        return
+
+    def answer(ask: Ask, reply: "Future[Reply]") -> None:
+        try:
+            reply.set_result(generator(ask))
+        except BaseException as error:
+            reply.set_exception(error)
+
+    replies: list[Future[Reply]] = [Future() for _ in asks]
+    for ask, reply in zip(asks, replies, strict=True):
+        threading.Thread(target=answer, args=(ask, reply), daemon=True).start()
+    for reply in replies:
+        yield reply.result()
 
 
 class _Sieve:

@@ -14,7 +14,7 @@ import re
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,10 +103,14 @@ class Registry:
                     else:
                         os.environ[name] = value
 
+    def _has_no_database(self) -> bool:
+        """Whether there is none yet: asking would make it, which takes seconds."""
+        return self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists()
+
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None where the model or the alias is not there."""
-        if self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists():
-            return None  # asking would make the database, which takes seconds
+        if self._has_no_database():
+            return None
         with self._client() as (mlflow, client):
             try:
                 found = client.get_model_version_by_alias(task, alias)
@@ -118,14 +122,17 @@ class Registry:
 
     def versions(self, task: str) -> list[Version]:
         """Returns all versions of a task's model, oldest first."""
-        if self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists():
+        if self._has_no_database():
             return []
         with self._client() as (_, client):
             found = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
         return sorted(found, key=lambda version: version.number)
 
-    def delete(self, task: str, number: int) -> None:
-        """Removes a version, the model that was logged for it, and its files where they lie in the workspace."""
+    def delete(self, task: str, number: int) -> list[str]:
+        """Removes a version, the model that was logged for it, and its files where they lie in the workspace.
+
+        Returns the places of files that lie elsewhere and stay.
+        """
         with self._client() as (mlflow, client):
             found = client.get_model_version(task, str(number))
             client.delete_model_version(task, str(number))
@@ -134,10 +141,44 @@ class Registry:
                 folder = client.get_logged_model(model_id).artifact_location
                 client.delete_logged_model(model_id)
             except mlflow.exceptions.MlflowException:
-                return  # logged by an older client, without a model of its own
-            path = Path(unquote(urlsplit(folder).path))
-            if urlsplit(folder).scheme in ("", "file") and path.is_relative_to(self.root):
-                shutil.rmtree(path, ignore_errors=True)
+                return []  # logged by an older client, without a model of its own
+            return self._remove(folder)
+
+    def delete_runs(self, attempts: Sequence[str], data_versions: Sequence[str]) -> tuple[int, list[str]]:
+        """Removes the runs of some attempts and of some versions of the rows, with what was logged in them.
+
+        Returns how many runs it met, and the places of files that lie outside the workspace and stay.
+        """
+        if self._has_no_database():
+            return 0, []
+        queries = [f"tags.`{_TAG}attempt` = '{name}'" for name in attempts]
+        queries += [f"tags.`{_TAG}data_version` = '{name}'" for name in data_versions]
+        left: list[str] = []
+        with self._client() as (mlflow, client):
+            everything = mlflow.entities.ViewType.ALL  # a run that was deleted by hand keeps its files
+            experiments = [e.experiment_id for e in client.search_experiments(view_type=everything)]
+            runs = {
+                run.info.run_id: run
+                for query in queries
+                for run in _all_pages(client.search_runs, experiments, query, everything)
+            }
+            for run_id, run in runs.items():
+                for model in client.search_logged_models(experiments, f"source_run_id = '{run_id}'"):
+                    client.delete_logged_model(model.model_id)
+                    left += self._remove(model.artifact_location)
+                left += self._remove(run.info.artifact_uri)
+                if run.info.lifecycle_stage == "active":
+                    client.delete_run(run_id)
+        return len(runs), left
+
+    def _remove(self, place: str) -> list[str]:
+        """Removes a folder of files where it lies in the workspace; returns it where it stays."""
+        path = Path(unquote(urlsplit(place).path))
+        if urlsplit(place).scheme not in ("", "file"):
+            return [_without_secrets(place)]
+        if path.is_relative_to(self.root):
+            shutil.rmtree(path, ignore_errors=True)
+        return [str(path)] if path.exists() else []
 
     def set_alias(self, version: Version, alias: str) -> None:
         """Makes `alias` name the version."""
@@ -283,9 +324,36 @@ class Registry:
     def _experiment(self, client: Any, name: str) -> str:
         found = client.get_experiment_by_name(name)
         if found:
+            self._check_place(name, found.artifact_location)
             return str(found.experiment_id)
         local = (self.root / "mlartifacts").as_uri() if self._uri.startswith("sqlite:") else None
         return str(client.create_experiment(name, artifact_location=local))
+
+    def _check_place(self, name: str, location: str) -> None:
+        """Checks that the files of the workspace's own database lie in the workspace: MLflow keeps where they began."""
+        path = Path(unquote(urlsplit(location).path))
+        is_own = self._uri == f"sqlite:///{self.root / 'mlflow.db'}" and urlsplit(location).scheme in ("", "file")
+        if is_own and not path.resolve().is_relative_to(self.root.resolve()):
+            raise RegistryError(
+                problem(
+                    "the registry keeps its files in another place",
+                    where=f"{self.root / 'mlflow.db'}, experiment {name}",
+                    found=str(path),
+                    wanted=f"a folder in {self.root}: was the workspace moved or copied?",
+                    do="name another experiment (`register: {experiment: NAME}`), whose files lie here; or move the "
+                    "workspace back",
+                )
+            )
+
+
+def _all_pages(search: Any, experiments: Sequence[str], query: str, view: int) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(list(experiments), query, view, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
 
 
 _IDENTITY = ("task", "rung", "attempt", "data_version", "target")

@@ -35,32 +35,58 @@ def diff_text(found: Mapping[str, Any]) -> str:
             if task[kind]:
                 counts = ", ".join(f"{label}: {n}" for label, n in task[f"{kind}_by_label"].items())
                 lines.append(f"  {kind}: {counts or joined(task[kind])}")
+        if task["edited"]:
+            pairs = joined([f"{old} -> {new}" for old, new in task["edited"]])
+            lines.append(f"  {len(task['edited'])} edited in letters' case, width or spaces alone: {pairs}")
         if task["changed"]:
             lines.append(f"  changed: {joined([f'{old} -> {new}' for old, new in task['changed']])}")
         if task["moved"]:
             lines.append(f"  moved: {joined([f'{row} {sides}' for row, sides in task['moved'].items()])}")
         lines += [f"  {shift['sentence']}" for shift in task["shifts"]]
         parts.append("\n".join(lines))
+    for kind, where in (("new_tasks", found["old"]), ("old_tasks", found["new"])):
+        if found[kind]:
+            parts.append(
+                f"not in {where}, so not compared: task {joined(found[kind])} (a task that was renamed is new)"
+            )
     return "\n\n".join(parts)
 
 
 def uses_text(found: Mapping[str, Any]) -> str:
     """Returns what a row was used for, or what was removed of it."""
-    verb = "removed" if "objects" in found else "used in"
+    is_done = "objects" in found
+    verb = "removed" if is_done else "used in"
     lines = [
         f"{verb}: versions of the rows: {joined(found['versions'])}",
         f"{verb}: attempts: {joined([a[:12] for a in found['attempts']])}",
         f"{verb}: predictions: {len(found['scored'])}",
         f"{verb}: registered versions: {joined(found['adapters'])}",
     ]
-    if "objects" in found:
-        lines.append(f"{found['objects']} objects went from DVC's cache; a remote keeps its copies (`dvc gc --cloud`)")
+    if found["champions"]:
+        text = "lost its champion" if is_done else "would lose its champion"
+        again = "answers nothing until `rungwise run` promotes another"
+        lines += [f"careful: task {task} {text}: `rungwise predict` {again}" for task in found["champions"]]
+    if found["children"]:
+        lines.append(f"careful: rows made from it stay in data/raw: {joined(found['children'])}; delete them there")
+    if found["unseen"]:
+        names = joined(found["unseen"])
+        lines.append(f"careful: not looked at: {names}, whose rows are not in DVC's cache (`rungwise data pull`)")
+    if is_done:
+        lines += [f"careful: files outside the workspace stay, remove them there: {place}" for place in found["left"]]
+        lines.append(f"{found['objects']} objects went from DVC's cache, {found['runs']} runs from the registry")
+        lines.append("what was committed stays in git's history, and a remote keeps its copies (`dvc gc --cloud`)")
     else:
-        where = f"still in data/raw: {joined(found['raw'])}; delete it there first. " if found["raw"] else ""
-        lines.append(f"{where}`--purge` removes what is listed")
+        where = f"still among today's rows: {joined(found['raw'])}; delete it there first. " if found["raw"] else ""
+        lines.append(f"{where}`--purge` removes what is listed; git's history keeps a row that was committed")
     return "\n".join(lines)
 
 
 def prune_text(found: Mapping[str, Any]) -> str:
-    """Returns what pruning removed."""
-    return f"dropped: {joined(found['dropped'])}; kept: {joined(found['kept'])}; {found['objects']} objects went"
+    """Returns what pruning removed, and why no more."""
+    told = f"dropped: {joined(found['dropped'])}; kept: {joined(found['kept'])}; {found['objects']} objects went"
+    named = [
+        f"{version} stays: {joined(by)} in the registry was made from it" for version, by in found["named"].items()
+    ]
+    if not found["dropped"] and not named:
+        named = [f"there are {len(found['kept'])} versions, no more than --keep asks for"]
+    return "\n".join([told, *named])

@@ -1,8 +1,11 @@
+import re
+
 import pytest
 
 from components import config
+from components.config.params import _loaded
 from components.errors import SettingsError
-from tests.conftest import PARAMS
+from tests.conftest import PARAMS, REPOSITORY
 
 GOOD = {
     "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
@@ -55,6 +58,7 @@ def test_the_smallest_settings_are_enough():
         ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the row's own slot"]),
         ("augment/templates", ["{body!r}"], ["brace that is no slot"]),
         ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
+        ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["lies in a (x)"]),
         ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
         ("ladder", [], ["ladder"]),
         ("ladder/0/targets", [], ["ladder.0.targets"]),
@@ -102,6 +106,22 @@ def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
     (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match=r"params\.yaml"):
         config.load(tmp_path / "params.yaml")
+
+
+def test_what_dvc_can_not_read_is_refused_with_its_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 7\naugment: {endpoint: {url: http://host/v1}}\n")
+    with pytest.raises(SettingsError, match=r"(?s)can't be read.*line 2.*in quotes"):
+        config.read_raw(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text('seed: 7\naugment: {endpoint: {url: "http://host/v1"}}\n')
+    assert config.read_raw(tmp_path / "params.yaml")["augment"]["endpoint"]["url"] == "http://host/v1"
+
+
+def test_the_settings_in_the_readmes_sentences_can_be_read_by_dvc():
+    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    shown = re.findall(r"`([a-z_]+: [\[{][^`]*)`", text)
+    assert len(shown) > 10
+    for one in shown:
+        assert set(_loaded(one)) <= set(config.SECTIONS) | {"endpoint"}, one
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -13,11 +13,12 @@ from components.config import DriftSettings
 from components.dataset.drift import profile, shifts
 from components.errors import DataError, WorkspaceError
 from components.folders import read_lines
-from components.history import _outputs, accept, diff, forget, log, prune, uses
+from components.history import _hashes, _outputs, _paired, _Row, accept, diff, forget, log, prune, pull, push, uses
 from components.layout import Paths
 from components.release.registry import Registry
+from components.reporting.data import prune_text
 from components.table import Table
-from components.versions import cache_folder, pull, push, reproduce
+from components.versions import cache_folder, reproduce
 from tests.conftest import environment, examples, planted_rows, with_dvc, write_workspace
 
 LADDER = "  - {name: classical, method: tfidf}\n"
@@ -159,13 +160,127 @@ def test_what_is_sent_away_comes_back_whole(history, tmp_path, kind):
         before = (root / "data/split/route/train.jsonl").read_bytes()
         try:
             shutil.rmtree(root / "data/split")
+            versions = [line["data_version"] for line in log(root)]
             with pytest.raises(WorkspaceError, match="not in DVC's cache"):
-                diff(root, *[line["data_version"] for line in log(root)])
+                diff(root, *versions)
             pull(root)
             assert (root / "data/split/route/train.jsonl").read_bytes() == before
+            assert diff(root, *versions)["tasks"]["route"]["came"]  # the older version's rows came too
+            assert not list(root.glob(".versions-*"))
+            lost = sorted(objects(root, versions[0]) - objects(root, versions[1]))[0]
+            for folder in (cache, tmp_path / "remote" / "files" / "md5"):
+                (folder / lost[:2] / lost[2:]).unlink()
+            assert f"the remote has not all of the rows of {versions[0]}" in pull(root)
         finally:
             shutil.rmtree(cache, ignore_errors=True)
             shutil.move(kept, cache)
+
+
+def test_without_a_remote_it_says_so(tmp_path):
+    root = with_dvc(tmp_path)
+    for act in (push, pull):
+        with pytest.raises(WorkspaceError, match=r"(?s)no remote.*dvc remote add"):
+            act(root)
+
+
+def test_outside_a_workspace_nothing_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (["data", "log"], ["collect"], ["generate", "route"], ["promote", "route"]):
+        assert cli.main(command) == 2
+        assert "no params.yaml here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def with_word(root, word):
+    return [
+        p.relative_to(root).as_posix()
+        for p in root.rglob("*")
+        if p.is_file() and ".git/" not in p.as_posix() and word in p.read_bytes()
+    ]
+
+
+def test_nothing_of_a_forgotten_row_is_left_in_the_workspace(tmp_path, base_folder, monkeypatch, capsys):
+    root = with_dvc(write_workspace(tmp_path / "ws", base_folder, rows=300, ladder=LADDER, target=0.5))
+    path = root / "data/raw/tickets.csv"
+    texts = [f"zanzibar {chr(97 + i) * 7} {chr(107 + i) * 5} parcel {chr(98 + i) * 9}" for i in range(6)]
+    path.write_text(path.read_text() + "".join(f"{text},delivery\n" for text in texts))
+    assert reproduce(root, "ingest") == 0  # a run that is never accepted leaves its objects in the cache
+    path.write_text(path.read_text() + "a last one about the refund today,billing\n")
+    first = run(root)
+    planted = next(row for row in rows_of(root) if "zanzibar" in row["fields"]["body"])
+    others = [row["id"] for side in ("train", "dev", "test") for row in rows_of(root, side)]
+    assert effects.register(root, "route").version == 1 and effects.promote(root, "route")[0] == "promote"
+    # a second climb on the same rows: another prompt makes another attempt
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("Queue:", "Team:"))
+    assert run(root).version == first.version and effects.register(root, "route").version == 2
+    assert len(uses(root, planted["id"])["attempts"]) == 2 and uses(root, planted["id"])["champions"] == ["route"]
+    # one that was made from it stays in data/raw until somebody deletes it
+    (root / "data/raw/generated.jsonl").write_text(
+        json.dumps({"body": "the parcel of a friend", "queue": "delivery", "parents": planted["id"]}) + "\n"
+    )
+    source = "    - {name: generated, path: generated.jsonl, parents: parents}\n"
+    (root / "params.yaml").write_text(params.replace("  sources:\n", "  sources:\n" + source))
+    path.write_text("".join(x for x in path.read_text().splitlines(keepends=True) if "zanzibar" not in x))
+    with pytest.raises(DataError, match="still among today's rows"):
+        forget(root, planted["id"])
+    run(root)
+    monkeypatch.chdir(root)
+    assert cli.main(["data", "docs"]) == 0
+    assert "mlartifacts" in str(with_word(root, b"zanzibar"))
+    capsys.readouterr()
+    assert cli.main(["data", "forget", planted["id"], "--purge"]) == 0
+    said = capsys.readouterr().out
+    assert "route lost its champion" in said and "generated line 1" in said and "git's history" in said
+    assert with_word(root, b"zanzibar") == [] and planted["id"] in others
+    assert Registry(root).versions("route") == []
+
+
+def test_a_mistyped_row_is_an_error_without_purge_too(copied, monkeypatch, capsys):
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "forget", "nonsense"]) == 2
+    assert "no version of the rows holds such a row" in capsys.readouterr().err
+
+
+def rows(*texts):
+    return {i: _Row(i, "train", answer, f"s\n{text}") for i, text, answer in texts}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pairs", "went", "came"),
+    [
+        # one text with two labels: the second came, and the first did not change
+        ([("a", "t", "x")], [("a", "t", "x"), ("b", "t", "y")], [], [], ["b"]),
+        ([("a", "t", "x"), ("b", "t", "y")], [("b", "t", "y")], [], ["a"], []),
+        ([("a", "t", "x")], [("b", "t", "y")], [("a", "b")], [], []),
+        # two with one text: each keeps its own partner, by its answer first
+        ([("a", "t", "x"), ("b", "t", "y")], [("c", "t", "y"), ("d", "t", "z")], [("a", "d"), ("b", "c")], [], []),
+        ([("a", "t", "x")], [("b", "u", "x")], [], ["a"], ["b"]),
+    ],
+)
+def test_rows_of_two_versions_are_paired(old, new, pairs, went, came):
+    assert _paired(rows(*old), rows(*new)) == (pairs, went, came)
+
+
+def test_a_diff_names_rows_edited_in_case_and_tasks_that_only_one_version_has(copied, monkeypatch, capsys):
+    path = copied / "data/raw/tickets.csv"
+    row = rows_of(copied)[0]
+    lines = path.read_text().splitlines()
+    lines[row["line"] - 1] = f"{row['fields']['body'].upper()},{row['answer']}"
+    path.write_text("\n".join(lines) + "\n")
+    text = (copied / "params.yaml").read_text()
+    (copied / "params.yaml").write_text(
+        text.replace("  route:\n", "  route: &route\n").replace("ladder:", "  more: *route\nladder:")
+    )
+    old = log(copied)[-1]["data_version"]
+    new = run(copied).version
+    found = diff(copied, old, new)
+    assert [x for x, _ in found["tasks"]["route"]["edited"]] == [row["id"]] and found["new_tasks"] == ["more"]
+    assert not found["tasks"]["route"]["came"] and not found["tasks"]["route"]["changed"]
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "diff", new, old]) == 0
+    said = capsys.readouterr().out
+    assert "1 edited in letters' case" in said and "not compared: task more" in said
 
 
 @pytest.fixture
@@ -176,7 +291,8 @@ def copied(history, tmp_path):
 
 
 def objects(root, version):
-    return {md5 for path, md5 in _outputs(root, version).items() if path != "data/raw"}
+    raw = {_outputs(lock)["data/raw"] for lock in Paths(root).versions.glob("*.lock")}
+    return set(_hashes(root, version)) - raw
 
 
 def test_a_row_is_forgotten_with_all_that_used_it(copied, history, monkeypatch, capsys):
@@ -215,7 +331,10 @@ def test_pruning_keeps_what_a_registered_version_names(history, tmp_path):
     copied = tmp_path / "elsewhere"
     shutil.copytree(root, copied, symlinks=True)
     assert [v.number for v in Registry(copied).versions("route")] == [1]
-    assert prune(copied, 1)["dropped"] == []
+    found = prune(copied, 1)
+    assert found["dropped"] == [] and found["named"] == {first.version: ["route/1"]}
+    assert f"{first.version} stays: route/1 in the registry" in prune_text(found)
+    assert "no more than --keep asks for" in prune_text(prune(copied, 5))
     (copied / "mlflow.db").unlink()
     found = prune(copied, 1)
     assert found["dropped"] == [first.version] and found["kept"] == [second.version] and found["objects"] > 0

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from components.config import load
-from components.errors import RungwiseError
+from components.errors import DataError, RungwiseError
 from components.init import LADDERS, _encoding, guess, init
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
@@ -295,3 +295,9 @@ def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_p
     refused = error_of(rungwise(tmp_path / "ws", "run"))
     assert "`rungwise pin` writes a hub name's commit" in refused
     assert not (tmp_path / "ws/data/ingest").exists()
+
+
+def test_rows_deeper_in_a_json_file_name_the_option(tmp_path):
+    (tmp_path / "rows.json").write_text('{"data": [{"body": "a", "queue": "b"}]}')
+    with pytest.raises(DataError, match=r"(?s)another form.*an object with data.*--records KEY"):
+        init(tmp_path / "ws", tmp_path / "rows.json", "body", "queue")

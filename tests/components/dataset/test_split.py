@@ -140,6 +140,13 @@ def test_more_leaks_than_the_limit_stop_the_run():
     assert len(split(SplitSettings(max_leaked_share=0.5), rows).leaks) == 10
 
 
+def test_generated_rows_whose_parents_are_not_among_the_rows_are_said_to_be_so():
+    rows = given_rows(*[("train", f"made up text number {i} of its own {i * 7919}") for i in range(30)])
+    made = [replace(e, parents=(f"gone-{i}",), role=None) for i, e in enumerate(rows[61:])]
+    with pytest.raises(DataError, match=r"(?s)30 generated rows whose parents are not among.*was a source renamed"):
+        split(ONLY_GROUPS, [*rows[:61], *made])
+
+
 def test_what_every_text_begins_and_ends_with_makes_no_copies():
     wrapped = "Below is an instruction that describes a task. Write a response that completes the request.\n{}\nAnswer:"
     rows = [replace(e, fields={"body": wrapped.format(e.fields["body"])}) for e in given_rows()]

@@ -91,11 +91,14 @@ def test_the_share_is_capped_and_what_is_missing_is_said():
     settings = GenerateSettings(max_share=0.1)
     result = run(Scripted(lambda ask: Reply(texts(ask.n, ask.seed))), {"billing": 60, "repair": 5}, settings)
     assert len(result.drafts) == 22 and result.missing == {"billing": 38, "repair": 5}
+    assert "at most 22 rows are made, 10% of the training rows" in result.limit
+    assert not run(Scripted(lambda ask: Reply(texts(ask.n, ask.seed)))).limit
 
 
 def test_a_generator_that_fails_and_fails_is_given_up_and_one_that_ends_keeps_what_it_wrote():
     result = run(Scripted(lambda ask: Reply((), "http_500")), {"billing": 30})
     assert "failed 5 times in a row, last with http_500" in result.note and result.rejected == {"http_500": 5}
+    assert result.failures == {"http_500": 5}
 
     def ends(ask):
         if len(generator.asks) > 3:

@@ -64,6 +64,7 @@ def test_only_the_adapter_is_stored(climbed):
     assert names == {
         "adapter_config.json",
         "adapter_model.safetensors",
+        "data.json",
         "parity.safetensors",
         "result.json",
         "spec.json",
@@ -240,3 +241,22 @@ def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, ba
     with pytest.raises(RegistryError, match="nothing to promote"):
         effects.promote(root, "route")
     assert read_json(Paths(root).output("climb") / "route/climb.json")["decision"]["passes"] is False
+
+
+def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_path):
+    import shutil
+
+    (tmp_path / "a").mkdir()
+    first = Registry(tmp_path / "a")
+    with first._client() as (_, client):
+        kept = first._experiment(client, "rungwise")
+        assert first._experiment(client, "rungwise") == kept
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    second = Registry(tmp_path / "b")
+    with second._client() as (_, client):
+        with pytest.raises(RegistryError, match=r"(?s)in another place.*experiment rungwise.*moved or copied.*NAME"):
+            second._experiment(client, "rungwise")
+        assert client.get_experiment(second._experiment(client, "other")).artifact_location.startswith(
+            (tmp_path / "b").as_uri()
+        )
+    assert second._remove(str(tmp_path / "a")) == [str(tmp_path / "a")] and (tmp_path / "a").is_dir()
