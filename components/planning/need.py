@@ -5,7 +5,8 @@ keeps for the backward pass (tests hold it against autograd's own list), what st
 which memory can peak (the loss, the backward pass of a layer, the optimizer's step), and logits for the answer
 positions alone. Parts are those of the highest moment. Shape letters: B rows, S tokens, T answer tokens, V vocabulary.
 
-Mixed-precision AdamW, 16 bytes a parameter: Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054.
+AdamW holds 16 bytes for each number that is trained, weight, gradient and two moments; with weights and gradients in
+16 bit and an fp32 copy it is the same sum: Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054.
 NF4 with double quantization, 4.127 bits a weight: Dettmers et al., 2023, https://arxiv.org/abs/2305.14314.
 """
 
@@ -13,7 +14,6 @@ import math
 from dataclasses import dataclass, replace
 
 from components.errors import SettingsError, problem
-from components.model.language_model import LOGITS_AT_ONCE, TOKENS_AT_ONCE
 from components.planning.shape import (
     ALL_LINEAR,
     IN_PLACE,
@@ -33,6 +33,8 @@ PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits"
 FRAMEWORK_CUDA = 1_343_000_000
 """Bytes that a process takes on a GPU before its first tensor, by transformers' documentation
 (https://huggingface.co/docs/transformers/model_memory_anatomy, read 2026-11-25); not measured here."""
+TOKENS_AT_ONCE, LOGITS_AT_ONCE = 32_768, 2**25
+"""As in `model.language_model`, which is not imported here because it brings torch along; a test holds them equal."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
 
@@ -76,7 +78,7 @@ class Need:
     """Numbers that a method puts beside the base."""
     gradients: int
     optimizer: int
-    """Two moments of AdamW, in mixed precision the fp32 copy of the weights, and what a step takes for a moment."""
+    """Two moments of AdamW, and what a step takes for a moment."""
     activations: int
     """What the backward pass needs, and what a layer has in hand; in scoring the cache too."""
     logits: int
@@ -116,6 +118,8 @@ def need_of(shape: Shape, job: Job) -> Need:
     first_gradients = gradients if job.method != "full" else round(gradients * _last_share(shape))
     scratch = 4 * (2 * _largest_trained(shape, job, trained) if job.device == "cpu" else trained)
     final = final_bytes(shape, job)
+    if job.method in IN_PLACE and job.precision != "fp32":  # what is trained in fp32 is read as a copy in 16 bit
+        kept += 2 * trained
     moments = {
         # the last step's gradients are still there until the loss stands
         "loss": (gradients, optimizer, kept + final, logits),
@@ -181,11 +185,11 @@ def _trained(shape: Shape, job: Job) -> int:
 
 
 def _held(shape: Shape, job: Job, trained: int) -> tuple[int, int, int, int]:
-    """Returns the bytes of weights, adapter, gradients and optimizer that are held through a step."""
+    """Returns the bytes of weights, adapter, gradients and optimizer that are held; what is trained is fp32."""
     weights = weight_bytes(shape, job.precision)
     if job.method in IN_PLACE:
-        wide = job.precision == "fp32"
-        return weights, 0, trained * (4 if wide else 2), trained * (8 if wide else 12)
+        weights += round(trained * (4 - BYTES[job.precision]))
+        return weights, 0, 4 * trained, 8 * trained
     extra = frozen_extra(shape, job.method, rank=job.rank, targets=job.targets)
     return weights, 4 * (trained + extra), 4 * trained, 8 * trained
 

@@ -22,6 +22,7 @@ METHODS = (
     "ia3",
     "prompt-tuning",
     "prefix-tuning",
+    "llama-adapter",
     "layer-norm",
     "value-bias",
     "last-layers",
@@ -343,8 +344,8 @@ def trained_numbers(
         rank: of LoRA and its relatives and of VeRA; `sparse` trains as many entries of a matrix as LoRA of that rank
             has numbers.
         targets: the matrices that carry LoRA, VeRA or sparse updates.
-        virtual_tokens: tokens that prompt-tuning and prefix-tuning put in front.
-        last_layers: layers that `last-layers` trains whole.
+        virtual_tokens: tokens that prompt-tuning, prefix-tuning and llama-adapter put in front.
+        last_layers: layers that `last-layers` trains whole, and `llama-adapter` puts its tokens before.
 
     Raises:
         SettingsError: an unknown method or target.
@@ -369,6 +370,7 @@ def trained_numbers(
         "ia3": shape.layers * scaled,
         "prompt-tuning": virtual_tokens * shape.width,
         "prefix-tuning": virtual_tokens * shape.layers * 2 * shape.key_width,
+        "llama-adapter": min(last_layers, shape.layers) * (virtual_tokens * shape.width + 1),
         "layer-norm": (2 * shape.layers + 1) * shape.norm_numbers,
         "value-bias": shape.layers * shape.key_width,
         "last-layers": min(last_layers, shape.layers) * shape.layer_numbers,

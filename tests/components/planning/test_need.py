@@ -194,3 +194,11 @@ def test_operations_are_two_a_weight_and_token_forward_and_twice_that_back():
 def test_what_makes_no_sense_is_said(change, says):
     with pytest.raises(SettingsError, match=says):
         need_of(LLAMA, replace(Job("lora", tokens=100), **change))
+
+
+def test_scoring_takes_as_much_at_once_as_the_scoring_says():
+    from components.model import language_model
+    from components.planning import need
+
+    assert need.TOKENS_AT_ONCE == language_model.TOKENS_AT_ONCE
+    assert need.LOGITS_AT_ONCE == language_model.LOGITS_AT_ONCE

@@ -70,6 +70,7 @@ PEFT = {
     ),
     "prompt-tuning": lambda: peft.PromptTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
     "prefix-tuning": lambda: peft.PrefixTuningConfig(num_virtual_tokens=5, task_type="CAUSAL_LM"),
+    "llama-adapter": lambda: peft.AdaptionPromptConfig(adapter_len=5, adapter_layers=2, task_type="CAUSAL_LM"),
     "layer-norm": lambda: peft.LNTuningConfig(
         target_modules=["input_layernorm", "post_attention_layernorm", "norm"], task_type="CAUSAL_LM"
     ),
@@ -81,6 +82,8 @@ PEFT = {
 @pytest.mark.parametrize("method", PEFT)
 @pytest.mark.parametrize("name", ["llama", "mistral", "qwen2"])
 def test_trained_numbers_are_those_that_peft_trains(method, name, tmp_path):
+    if method == "llama-adapter" and name == "qwen2":
+        pytest.skip("PEFT has no adaption prompts for qwen2")
     shape = shape_of(saved(CONFIGS[name], tmp_path))
     model = peft.get_peft_model(transformers.AutoModelForCausalLM.from_config(CONFIGS[name]), PEFT[method]())
     count = sum(p.numel() for p in model.parameters() if p.requires_grad)
