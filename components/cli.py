@@ -1,4 +1,4 @@
-"""The `rungwise` command: init, collect, generate, data, run, status, explain, predict, promote, pin.
+"""The `rungwise` command: init, plan, collect, generate, data, run, status, explain, predict, promote, pin.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -238,6 +238,52 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _plan(root: Path, arguments: argparse.Namespace) -> int:
+    """What the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
+    from dataclasses import asdict
+
+    from components.layout import Paths, settings_of
+    from components.planning.machines import THIS, machine_named, machines
+    from components.planning.measure import this_machine
+    from components.planning.plan import most_of, plan_config, plan_ladder
+    from components.reporting.plan import plan_text
+
+    if arguments.write:
+        from components.planning.precision import choose_precision
+
+        with locked(root, "rungwise plan --write"):
+            chose = choose_precision(root, Paths(root).params, settings_of(root), tokens=arguments.tokens)
+        _print(json.dumps(asdict(chose), indent=1) if arguments.json else chose.sentence)
+        return 0
+    table = machines(root)
+    names = list(table) if arguments.machine == ["all"] else arguments.machine or [THIS]
+    chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
+    lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
+    if arguments.config:
+        jobs = _jobs(arguments.rows, **lengths)
+        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps)
+    else:
+        fits = plan_ladder(root, settings_of(root), chosen, table, **lengths)
+    mosts = [most_of(machine) for machine in chosen]
+    if arguments.json:
+        found = {"fits": [asdict(one) for one in fits], "largest": [asdict(most) for most in mosts]}
+        _print(json.dumps(found | {"machines": [asdict(m) for m in chosen]}, indent=1, ensure_ascii=False))
+        return 0
+    _print(plan_text(fits, mosts))
+    return 0
+
+
+def _jobs(rows: int, tokens: int, answer_tokens: int) -> dict[str, Any]:
+    """Returns every method by name, in 16 bit, and LoRA on a 4-bit base."""
+    from components.planning.need import Job
+    from components.planning.shape import METHODS
+
+    def job(method: str, precision: str = "bf16") -> Job:
+        return Job(method, precision, rows=rows, tokens=tokens, answer_tokens=answer_tokens)
+
+    return {method: job(method) for method in METHODS} | {"qlora": job("lora", "4bit")}
+
+
 def _print(text: str) -> None:
     sys.stdout.write(text + "\n")
     sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
@@ -248,6 +294,20 @@ def _at_least_one(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _plan_arguments(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--config", metavar="FILE", help="a model's config.json: every method with it, without a ladder")
+    plan.add_argument(
+        "--machine", action="append", metavar="NAME", help="a machine of the table; repeatable; `all` for all of them"
+    )
+    plan.add_argument("--tokens", type=_at_least_one, default=512, metavar="N", help="of the longest row (512)")
+    plan.add_argument("--answer-tokens", type=_at_least_one, default=32, metavar="N", help="of the longest answer (32)")
+    plan.add_argument("--rows", type=_at_least_one, default=1, metavar="N", help="--config: rows at once (1)")
+    plan.add_argument("--steps", type=_at_least_one, default=300, metavar="N", help="--config: steps (300)")
+    plan.add_argument(
+        "--write", action="store_true", help="measure fp32 and bf16 here, and write the faster one into params.yaml"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -287,6 +347,8 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("task", metavar="TASK", help="a task of params.yaml")
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
+    plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
+    _plan_arguments(plan)
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
     data = commands.add_parser("data", help="the versions of the rows: log, diff, docs, forget, prune, push, pull")
     data.set_defaults(act=_data)
@@ -329,7 +391,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
-    for command in (collect, generate, status, explain, predict, promote):
+    for command in (collect, generate, status, explain, predict, promote, plan):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -117,6 +117,8 @@ def test_every_section_with_commands_is_typed_somewhere():
         "python -m benchmarks.leakage --source FOLDER": "tests/benchmarks/test_leakage.py",
         "python -m benchmarks.suspects": "tests/benchmarks/test_suspects.py",
         "python -m benchmarks.data": "tests/benchmarks/test_data.py",
+        "python -m benchmarks.planner": "tests/benchmarks/test_planner.py",
+        "rungwise plan --write": "tests/components/planning/test_plan.py",
     }
     assert [c for c in inline if c not in typed_lines and c not in elsewhere] == []
     for place in elsewhere.values():
@@ -141,6 +143,7 @@ def test_the_readme_typed_from_top_to_bottom(home, typed):
     said = typed("What happens")
     assert "Data and pipelines are up to date" in said and "climb: nothing changed" in said
     assert ".rungwise/docs/index.html" in said and "repair" in (home / "mine/wanted.csv").read_text()
+    assert "Memory by part at the highest moment" in said and "Largest model on p3.2xlarge" in said
     assert "names no source under `collect`" in said and re.search(r"^[0-9a-f]{12}  20", said, re.M)
 
     namespace: dict[str, object] = {}

@@ -1,0 +1,322 @@
+"""A ladder against machines: what each rung needs, whether it fits, how long it takes, what it costs, what would help.
+
+Reads params.yaml's settings and each base's config.json (a folder's, or the hub's at its commit); no weights.
+"""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from components.config import RungSettings, Settings, base_of
+from components.errors import ModelError, problem
+from components.folders import joined
+from components.planning.machines import Machine
+from components.planning.need import Job, Need, largest_batch, largest_model, need_of, scoring_need, seconds_of
+from components.planning.shape import IN_PLACE, Shape, shape_of, trained_numbers
+from components.records import Base
+
+UTILIZATION = 0.3
+"""Share of the peak rate that a run reaches: assumed, not measured. Well-tuned large models reach 0.4 to 0.6, small
+ones less (https://pypi.org/project/mfu-tracker/0.2.1/, read 2026-11-25)."""
+TOKENS, ANSWER_TOKENS = 512, 32
+"""Tokens of the longest row and of the longest answer, where nobody says otherwise."""
+_SCORED_AT_ONCE = 64
+"""Rows of one batch of scoring at most (see `model.language_model`)."""
+
+
+@dataclass(frozen=True)
+class Fit:
+    """One job on one machine."""
+
+    rung: str
+    machine: str
+    base: str
+    method: str
+    precision: str
+    parameters: int
+    trained: int
+    rows: int
+    tokens: int
+    answer_tokens: int
+    need: Need
+    memory_bytes: int | None
+    fits: bool | None
+    """None where the machine's memory is not known."""
+    largest_rows: int | None
+    """The most rows that pass through the model together there; None as above, or where nothing is trained."""
+    seconds: float | None
+    """Of the whole training at UTILIZATION of the peak rate; None where nothing is trained or no rate is known."""
+    cost_usd: float | None
+    remedies: tuple[str, ...]
+    """What would make it fit, the easiest first."""
+
+
+@dataclass(frozen=True)
+class Most:
+    """The largest models that a machine holds, in parameters, by what is done with them; None: not even a small one."""
+
+    machine: str
+    inference: int | None
+    full: int | None
+    lora: int | None
+    qlora: int | None
+    notes: tuple[str, ...]
+
+
+def read_config(path: Path) -> dict[str, Any]:
+    """Returns a config.json as plain values.
+
+    Raises:
+        ModelError: it is not there or is no JSON object.
+    """
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(values, dict):
+            raise ValueError(f"a {type(values).__name__}")
+    except (OSError, ValueError) as error:
+        raise ModelError(
+            problem(
+                "a model's config can't be read",
+                where=str(path),
+                found=str(error).splitlines()[0][:120],
+                wanted="the config.json of a model",
+                do="name the file itself, or correct the rung's `base`; `rungwise pin` adds a hub name's commit",
+            )
+        ) from None
+    return values
+
+
+def config_of(base: Base, root: Path) -> dict[str, Any]:
+    """Returns the config.json of a base, of a hub name without its weights; raises ModelError (see `read_config`)."""
+    if not base.revision:
+        return read_config(root / os.path.expanduser(base.name) / "config.json")
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import hf_hub_download
+
+    try:
+        path = hf_hub_download(base.name, "config.json", revision=base.revision)
+    except Exception as error:  # the hub's own errors, and those of whichever client carries its requests
+        raise ModelError(
+            problem(
+                "a model's config can't be fetched from the hub",
+                where=f"ladder: base {base}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
+                found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
+                wanted="config.json at that commit",
+                do="check name, commit and network; gated models need HF_TOKEN in the environment",
+            )
+        ) from None
+    return read_config(Path(path))
+
+
+def job_of(settings: Settings, rung: RungSettings, device: str, tokens: int, answer_tokens: int, context: int) -> Job:
+    """Returns what a rung does to its base, with the settings that decide memory; rows are cut to the context."""
+    train = settings.train
+    at_once = getattr(train, "tokens_at_once", None) or train.batch_size * tokens
+    tokens = min(tokens, context)
+    rows = max(1, min(train.batch_size, at_once // tokens)) if rung.method != "prompt" else _SCORED_AT_ONCE
+    labels = max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
+    return Job(
+        method=rung.method,
+        precision=train.precision,
+        rows=rows,
+        tokens=tokens,
+        answer_tokens=min(answer_tokens, max(1, tokens - 1)),
+        rank=_setting(rung, "rank", 16),
+        targets=tuple(_setting(rung, "targets", ("all-linear",))),
+        dropout=_setting(rung, "dropout", 0.0),
+        virtual_tokens=_setting(rung, "tokens", 20),
+        last_layers=_setting(rung, "layers", 2),
+        is_checkpointed=bool(getattr(train, "checkpointing", False)),
+        labels=labels or Job("prompt").labels,
+        device=device,
+    )
+
+
+def _setting(rung: RungSettings, name: str, default: Any) -> Any:
+    own = getattr(rung, "setting", None)
+    value = own(name) if own else getattr(rung, name, None)
+    return default if value is None else value
+
+
+def whole_need(shape: Shape, job: Job) -> Need:
+    """Returns the higher of what training takes and what scoring its answers takes."""
+    scored = scoring_need(shape, replace(job, rows=_SCORED_AT_ONCE))
+    return max(need_of(shape, job), scored, key=lambda need: need.total)
+
+
+def fit(rung: str, base: str, shape: Shape, job: Job, machine: Machine, *, rows: int, steps: int,
+        others: Sequence[Machine] = ()) -> Fit:  # fmt: skip
+    """Returns how a job stands on a machine; `rows` of each of `steps` steps pass in parts of `job.rows`.
+
+    `others` are the machines that may be named where it does not fit.
+    """
+    job = replace(job, device=machine.device)
+    need, limit = whole_need(shape, job), machine.memory_bytes
+    fits = None if limit is None else need.total <= limit
+    is_trained, rate = job.method != "prompt", machine.rate(job.precision)
+    seconds = None
+    if is_trained and rate:
+        seconds = seconds_of(shape, job, 1, rate, UTILIZATION) * steps * rows / job.rows
+    price = machine.price_usd_hour
+    return Fit(
+        rung=rung,
+        machine=machine.name,
+        base=base,
+        method=job.method,
+        precision=job.precision,
+        parameters=shape.numbers,
+        trained=trained_numbers(
+            shape,
+            job.method,
+            rank=job.rank,
+            targets=job.targets,
+            virtual_tokens=job.virtual_tokens,
+            last_layers=job.last_layers,
+        ),
+        rows=job.rows,
+        tokens=job.tokens,
+        answer_tokens=job.answer_tokens,
+        need=need,
+        memory_bytes=limit,
+        fits=fits,
+        largest_rows=largest_batch(shape, job, limit) if limit is not None and is_trained else None,
+        seconds=seconds,
+        cost_usd=seconds / 3600 * price if seconds is not None and price is not None else None,
+        remedies=() if fits is not False or limit is None else remedies(shape, job, limit, others),
+    )
+
+
+def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> tuple[str, ...]:
+    """Returns what would make a job fit into `limit` bytes, the easiest first: each is tried, none is guessed."""
+
+    def works(other: Job) -> bool:
+        return whole_need(shape, other).total <= limit
+
+    found = []
+    if job.method != "prompt":
+        checkpointed, quantized = replace(job, is_checkpointed=True), replace(job, precision="4bit")
+        rows = largest_batch(shape, job, limit)
+        if 0 < rows < job.rows and works(replace(job, rows=rows)):
+            found.append(f"a smaller batch: {rows} rows at once")
+        if not job.is_checkpointed and works(checkpointed):
+            found.append("activation checkpointing")
+        elif not job.is_checkpointed and (rows := largest_batch(shape, checkpointed, limit)):
+            if works(replace(checkpointed, rows=rows)):
+                found.append(f"activation checkpointing with {rows} rows at once")
+        half = replace(job, precision="bf16")
+        if job.precision == "fp32" and works(half):
+            found.append("precision bf16")
+        if job.method in IN_PLACE:
+            smaller = replace(job, method="lora")
+            if works(smaller):
+                found.append("another method: lora")
+            quantized = replace(smaller, precision="4bit")
+        if job.precision != "4bit" and job.device == "cuda":
+            small = replace(quantized, is_checkpointed=True)
+            if works(quantized):
+                found.append("4-bit weights" + (" with lora" if job.method in IN_PLACE else ""))
+            elif (rows := largest_batch(shape, small, limit)) and works(replace(small, rows=min(rows, job.rows))):
+                found.append(f"4-bit weights, activation checkpointing and {min(rows, job.rows)} rows at once")
+    able = [
+        m for m in others if m.memory_bytes and whole_need(shape, replace(job, device=m.device)).total <= m.memory_bytes
+    ]
+    if able:
+        best = min(able, key=lambda m: (m.price_usd_hour is None, m.price_usd_hour or 0.0, m.memory_bytes or 0))
+        price = f", {best.price_usd_hour:g} USD an hour" if best.price_usd_hour is not None else ""
+        found.append(f"another machine: {best.name} ({(best.memory_bytes or 0) / 1e9:g} GB a card{price})")
+    return tuple(found) or ("a smaller base: no machine of the table holds this one as it stands",)
+
+
+def plan_ladder(
+    root: Path,
+    settings: Settings,
+    chosen: Sequence[Machine],
+    table: Mapping[str, Machine],
+    *,
+    tokens: int = TOKENS,
+    answer_tokens: int = ANSWER_TOKENS,
+) -> list[Fit]:
+    """Returns every rung with a language model on every chosen machine, rung by rung; raises ModelError."""
+    found = []
+    for rung in settings.ladder:
+        base = base_of(rung)
+        if base is None:
+            continue
+        shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
+        for machine in chosen:
+            job = job_of(settings, rung, machine.device, tokens, answer_tokens, shape.context)
+            rows, steps = settings.train.batch_size, rung.steps or settings.train.steps
+            others = list(table.values())
+            found.append(fit(rung.name, str(base), shape, job, machine, rows=rows, steps=steps, others=others))
+    return found
+
+
+def plan_config(
+    path: Path,
+    jobs: Mapping[str, Job],
+    chosen: Sequence[Machine],
+    table: Mapping[str, Machine],
+    *,
+    steps: int = 300,
+) -> list[Fit]:
+    """Returns every job (by name) with the model of one config.json on every chosen machine; raises ModelError."""
+    shape = shape_of(read_config(path), str(path))
+    found = []
+    for name, job in jobs.items():
+        cut = replace(job, tokens=min(job.tokens, shape.context))
+        cut = replace(cut, answer_tokens=min(cut.answer_tokens, max(1, cut.tokens - 1)))
+        for machine in chosen:
+            others = list(table.values())
+            found.append(fit(name, str(path), shape, cut, machine, rows=cut.rows, steps=steps, others=others))
+    return found
+
+
+def most_of(machine: Machine) -> Most:
+    """Returns the largest models that a machine holds: one row of 512 tokens, checkpointed where it trains."""
+    one = Job("prompt", precision="bf16", rows=1, tokens=512, answer_tokens=32, device=machine.device)
+    jobs = {
+        "inference": one,
+        "full": replace(one, method="full", is_checkpointed=True),
+        "lora": replace(one, method="lora", is_checkpointed=True),
+        "qlora": replace(one, method="lora", precision="4bit", is_checkpointed=True),
+    }
+    limit = machine.memory_bytes or 0
+    sizes = {
+        name: shape.numbers if (shape := largest_model(job, limit)) else None
+        for name, job in jobs.items()
+        if name != "qlora" or machine.device == "cuda"  # 4-bit weights are computed with on a GPU alone
+    }
+    return Most(machine.name, sizes["inference"], sizes["full"], sizes["lora"], sizes.get("qlora"), machine.notes)
+
+
+def check_ladder(
+    root: Path,
+    settings: Settings,
+    machine: Machine,
+    table: Mapping[str, Machine],
+    *,
+    tokens: int = TOKENS,
+    answer_tokens: int = ANSWER_TOKENS,
+) -> list[Fit]:
+    """Returns how the rungs stand on the machine, before anything starts.
+
+    Raises:
+        ModelError: a rung can't fit; the message names it and what would make it fit.
+    """
+    found = plan_ladder(root, settings, [machine], table, tokens=tokens, answer_tokens=answer_tokens)
+    for one in found:
+        if one.fits is False:
+            raise ModelError(
+                problem(
+                    "a rung does not fit this machine",
+                    where=f"ladder: {one.rung}, base {one.base}, method {one.method} in {one.precision}",
+                    found=f"about {one.need.gigabytes:.1f} GB for {one.rows} rows of {one.tokens} tokens"
+                    f" on {one.machine} with {(one.memory_bytes or 0) / 1e9:.1f} GB",
+                    wanted="a rung that fits, so that the climb does not end there",
+                    do=joined(one.remedies, 6),
+                )
+            )
+    return found

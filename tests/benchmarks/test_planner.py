@@ -1,0 +1,34 @@
+"""The benchmark of the planner, with figures made up and with its smallest combination measured."""
+
+import json
+import subprocess
+import sys
+
+from benchmarks import planner
+from components.planning.need import need_of
+from tests.conftest import REPOSITORY, environment
+
+
+def test_the_combinations_are_of_every_kind_and_can_be_planned():
+    jobs = [planner.combination(i, "cpu") for i in range(len(planner.COMBINATIONS))]
+    assert len(jobs) >= 12 and {job.method for _, job in jobs} == {"lora", "full", "prompt"}
+    assert all(need_of(shape, job).total > 0 for shape, job in jobs)
+    assert {job.precision for _, job in jobs} == {"fp32", "bf16"} and any(job.is_checkpointed for _, job in jobs)
+
+
+def test_the_figures_state_their_goals_and_whether_they_are_met():
+    rows = [{"error": 0.125, "rule_error": -0.9}, {"error": -0.125}]
+    found = planner.figures(rows, "cpu")
+    assert found["mean_absolute_error"] == {"value": 12.5, "unit": "%", "goal": 15.0, "peer": None, "met": True}
+    assert found["most_underestimated"]["value"] == -12.5 and found["most_underestimated"]["met"] is False
+    assert found["mean_absolute_error_lora"]["peer"] == 90.0
+    assert planner.figures(rows, "cuda")["mean_absolute_error"]["met"] is False
+
+
+def test_the_smallest_combination_is_measured_in_a_process_of_its_own():
+    command = [sys.executable, "-W", "ignore", "-m", "benchmarks.planner", "--one", "0"]
+    env = environment(MALLOC_MMAP_THRESHOLD_="131072")
+    done = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, check=True)
+    answer = json.loads(done.stdout.splitlines()[-1])
+    shape, job = planner.combination(0, answer["device"])
+    assert 0.75 < (need_of(shape, job).total - need_of(shape, job).framework) / answer["bytes"] < 1.35

@@ -1,0 +1,190 @@
+import json
+import shutil
+from dataclasses import replace
+
+import pytest
+import transformers
+
+from components import cli
+from components.config import load as load_settings
+from components.errors import ModelError
+from components.planning import measure
+from components.planning.machines import THIS, Machine, machines
+from components.planning.need import Job, need_of
+from components.planning.plan import (
+    check_ladder,
+    config_of,
+    fit,
+    most_of,
+    plan_config,
+    plan_ladder,
+    read_config,
+    remedies,
+    whole_need,
+)
+from components.planning.shape import METHODS, shape_of
+from components.records import Base
+from components.reporting.plan import duration, plan_text, sentence
+
+CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
+SEVEN_B = transformers.LlamaConfig().to_dict()
+
+
+@pytest.fixture
+def settings(workspace):
+    return load_settings(workspace / "params.yaml")
+
+
+def test_every_rung_with_a_language_model_stands_on_every_machine(workspace, settings):
+    fits = plan_ladder(workspace, settings, [CPU, machines()["p3.2xlarge"]], machines())
+    assert [(one.rung, one.machine) for one in fits] == [
+        (rung, name) for rung in ("prompt", "rank-2") for name in (THIS, "p3.2xlarge")
+    ]
+    trained = fits[3]
+    assert trained.fits and trained.rows == 16 and trained.tokens == 256  # cut to the base's context
+    assert trained.trained == 2 * 2 * sum((32 + 32, 32 + 16, 32 + 16, 32 + 32, 32 + 64, 32 + 64, 64 + 32))
+    assert trained.cost_usd == pytest.approx(trained.seconds / 3600 * 3.06)
+    assert fits[0].seconds is None and fits[2].cost_usd is None and fits[2].largest_rows >= 16
+
+
+def test_time_is_operations_over_a_share_of_the_rate_and_parts_of_a_step_add_up():
+    shape, job = shape_of(SEVEN_B), Job("lora", precision="bf16", rows=4)
+    machine = machines()["a100-80gb"]
+    whole = fit("x", "b", shape, job, machine, rows=4, steps=10)
+    assert fit("x", "b", shape, job, machine, rows=8, steps=10).seconds == pytest.approx(2 * whole.seconds)
+    tokens = 10 * 4 * 512
+    assert whole.seconds == pytest.approx(4 * shape.numbers * tokens / (0.3 * 312e12), rel=0.1)
+    unknown = fit("x", "b", shape, job, machines()["g5.xlarge"], rows=4, steps=10)
+    assert unknown.seconds is None and unknown.fits is not None
+    nothing = fit("x", "b", shape, job, replace(machine, memory_bytes=None), rows=4, steps=10)
+    assert nothing.fits is None and nothing.largest_rows is None and nothing.remedies == ()
+
+
+def test_every_method_of_one_config_on_every_machine(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps(SEVEN_B))
+    jobs = {method: Job(method, "bf16", rows=1) for method in METHODS}
+    table = machines()
+    fits = plan_config(tmp_path / "config.json", jobs, list(table.values()), table)
+    assert len(fits) == len(METHODS) * len(table)
+    by = {(one.rung, one.machine): one for one in fits}
+    assert by["lora", "p3.2xlarge"].fits is False and by["lora", "l40s"].fits and by["full", "h100-80gb"].fits is False
+
+
+def test_a_rung_that_cant_fit_is_named_with_what_would_make_it_fit(workspace, settings):
+    small = replace(CPU, memory_bytes=15_000_000)
+    with pytest.raises(ModelError) as error:
+        check_ladder(workspace, settings, small, machines())
+    message = str(error.value)
+    assert "a rung does not fit this machine" in message and "prompt" in message and "another machine: " in message
+    assert len(check_ladder(workspace, settings, CPU, machines())) == 2
+
+
+def test_remedies_are_tried_before_they_are_named():
+    shape, table = shape_of(SEVEN_B), list(machines().values())
+    job = Job("lora", precision="bf16", rows=12)
+    limit = 48 * 10**9
+    found = remedies(shape, job, limit, table)
+    assert whole_need(shape, job).total > limit
+    assert found[0].startswith("a smaller batch: ") and found[-1].startswith("another machine: p4de.24xlarge (80 GB")
+    rows = int(found[0].split()[3])
+    assert need_of(shape, replace(job, rows=rows)).total <= limit < need_of(shape, replace(job, rows=rows + 1)).total
+    assert any("checkpointing" in text for text in found)
+    full = remedies(shape, Job("full", precision="bf16", rows=1), limit, table)
+    assert "another method: lora" in full and "4-bit weights with lora" in full
+    assert "precision bf16" in remedies(shape, Job("lora", rows=1), 27 * 10**9, table)
+    tight = remedies(shape, Job("lora", precision="bf16", rows=32, labels=1), 28 * 10**9, [])
+    assert tight == ("4-bit weights, activation checkpointing and 32 rows at once",)
+    assert remedies(shape, Job("prompt", rows=1), 10**6, []) == (
+        "a smaller base: no machine of the table holds this one as it stands",
+    )
+    assert not any("4-bit" in text for text in remedies(shape, replace(job, device="cpu"), limit, table))
+
+
+def test_a_machine_says_what_it_holds_at_most():
+    most = most_of(machines()["p3.2xlarge"])
+    assert 6.5e9 < most.inference < 7.5e9 and 0.7e9 <= most.full <= 1.0e9
+    assert most.full < most.lora < most.qlora and "no bf16" in most.notes[0] and "torch" in most.notes[1]
+    assert most_of(CPU).qlora is None
+    assert most_of(replace(CPU, memory_bytes=1)).inference is None
+
+
+@pytest.mark.parametrize("text", [None, "{", "[1]"])
+def test_a_config_that_cant_be_read_is_named(tmp_path, text):
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ModelError, match="config can't be read"):
+        read_config(tmp_path / "config.json")
+
+
+def test_a_hub_config_is_fetched_alone_or_the_fault_is_said(monkeypatch, tmp_path):
+    import huggingface_hub
+
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    asked = []
+
+    def fetch(name, file, revision):
+        asked.append((name, file, revision))
+        return tmp_path / "config.json"
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", fetch)
+    assert config_of(Base("a/b", "0" * 40), tmp_path) == {"model_type": "llama"}
+    assert asked == [("a/b", "config.json", "0" * 40)]
+
+    def refuse(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", refuse)
+    with pytest.raises(ModelError, match="fetched from the hub(.|\n)*no network"):
+        config_of(Base("a/b", "0" * 40), tmp_path)
+
+
+def test_the_text_says_first_whether_it_fits_and_then_why(workspace, settings):
+    fits = plan_ladder(workspace, settings, [CPU], machines())
+    text = plan_text(fits, [most_of(CPU)])
+    assert text.startswith("Everything that was asked fits on this machine; ") and "Memory by part" in text
+    bad = plan_ladder(workspace, settings, [replace(CPU, memory_bytes=15_000_000)], machines())
+    assert sentence(bad).startswith("2 of 2 do not fit: prompt needs ") and "would fit with: " in plan_text(bad, [])
+    assert "nothing to plan" in sentence([])
+    assert [duration(s) for s in (5, 90, 7200, 200_000)] == ["5 s", "1.5 min", "2.0 h", "2.3 d"]
+
+
+@pytest.fixture
+def command(workspace, monkeypatch, capsys):
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace))
+    monkeypatch.setattr(measure, "this_machine", lambda: CPU)
+
+    def run(*arguments):
+        code = cli.main(["plan", *arguments])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def test_the_command_plans_the_ladder_here_and_elsewhere(command):
+    code, out, _ = command()
+    assert code == 0 and out.startswith("Everything that was asked fits on this machine")
+    code, out, _ = command("--machine", "p3.2xlarge", "--machine", THIS, "--json")
+    found = json.loads(out)
+    assert code == 0 and len(found["fits"]) == 4 and found["machines"][0]["sources"]["price_usd_hour"]
+    assert found["largest"][0]["notes"]
+    code, _, err = command("--machine", "p9")
+    assert code == 2 and "no such machine" in err
+
+
+def test_the_command_plans_a_config_alone(command, tmp_path, workspace):
+    (tmp_path / "config.json").write_text(json.dumps(SEVEN_B))
+    shutil.rmtree(workspace / "bases")
+    code, out, _ = command("--config", str(tmp_path / "config.json"), "--machine", "all", "--json")
+    fits = json.loads(out)["fits"]
+    assert code == 0 and len(fits) == (len(METHODS) + 1) * len(machines())
+    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
+    code, _, err = command("--config", str(tmp_path / "config.json"))
+    assert code == 2 and "does not know this architecture" in err
+
+
+def test_the_command_writes_the_faster_precision(command, workspace):
+    code, out, _ = command("--write", "--tokens", "16")
+    assert (
+        code == 0 and "tokens a second in fp32 and" in out and "precision: " in (workspace / "params.yaml").read_text()
+    )
