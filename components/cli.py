@@ -1,4 +1,4 @@
-"""The `rungwise` command: init, plan, collect, generate, data, run, status, explain, predict, promote, pin.
+"""The `rungwise` command. Here: init, run, status, explain, predict, promote, pin; the others stand in `commands`.
 
 Exit codes: 0 done; 1 a gate said no (`promote` refused); 2 an error that a person can mend, with no traceback;
 130 stopped by Ctrl-C.
@@ -8,11 +8,11 @@ import argparse
 import json
 import os
 import sys
-import webbrowser
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
+from components.commands import data, training
+from components.commands.common import show
 from components.errors import RungwiseError, SettingsError, problem
 from components.workspace import locked, prepare_environment, say, workspace_root
 
@@ -52,98 +52,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
             if registered.version is not None:
                 action, reasons = effects.promote(root, task)
                 say(f"{task}: {action}: {' '.join(reasons)}")
-        _print(status_text(effects.status(root)))
-    return 0
-
-
-def _collect(root: Path, arguments: argparse.Namespace) -> int:
-    """Copies the sources of `collect` into data/raw."""
-    from components.effects import collect
-    from components.layout import settings_of
-
-    settings_of(root)
-    with locked(root, "rungwise collect"):
-        found = collect(root)
-    if arguments.json:
-        _print(json.dumps(found, indent=1, ensure_ascii=False))
-        return 0
-    for source in found:
-        size = sum(file["bytes"] for file in source["files"].values())
-        news = f"{len(source['changed'])} changed" if source["changed"] else "nothing changed"
-        _print(f"{source['name']}: {len(source['files'])} files, {size:,} bytes; {news}")
-    if not found:
-        _print("params.yaml names no source under `collect`; nothing was done")
-    return 0
-
-
-def _generate(root: Path, arguments: argparse.Namespace) -> int:
-    """Fulfils a data request."""
-    from components.generating.fulfil import fulfil
-    from components.layout import settings_of
-
-    if (arguments.label is None) != (arguments.rows is None):
-        raise SettingsError(
-            problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
-        )
-    wanted = {arguments.label: arguments.rows} if arguments.label else {}
-    settings_of(root)
-    with locked(root, "rungwise generate"):
-        found = fulfil(
-            root, arguments.task, arguments.base, wanted, Path(arguments.export) if arguments.export else None
-        )
-    if arguments.json:
-        _print(json.dumps(found, indent=1, ensure_ascii=False))
-        return 0
-    asked = ", ".join(f"{label}: {n}" for label, n in found["wanted"].items())
-    _print(f"wanted: {asked} ({found['why']})")
-    if "rows" not in found:
-        _print(f"{found['file']}: an empty row for each; filled in and put into data/raw, it is a source like others")
-        if found["columns"]:
-            _print(f"careful: {found['columns']}")
-        return 0
-    dropped = ", ".join(f"{reason}: {n}" for reason, n in found["rejected"].items()) or "none"
-    _print(f"kept {found['rows']} rows, {found['new']} of them new; dropped: {dropped}")
-    if found["missing"]:
-        _print("missing: " + ", ".join(f"{label}: {n}" for label, n in found["missing"].items()))
-    for name, text in (("limited", "limit"), ("ended early", "note"), ("careful", "failures")):
-        if found[text]:
-            _print(f"{name}: {found[text]}")
-    if found["file"]:
-        _print(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
-    return 0 if found["rows"] else 1
-
-
-def _data(root: Path, arguments: argparse.Namespace) -> int:
-    """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
-    from components import history
-    from components.layout import settings_of
-    from components.reporting import data
-
-    found: Any
-    text: Callable[[Any], str]
-    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
-    with locked(root, f"rungwise data {arguments.what}"):
-        if arguments.what == "docs":
-            from components.reporting.page import write_pages
-
-            page = write_pages(root)
-            _print(str(page))
-            if arguments.open:
-                webbrowser.open(page.as_uri())
-            return 0
-        if arguments.what in ("push", "pull"):
-            _print((history.push if arguments.what == "push" else history.pull)(root) or "nothing to do")
-            return 0
-        if arguments.what == "log":
-            found, text = history.log(root), data.log_text
-        elif arguments.what == "diff":
-            found, text = history.diff(root, arguments.old, arguments.new), data.diff_text
-        elif arguments.what == "forget":
-            act = history.forget if arguments.purge else history.uses
-            found, text = act(root, arguments.row), data.uses_text
-        else:
-            found, text = history.prune(root, arguments.keep), data.prune_text
-    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else text(found))
+        show(status_text(effects.status(root)))
     return 0
 
 
@@ -153,7 +62,7 @@ def _status(root: Path, arguments: argparse.Namespace) -> int:
     from components.reporting.text import status_text
 
     found = status(root)
-    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else status_text(found))
+    show(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else status_text(found))
     return 0
 
 
@@ -163,7 +72,7 @@ def _explain(root: Path, arguments: argparse.Namespace) -> int:
     from components.reporting.text import explain_text
 
     found = explain(root, arguments.task)
-    _print(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else explain_text(found))
+    show(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else explain_text(found))
     return 0
 
 
@@ -183,7 +92,7 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
         fields[name] = value
     found = answer(root, arguments.task, fields, arguments.text)
     text = f"{found['answer']}  (probability {found['probability']:.2f}, version {found['version']})"
-    _print(json.dumps(found, ensure_ascii=False) if arguments.json else text)
+    show(json.dumps(found, ensure_ascii=False) if arguments.json else text)
     return 0
 
 
@@ -196,9 +105,9 @@ def _promote(root: Path, arguments: argparse.Namespace) -> int:
     with locked(root, "rungwise promote"):
         action, reasons = promote(root, arguments.task)
     if arguments.json:
-        _print(json.dumps({"action": action, "reasons": reasons}, ensure_ascii=False))
+        show(json.dumps({"action": action, "reasons": reasons}, ensure_ascii=False))
     else:
-        _print(f"{action}: " + "\n  ".join(reasons))
+        show(f"{action}: " + "\n  ".join(reasons))
     return 1 if action == "refuse" else 0
 
 
@@ -211,9 +120,9 @@ def _pin(root: Path, arguments: argparse.Namespace) -> int:
     with locked(root, "rungwise pin"):
         found = pin(Paths(root).params, newest_commit)
     for name, commit in found.items():
-        _print(f"{name}@{commit}")
+        show(f"{name}@{commit}")
     if not found:
-        _print("no rung names a hub model without its commit; nothing was changed")
+        show("no rung names a hub model without its commit; nothing was changed")
     return 0
 
 
@@ -234,80 +143,8 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         bases=arguments.base,
         ladder=arguments.ladder,
     )
-    _print("\n".join(told))
+    show("\n".join(told))
     return 0
-
-
-def _plan(root: Path, arguments: argparse.Namespace) -> int:
-    """What the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
-    from dataclasses import asdict
-
-    from components.layout import Paths, settings_of
-    from components.planning.machines import THIS, machine_named, machines
-    from components.planning.measure import this_machine
-    from components.planning.plan import most_of, plan_config, plan_ladder
-    from components.reporting.plan import plan_text
-
-    if arguments.write:
-        from components.planning.precision import choose_precision
-
-        with locked(root, "rungwise plan --write"):
-            chose = choose_precision(root, Paths(root).params, settings_of(root), tokens=arguments.tokens)
-        _print(json.dumps(asdict(chose), indent=1) if arguments.json else chose.sentence)
-        return 0
-    table = machines(root)
-    names = list(table) if arguments.machine == ["all"] else arguments.machine or [THIS]
-    chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
-    lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
-    if arguments.config:
-        jobs = _jobs(arguments.rows, **lengths)
-        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps)
-    else:
-        fits = plan_ladder(root, settings_of(root), chosen, table, **lengths)
-    mosts = [most_of(machine) for machine in chosen]
-    if arguments.json:
-        found = {"fits": [asdict(one) for one in fits], "largest": [asdict(most) for most in mosts]}
-        _print(json.dumps(found | {"machines": [asdict(m) for m in chosen]}, indent=1, ensure_ascii=False))
-        return 0
-    _print(plan_text(fits, mosts))
-    return 0
-
-
-def _jobs(rows: int, tokens: int, answer_tokens: int) -> dict[str, Any]:
-    """Returns every method by name, in 16 bit, and LoRA on a 4-bit base."""
-    from components.planning.need import Job
-    from components.planning.shape import METHODS
-
-    def job(method: str, precision: str = "bf16") -> Job:
-        return Job(method, precision, rows=rows, tokens=tokens, answer_tokens=answer_tokens)
-
-    return {method: job(method) for method in METHODS} | {"qlora": job("lora", "4bit")}
-
-
-def _print(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
-
-
-def _at_least_one(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return number
-
-
-def _plan_arguments(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument("--config", metavar="FILE", help="a model's config.json: every method with it, without a ladder")
-    plan.add_argument(
-        "--machine", action="append", metavar="NAME", help="a machine of the table; repeatable; `all` for all of them"
-    )
-    plan.add_argument("--tokens", type=_at_least_one, default=512, metavar="N", help="of the longest row (512)")
-    plan.add_argument("--answer-tokens", type=_at_least_one, default=32, metavar="N", help="of the longest answer (32)")
-    plan.add_argument("--rows", type=_at_least_one, default=1, metavar="N", help="--config: rows at once (1)")
-    plan.add_argument("--steps", type=_at_least_one, default=300, metavar="N", help="--config: steps (300)")
-    plan.add_argument(
-        "--write", action="store_true", help="measure fp32 and bf16 here, and write the faster one into params.yaml"
-    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -323,19 +160,8 @@ def _parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         return command
 
-    collect = add("collect", _collect, "copy the sources of `collect` into data/raw, with their fingerprints")
-    generate = add(
-        "generate", _generate, "more training rows for rare labels, written by a model; or a table for people"
-    )
-    generate.add_argument("task", metavar="TASK", help="a task of params.yaml")
-    generate.add_argument(
-        "--base", metavar="MODEL", help="a local model writes; without it the server of augment.endpoint"
-    )
-    generate.add_argument("--label", metavar="LABEL", help="for this label, or this value of augment.slice, alone")
-    generate.add_argument("--rows", type=int, metavar="N", help="how many rows for it")
-    generate.add_argument(
-        "--export", metavar="FILE", help="ask nobody: write a CSV with an empty row for each one wanted"
-    )
+    data.add(add)
+    training.add(add)
     add("run", _run, "from the rows in data/raw to a champion: dvc repro, register, promote")
     status = add("status", _status, "ladder, evidence, decision and its reasons, champion")
     explain = add(
@@ -347,32 +173,7 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("task", metavar="TASK", help="a task of params.yaml")
     predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
     predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
-    plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
-    _plan_arguments(plan)
     add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
-    data = commands.add_parser("data", help="the versions of the rows: log, diff, docs, forget, prune, push, pull")
-    data.set_defaults(act=_data)
-    kinds = data.add_subparsers(dest="what", required=True, metavar="WHAT")
-    texts = {
-        "log": "the accepted versions of the rows, with counts, label shares and drift",
-        "diff": "which rows came, went, changed and moved between two versions, and what shifted",
-        "forget": "what a row was used for; with --purge all of it is removed",
-        "prune": "remove old versions from DVC's cache, but none that a registered version names",
-        "docs": "the rows of the last run as pages: what came in, what went and why, expectations, suspects, leaks",
-        "push": "send the rows of all commits and accepted versions to DVC's remote",
-        "pull": "fetch the rows that dvc.lock and the accepted versions name from DVC's remote",
-    }
-    inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
-    inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
-    inner["diff"].add_argument("new", metavar="NEW", help="the other one")
-    inner["forget"].add_argument("row", metavar="ROW", help="the row's id")
-    inner["forget"].add_argument("--purge", action="store_true", help="remove what used it")
-    inner["prune"].add_argument(
-        "--keep", type=_at_least_one, required=True, metavar="N", help="how many of the last stay"
-    )
-    inner["docs"].add_argument("--open", action="store_true", help="open them in the browser")
-    for name in ("log", "diff", "forget", "prune"):
-        inner[name].add_argument("--json", action="store_true", help="print JSON")
     init = add("init", _init, "a workspace of one's own from a file of rows: guesses the task and says why")
     init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is made, or joins its git repository")
     init.add_argument(
@@ -391,7 +192,7 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
     init.add_argument("--ladder", metavar="NAME", help="a preset of infra/ladders")
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; all without it")
-    for command in (collect, generate, status, explain, predict, promote, plan):
+    for command in (status, explain, predict, promote):
         command.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -412,6 +412,13 @@ def climb(
 
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
+    if any(rung.base for rung in settings.ladder):
+        from components.planning.machines import machines
+        from components.planning.measure import this_memory
+        from components.planning.plan import check_ladder
+
+        for sentence in check_ladder(root, settings, this_memory(), machines(root)):
+            say(f"climb: careful: {sentence}")
     version = versions.data_version(*(open_sealed(Paths(root).output(verb), verb) for verb in ("split", "augment")))
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []

@@ -63,6 +63,17 @@ def this_machine() -> Machine:
     )
 
 
+def this_memory() -> Machine:
+    """Returns this machine with its memory alone, at once: enough to say what fits."""
+    import torch
+
+    device = device_name()
+    is_cuda = device.startswith("cuda")
+    memory = int(torch.cuda.get_device_properties(device).total_memory) if is_cuda else memory_bytes()
+    kind = "cuda" if is_cuda else "cpu"
+    return Machine(THIS, kind, None, memory, None, None, None, None, None, device=kind)
+
+
 def memory_bytes(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
     """Returns the memory that this process may use: the system's, or what its control group is allowed."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -145,8 +156,7 @@ def run_steps(
     for _ in range(steps):
         _wait(lm.device)
         start = time.perf_counter()
-        loss, n_targets = loss_sum(lm, rows)
-        loss = loss / n_targets
+        loss = loss_sum(lm.model, rows, lm) / sum(len(row.answer) for row in rows)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, clip_norm)

@@ -226,11 +226,11 @@ def _framework(job: Job) -> int:
 
 
 def _logits_bytes(shape: Shape, job: Job) -> int:
-    """Returns the logits of T + 1 positions, an fp32 copy if they are not fp32, a contiguous copy and log-softmax."""
+    """Returns the logits of T positions, an fp32 copy if they are not fp32, a contiguous copy and log-softmax."""
     copies = job.answer_tokens * 4 * (2 if job.precision == "fp32" else 3)
     # in 16 bit a CPU multiplies with the output layer row by row, and repeats its matrix for every row
     repeated = shape.width * 2 if job.device == "cpu" and job.precision != "fp32" else 0
-    return job.rows * shape.vocabulary * (max(copies, repeated) + (job.answer_tokens + 1) * _width(job))
+    return job.rows * shape.vocabulary * (max(copies, repeated) + job.answer_tokens * _width(job))
 
 
 def saved_bytes(shape: Shape, job: Job) -> int:
@@ -336,7 +336,7 @@ def _reads(role: str) -> str:
 def final_bytes(shape: Shape, job: Job) -> int:
     """Returns what the norm behind the last layer keeps."""
     is_trained = job.method in ("full", "layer-norm")
-    read = (job.answer_tokens + 1) * shape.width * _width(job) if job.method == "full" else 0
+    read = job.answer_tokens * shape.width * _width(job) if job.method == "full" else 0
     return job.rows * (_length(job) * _norm_bytes(shape, job, is_trained) + read)
 
 
@@ -430,7 +430,7 @@ def operations(shape: Shape, job: Job) -> float:
     tokens = float(job.rows * _length(job))
     attention = 4.0 * job.tokens * shape.query_width * shape.layers
     forward = tokens * (2.0 * shape.matrix_numbers + attention)
-    forward += 2.0 * job.rows * (job.answer_tokens + 1) * shape.vocabulary * shape.width
+    forward += 2.0 * job.rows * job.answer_tokens * shape.vocabulary * shape.width
     if job.method == "prompt":
         return forward
     adapter = 0 if job.method in IN_PLACE else 6.0 * tokens * _trained(shape, job)

@@ -114,7 +114,7 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
 def job_of(settings: Settings, rung: RungSettings, device: str, tokens: int, answer_tokens: int, context: int) -> Job:
     """Returns what a rung does to its base, with the settings that decide memory; rows are cut to the context."""
     train = settings.train
-    at_once = getattr(train, "tokens_at_once", None) or train.batch_size * tokens
+    at_once = train.tokens_at_once
     tokens = min(tokens, context)
     rows = max(1, min(train.batch_size, at_once // tokens)) if rung.method != "prompt" else _SCORED_AT_ONCE
     labels = max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
@@ -129,15 +129,14 @@ def job_of(settings: Settings, rung: RungSettings, device: str, tokens: int, ans
         dropout=_setting(rung, "dropout", 0.0),
         virtual_tokens=_setting(rung, "tokens", 20),
         last_layers=_setting(rung, "layers", 2),
-        is_checkpointed=bool(getattr(train, "checkpointing", False)),
+        is_checkpointed=train.checkpointing,
         labels=labels or Job("prompt").labels,
         device=device,
     )
 
 
 def _setting(rung: RungSettings, name: str, default: Any) -> Any:
-    own = getattr(rung, "setting", None)
-    value = own(name) if own else getattr(rung, name, None)
+    value = rung.setting(name)
     return default if value is None else value
 
 
@@ -300,23 +299,43 @@ def check_ladder(
     *,
     tokens: int = TOKENS,
     answer_tokens: int = ANSWER_TOKENS,
-) -> list[Fit]:
-    """Returns how the rungs stand on the machine, before anything starts.
+) -> list[str]:
+    """Returns what to know about rungs that are tight on the machine, before anything starts, a sentence each.
+
+    A rung whose rows do not fit all at once runs in parts; one whose base is of an architecture that the planner does
+    not know is not checked, and named.
 
     Raises:
-        ModelError: a rung can't fit; the message names it and what would make it fit.
+        ModelError: a rung can't fit, not even a row at a time; the message names it and what would make it fit.
     """
-    found = plan_ladder(root, settings, [machine], table, tokens=tokens, answer_tokens=answer_tokens)
-    for one in found:
-        if one.fits is False:
+    told = []
+    for rung in settings.ladder:
+        base = base_of(rung)
+        if base is None:
+            continue
+        try:
+            shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
+        except ModelError as error:
+            told.append(f"{rung.name}: its memory is not checked beforehand: {str(error).splitlines()[0]}")
+            continue
+        job = job_of(settings, rung, machine.device, tokens, answer_tokens, shape.context)
+        one = fit(rung.name, str(base), shape, job, machine, rows=job.rows, steps=1, others=list(table.values()))
+        if one.fits is not False:
+            continue
+        least = need_of(shape, replace(job, rows=1, device=machine.device))
+        if least.total > (machine.memory_bytes or 0):
             raise ModelError(
                 problem(
                     "a rung does not fit this machine",
                     where=f"ladder: {one.rung}, base {one.base}, method {one.method} in {one.precision}",
-                    found=f"about {one.need.gigabytes:.1f} GB for {one.rows} rows of {one.tokens} tokens"
+                    found=f"about {least.gigabytes:.1f} GB for one row of {one.tokens} tokens"
                     f" on {one.machine} with {(one.memory_bytes or 0) / 1e9:.1f} GB",
                     wanted="a rung that fits, so that the climb does not end there",
                     do=joined(one.remedies, 6),
                 )
             )
-    return found
+        told.append(
+            f"{rung.name} takes about {one.need.gigabytes:.1f} GB with {one.rows} rows of {one.tokens} tokens at once, "
+            f"this machine has {(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
+        )
+    return told

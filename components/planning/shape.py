@@ -10,24 +10,9 @@ from typing import Any
 
 from components.errors import ModelError, SettingsError, problem
 from components.folders import joined
+from components.methods import ADAPTING
 
-METHODS = (
-    "prompt",
-    "full",
-    "lora",
-    "rslora",
-    "dora",
-    "pissa",
-    "vera",
-    "ia3",
-    "prompt-tuning",
-    "prefix-tuning",
-    "llama-adapter",
-    "layer-norm",
-    "value-bias",
-    "last-layers",
-    "sparse",
-)
+METHODS = ("prompt", *ADAPTING)
 """What can be asked about; `prompt` trains nothing."""
 IN_PLACE = frozenset({"full", "layer-norm", "last-layers"})
 """Methods that train numbers of the base itself; the others put an adapter of their own beside it."""

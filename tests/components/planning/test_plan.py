@@ -71,12 +71,21 @@ def test_every_method_of_one_config_on_every_machine(tmp_path):
 
 
 def test_a_rung_that_cant_fit_is_named_with_what_would_make_it_fit(workspace, settings):
-    small = replace(CPU, memory_bytes=15_000_000)
+    small = replace(CPU, memory_bytes=100_000)
     with pytest.raises(ModelError) as error:
         check_ladder(workspace, settings, small, machines())
     message = str(error.value)
     assert "a rung does not fit this machine" in message and "prompt" in message and "another machine: " in message
-    assert len(check_ladder(workspace, settings, CPU, machines())) == 2
+    assert not check_ladder(workspace, settings, CPU, machines())
+    (told, *_) = check_ladder(workspace, settings, replace(CPU, memory_bytes=5_000_000), machines())
+    assert "rows of" in told and "this machine has 0.0" in told
+
+
+def test_an_architecture_that_the_planner_does_not_know_is_named_and_not_in_the_way(workspace, settings):
+    path = workspace / "bases" / "able" / "config.json"
+    path.write_text(path.read_text().replace('"llama"', '"novel"'))
+    told = check_ladder(workspace, settings, CPU, machines())
+    assert told and all("its memory is not checked beforehand" in text for text in told)
 
 
 def test_remedies_are_tried_before_they_are_named():

@@ -1,0 +1,1 @@
+"""The commands of `rungwise`, by what they are about."""

@@ -1,0 +1,32 @@
+"""What the commands share: how one is added, and how its result is printed."""
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+Act = Callable[[Path, argparse.Namespace], int]
+"""Does a command in a workspace; returns the exit code."""
+
+
+class Add(Protocol):
+    """Adds a command to the parser."""
+
+    def __call__(self, name: str, act: Act, text: str) -> argparse.ArgumentParser:
+        """Returns the command's own parser."""
+        ...
+
+
+def show(text: str) -> None:
+    """Writes a result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
+
+
+def at_least_one(text: str) -> int:
+    """Returns a number of the command line that is 1 or more."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number

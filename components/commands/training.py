@@ -1,0 +1,159 @@
+"""The commands about training: plan, methods, pack, attempt, unpack."""
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from components.commands.common import Add, at_least_one, show
+from components.errors import SettingsError, problem
+from components.workspace import locked, say
+
+
+def add(add: Add) -> None:
+    """Adds the commands."""
+    plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
+    _plan_arguments(plan)
+    methods = add("methods", _methods, "several methods on one task under one budget, beside LoRA: a table, a picture")
+    methods.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    methods.add_argument("--methods", metavar="A,B", help="which; without it ten from all families")
+    methods.add_argument(
+        "--base", metavar="MODEL", help="a folder or hub name; without it the first rung's that trains"
+    )
+    methods.add_argument("--steps", type=at_least_one, metavar="N", help="of each; without it train.steps")
+    methods.add_argument(
+        "--rate", action="append", default=[], metavar="METHOD=RATE", help="a learning rate other than by the rule"
+    )
+    pack = add("pack", _pack, "a rung's attempt as a folder that another machine can run")
+    pack.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    pack.add_argument("rung", metavar="RUNG", help="a rung of the ladder that trains")
+    attempt = add("attempt", _attempt, "run such a folder, here or where only torch, transformers and peft are")
+    unpack = add("unpack", _unpack, "take the result of such a folder into this workspace, by its hashes")
+    for command in (pack, attempt, unpack):
+        command.add_argument("bundle", metavar="BUNDLE", help="the folder")
+    for command in (plan, methods):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _methods(root: Path, arguments: argparse.Namespace) -> int:
+    """Compares methods on one task."""
+    from components.folders import write_json, write_lines
+    from components.records import to_json
+    from components.reporting.trials import picture, trials_text
+    from components.trials import DEFAULT, compare
+
+    methods = arguments.methods.split(",") if arguments.methods is not None else list(DEFAULT)
+    rates = dict(_rate(text) for text in arguments.rate)
+    with locked(root, "rungwise methods"):
+        found = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
+        folder = root / ".rungwise" / "methods"
+        write_json(folder / f"{arguments.task}.json", to_json(found))
+        write_lines(folder / f"{arguments.task}.svg", picture(found))
+    show(json.dumps(to_json(found), indent=1, ensure_ascii=False) if arguments.json else trials_text(found))
+    say(f"the picture is {folder / f'{arguments.task}.svg'}")
+    return 0
+
+
+def _rate(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    try:
+        rate = float(value)
+    except ValueError:
+        rate = 0.0
+    if not name or not 0 < rate < float("inf"):
+        raise SettingsError(problem("a learning rate can't be read", found=text[:60], wanted="--rate lora=1e-3"))
+    return name, rate
+
+
+def _pack(root: Path, arguments: argparse.Namespace) -> int:
+    """Writes a bundle."""
+    from components.effects import pack
+
+    with locked(root, "rungwise pack"):
+        name = pack(root, arguments.task, arguments.rung, Path(arguments.bundle))
+    show(
+        f"{arguments.bundle}: attempt {name[:12]}; carry it to a machine with torch, transformers, peft, accelerate "
+        f"and pandas, `rungwise attempt BUNDLE` (or `python -m components.climbing.run BUNDLE`) there, bring it "
+        f"back and `rungwise unpack {arguments.bundle}`"
+    )
+    return 0
+
+
+def _attempt(root: Path, arguments: argparse.Namespace) -> int:
+    """Runs a bundle; needs no workspace."""
+    from components.climbing.run import run
+
+    show(f"the result is {run(Path(arguments.bundle))}; bring the folder back and `rungwise unpack` it")
+    return 0
+
+
+def _unpack(root: Path, arguments: argparse.Namespace) -> int:
+    """Takes a bundle's result into the store."""
+    from components.effects import unpack
+    from components.layout import settings_of
+
+    settings_of(root)
+    with locked(root, "rungwise unpack"):
+        name = unpack(root, Path(arguments.bundle))
+    show(f"attempt {name[:12]} is in the store; `rungwise run` finds it there")
+    return 0
+
+
+def _plan(root: Path, arguments: argparse.Namespace) -> int:
+    """What the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
+    from dataclasses import asdict
+
+    from components.layout import Paths, settings_of
+    from components.planning.machines import THIS, machine_named, machines
+    from components.planning.measure import this_machine
+    from components.planning.plan import most_of, plan_config, plan_ladder
+    from components.reporting.plan import plan_text
+
+    if arguments.write:
+        from components.planning.precision import choose_precision
+
+        with locked(root, "rungwise plan --write"):
+            chose = choose_precision(root, Paths(root).params, settings_of(root), tokens=arguments.tokens)
+        show(json.dumps(asdict(chose), indent=1) if arguments.json else chose.sentence)
+        return 0
+    table = machines(root)
+    names = list(table) if arguments.machine == ["all"] else arguments.machine or [THIS]
+    chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
+    lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
+    if arguments.config:
+        jobs = _jobs(arguments.rows, **lengths)
+        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps)
+    else:
+        fits = plan_ladder(root, settings_of(root), chosen, table, **lengths)
+    mosts = [most_of(machine) for machine in chosen]
+    if arguments.json:
+        found = {"fits": [asdict(one) for one in fits], "largest": [asdict(most) for most in mosts]}
+        show(json.dumps(found | {"machines": [asdict(m) for m in chosen]}, indent=1, ensure_ascii=False))
+        return 0
+    show(plan_text(fits, mosts))
+    return 0
+
+
+def _jobs(rows: int, tokens: int, answer_tokens: int) -> dict[str, Any]:
+    """Returns every method by name, in 16 bit, and LoRA on a 4-bit base."""
+    from components.planning.need import Job
+    from components.planning.shape import METHODS
+
+    def job(method: str, precision: str = "bf16") -> Job:
+        return Job(method, precision, rows=rows, tokens=tokens, answer_tokens=answer_tokens)
+
+    return {method: job(method) for method in METHODS} | {"qlora": job("lora", "4bit")}
+
+
+def _plan_arguments(plan: argparse.ArgumentParser) -> None:
+    plan.add_argument("--config", metavar="FILE", help="a model's config.json: every method with it, without a ladder")
+    plan.add_argument(
+        "--machine", action="append", metavar="NAME", help="a machine of the table; repeatable; `all` for all of them"
+    )
+    plan.add_argument("--tokens", type=at_least_one, default=512, metavar="N", help="of the longest row (512)")
+    plan.add_argument("--answer-tokens", type=at_least_one, default=32, metavar="N", help="of the longest answer (32)")
+    plan.add_argument("--rows", type=at_least_one, default=1, metavar="N", help="--config: rows at once (1)")
+    plan.add_argument("--steps", type=at_least_one, default=300, metavar="N", help="--config: steps (300)")
+    plan.add_argument(
+        "--write", action="store_true", help="measure fp32 and bf16 here, and write the faster one into params.yaml"
+    )
