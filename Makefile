@@ -1,5 +1,6 @@
 # make demo       set-up, then the whole path on made-up tickets: two tasks, four rungs.
 # make demo-full  the same with two harder tasks and a larger model.
+# make gpu-check  the training engine on a CUDA GPU: checks, speed, memory; without one it says so.
 # make test       everything: set-up, checks, tests.   make check: format, lint, types, imports.
 # Another build of torch: make setup TORCH="torch==2.13.0 --index-url ADDRESS"
 PYTHON ?= python3
@@ -16,7 +17,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup demo demo-full check test format clean
+.PHONY: setup demo demo-full gpu-check check test format clean
 
 setup: $(VENV)/ready
 
@@ -33,6 +34,9 @@ demo: setup
 
 demo-full: setup
 	$(BIN)/python infra/demo/demo.py --full
+
+gpu-check:
+	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --write
 
 check: setup
 	ruff format --check .

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 
 RESULTS: Final = Path(__file__).parent / "results" / "training.json"
-ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 16, 95, 32_000
+ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 32, 95, 32_000
 LAYERS, HIDDEN, INNER, HEADS = 6, 288, 768, 6
 ANSWERS: Final = {"short": 4, "long": 90}
 GOALS: Final = {"short": 4.0, "long": 2.5}
@@ -168,7 +168,7 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
 
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     length = 512 if is_packed else longest
-    # as many tokens a step as ours: rows of 16 prompts and answers, or as many packed rows as hold these
+    # as many tokens a step as ours: rows of prompts and answers, or as many packed rows as hold these
     mean = sum(len(prompt) + len(answer) for prompt, answer in rows) / len(rows)
     per_step = max(1, round(BATCH * mean / length)) if is_packed else min(BATCH, len(rows))
     with tempfile.TemporaryDirectory() as out:
@@ -243,7 +243,7 @@ def in_a_process(*arguments: object) -> dict[str, Any]:
     return found
 
 
-def matrix_rate(n: int = BATCH * 100) -> float:
+def matrix_rate(n: int = 1600) -> float:
     """Returns operations a second of fp32 matrix products of a step's shapes on this process' threads."""
     import torch
 
@@ -357,7 +357,7 @@ def main() -> None:
     """Measures, prints a table and one line of JSON and, with --write, keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--source", type=Path)
-    parser.add_argument("--quick", action="store_true", help="two steps in place of six")
+    parser.add_argument("--quick", action="store_true", help="one step in place of three")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -371,7 +371,7 @@ def main() -> None:
             found = once(run, Path(folder), kind, int(n_rows), int(steps))
         print(json.dumps(found))
         return
-    steps = 3 if arguments.quick else ROWS // BATCH + 1
+    steps = 2 if arguments.quick else ROWS // BATCH + 1
     result: dict[str, Any] = {"kinds": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "base"
@@ -386,7 +386,7 @@ def main() -> None:
             floor = floor_operations(rows) / sum(len(p) + len(a) for p, a in rows) / rate
             own["share_of_floor"] = floor * own["tokens_per_second"]
             own["matrix_gflops"] = rate / 1e9
-            # every step sees the same 16 rows, so that the order within it does not matter
+            # every step sees the same rows, so that the order within it does not matter
             equal = {run: in_a_process(run, folder, kind, BATCH, 4) for run in RUNS[:2]}
             pairs = zip(equal[RUNS[0]]["losses"], equal[RUNS[1]]["losses"], strict=True)
             by_run["loss_difference"] = max(abs(a - b) for a, b in pairs)

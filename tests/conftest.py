@@ -95,7 +95,7 @@ def weak_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_base(tmp_path_factory.mktemp("bases") / "weak", hidden=8, layers=1)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder with real data and models; the test is skipped, saying so, where it is absent."""
     if not SHARED.is_dir():

@@ -192,12 +192,13 @@ def trained_weights(lm: LanguageModel) -> dict[str, torch.Tensor]:
 def save(lm: LanguageModel, spec: AttemptSpec, folder: Path) -> None:
     """Writes the adapter's weights (fp32, sorted by name) and its settings into `folder`.
 
-    The base is named as in params.yaml, never by where it lay; equal adapters give equal bytes.
+    The base is named as in params.yaml, never by where it lay; equal adapters give equal bytes. Where a model's numbers
+    are shared out over processes, all of them have to call this.
     """
     from safetensors.torch import save_file
 
     weights, config = _state(lm, spec)
-    tensors = {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}
+    tensors = {name: _whole(weights[name]).cpu().contiguous() for name in sorted(weights)}
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
     config |= {"base_model_name_or_path": lm.base.name, "revision": lm.base.revision or None, "inference_mode": True}
@@ -206,6 +207,13 @@ def save(lm: LanguageModel, spec: AttemptSpec, folder: Path) -> None:
         if name in ("target_modules", "feedforward_modules") and isinstance(value, list):
             plain[name] = sorted(value)
     write_json(folder / CONFIG, plain)
+
+
+def _whole(weight: torch.Tensor) -> torch.Tensor:
+    """Returns the numbers themselves, gathered from all processes where FSDP holds shards of them."""
+    gather = getattr(weight, "full_tensor", None)
+    found: torch.Tensor = (gather() if gather else weight).detach()
+    return found
 
 
 def _state(lm: LanguageModel, spec: AttemptSpec) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:

@@ -12,7 +12,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -96,6 +96,10 @@ def train(
     accelerator = Accelerator(cpu=lm.device == "cpu")
     optimizer: Any = torch.optim.AdamW(list(weights.values()), lr=peak, weight_decay=spec.weight_decay)
     model, optimizer = accelerator.prepare(tuned.model, optimizer)
+    tuned = replace(tuned, model=accelerator.unwrap_model(model))
+    weights = trained_weights(tuned)  # FSDP puts shards in the place of the numbers themselves
+    if accelerator.num_processes > 1 and any(hasattr(w, "full_tensor") for w in weights.values()):
+        checkpoints = None  # shards are not kept; a killed training begins anew
     if spec.compiled:
         model = torch.compile(model, dynamic=True)
     run = _Run(tokens_at_once=spec.tokens_at_once or max(r.length for r in rows) * spec.batch_size)

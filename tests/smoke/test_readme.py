@@ -118,6 +118,13 @@ def test_every_section_with_commands_is_typed_somewhere():
         "python -m benchmarks.suspects": "tests/benchmarks/test_suspects.py",
         "python -m benchmarks.data": "tests/benchmarks/test_data.py",
         "python -m benchmarks.planner": "tests/benchmarks/test_planner.py",
+        "python -m benchmarks.training --source FOLDER": "tests/benchmarks/test_training.py",
+        "python -m benchmarks.audit --source FOLDER": "tests/benchmarks/test_audit.py",
+        "make gpu-check": "tests/benchmarks/test_gpu.py",
+        "rungwise methods route": "tests/components/commands/test_training.py",
+        "rungwise pack route large FOLDER": "tests/components/commands/test_training.py",
+        "rungwise attempt FOLDER": "tests/components/commands/test_training.py",
+        "rungwise unpack FOLDER": "tests/components/commands/test_training.py",
         "rungwise plan --write": "tests/components/planning/test_plan.py",
     }
     assert [c for c in inline if c not in typed_lines and c not in elsewhere] == []

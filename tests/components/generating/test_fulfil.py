@@ -147,6 +147,13 @@ def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys)
     assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
 
 
+GENERATE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a script starts in the background is deaf to Ctrl-C
+os.execv(sys.executable, [sys.executable, "-m", "components.cli", "generate", *sys.argv[1:]])
+"""
+
+
 def test_ctrl_c_ends_it_at_once_while_the_server_hangs(workspace):
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
@@ -157,7 +164,7 @@ def test_ctrl_c_ends_it_at_once_while_the_server_hangs(workspace):
         text = (workspace / "params.yaml").read_text()
         endpoint = f'augment: {{endpoint: {{url: "{url}", model: m, consent: true}},'
         (workspace / "params.yaml").write_text(text.replace("augment: {", endpoint))
-        command = [sys.executable, "-m", "components.cli", "generate", "route", "--label", "billing", "--rows", "20"]
+        command = [sys.executable, "-c", GENERATE, "route", "--label", "billing", "--rows", "20"]
         with subprocess.Popen(command, cwd=workspace, env=environment(), stderr=subprocess.PIPE, text=True) as running:
             taken, _ = server.accept()  # it asks, and nobody answers
             time.sleep(0.5)

@@ -1,0 +1,287 @@
+"""The training engine on a CUDA GPU: checks, then speed and memory at real shapes.
+
+`python -m benchmarks.gpu [--write]` (`make gpu-check`). It needs torch, transformers, peft, accelerate and pandas
+alone; TRL's column stays empty where it is not installed. Random weights of two Qwen-like shapes (0.5 and 1.5 billion
+parameters) in bf16, LoRA on all linear layers, rows of 512 tokens with short and long answers. Without a GPU it says so
+and ends well. `--tiny` runs the same with a small model wherever it is, to test this file.
+"""
+
+import argparse
+import gc
+import json
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+RESULTS: Final = Path(__file__).parent / "results"
+SHAPES: Final = {
+    "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
+    "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
+}
+VOCABULARY, KEY_HEADS = 151_936, 2
+TINY: Final = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
+TOKENS, ROWS, STEPS, RANK = 512, 16, 8, 16
+ANSWERS: Final = {"short": 8, "long": 256}
+
+
+@dataclass(frozen=True)
+class Size:
+    """What is measured at."""
+
+    tokens: int = TOKENS
+    rows: int = ROWS
+    steps: int = STEPS
+    vocabulary: int = VOCABULARY
+
+
+def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
+    """Returns a model with random weights as the loop takes it."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM
+
+    from components.model.language_model import LanguageModel, device_name
+    from components.records import Base
+
+    device = device_name()
+    config = Qwen2Config(
+        vocab_size=size.vocabulary, num_key_value_heads=KEY_HEADS, max_position_embeddings=4096,
+        tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=0, pad_token_id=None, **shape,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    with torch.device(device):
+        kind = torch.bfloat16 if precision == "bf16" else torch.float32
+        model = Qwen2ForCausalLM(config).to(kind).eval().requires_grad_(False)
+    return LanguageModel(Base("random"), "", model, None, (), (), 0, "plain", 4096, device)
+
+
+def rows_of(size: Size, answer: int) -> list[Any]:
+    """Returns rows of random tokens, their lengths within a fifth of each other."""
+    import random
+
+    from components.training.batches import TokenRow
+
+    draw = random.Random(1)
+
+    def tokens(n: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(1, size.vocabulary) for _ in range(n))
+
+    lengths = [size.tokens - draw.randrange(max(1, size.tokens // 5)) for _ in range(size.rows * 4)]
+    return [TokenRow(tokens(max(1, n - answer)), (*tokens(answer - 1), 0)) for n in lengths]
+
+
+def spec_for(size: Size, **more: Any) -> Any:
+    """Returns LoRA on all linear layers for so many steps."""
+    from components.records import AnswerForm, AttemptSpec, Base
+
+    given = {"rank": RANK, "steps": size.steps, "batch_size": size.rows, "learning_rate": 1e-4, "precision": "bf16"}
+    return AttemptSpec(Base("random"), "lora", "{x}", AnswerForm("text"), **{**given, **more})
+
+
+def matrix_rate(device: str, size: Size, shape: dict[str, int]) -> float:
+    """Returns bf16 operations a second of this shape's largest matrix product."""
+    import torch
+
+    n = size.rows * size.tokens
+    x = torch.randn(n, shape["hidden_size"], device=device, dtype=torch.bfloat16)
+    w = torch.randn(shape["intermediate_size"], shape["hidden_size"], device=device, dtype=torch.bfloat16)
+    best = 0.0
+    for _ in range(5):
+        _wait(device)
+        start = time.perf_counter()
+        for _ in range(10):
+            x @ w.t()
+        _wait(device)
+        best = max(best, 20.0 * n * w.numel() / (time.perf_counter() - start))
+    return best
+
+
+def _wait(device: str) -> None:
+    import torch
+
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+
+
+def _peak_bytes(device: str) -> int:
+    import torch
+
+    return int(torch.cuda.max_memory_allocated()) if device.startswith("cuda") else 0
+
+
+def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
+    """Returns tokens a second, share of the matrix rate, peak memory and the planner's estimate of it."""
+    import torch
+
+    from components.planning.need import Job, need_of
+    from components.planning.shape import shape_of
+    from components.training.train import train
+
+    gc.collect()
+    lm = made(shape, size)
+    if lm.device.startswith("cuda"):
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+    rows = rows_of(size, answer)
+    ends = [time.perf_counter()]
+    trained = train(lm, spec_for(size), rows, progress=lambda *_: (_wait(lm.device), ends.append(time.perf_counter())))
+    seconds, peak = ends[-1] - ends[2], _peak_bytes(lm.device)
+    per_second = trained.tokens * (size.steps - 2) / size.steps / seconds
+    known = shape_of(lm.model.config.to_dict())
+    job = Job("lora", "bf16", rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer, rank=RANK,
+              device="cuda" if lm.device.startswith("cuda") else "cpu")  # fmt: skip
+    estimate = need_of(known, job).total
+    linear = sum(
+        m.weight.numel() for n, m in lm.model.named_modules() if isinstance(m, torch.nn.Linear) and "lora" not in n
+    )
+    lora = trained.parameters
+    share_answers = answer / size.tokens
+    # frozen weights need no gradient of their own; logits stand where a target is
+    operations = 4.0 * (linear - size.vocabulary * shape["hidden_size"]) + 6.0 * lora
+    operations += 4.0 * size.vocabulary * shape["hidden_size"] * share_answers
+    return {
+        "tokens_per_second": per_second,
+        "share_of_matrix_rate": per_second * operations / matrix_rate(lm.device, size, shape),
+        "peak_bytes": peak,
+        "planned_bytes": estimate,
+        "planner_error": estimate / peak - 1 if peak else None,
+        "first_loss": trained.losses[0],
+        "notes": list(trained.notes),
+    }
+
+
+def checks(size: Size) -> dict[str, str]:
+    """Returns check -> `ok`, or what was found."""
+    import torch
+
+    from components.training import train as module
+    from components.training.checkpoints import Checkpoints
+
+    lm32 = made(TINY, size, "fp32")
+    rows = rows_of(replace(size, tokens=64), 6)
+    done: dict[str, str] = {}
+
+    def check(name: str, act: Callable[[], str]) -> None:
+        try:
+            done[name] = act() or "ok"
+        except Exception as error:  # a failed check is a result
+            done[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+
+    def last_logits() -> str:
+        with torch.no_grad():
+            last = module.answer_logits(lm32.model, rows[:4], lm32)
+            whole = module.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
+        gap = float((last - whole[:, -last.shape[1] :]).abs().max())
+        return "" if gap < 1e-3 else f"differ by {gap:.3g}"
+
+    def losses(**more: Any) -> tuple[float, ...]:
+        spec = spec_for(replace(size, steps=4), precision="fp32", **more)
+        return module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+
+    def parts() -> str:
+        gap = max(abs(a - b) for a, b in zip(losses(), losses(tokens_at_once=200), strict=True))
+        return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
+
+    def again() -> str:
+        return "" if losses() == losses() else "two runs give other losses"
+
+    def checkpointed() -> str:
+        gap = max(abs(a - b) for a, b in zip(losses(), losses(checkpointing=True), strict=True))
+        return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
+
+    def resumed() -> str:
+        import tempfile
+
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoints = Checkpoints(Path(folder) / "c", {"a": 1}, 1, lambda _: None)
+            spec = spec_for(replace(size, steps=4), precision="fp32", dropout=0.1)
+            wanted = module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+
+            def stop(step: int, *_: Any) -> None:
+                if step == 3:
+                    raise KeyboardInterrupt
+
+            try:
+                module.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
+            except KeyboardInterrupt:
+                pass
+            found = module.train(
+                made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None, checkpoints=checkpoints
+            ).losses
+        return "" if found == wanted else f"{found} in place of {wanted}"
+
+    def out_of_memory() -> str:
+        if not lm32.device.startswith("cuda"):
+            return "not tried: no GPU"
+        free, total = torch.cuda.mem_get_info()
+        wide = replace(size, tokens=1024, rows=64, steps=2)
+        torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + 2**30) / total))
+        try:
+            lm = made({**TINY, "hidden_size": 512, "intermediate_size": 2048}, wide)
+            notes = module.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
+        return "" if any("memory ran out" in note for note in notes) else "the memory did not run out"
+
+    for name, act in (
+        ("the last logits are the whole's", last_logits),
+        ("a step in parts has the loss of the whole", parts),
+        ("equal seeds give equal losses", again),
+        ("checkpointed activations give equal losses", checkpointed),
+        ("a training taken up again has equal losses", resumed),
+        ("where memory runs out the parts are halved", out_of_memory),
+    ):
+        check(name, act)
+    return done
+
+
+def main() -> None:
+    """Checks, measures, prints and, with --write, keeps the figures under the machine's name."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--tiny", action="store_true")
+    arguments = parser.parse_args()
+    import torch
+
+    if not torch.cuda.is_available() and not arguments.tiny:
+        print("there is no CUDA GPU here: nothing was checked, and nothing is wrong")
+        return
+    size = Size(tokens=48, rows=4, steps=4, vocabulary=512) if arguments.tiny else Size()
+    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+    result: dict[str, Any] = {
+        "machine": name,
+        "torch": torch.__version__,
+        "checks": checks(replace(size, vocabulary=512)),
+    }
+    for what, found in result["checks"].items():
+        print(f"{what:<48}{found}", flush=True)
+    result["training"] = {}
+    for shape_name, shape in ({"tiny": TINY} if arguments.tiny else SHAPES).items():
+        for kind, answer in ANSWERS.items():
+            found = measured(shape, size, min(answer, size.tokens // 3))
+            result["training"][f"{shape_name} {kind}"] = found
+            error = "" if found["planner_error"] is None else f", planner {found['planner_error']:+.1%}"
+            print(
+                f"{shape_name} {kind:<6}{found['tokens_per_second']:>10,.0f} tokens/s, "
+                f"{found['share_of_matrix_rate']:.0%} of the matrix rate, {found['peak_bytes'] / 2**30:.2f} GiB{error}",
+                flush=True,
+            )
+    result["trl"] = "not measured: TRL is not installed" if not _has_trl() else "measured by benchmarks.training"
+    print(json.dumps({"benchmark": "gpu", "machine": name, "figures": result["training"]}))
+    if arguments.write:
+        path = RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
+        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"written: {path}")
+
+
+def _has_trl() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("trl") is not None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""Parts of the training benchmark: our side on real rows, the floor, the table; the peer where it is installed."""
+
+import pytest
+
+from benchmarks import training
+
+
+@pytest.fixture(scope="module")
+def folder(shared, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "base"
+    path.mkdir()
+    training.make_base(path, shared)
+    training.make_rows(path, shared)
+    return path
+
+
+def test_rows_are_of_the_lengths_said(folder):
+    for kind, n_answer in training.ANSWERS.items():
+        rows = training.read_rows(folder, kind, training.ROWS)
+        assert len(rows) == training.ROWS and all(answer[-1] == 0 for _, answer in rows)
+        mean = sum(len(prompt) for prompt, _ in rows) / len(rows)
+        assert abs(mean - training.PROMPT_TOKENS) < 2 and max(len(a) for _, a in rows) == n_answer
+
+
+def test_our_side_counts_every_token_and_the_loss_falls(folder):
+    rows = training.read_rows(folder, "short", 8)
+    found = training.ours(folder, rows, 4)
+    assert found["tokens"] == 4 * sum(len(p) + len(a) for p, a in rows) and len(found["ends"]) == 5
+    assert found["targets"] == 4 * sum(len(a) for _, a in rows) and found["losses"][-1] < found["losses"][0]
+
+
+def test_the_peer_has_the_same_losses(folder):
+    pytest.importorskip("trl", reason="the peer is in the extra `bench`")
+    rows = training.read_rows(folder, "short", 8)
+    ours, theirs = training.ours(folder, rows, 2), training.theirs(folder, rows, 2, is_packed=False)
+    assert theirs["targets"] == ours["targets"]
+    assert theirs["losses"] == pytest.approx(ours["losses"], abs=1e-3)
+
+
+def test_the_floor_grows_with_the_answers():
+    short, long = ([[[1] * 90, [1] * n]] for n in (4, 90))
+    assert 0 < training.floor_operations(short) < training.floor_operations(long)
+    assert training.matrix_rate(64) > 1e8
+
+
+def test_figures_name_goals_and_whether_they_are_met():
+    run = {"tokens_per_second": 100.0, "peak_mib": 100.0, "share_of_floor": 0.5}
+    peers = {name: {"tokens_per_second": 20.0, "peak_mib": 500.0} for name in training.RUNS[1:]}
+    result = {
+        "kinds": {"short": {"rungwise": run, **peers, "loss_difference": 1e-4}},
+        "reading": {"writing_times_as_fast": 4.0},
+    }
+    made = training.figures(result)
+    assert made["short: times as fast"]["value"] == 5.0 and made["short: times as fast"]["met"]
+    assert made["short: share of memory"]["met"] and made["writing times as fast"]["met"] is False

@@ -1,0 +1,60 @@
+"""plan, methods, pack, attempt and unpack as they are typed."""
+
+import json
+
+import pytest
+
+from components.folders import is_sealed
+from components.stages import run_stage
+from tests.conftest import error_of
+
+
+@pytest.fixture
+def prepared(workspace):
+    for verb in ("ingest", "validate", "split", "augment"):
+        run_stage(workspace, verb)
+    return workspace
+
+
+def test_an_attempt_travels_and_the_climb_finds_it(prepared, tmp_path, rungwise):
+    text = (prepared / "params.yaml").read_text()
+    rungs = [line.split("name: ")[1].split(",")[0] for line in text.splitlines() if "method: lora" in line]
+    bundle = tmp_path / "bundle"
+    packed = rungwise(prepared, "pack", "route", rungs[0], str(bundle))
+    assert packed.returncode == 0 and "rungwise unpack" in packed.stdout, packed.stderr
+    ran = rungwise(tmp_path, "attempt", str(bundle))  # no workspace there
+    assert ran.returncode == 0 and "the result is" in ran.stdout, ran.stderr
+    taken = rungwise(prepared, "unpack", str(bundle))
+    assert taken.returncode == 0, taken.stderr
+    (folder,) = (prepared / "data" / "attempts").glob("train-*")
+    assert is_sealed(folder) and folder.name.removeprefix("train-")[:12] in taken.stdout
+    run_stage(prepared, "climb")
+    evidence = json.loads((prepared / "data/climb/route/climb.json").read_text())["evidence"]
+    assert any(e["attempt"] == folder.name.removeprefix("train-") for e in evidence)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("pack", "route", "no-such-rung", "b"), "there is no such rung to train"),
+        (("pack", "no-such-task", "rank-2", "b"), "there is no such task"),
+        (("attempt", "nowhere"), "not run yet"),
+        (("unpack", "nowhere"), "not run yet"),
+        (("methods", "route", "--methods", "lora,magic"), "nothing such to compare"),
+        (("methods", "route", "--rate", "lora"), "a learning rate can't be read"),
+        (("methods", "route", "--rate", "lora=-1"), "a learning rate can't be read"),
+        (("methods", "route"), "not run yet"),
+    ],
+)
+def test_what_can_not_be_done_is_said(workspace, rungwise, arguments, words):
+    assert words in error_of(rungwise(workspace, *arguments))
+
+
+def test_methods_are_compared_as_a_table_and_a_picture(prepared, rungwise):
+    command = ("methods", "route", "--methods", "layer-norm", "--steps", "2", "--base", "bases/able")
+    done = rungwise(prepared, *command, "--rate", "lora=1e-3")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("route on bases/able: ") and "layer-norm" in done.stdout
+    assert (prepared / ".rungwise/methods/route.svg").read_text().startswith("<svg")
+    again = rungwise(prepared, *command, "--rate", "lora=1e-3", "--json")
+    assert {t["method"] for t in json.loads(again.stdout)["trials"]} == {"lora", "layer-norm"}
