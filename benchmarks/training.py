@@ -29,6 +29,7 @@ ANSWERS: Final = {"short": 4, "long": 90}
 GOALS: Final = {"short": 4.0, "long": 2.5}
 RANK, RATE = 16, 2e-3
 RUNS: Final = ("rungwise", "trl plain", "trl packed")
+HALF: Final = "rungwise bf16"
 
 
 def make_base(folder: Path, source: Path) -> None:
@@ -97,15 +98,16 @@ def read_rows(folder: Path, kind: str, n: int) -> list[list[list[int]]]:
     return rows[:n]
 
 
-def ours(folder: Path, rows: list[list[list[int]]], steps: int) -> dict[str, Any]:
+def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str = "fp32") -> dict[str, Any]:
     """Trains with Rungwise; returns the seconds at which each step ended, and its loss."""
     from components.model.language_model import load
     from components.records import AnswerForm, AttemptSpec, Base
     from components.training.batches import TokenRow
     from components.training.train import train
 
-    lm = load(Base(folder.name), folder.parent)
+    lm = load(Base(folder.name), folder.parent, precision=precision)
     spec = AttemptSpec(
+        precision=precision,
         base=lm.base,
         method="lora",
         prompt="{x}",
@@ -223,7 +225,10 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
 def once(run: str, folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
     """Returns what one process measures."""
     rows = read_rows(folder, kind, n_rows)
-    found = ours(folder, rows, steps) if run == "rungwise" else theirs(folder, rows, steps, is_packed="packed" in run)
+    if run.startswith("rungwise"):
+        found = ours(folder, rows, steps, "bf16" if run == HALF else "fp32")
+    else:
+        found = theirs(folder, rows, steps, is_packed="packed" in run)
     ends = found.pop("ends")
     # the first step warms up: allocators, kernels
     found["seconds"] = ends[-1] - ends[1]
@@ -346,6 +351,8 @@ def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
         memory = own["peak_mib"] / by_run["trl plain"]["peak_mib"]
         claim(f"{kind}: share of memory", memory, "ratio", 0.25, "TRL plain", less=True)
         claim(f"{kind}: share of the floor", own["share_of_floor"], "share", None, "this machine's matrix rate")
+        half = by_run[HALF]["tokens_per_second"] / own["tokens_per_second"]
+        claim(f"{kind}: bf16 times as fast as fp32", half, "ratio", None, "fp32")
         claim(f"{kind}: largest difference of losses", by_run["loss_difference"], "nats", 1e-3, "TRL plain", less=True)
     for name, value in result["reading"].items():
         goal = 5.0 if "times" in name else 1.0
@@ -380,7 +387,7 @@ def main() -> None:
         make_rows(folder, arguments.source)
         for kind in ANSWERS:
             rate = in_a_process("rate", folder, kind, ROWS, 0)["rate"]
-            by_run: dict[str, Any] = {run: in_a_process(run, folder, kind, ROWS, steps) for run in RUNS}
+            by_run: dict[str, Any] = {run: in_a_process(run, folder, kind, ROWS, steps) for run in (*RUNS, HALF)}
             own = by_run["rungwise"]
             rows = read_rows(folder, kind, ROWS)
             floor = floor_operations(rows) / sum(len(p) + len(a) for p, a in rows) / rate
@@ -393,7 +400,7 @@ def main() -> None:
             if equal[RUNS[0]]["targets"] != equal[RUNS[1]]["targets"]:
                 raise SystemExit(f"other targets: {equal}")
             result["kinds"][kind] = by_run
-            for run in RUNS:
+            for run in (*RUNS, HALF):
                 found = by_run[run]
                 print(
                     f"{kind:<6}{run:<12}{found['tokens_per_second']:>10,.0f} tokens/s{found['peak_mib']:>8,.0f} MiB"

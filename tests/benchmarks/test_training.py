@@ -45,7 +45,7 @@ def test_the_floor_grows_with_the_answers():
 
 def test_figures_name_goals_and_whether_they_are_met():
     run = {"tokens_per_second": 100.0, "peak_mib": 100.0, "share_of_floor": 0.5}
-    peers = {name: {"tokens_per_second": 20.0, "peak_mib": 500.0} for name in training.RUNS[1:]}
+    peers = {name: {"tokens_per_second": 20.0, "peak_mib": 500.0} for name in (*training.RUNS[1:], training.HALF)}
     result = {
         "kinds": {"short": {"rungwise": run, **peers, "loss_difference": 1e-4}},
         "reading": {"writing_times_as_fast": 4.0},
