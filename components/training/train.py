@@ -173,8 +173,9 @@ def learning_rate(lm: LanguageModel, spec: AttemptSpec) -> float:
         return spec.learning_rate
     config = lm.model.config
     power = WIDTH_POWER.get(getattr(config, "model_type", ""), min(WIDTH_POWER.values()))
-    rate: float = FULL_RATE * METHODS[spec.method].rate * (WIDTH / float(config.hidden_size)) ** power
-    return rate
+    method = METHODS[spec.method]
+    rate: float = FULL_RATE * method.rate * (WIDTH / float(config.hidden_size)) ** power
+    return min(rate, method.most_rate)
 
 
 def rate_share(spec: AttemptSpec, step: int) -> float:

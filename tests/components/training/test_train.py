@@ -292,8 +292,10 @@ def test_the_rule_gives_lora_ten_times_the_rate_of_full_fine_tuning(lm):
     def rate(**more):
         return learning_rate(lm, replace(spec_for(lm), learning_rate=None, **more))
 
-    assert rate() == pytest.approx(10 * rate(method="full"))
-    assert rate(method="full") == pytest.approx(FULL_RATE * (2000 / 32) ** 0.781)
+    lm.model.config.hidden_size = 4000
+    assert rate() == pytest.approx(10 * rate(method="full")) == pytest.approx(10 * FULL_RATE * 0.5**0.781)
+    lm.model.config.hidden_size = 32
+    assert rate(method="full") == pytest.approx(FULL_RATE * (2000 / 32) ** 0.781) and rate() == 3e-3
     assert learning_rate(lm, spec_for(lm, learning_rate=0.5)) == 0.5
 
 
