@@ -48,17 +48,23 @@ def token_rows(lm: LanguageModel, encoded: Sequence[Encoded]) -> tuple[tuple[Tok
     return tuple(rows), counted(rejected)
 
 
-def micro_batches(rows: Sequence[TokenRow], tokens_at_once: int) -> Iterator[list[TokenRow]]:
+def micro_batches(
+    rows: Sequence[TokenRow], tokens_at_once: int, targets_at_once: int | None = None
+) -> Iterator[list[TokenRow]]:
     """Yields `rows`, sorted by length, in parts that are at most `tokens_at_once` tokens large with their padding.
 
-    A row that is longer than that is a part of its own.
+    `targets_at_once`: the most targets of a part, those included that padding adds. A row that is longer than that is a
+    part of its own.
     """
     part: list[TokenRow] = []
+    longest = 0
     for row in rows:
-        if part and row.length * (len(part) + 1) > tokens_at_once:
+        n, targets = len(part) + 1, max(longest, len(row.answer))
+        if part and (row.length * n > tokens_at_once or (targets_at_once and targets * n > targets_at_once)):
             yield part
-            part = []
+            part, targets = [], len(row.answer)
         part.append(row)
+        longest = targets
     if part:
         yield part
 

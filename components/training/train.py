@@ -38,6 +38,8 @@ with their training service, https://tinker-docs.thinkingmachines.ai/supervised-
 WIDTH = 2000
 WIDTH_POWER = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
 """Architecture -> the power of WIDTH / hidden size; others take the more careful one."""
+LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**29}
+"""Device -> the most logits of one forward pass: on a CPU 128 MiB, which the loss takes several times over."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 """How far a row's loss may depend on the rows beside it, by the base's type."""
 
@@ -207,7 +209,7 @@ def _accumulate(
     while True:
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=lm.device)
-        parts = list(micro_batches(mine, run.tokens_at_once))
+        parts = list(micro_batches(mine, run.tokens_at_once, targets_at_once(lm)))
         try:
             for number, part in enumerate(parts):
                 with _no_sync(accelerator, model, is_last=number == len(parts) - 1):
@@ -223,6 +225,11 @@ def _accumulate(
                 raise
             _halve(run, parts, n_processes, error)
         torch.cuda.empty_cache()
+
+
+def targets_at_once(lm: LanguageModel) -> int:
+    """Returns how many targets one forward pass may have."""
+    return max(1, LOGITS_AT_ONCE.get(lm.device.partition(":")[0], 2**29) // int(lm.model.config.vocab_size))
 
 
 def _no_sync(accelerator: Any, model: Any, *, is_last: bool) -> Any:

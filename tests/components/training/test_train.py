@@ -141,6 +141,8 @@ def test_parts_hold_at_most_so_many_tokens_with_their_padding():
     parts = list(micro_batches(rows, 12))
     assert [row for part in parts for row in part] == rows
     assert [len(part) for part in parts] == [3, 1, 1]
+    wide = [TokenRow((1,), (2,) * n) for n in (1, 2, 2, 3)]
+    assert [len(part) for part in micro_batches(wide, 1000, 4)] == [2, 1, 1]
 
 
 def test_where_the_memory_runs_out_fewer_tokens_go_through_at_once(lm, monkeypatch):
