@@ -11,6 +11,7 @@ gradient - over the rate at which this machine multiplies matrices of such shape
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -282,19 +283,34 @@ def floor_operations(rows: list[list[list[int]]]) -> float:
     return total
 
 
-def reading(folder: Path, rows: list[list[list[int]]]) -> dict[str, Any]:
-    """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
-    import torch
+POCKET: Final = Path(__file__).parents[1] / "infra" / "demo"
 
-    from components.model.language_model import load, score_labels, write_answers
+
+def reading_of(folder: Path, rows: list[list[list[int]]]) -> dict[str, Any]:
+    """Returns how reading stands for the benchmark's base and 16 labels, or for a pocket base, mails and queues."""
+    from components.model.language_model import encode_answers, encode_prompts, load
     from components.records import Base
 
     lm = load(Base(folder.name), folder.parent)
     prompts = [prompt for prompt, _ in rows]
-    n_new = 12
-    labels = [[*tuple(prompts[i][:3]), lm.end] for i in range(16)]
+    labels = [[*tuple(prompts[i][:3]), lm.end] for i in range(16)] if rows else []
+    if not rows:
+        with (POCKET / "tickets.csv").open(encoding="utf-8", newline="") as stream:
+            mails = list(csv.DictReader(stream))[:200]
+        prompts = encode_prompts(lm, [f"Mail: {row['body']}\nQueue:" for row in mails])
+        labels = encode_answers(lm, sorted({row["queue"] for row in mails}))
+    return reading(lm, prompts, labels)
 
-    def row_by_row() -> list[list[int]]:
+
+def reading(lm: Any, prompts: list[list[int]], labels: list[list[int]]) -> dict[str, Any]:
+    """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
+    import torch
+
+    from components.model.language_model import score_labels, write_answers
+
+    n_new = 12
+
+    def row_by_row(n_new: int) -> list[list[int]]:
         made = []
         for prompt in prompts:
             out = lm.model.generate(
@@ -320,7 +336,8 @@ def reading(folder: Path, rows: list[list[list[int]]]) -> dict[str, Any]:
             return time.perf_counter() - start, made
 
     write_answers(lm, prompts[:2], 2)
-    slow, wanted = timed(row_by_row)
+    slow, wanted = timed(lambda: row_by_row(n_new))
+    slow_generate, _ = timed(lambda: row_by_row(max(map(len, labels))))
     fast, found = timed(lambda: write_answers(lm, prompts, n_new))
     texts_wanted = [lm.tokenizer.decode(t, skip_special_tokens=True).strip() for t in wanted]
     slow_labels, wanted_labels = timed(label_by_label)
@@ -328,7 +345,7 @@ def reading(folder: Path, rows: list[list[list[int]]]) -> dict[str, Any]:
     return {
         "writing_times_as_fast": slow / fast,
         "writing_same": sum(w.text.strip() == t for w, t in zip(found, texts_wanted, strict=True)) / len(prompts),
-        "labels_times_as_fast_as_generate": slow / n_new * len(labels[0]) / fast_labels,
+        "labels_times_as_fast_as_generate": slow_generate / fast_labels,
         "labels_times_as_fast_as_one_by_one": slow_labels / fast_labels,
         "labels_same": sum(a == b for a, b in zip(scores.argmax(1).tolist(), wanted_labels, strict=True))
         / len(prompts),
@@ -360,6 +377,17 @@ def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     return made
 
 
+def one(run: str, folder: str, kind: str, n_rows: str, steps: str) -> dict[str, Any]:
+    """Returns what the process of `--one` measures."""
+    if run == "reading":
+        return reading_of(Path(folder), read_rows(Path(folder), kind, int(n_rows)))
+    if run == "pocket":
+        return reading_of(POCKET / "models" / "pocket-m", [])
+    if run == "rate":
+        return {"rate": matrix_rate()}
+    return once(run, Path(folder), kind, int(n_rows), int(steps))
+
+
 def main() -> None:
     """Measures, prints a table and one line of JSON and, with --write, keeps the figures."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -369,14 +397,7 @@ def main() -> None:
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
-        run, folder, kind, n_rows, steps = arguments.one
-        if run == "reading":
-            found = reading(Path(folder), read_rows(Path(folder), kind, int(n_rows)))
-        elif run == "rate":
-            found = {"rate": matrix_rate()}
-        else:
-            found = once(run, Path(folder), kind, int(n_rows), int(steps))
-        print(json.dumps(found))
+        print(json.dumps(one(*arguments.one)))
         return
     steps = 2 if arguments.quick else ROWS // BATCH + 1
     result: dict[str, Any] = {"kinds": {}}
@@ -407,7 +428,10 @@ def main() -> None:
                     f"   loss {found['losses'][0]:.3f} to {found['losses'][-1]:.3f}",
                     flush=True,
                 )
-        result["reading"] = in_a_process("reading", folder, "short", 32 if arguments.quick else ROWS, 0)
+        n_read = 32 if arguments.quick else ROWS
+        wide = in_a_process("reading", folder, "short", n_read, 0)
+        pocket = in_a_process("pocket", folder, "short", n_read, 0)
+        result["reading"] = wide | {f"pocket_{name}": value for name, value in pocket.items()}
     summary = {
         "benchmark": "training",
         "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",
