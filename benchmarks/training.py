@@ -249,6 +249,16 @@ def in_a_process(*arguments: object) -> dict[str, Any]:
     return found
 
 
+def best_of(repeats: int, folder: Path, kind: str, steps: int) -> dict[str, Any]:
+    """Returns run -> its fastest of some rounds in turns, so that what else the machine does hits all alike."""
+    rounds = [{run: in_a_process(run, folder, kind, ROWS, steps) for run in (*RUNS, HALF)} for _ in range(repeats)]
+    found = {}
+    for run in (*RUNS, HALF):
+        speeds = [one[run]["tokens_per_second"] for one in rounds]
+        found[run] = {**rounds[speeds.index(max(speeds))][run], "all_tokens_per_second": speeds}
+    return found
+
+
 def matrix_rate(n: int = 1600) -> float:
     """Returns operations a second of fp32 matrix products of a step's shapes on this process' threads."""
     import torch
@@ -394,6 +404,7 @@ def main() -> None:
     parser.add_argument("--source", type=Path)
     parser.add_argument("--quick", action="store_true", help="one step in place of three")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--repeats", type=int, default=1, help="rounds in turns, of which each run's fastest counts")
     parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
@@ -408,7 +419,7 @@ def main() -> None:
         make_rows(folder, arguments.source)
         for kind in ANSWERS:
             rate = in_a_process("rate", folder, kind, ROWS, 0)["rate"]
-            by_run: dict[str, Any] = {run: in_a_process(run, folder, kind, ROWS, steps) for run in (*RUNS, HALF)}
+            by_run = best_of(arguments.repeats, folder, kind, steps)
             own = by_run["rungwise"]
             rows = read_rows(folder, kind, ROWS)
             floor = floor_operations(rows) / sum(len(p) + len(a) for p, a in rows) / rate
