@@ -18,7 +18,6 @@ from components.errors import ModelError, TrainingError, WorkspaceError, problem
 from components.folders import (
     is_sealed,
     joined,
-    open_sealed,
     read_json,
     read_lines,
     write_folder,
@@ -101,13 +100,29 @@ def _relative(spec: AttemptSpec) -> Path:
     return path
 
 
+def _content(folder: Path) -> Path:
+    """Returns what was packed, whole; raises WorkspaceError where it is not."""
+    content = folder / CONTENT
+    if not is_sealed(content):
+        raise WorkspaceError(
+            problem(
+                "there is no whole bundle",
+                where=str(folder),
+                found="its files differ from its marker" if content.exists() else "nothing that was packed",
+                wanted="a folder as `rungwise pack` writes it",
+                do="`rungwise pack TASK RUNG BUNDLE` in the workspace writes it again",
+            )
+        )
+    return content
+
+
 def read(folder: Path, root: Path | None = None) -> Bundle:
     """Returns the bundle in `folder`; `root`: where its base's path starts, None: in the bundle.
 
     Raises:
         WorkspaceError: it is no bundle, or was changed.
     """
-    content = open_sealed(folder / CONTENT, "rungwise pack")
+    content = _content(folder)
     found = read_json(content / BUNDLE)
     rows, looked_at = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, LOOKED_AT))
     spec = spec_from_json(found["spec"])
@@ -120,7 +135,7 @@ def unpack(folder: Path, store: Path) -> Path:
     Raises:
         WorkspaceError: it was not run, was changed, or is the result of another attempt.
     """
-    name = str(read_json(open_sealed(folder / CONTENT, "rungwise pack") / BUNDLE)["name"])
+    name = str(read_json(_content(folder) / BUNDLE)["name"])
     result = folder / RESULT / f"train-{name}"
     if not is_sealed(result):
         there = [p.name for p in (folder / RESULT).glob("train-*")]

@@ -96,7 +96,7 @@ def test_what_is_no_result_is_refused(root):
     with pytest.raises(WorkspaceError, match="no whole result"):
         bundles.unpack(bundle, root / "store")
     (bundle / "content" / "rows.jsonl").write_text("")
-    with pytest.raises(WorkspaceError, match=r"(?s)can't be used.*rungwise pack"):
+    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*rungwise pack"):
         bundles.unpack(bundle, root / "store")
 
 
