@@ -1,11 +1,8 @@
-"""A base model with its tokenizer: load it, turn text into tokens safely, score labels by their likelihood.
+"""A base model with its tokenizer: load it, turn text into tokens safely.
 
-Shape letters: B rows, L labels, S prompt tokens, T label tokens, V vocabulary.
 Row text is encoded with special tokens split: a row that says `</s>` stays text and never ends a turn.
 """
 
-import copy
-import math
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,20 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.nn.functional import log_softmax
 
 from components.errors import ModelError, SettingsError, problem
 from components.model.bases import base_digest, base_folder
+from components.model.last_layer import shorten
 from components.prompts import answer_text
 from components.records import Base, digest
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what); what it does with it is the caller's choice."""
 
-TOKENS_AT_ONCE = 32_768
-"""Prompt and label tokens in one forward pass of scoring; bounds the memory that the repeated cache takes."""
-LOGITS_AT_ONCE = 2**25
-"""Logits in one forward pass of scoring (128 MiB in fp32)."""
 _USER = "\u241fUSER-TEXT\u241f"
 """Stands for the user's text while a chat template is taken apart; no template contains it."""
 
@@ -125,6 +118,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     if tokenizer.eos_token_id is None:
         raise ModelError(problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
+    shorten(model)
     return LanguageModel(
         base=base,
         digest=base_digest(folder),
@@ -221,166 +215,3 @@ def encode_answers(lm: LanguageModel, answers: Sequence[str]) -> list[list[int]]
 def fits(lm: LanguageModel, prompt: Sequence[int], answer_tokens: int) -> bool:
     """Whether the prompt and an answer of that many tokens fit into the model's context."""
     return len(prompt) + answer_tokens <= lm.context_tokens
-
-
-def score_labels(
-    lm: LanguageModel,
-    prompts: Sequence[Sequence[int]],
-    labels: Sequence[Sequence[int]],
-    *,
-    progress: Progress | None = None,
-) -> torch.Tensor:
-    """Returns the log-likelihood of every label after every prompt, shape (prompts, labels), fp32, on the CPU.
-
-    Each prompt is read once; its cache is repeated for the labels. Prompts go through in order of length, so
-    the result's order is that of `prompts`. Everything must fit the context (see `fits`).
-    """
-    scores_NL = torch.empty(len(prompts), len(labels))
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    longest_label = max(len(label) for label in labels)
-    done = 0
-    while done < len(order):
-        n_rows = _rows_at_once(len(prompts[order[done]]), longest_label, len(labels))
-        rows = order[done : done + n_rows]
-        with torch.inference_mode():
-            scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels)
-        done += len(rows)
-        if progress:
-            progress(done, len(order), "rows scored")
-    return scores_NL
-
-
-@dataclass(frozen=True)
-class Written:
-    """An answer that a model wrote."""
-
-    text: str
-    probability: float
-    """Geometric mean of its tokens' probabilities, 0 to 1."""
-    is_cut: bool
-    """Whether it reached the limit of tokens before its end."""
-
-
-def write_answers(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, *, progress: Progress | None = None
-) -> list[Written]:
-    """Returns what the model writes after each prompt, taking the likeliest token each time, to the end token.
-
-    At most `max_tokens` tokens an answer, the end token among them; everything must fit the context (see `fits`).
-    Prompts go through in order of length; a row that ended leaves its batch.
-    """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    written: list[Written | None] = [None] * len(prompts)
-    done = 0
-    while done < len(order):
-        longest = len(prompts[order[min(done + 63, len(order) - 1)]])
-        rows = order[done : done + max(1, min(64, TOKENS_AT_ONCE // (longest + max_tokens)))]
-        with torch.inference_mode():
-            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens)
-        for i, (ids, total, is_cut) in zip(rows, found, strict=True):
-            text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
-            written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
-        done += len(rows)
-        if progress:
-            progress(done, len(order), "answers written")
-    return [w for w in written if w is not None]
-
-
-def _write_batch(
-    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int
-) -> list[tuple[list[int], float, bool]]:
-    """Returns each row's tokens without the end token, their summed log-probability, and whether it was cut."""
-    ids, mask = _left_padded(lm, prompts)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
-    rows = list(range(len(prompts)))
-    tokens: list[list[int]] = [[] for _ in prompts]
-    totals, is_cut, cache = [0.0] * len(prompts), [True] * len(prompts), None
-    for _ in range(max_tokens):
-        out = lm.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
-        best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
-        going = []
-        chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
-        for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
-            totals[row] += log_share
-            if token == lm.end:
-                is_cut[row] = False
-            else:
-                tokens[row].append(token)
-                going.append(place)
-        if not going:
-            break
-        cache = out.past_key_values
-        keep = torch.tensor(going, device=lm.device)
-        if len(going) < len(rows):
-            cache.batch_select_indices(keep)
-            rows = [rows[place] for place in going]
-        ids = best_B.indices[keep][:, None]
-        mask = torch.cat([mask[keep], torch.ones_like(ids)], dim=1)
-        positions = positions[keep][:, -1:] + 1
-    return list(zip(tokens, totals, is_cut, strict=True))
-
-
-def _left_padded(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns ids and attention mask of prompts, shape (B, S), padded on the left."""
-    width = max(len(p) for p in prompts)
-    ids_BS = torch.tensor([[lm.end] * (width - len(p)) + list(p) for p in prompts], device=lm.device)
-    lengths_B = torch.tensor([len(p) for p in prompts], device=lm.device)
-    return ids_BS, (torch.arange(width, device=lm.device) >= (width - lengths_B)[:, None]).long()
-
-
-def _rows_at_once(prompt_tokens: int, label_tokens: int, n_labels: int) -> int:
-    return max(1, min(64, TOKENS_AT_ONCE // ((prompt_tokens + label_tokens) * n_labels)))
-
-
-def _score_batch(lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]]) -> torch.Tensor:
-    ids_BS, mask_BS = _left_padded(lm, prompts)
-    lengths_B = mask_BS.sum(1)
-    out = lm.model(
-        input_ids=ids_BS,
-        attention_mask=mask_BS,
-        position_ids=(mask_BS.cumsum(1) - 1).clamp(min=0),
-        use_cache=True,
-        logits_to_keep=1,
-    )
-    first_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
-    starts_L = torch.tensor([label[0] for label in labels], device=lm.device)
-    scores_BL = first_BV[:, starts_L].cpu()
-    vocabulary, longest = first_BV.shape[1], max(len(label) for label in labels)
-    if longest == 1:
-        return scores_BL
-    step = max(1, LOGITS_AT_ONCE // (vocabulary * longest * len(prompts)))
-    for at in range(0, len(labels), step):
-        chunk = labels[at : at + step]
-        cache = copy.deepcopy(out.past_key_values) if len(labels) > step else out.past_key_values
-        scores_BL[:, at : at + step] += _score_rest(lm, cache, mask_BS, lengths_B, chunk).cpu()
-    return scores_BL
-
-
-def _score_rest(
-    lm: LanguageModel, cache: Any, mask_BS: torch.Tensor, lengths_B: torch.Tensor, labels: Sequence[Sequence[int]]
-) -> torch.Tensor:
-    """Returns the log-likelihood of each label's tokens after the first, shape (B, L)."""
-    n_rows, n_labels = len(lengths_B), len(labels)
-    width = max(2, *(len(label) for label in labels))
-    padded_LT = torch.tensor([[*label, *[lm.end] * (width - len(label))] for label in labels], device=lm.device)
-    real_LT = torch.tensor([[t < len(label) for t in range(width)] for label in labels], device=lm.device)
-    cache.batch_repeat_interleave(n_labels)
-    inputs_XT = padded_LT[:, :-1].repeat(n_rows, 1)
-    mask_XT = real_LT[:, :-1].long().repeat(n_rows, 1)
-    out = lm.model(
-        input_ids=inputs_XT,
-        attention_mask=torch.cat([mask_BS.repeat_interleave(n_labels, 0), mask_XT], dim=1),
-        position_ids=lengths_B.repeat_interleave(n_labels)[:, None] + torch.arange(width - 1, device=lm.device),
-        past_key_values=cache,
-        use_cache=True,
-    )
-    targets_XT1 = padded_LT[:, 1:].repeat(n_rows, 1)[..., None]
-    picked_XT = log_softmax(out.logits.float(), dim=-1).gather(-1, targets_XT1)[..., 0]
-    return (picked_XT * real_LT[:, 1:].repeat(n_rows, 1)).sum(1).view(n_rows, n_labels)

@@ -33,7 +33,7 @@ PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits"
 FRAMEWORK_CUDA = 1_343_000_000
 """Bytes that a process takes on a GPU before its first tensor, by transformers' documentation
 (https://huggingface.co/docs/transformers/model_memory_anatomy, read 2026-11-25); not measured here."""
-TOKENS_AT_ONCE, LOGITS_AT_ONCE = 32_768, 2**25
+TOKENS_AT_ONCE, LOGITS_AT_ONCE, ROWS_AT_ONCE = 32_768, 2**25, 64
 """As in `model.language_model`, which is not imported here because it brings torch along; a test holds them equal."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
@@ -343,19 +343,20 @@ def final_bytes(shape: Shape, job: Job) -> int:
 def scoring_need(shape: Shape, job: Job) -> Need:
     """Returns what `score_labels` takes at its highest moment, with the adapter on the base.
 
-    As many rows go through at once as it takes them itself; each row's cache is repeated for every label.
+    As many rows go through at once as it takes them itself; of a model that is sure of nothing every label is read to
+    its end, each pair of a row and a label with a copy of the row's cache.
     """
     wide = _width(job)
     prompt = job.tokens - job.answer_tokens
-    rows = max(1, min(64, job.rows, TOKENS_AT_ONCE // (job.tokens * job.labels)))
-    chunk = max(1, LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens * rows))
-    at_once = min(job.labels, chunk)
+    rows = max(1, min(ROWS_AT_ONCE, job.rows, TOKENS_AT_ONCE // job.tokens))
+    most = min(LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens), TOKENS_AT_ONCE // job.tokens)
+    pairs = max(1, min(rows * job.labels, most))
     token = 2 * shape.key_width * shape.layers * wide
-    cache = rows * at_once * job.tokens * token + (rows * prompt * token if at_once < job.labels else 0)
+    cache = (pairs * job.tokens + rows * prompt) * token
     read_hand = rows * prompt * wide * (2 * shape.width + (3 if shape.is_gated else 2) * shape.inner)
     first_pass = rows * prompt * token + read_hand + rows * prompt * prompt
-    logits = rows * at_once * (job.answer_tokens - 1) * shape.vocabulary * (4 + 4 if wide == 4 else 2 + 4 + 4)
-    repeated = 2 * shape.query_width * rows * at_once * job.tokens * wide if shape.key_heads < shape.heads else 0
+    logits = pairs * (job.answer_tokens - 1) * shape.vocabulary * (4 + 4 if wide == 4 else 2 + 4 + 4)
+    repeated = 2 * shape.query_width * pairs * job.tokens * wide if shape.key_heads < shape.heads else 0
     second_pass = cache + repeated
     is_first = first_pass >= second_pass + logits
     trained = _trained(shape, job)

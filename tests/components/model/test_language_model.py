@@ -1,9 +1,7 @@
 import json
-import math
 import shutil
 
 import pytest
-import torch
 
 from components.errors import ModelError
 from components.model import language_model as models
@@ -15,77 +13,6 @@ from tests.conftest import planted_rows
 @pytest.fixture(scope="module")
 def lm(base_folder):
     return models.load(Base(str(base_folder)), base_folder)
-
-
-def brute_force(lm, prompt, label):
-    """The label's log-likelihood by one full pass without padding, cache or batch."""
-    with torch.inference_mode():
-        logits = lm.model(torch.tensor([[*prompt, *label]])).logits[0].log_softmax(-1)
-    return sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(label))
-
-
-def test_label_scores_equal_one_full_pass_each(lm, monkeypatch):
-    prompts = models.encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(7)] + ["x"])
-    labels = models.encode_answers(lm, ["delivery", "a", "", "a much longer label", "account"])
-    expected = torch.tensor([[brute_force(lm, p, label) for label in labels] for p in prompts])
-    assert torch.allclose(models.score_labels(lm, prompts, labels), expected, atol=1e-4)
-    monkeypatch.setattr(models, "LOGITS_AT_ONCE", 1)  # one label at a time
-    monkeypatch.setattr(models, "TOKENS_AT_ONCE", 1)  # one row at a time
-    assert torch.allclose(models.score_labels(lm, prompts, labels), expected, atol=1e-4)
-
-
-def test_labels_of_a_single_token_need_no_second_pass(lm):
-    prompts = models.encode_prompts(lm, ["hello"])
-    assert models.score_labels(lm, prompts, [[5], [6]])[0, 0] == pytest.approx(
-        brute_force(lm, prompts[0], [5]), abs=1e-4
-    )
-
-
-def test_written_answers_equal_one_row_at_a_time_without_cache(lm):
-    def alone(prompt, limit):
-        ids, total = list(prompt), 0.0
-        for _ in range(limit):
-            with torch.inference_mode():
-                best = lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).max(-1)
-            total += float(best.values)
-            if int(best.indices) == lm.end:
-                return ids[len(prompt) :], total, False
-            ids.append(int(best.indices))
-        return ids[len(prompt) :], total, True
-
-    texts = [text + "\nQueue:" for text, _ in planted_rows(9)] + ["x", "<|end|>"]
-    prompts = models.encode_prompts(lm, texts)
-    found = models.write_answers(lm, prompts, 12)
-    for prompt, written in zip(prompts, found, strict=True):
-        ids, total, is_cut = alone(prompt, 12)
-        assert written.text == lm.tokenizer.decode(ids).strip() and written.is_cut == is_cut
-        assert written.probability == pytest.approx(math.exp(total / (len(ids) + (not is_cut))), abs=1e-4)
-
-
-def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
-    """Rows end at different steps: the end token is made likely after a row's own number of tokens."""
-    inner, calls = lm.model, []
-
-    class Ending:
-        def __call__(self, **inputs):
-            out = inner(**inputs)
-            calls.append(len(inputs["input_ids"]))
-            logits = out.logits.clone()
-            logits[:, -1, lm.end] = -1e9
-            ends = inputs["position_ids"][:, -1] >= 8
-            logits[ends, -1, lm.end] = 1e9
-            out.logits = logits
-            return out
-
-    from dataclasses import replace
-
-    ending = replace(lm, model=Ending())
-    prompts = [[5] * n for n in (3, 5, 8)]
-    found = models.write_answers(ending, prompts, 20)
-    assert calls[0] == 3 and calls[-1] == 1 and sorted(calls, reverse=True) == calls
-    assert not any(w.is_cut for w in found)
-    one_by_one = [models.write_answers(ending, [p], 20)[0] for p in prompts]
-    assert [w.text for w in found] == [w.text for w in one_by_one]
 
 
 def test_a_row_that_says_the_end_token_stays_text(lm):

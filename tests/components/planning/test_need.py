@@ -197,8 +197,9 @@ def test_what_makes_no_sense_is_said(change, says):
 
 
 def test_scoring_takes_as_much_at_once_as_the_scoring_says():
-    from components.model import language_model
+    from components.model import answers
     from components.planning import need
 
-    assert need.TOKENS_AT_ONCE == language_model.TOKENS_AT_ONCE
-    assert need.LOGITS_AT_ONCE == language_model.LOGITS_AT_ONCE
+    assert need.TOKENS_AT_ONCE == answers.TOKENS_AT_ONCE
+    assert need.LOGITS_AT_ONCE == answers.LOGITS_AT_ONCE
+    assert need.ROWS_AT_ONCE == answers.ROWS_AT_ONCE

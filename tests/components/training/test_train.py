@@ -7,7 +7,8 @@ import torch
 
 from components.errors import ModelError, TrainingError
 from components.methods import ADAPTING, METHODS
-from components.model.language_model import encode_answers, encode_prompts, load, score_labels
+from components.model.answers import score_labels
+from components.model.language_model import encode_answers, encode_prompts, load
 from components.records import AttemptSpec, Base
 from components.training import train as module
 from components.training.batches import TokenRow, batches, encode, micro_batches

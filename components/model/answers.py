@@ -1,0 +1,254 @@
+"""What a language model answers: the likelihood of every label, or the text that it writes.
+
+Shape letters: B rows, L labels, P pairs of a row and a label, S prompt tokens, T label tokens, V vocabulary.
+"""
+
+import copy
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn.functional import log_softmax
+
+from components.model.language_model import LanguageModel, Progress
+
+TOKENS_AT_ONCE = 32_768
+"""Prompt and answer tokens in one forward pass; bounds the memory that the repeated cache takes."""
+LOGITS_AT_ONCE = 2**25
+"""Logits in one forward pass of scoring (128 MiB in fp32)."""
+ROWS_AT_ONCE = 64
+NEGLIGIBLE = 1e-3
+"""The labels that are not read to their end have together at most this share of the likelihood of one that is."""
+
+
+def score_labels(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    labels: Sequence[Sequence[int]],
+    *,
+    progress: Progress | None = None,
+) -> torch.Tensor:
+    """Returns the log-likelihood of every label after every prompt, shape (prompts, labels), fp32, on the CPU.
+
+    Each prompt is read once, then the label that its likeliest tokens lead to. That bounds all others: a label is no
+    likelier than its tokens up to where it leaves that path. Those that might matter are read to their end; those that
+    can't (`NEGLIGIBLE`) stand at their bound, so that the likeliest label is exact and its share of all labels is right
+    to one in a thousand. Prompts go through in order of length; the result's order is that of `prompts`. Everything
+    must fit the context (see `fits`).
+    """
+    scores_NL = torch.empty(len(prompts), len(labels))
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    longest_label = max(len(label) for label in labels)
+    done = 0
+    while done < len(order):
+        longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
+        rows = order[done : done + _at_once(longest + longest_label)]
+        with torch.inference_mode():
+            scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels)
+        done += len(rows)
+        if progress:
+            progress(done, len(order), "rows scored")
+    return scores_NL
+
+
+@dataclass(frozen=True)
+class Written:
+    """An answer that a model wrote."""
+
+    text: str
+    probability: float
+    """Geometric mean of its tokens' probabilities, 0 to 1."""
+    is_cut: bool
+    """Whether it reached the limit of tokens before its end."""
+
+
+def write_answers(
+    lm: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, *, progress: Progress | None = None
+) -> list[Written]:
+    """Returns what the model writes after each prompt, taking the likeliest token each time, to the end token.
+
+    At most `max_tokens` tokens an answer, the end token among them; everything must fit the context (see `fits`).
+    Prompts go through in order of length; a row that ended leaves its batch.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
+    written: list[Written | None] = [None] * len(prompts)
+    done = 0
+    while done < len(order):
+        longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
+        rows = order[done : done + _at_once(longest + max_tokens)]
+        with torch.inference_mode():
+            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens)
+        for i, (ids, total, is_cut) in zip(rows, found, strict=True):
+            text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
+            written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
+        done += len(rows)
+        if progress:
+            progress(done, len(order), "answers written")
+    return [w for w in written if w is not None]
+
+
+def _write_batch(
+    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int
+) -> list[tuple[list[int], float, bool]]:
+    """Returns each row's tokens without the end token, their summed log-probability, and whether it was cut."""
+    ids, mask = _left_padded(lm, prompts)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    rows = list(range(len(prompts)))
+    tokens: list[list[int]] = [[] for _ in prompts]
+    totals, is_cut, cache = [0.0] * len(prompts), [True] * len(prompts), None
+    for _ in range(max_tokens):
+        out = lm.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        )
+        best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
+        going = []
+        chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
+        for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
+            totals[row] += log_share
+            if token == lm.end:
+                is_cut[row] = False
+            else:
+                tokens[row].append(token)
+                going.append(place)
+        if not going:
+            break
+        cache = out.past_key_values
+        keep = torch.tensor(going, device=lm.device)
+        if len(going) < len(rows):
+            cache.batch_select_indices(keep)
+            rows = [rows[place] for place in going]
+        ids = best_B.indices[keep][:, None]
+        mask = torch.cat([mask[keep], torch.ones_like(ids)], dim=1)
+        positions = positions[keep][:, -1:] + 1
+    return list(zip(tokens, totals, is_cut, strict=True))
+
+
+def _left_padded(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns ids and attention mask of prompts, shape (B, S), padded on the left."""
+    width = max(len(p) for p in prompts)
+    ids_BS = torch.tensor([[lm.end] * (width - len(p)) + list(p) for p in prompts], device=lm.device)
+    lengths_B = torch.tensor([len(p) for p in prompts], device=lm.device)
+    return ids_BS, (torch.arange(width, device=lm.device) >= (width - lengths_B)[:, None]).long()
+
+
+def _at_once(tokens: int) -> int:
+    """Returns how many rows of so many tokens go through the model together."""
+    return max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // tokens))
+
+
+def _score_batch(lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]]) -> torch.Tensor:
+    ids_BS, mask_BS = _left_padded(lm, prompts)
+    out = lm.model(
+        input_ids=ids_BS,
+        attention_mask=mask_BS,
+        position_ids=(mask_BS.cumsum(1) - 1).clamp(min=0),
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    first_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
+    cache = out.past_key_values
+    scores_BL, is_read_BL = _likeliest_path(lm, _copied(cache), mask_BS, first_BV, labels)
+    best_B1 = scores_BL.masked_fill(~is_read_BL, -math.inf).amax(1, keepdim=True)
+    matters_BL = ~is_read_BL & (scores_BL > best_B1 + math.log(NEGLIGIBLE / len(labels)))
+    first_BV = first_BV.cpu()
+    for row_and_label in _alike(matters_BL, labels, tokens=mask_BS.shape[1], vocabulary=first_BV.shape[1]):
+        rows, chosen = map(list, zip(*row_and_label, strict=True))
+        starts = [labels[i][0] for i in chosen]
+        rest_P = _rest(lm, _copied(cache), mask_BS, rows, [labels[i] for i in chosen])
+        scores_BL[rows, chosen] = first_BV[rows, starts] + rest_P
+    return scores_BL
+
+
+def _copied(cache: Any) -> Any:
+    """Returns a cache that can grow without changing the other."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    if type(cache) is DynamicCache and all(type(c) in (DynamicLayer, DynamicSlidingWindowLayer) for c in cache.layers):
+        grown = copy.copy(cache)
+        grown.layers = [copy.copy(layer) for layer in cache.layers]  # they put new tensors in the place of their own
+        return grown
+    return copy.deepcopy(cache)
+
+
+def _likeliest_path(
+    lm: LanguageModel, cache: Any, mask_BS: torch.Tensor, logp_BV: torch.Tensor, labels: Sequence[Sequence[int]]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Follows the labels' likeliest tokens from each row's prompt to a label's end.
+
+    Returns the log-likelihoods, shape (B, L), and which of them are whole; the others are of a label's first tokens.
+    """
+    n_rows = len(mask_BS)
+    scores_BL, is_read_BL = torch.zeros(n_rows, len(labels)), torch.zeros(n_rows, len(labels), dtype=torch.bool)
+    rows, paths = list(range(n_rows)), [list(range(len(labels)))] * n_rows
+    mask, positions = mask_BS, mask_BS.sum(1, keepdim=True)
+    sums = [0.0] * n_rows
+    for depth in range(max(len(label) for label in labels)):
+        logp = logp_BV.cpu()
+        going, tokens, ahead = [], [], []
+        for place, (row, path) in enumerate(zip(rows, paths, strict=True)):
+            nexts = [labels[i][depth] for i in path]
+            found = logp[place, nexts] + sums[row]
+            scores_BL[row, path] = found
+            best = int(found.argmax())
+            is_read_BL[row, [i for i in path if len(labels[i]) == depth + 1]] = True
+            same = [i for i, token in zip(path, nexts, strict=True) if token == nexts[best]]
+            if longer := [i for i in same if len(labels[i]) > depth + 1]:
+                sums[row] = float(found[best])
+                going.append(place)
+                tokens.append(nexts[best])
+                ahead.append(longer)
+        if not going:
+            break
+        keep = torch.tensor(going, device=lm.device)
+        if len(going) < len(rows):
+            cache.batch_select_indices(keep)
+        rows, paths = [rows[place] for place in going], ahead
+        ids = torch.tensor(tokens, device=lm.device)[:, None]
+        mask, positions = torch.cat([mask[keep], torch.ones_like(ids)], dim=1), positions[keep]
+        out = lm.model(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+        )
+        positions = positions + 1
+        logp_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
+    return scores_BL, is_read_BL
+
+
+def _alike(
+    matters_BL: torch.Tensor, labels: Sequence[Sequence[int]], *, tokens: int, vocabulary: int
+) -> Iterator[list[tuple[int, int]]]:
+    """Yields the marked pairs of a row and a label in parts whose labels are equally long, as many as fit together."""
+    pairs: list[tuple[int, int]] = [(row, label) for row, label in matters_BL.nonzero().tolist()]
+    for length in sorted({len(labels[label]) for _, label in pairs}):
+        alike = [pair for pair in pairs if len(labels[pair[1]]) == length]
+        most = max(1, min(LOGITS_AT_ONCE // (vocabulary * length), TOKENS_AT_ONCE // (tokens + length)))
+        yield from (alike[at : at + most] for at in range(0, len(alike), most))
+
+
+def _rest(
+    lm: LanguageModel, cache: Any, mask_BS: torch.Tensor, rows: Sequence[int], labels: Sequence[Sequence[int]]
+) -> torch.Tensor:
+    """Returns the log-likelihood of equally long labels' tokens after the first, one label a row, on the CPU."""
+    labels_PT = torch.tensor(labels, device=lm.device)
+    rows_P = torch.tensor(rows, device=lm.device)
+    cache.batch_select_indices(rows_P)
+    mask_PS = mask_BS[rows_P]
+    inputs_PT = labels_PT[:, :-1]
+    out = lm.model(
+        input_ids=inputs_PT,
+        attention_mask=torch.cat([mask_PS, torch.ones_like(inputs_PT)], dim=1),
+        position_ids=mask_PS.sum(1, keepdim=True) + torch.arange(inputs_PT.shape[1], device=lm.device),
+        past_key_values=cache,
+        use_cache=True,
+    )
+    return log_softmax(out.logits.float(), dim=-1).gather(-1, labels_PT[:, 1:, None])[..., 0].sum(1).cpu()
