@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.climbing.ladder import KEPT
+from components.climbing.rungs import form_of, how_of, task_climb
 from components.config import Settings
 from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
@@ -22,7 +24,6 @@ from components.records import (
     prediction_from_json,
     to_json,
 )
-from components.stages import KEPT, form_of, how_of, task_climb
 from components.table import Table
 from components.versions import changed, data_version
 from components.workspace import LineProgress, say
