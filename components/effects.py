@@ -102,7 +102,7 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
             something else.
     """
     from components.climbing import bundles
-    from components.climbing.attempts import attempt_digest, looked_at, versions
+    from components.climbing.attempts import bundle_of
 
     settings = settings_of(root)
     task_settings(settings, task)
@@ -117,12 +117,9 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
             )
         )
     one = task_climb(root, settings, task)
-    spec = one.spec(rung)
-    seen = looked_at(spec, one.dev)
-    name = attempt_digest(spec, one.train, root, seen)
-    how = how_of(one, rung).settings
-    bundles.pack(folder, name, spec, one.train, seen, root, how, versions(), with_base=True)
-    return name
+    bundle = bundle_of(one.spec(rung), one.train, root, dev=one.dev, how=how_of(one, rung))
+    bundles.pack(folder, bundle, with_base=True)
+    return bundle.name
 
 
 def unpack(root: Path, folder: Path) -> str:
