@@ -78,7 +78,7 @@ def accept(root: Path) -> list[str]:
     Raises:
         DataError: they drifted too far, and `validate.drift.severity` is `stop`.
     """
-    from components.history import accept as verb
+    from components.history.accept import accept as verb
 
     found = verb(root)
     if not found.is_new:
@@ -89,7 +89,7 @@ def accept(root: Path) -> list[str]:
 
 def check_drift(root: Path) -> None:
     """Checks the drift of the rows before anything is trained; raises DataError where `validate.drift` says so."""
-    from components.history import check_drift as verb
+    from components.history.accept import check_drift as verb
 
     verb(root)
 
