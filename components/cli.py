@@ -129,7 +129,7 @@ def _pin(root: Path, arguments: argparse.Namespace) -> int:
 
 def _init(root: Path, arguments: argparse.Namespace) -> int:
     """Makes a workspace from a file of rows."""
-    from components.init import init
+    from components.starting.init import init
 
     told = init(
         Path(arguments.dir),
