@@ -8,6 +8,8 @@ from components.folders import joined
 from components.records import SIDES
 
 _COUNTED = (*SIDES, "synthetic")
+_LABELS = 5
+"""So many label shares of a version are shown."""
 
 
 def log_text(found: Sequence[Mapping[str, Any]]) -> str:
@@ -34,10 +36,10 @@ def _counts(line: Mapping[str, Any]) -> str:
     )
 
 
-def _top_labels(shares: Mapping[str, float], n: int = 5) -> str:
+def _top_labels(shares: Mapping[str, float]) -> str:
     """Returns the largest label shares in a few words."""
-    named = Counter(shares).most_common(n)
-    more = f" and {len(shares) - n} more" if len(shares) > n else ""
+    named = Counter(shares).most_common(_LABELS)
+    more = f" and {len(shares) - _LABELS} more" if len(shares) > _LABELS else ""
     return ", ".join(f"{label} {share:.0%}" for label, share in named) + more
 
 
