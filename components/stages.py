@@ -18,33 +18,9 @@ from components.climbing.ladder import changed_bases, check_bases, climb_ladder
 from components.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
 from components.config import Settings, TaskSettings
 from components.errors import DataError, RungwiseError, problem
-from components.folders import (
-    is_sealed,
-    joined,
-    open_sealed,
-    sweep,
-    write_folder,
-    write_json,
-    write_lines,
-)
-from components.layout import (
-    STAGES,
-    Paths,
-    Snapshot,
-    check_recipe,
-    check_unchanged,
-    settings_of,
-    snapshot,
-)
-from components.records import (
-    SIDES,
-    Climb,
-    Json,
-    Rejection,
-    counted,
-    derive_seed,
-    to_lines,
-)
+from components.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
+from components.layout import STAGES, Paths, Snapshot, check_recipe, check_unchanged, settings_of, snapshot
+from components.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
 from components.table import Table
 from components.workspace import die_with_parent, locked, prepare_environment, say, workspace_root
 
