@@ -20,10 +20,11 @@ from components.workspace import locked, prepare_environment, say, workspace_roo
 def _run(root: Path, arguments: argparse.Namespace) -> int:
     """Climbs, registers and promotes."""
     from components import effects
+    from components.climbing.ladder import changed_bases, check_bases
     from components.folders import joined
     from components.layout import check_unchanged, settings_of, snapshot
     from components.reporting.text import status_text
-    from components.stages import changed_bases, check_bases, check_rows
+    from components.stages import check_rows
     from components.versions import reproduce
 
     settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
@@ -128,7 +129,7 @@ def _pin(root: Path, arguments: argparse.Namespace) -> int:
 
 def _init(root: Path, arguments: argparse.Namespace) -> int:
     """Makes a workspace from a file of rows."""
-    from components.init import init
+    from components.starting.init import init
 
     told = init(
         Path(arguments.dir),

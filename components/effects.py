@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from components.climbing.ladder import KEPT
+from components.climbing.rungs import form_of, how_of, task_climb
 from components.config import Settings
 from components.errors import RungwiseError, SettingsError, WorkspaceError, problem
 from components.folders import is_sealed, joined, open_sealed, read_json, read_lines
@@ -22,7 +24,6 @@ from components.records import (
     prediction_from_json,
     to_json,
 )
-from components.stages import KEPT, form_of, how_of, task_climb
 from components.table import Table
 from components.versions import changed, data_version
 from components.workspace import LineProgress, say
@@ -77,7 +78,7 @@ def accept(root: Path) -> list[str]:
     Raises:
         DataError: they drifted too far, and `validate.drift.severity` is `stop`.
     """
-    from components.history import accept as verb
+    from components.history.accept import accept as verb
 
     found = verb(root)
     if not found.is_new:
@@ -88,7 +89,7 @@ def accept(root: Path) -> list[str]:
 
 def check_drift(root: Path) -> None:
     """Checks the drift of the rows before anything is trained; raises DataError where `validate.drift` says so."""
-    from components.history import check_drift as verb
+    from components.history.accept import check_drift as verb
 
     verb(root)
 
@@ -101,7 +102,7 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
             something else.
     """
     from components.climbing import bundles
-    from components.climbing.attempts import attempt_digest, looked_at, versions
+    from components.climbing.attempts import bundle_of
 
     settings = settings_of(root)
     task_settings(settings, task)
@@ -116,12 +117,9 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
             )
         )
     one = task_climb(root, settings, task)
-    spec = one.spec(rung)
-    seen = looked_at(spec, one.dev)
-    name = attempt_digest(spec, one.train, root, seen)
-    how = how_of(one, rung).settings
-    bundles.pack(folder, name, spec, one.train, seen, root, how, versions(), with_base=True)
-    return name
+    bundle = bundle_of(one.spec(rung), one.train, root, dev=one.dev, how=how_of(one, rung))
+    bundles.pack(folder, bundle, with_base=True)
+    return bundle.name
 
 
 def unpack(root: Path, folder: Path) -> str:

@@ -6,59 +6,26 @@ changed while it ran. Hashed outputs hold no time, cost or path.
 """
 
 import argparse
-import functools
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from components import versions
-from components.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
+from components.climbing.ladder import changed_bases, check_bases, climb_ladder
+from components.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
+from components.config import Settings, TaskSettings
 from components.errors import DataError, RungwiseError, problem
-from components.faults import LIMITS
-from components.folders import (
-    is_sealed,
-    joined,
-    open_sealed,
-    read_json,
-    sweep,
-    write_folder,
-    write_json,
-    write_lines,
-)
-from components.layout import (
-    STAGES,
-    Paths,
-    Snapshot,
-    check_recipe,
-    check_unchanged,
-    settings_of,
-    snapshot,
-)
-from components.methods import METHODS
-from components.records import (
-    SIDES,
-    AnswerForm,
-    AttemptSpec,
-    Climb,
-    Json,
-    Rejection,
-    climb_from_json,
-    counted,
-    derive_seed,
-    to_json,
-    to_lines,
-)
+from components.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
+from components.layout import STAGES, Paths, Snapshot, check_recipe, check_unchanged, settings_of, snapshot
+from components.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
 from components.table import Table
-from components.workspace import LineProgress, die_with_parent, locked, prepare_environment, say, workspace_root
+from components.workspace import die_with_parent, locked, prepare_environment, say, workspace_root
 
 if TYPE_CHECKING:
-    from components.climbing.attempts import Attempt, How
-    from components.climbing.decide import Outcome
     from components.dataset.split import Split
-    from components.evaluation.metrics import Metric
 
 MANY_LEAKS = 0.05
 """More copies than this share of the training rows are worth a word."""
@@ -238,164 +205,6 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
     say(f"augment: these rows are data version {version}")
 
 
-def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
-    """Returns how the task's answers look, with `labels` as the closed set where the settings name none."""
-    answer = task.answer
-
-    def form(field: FieldSettings) -> AnswerForm:
-        return AnswerForm(field.format, field.labels, field.separator)
-
-    if answer.format == "label":
-        return replace(form(answer), labels=answer.labels or tuple(labels))
-    return replace(form(answer), fields={name: form(field) for name, field in answer.fields.items()})
-
-
-def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
-    """Returns all that decides one attempt's numbers, from the sections that say so."""
-    common = AttemptSpec(
-        base=base_of(rung),
-        method=rung.method,
-        prompt=task.prompt,
-        form=form_of(task, labels),
-        template=rung.template,
-        seed=derive_seed(settings.seed, "train"),
-        precision=settings.train.precision,
-    )
-    common = replace(
-        common,
-        examples=rung.setting("examples") or 0,
-        rank=rung.setting("rank") or 0,
-        alpha=rung.setting("alpha") or 0.0,
-        dropout=rung.setting("dropout") or 0.0,
-        targets=rung.setting("targets") or (),
-        tokens=rung.setting("tokens") or 0,
-        layers=rung.setting("layers") or 0,
-    )
-    if not METHODS[rung.method].trains:
-        return replace(common, steps=0, batch_size=0)
-    looks = settings.train.look_every
-    return replace(
-        common,
-        steps=rung.steps or settings.train.steps,
-        batch_size=settings.train.batch_size,
-        max_over_context=settings.train.audit.get("over_context", LIMITS["over_context"]),
-        tokens_at_once=settings.train.tokens_at_once,
-        checkpointing=settings.train.checkpointing,
-        compiled=settings.train.compiled,
-        learning_rate=rung.learning_rate or settings.train.learning_rate,
-        warmup_share=settings.train.warmup_share,
-        schedule=settings.train.schedule,
-        clip_norm=settings.train.clip_norm,
-        weight_decay=settings.train.weight_decay,
-        look_every=looks,
-        look_rows=settings.train.look_rows if looks else 0,
-        patience=settings.train.patience if looks else 0,
-        metric=task.measure if looks else "",
-    )
-
-
-@dataclass(frozen=True)
-class TaskClimb:
-    """One task's climb before it starts: its rows and what each rung would try."""
-
-    root: Path
-    settings: Settings
-    name: str
-    train: Table
-    dev: Table
-
-    @property
-    def task(self) -> TaskSettings:
-        """The task's settings."""
-        return self.settings.tasks[self.name]
-
-    def spec(self, rung: str) -> AttemptSpec:
-        """Returns the attempt that a rung stands for."""
-        chosen = next(r for r in self.settings.ladder if r.name == rung)
-        return spec_of(self.settings, self.task, chosen, self.labels)
-
-    @property
-    def labels(self) -> list[str]:
-        """The labels that stand in the training rows; none where answers are not labels."""
-        return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
-
-    @property
-    def metric(self) -> "Metric":
-        """What the task is measured by."""
-        from components.evaluation.metrics import Metric
-
-        return Metric(self.task.measure, form_of(self.task, self.labels))
-
-
-KEPT = "kept"
-"""The folder under data/climb/<task>/ that holds what makes the kept attempt answer again."""
-
-
-DATA = "data.json"
-"""The file beside a kept attempt that names the rows that it was taught by."""
-
-NOT_KEPT = ("SEAL.json", "cost.json", "losses.json", "audit.json")
-"""The files of an attempt that are not needed to answer again, or differ from run to run."""
-
-
-def kept_files(attempt: Path) -> list[Path]:
-    """Returns the files of an attempt that make it answer again: no cost, nothing that differs between runs."""
-    return sorted(p for p in attempt.iterdir() if p.is_file() and p.name not in NOT_KEPT)
-
-
-TrainRung = Callable[[TaskClimb, str], "Attempt"]
-EvaluateRung = Callable[[TaskClimb, str, "Attempt"], "Outcome"]
-
-
-def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], None] | None = None) -> "Attempt":
-    """Returns a rung's attempt, trained now unless the store has it."""
-    from components.climbing.attempts import train_attempt
-
-    show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
-    return train_attempt(store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, how=how_of(climb, rung))
-
-
-def how_of(climb: TaskClimb, rung: str) -> "How":
-    """Returns how a rung's attempt is run, as `train` says."""
-    from components.climbing.attempts import How
-
-    settings = climb.settings.train
-    return How(
-        checkpoint_steps=settings.checkpoint_steps,
-        launch=settings.launch,
-        limits={str(fault): share for fault, share in settings.audit.items()},
-        shown=climb.root / ".rungwise" / "audit" / f"{climb.name}-{rung}.txt",
-        say=lambda text: say(f"train {climb.name}/{rung}: {text}"),
-    )
-
-
-def evaluate_rung(
-    climb: TaskClimb, rung: str, attempt: "Attempt", progress: Callable[[int, int, str], None] | None = None
-) -> "Outcome":
-    """Returns what a rung's attempt shows on the development rows."""
-    from components.climbing.attempts import evaluate_attempt
-    from components.climbing.decide import Outcome
-    from components.evaluation.evaluate import evaluate
-
-    show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
-    store = Paths(climb.root).attempts
-    predictions = evaluate_attempt(store, attempt, spec, climb.dev, climb.root, show)
-    settings = climb.settings.evaluate
-    evidence = evaluate(settings, climb.metric, rung, spec, attempt.digest, attempt.result, predictions)
-    return Outcome(evidence, predictions)
-
-
-def task_climb(root: Path, settings: Settings, name: str) -> TaskClimb:
-    """Returns a task's climb as its rows stand after `augment`.
-
-    Raises:
-        WorkspaceError: the rows were not split and augmented yet.
-    """
-    trained = open_sealed(Paths(root).output("augment"), "augment")
-    measured = open_sealed(Paths(root).output("split"), "split")
-    return TaskClimb(root, settings, name, _rows(trained, name, "train"), _rows(measured, name, "dev"))
-
-
 def climb(
     root: Path,
     before: Snapshot | None = None,
@@ -407,9 +216,6 @@ def climb(
 
     `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
     """
-    from components.climbing.climb import climb as verb
-    from components.climbing.decide import compare, decide
-
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     if any(rung.base for rung in settings.ladder):
@@ -422,64 +228,12 @@ def climb(
     version = versions.data_version(*(open_sealed(Paths(root).output(verb), verb) for verb in ("split", "augment")))
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
-    for name, task in settings.tasks.items():
-        one = task_climb(root, settings, name)
-        if len(one.dev) < settings.decide.min_scored:
-            raise DataError(
-                problem(
-                    "there are too few development rows to judge anything",
-                    where=f"step climb: {name}",
-                    found=f"{len(one.dev)} rows",
-                    wanted=f"{settings.decide.min_scored} (`decide.min_scored`)",
-                    do="collect more rows, or raise `split.dev`: nothing was trained",
-                )
-            )
-        attempts: dict[str, Attempt] = {}
-
-        def attempt(rung: str, one: TaskClimb = one, attempts: dict[str, "Attempt"] = attempts) -> "Outcome":
-            attempts[rung] = train(one, rung)
-            outcome = evaluate(one, rung, attempts[rung])
-            say(f"climb {one.name} on data {version}: {rung} " + score_text(to_json(outcome.evidence)))
-            return outcome
-
-        result, outcomes = verb(
-            name,
-            task.measure,
-            task.target,
-            [r.name for r in settings.ladder],
-            attempt,
-            functools.partial(decide, settings.decide, task.target, one.metric),
-        )
-        text = compare(one.metric, outcomes, result.decision)
-        result = replace(result, comparison=text)
-        climbs.append(result)
-        out[f"{name}/climb.json"] = to_json(result)
-        for outcome in outcomes:
-            out[f"{name}/predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
-        if result.decision.rung:
-            out |= {f"{name}/{KEPT}/{f.name}": f for f in kept_files(attempts[result.decision.rung].folder)}
-            out[f"{name}/{KEPT}/{DATA}"] = _taught_by(settings, one.train, version)
-        say(f"climb {name} on data {version}: {result.decision.reasons[-1]} {text}")
+    for name in settings.tasks:
+        found = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
+        climbs.append(found.climb)
+        out |= {f"{name}/{path}": content for path, content in found.files.items()}
     _seal(root, "climb", before, out)
     return tuple(climbs)
-
-
-def _taught_by(settings: Settings, train: Table, version: str) -> dict[str, Json]:
-    """Returns the data version and the sources of the rows that taught, each with its rows and its licence."""
-    licences = {source.name: source.licence for source in settings.ingest.sources}
-    counts = counted(train.source)
-    return {
-        "data_version": version,
-        "sources": {name: {"rows": n, "licence": licences.get(name)} for name, n in counts.items()},
-    }
-
-
-def score_text(evidence: Mapping[str, Any]) -> str:
-    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
-    score = evidence["score"]
-    if not score:
-        return str(evidence["note"])
-    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"
 
 
 def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
@@ -528,46 +282,9 @@ def check_rows(root: Path) -> None:
         )
 
 
-def check_bases(root: Path, settings: Settings) -> None:
-    """Checks that every local base of the ladder is there, before anything is spent on a rung below it.
-
-    Raises:
-        ModelError: one is not, or lacks a part.
-    """
-    from components.model.bases import base_folder
-
-    for rung in settings.ladder:
-        base = base_of(rung)
-        if base and not base.revision:
-            base_folder(base, root)
-
-
 def is_current(root: Path, verb: str) -> bool:
     """Whether a stage need not run: DVC says so, and no local base was changed since it was climbed with."""
     return versions.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
-
-
-def changed_bases(root: Path) -> list[str]:
-    """Returns the local bases of the last climb whose files are no longer those that it used.
-
-    A base lies outside the DVC graph, so DVC does not see this.
-    """
-    from components.errors import ModelError
-    from components.model.bases import base_digest, base_folder
-    from components.records import Base
-
-    changed = set()
-    for path in sorted(Paths(root).output("climb").glob("*/climb.json")):
-        for evidence in climb_from_json(read_json(path)).evidence:
-            if not evidence.base or "@" in evidence.base:
-                continue
-            try:
-                now = base_digest(base_folder(Base(evidence.base), root))
-            except ModelError:
-                now = ""
-            if now != evidence.base_digest:
-                changed.add(evidence.base)
-    return sorted(changed)
 
 
 def record(root: Path, verb: str, before: Snapshot) -> None:

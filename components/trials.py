@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
+from components.climbing.rungs import TaskClimb, how_of, spec_of, task_climb
 from components.config import RungSettings, Settings, base_named
 from components.errors import SettingsError, problem
 from components.folders import joined
 from components.layout import Paths, settings_of
 from components.methods import ADAPTING, METHODS
 from components.records import Interval, Prediction
-from components.stages import TaskClimb, how_of, spec_of, task_climb
 from components.workspace import LineProgress
 
 REFERENCE: Final = "lora"

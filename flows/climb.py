@@ -11,6 +11,7 @@ from prefect.artifacts import create_progress_artifact, create_table_artifact, u
 from prefect.utilities.annotations import quote
 
 from components import stages
+from components.climbing import rungs
 from components.climbing.attempts import Attempt
 from components.climbing.decide import Outcome
 from components.effects import status
@@ -38,25 +39,25 @@ def _progress(what: str) -> Callable[[int, int, str], None]:
 
 
 @task(name="train")
-def train(climb: stages.TaskClimb, rung: str) -> Attempt:
+def train(climb: rungs.TaskClimb, rung: str) -> Attempt:
     """Trains a rung's attempt, or finds it."""
-    return stages.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
+    return rungs.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
 
 
 @task(name="evaluate")
-def evaluate(climb: stages.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
+def evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
     """Scores a rung's attempt on the development rows, or finds the scores."""
-    return stages.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
+    return rungs.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
 
 
-def _train(climb: stages.TaskClimb, rung: str) -> Attempt:
+def _train(climb: rungs.TaskClimb, rung: str) -> Attempt:
     named: Any = train.with_options(task_run_name=f"train {climb.name}/{rung}")
     # `quote` keeps Prefect from walking through every row in search of futures
     attempt: Attempt = named(quote(climb), rung)
     return attempt
 
 
-def _evaluate(climb: stages.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
+def _evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
     named: Any = evaluate.with_options(task_run_name=f"evaluate {climb.name}/{rung}")
     outcome: Outcome = named(quote(climb), rung, quote(attempt))
     return outcome

@@ -6,9 +6,10 @@ to end and fails by name if params.yaml or data/raw is changed meanwhile.
 
 from prefect import flow
 
+from components.climbing.ladder import check_bases
 from components.effects import check_drift
 from components.layout import check_unchanged, settings_of, snapshot
-from components.stages import check_bases, check_rows, clear_leftovers
+from components.stages import check_rows, clear_leftovers
 from components.workspace import locked, workspace_root
 from flows.climb import climb, ladder_table
 from flows.prepare import collect, prepare

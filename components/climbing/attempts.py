@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from components.climbing import bundles
+from components.climbing.bundles import Bundle
 from components.evaluation import classical
 from components.evaluation import predict as predict_module
 from components.evaluation.metrics import Metric
@@ -92,6 +93,13 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, looke
     )
 
 
+def _looked_at(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
+    """Returns the development rows that a training looks at: some of them, by their ids' hashes; none by default."""
+    if not spec.look_every:
+        return ()
+    return sorted(dev, key=lambda e: digest(e.id))[: spec.look_rows]
+
+
 @dataclass(frozen=True)
 class How:
     """How an attempt is run: nothing here changes what it is."""
@@ -114,6 +122,13 @@ class How:
         return {"checkpoint_steps": self.checkpoint_steps, "limits": dict(self.limits)}
 
 
+def bundle_of(spec: AttemptSpec, rows: Sequence[Example], root: Path, *, dev: Sequence[Example], how: How) -> Bundle:
+    """Returns the attempt of `spec` on `rows` before it is run; `dev`: see `train_attempt`."""
+    seen = _looked_at(spec, dev)
+    name = attempt_digest(spec, rows, root, seen)
+    return Bundle(name, spec, rows, seen, root, versions(), how.settings)
+
+
 def train_attempt(
     store: Path,
     spec: AttemptSpec,
@@ -133,60 +148,34 @@ def train_attempt(
         TrainingError: the rows' tokens are faulty, the training diverges, or the memory does not hold a row.
         ModelError: the base or the method can't be used.
     """
-    seen = looked_at(spec, dev)
-    name = attempt_digest(spec, rows, root, seen)
-    folder = store / f"train-{name}"
+    how = how or How()
+    bundle = bundle_of(spec, rows, root, dev=dev, how=how)
+    folder = store / f"train-{bundle.name}"
     if not is_sealed(folder):
-        how = how or How()
         if how.launch and METHODS[spec.method].trains:
-            _launched(store, name, spec, rows, seen, root, progress, how)
+            _launched(store, bundle, how, progress)
         else:
-            checkpoints = _checkpoints(store, name, spec, how)
-            write_folder(folder, lambda part: _train_into(part, spec, rows, seen, root, progress, how, checkpoints))
+            checkpoints = _checkpoints(store, bundle, how)
+            write_folder(folder, lambda part: _train_into(part, bundle, how, progress, checkpoints))
             checkpoints.clear()
-    return Attempt(name, folder)
+    return Attempt(bundle.name, folder)
 
 
-def _launched(
-    store: Path,
-    name: str,
-    spec: AttemptSpec,
-    rows: Sequence[Example],
-    seen: Sequence[Example],
-    root: Path,
-    progress: Progress,
-    how: How,
-) -> None:
+def _launched(store: Path, bundle: Bundle, how: How, progress: Progress) -> None:
     """Trains on several processes: they run a bundle that lies in the store."""
-    bundle = store / f"bundle-{name}"
-    bundles.pack(bundle, name, spec, rows, seen, root, how.settings, versions(), with_base=False)
-    bundles.launched(how.launch, bundle, root, how.say, progress)
-    bundles.unpack(bundle, store)
-    shutil.rmtree(bundle, ignore_errors=True)
+    folder = store / f"bundle-{bundle.name}"
+    bundles.pack(folder, bundle, with_base=False)
+    bundles.launched(how.launch, folder, bundle.root, how.say, progress)
+    bundles.unpack(folder, store)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def looked_at(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
-    """Returns the development rows that a training looks at: some of them, by their ids' hashes; none by default."""
-    if not spec.look_every:
-        return ()
-    return sorted(dev, key=lambda e: digest(e.id))[: spec.look_rows]
+def _checkpoints(store: Path, bundle: Bundle, how: How) -> Checkpoints:
+    made_for = {"attempt": bundle.name, **to_json(bundle.spec), "base": str(bundle.spec.base)}
+    return Checkpoints(how.resume or store / f"resume-{bundle.name}", made_for, how.checkpoint_steps, how.say)
 
 
-def _checkpoints(store: Path, name: str, spec: AttemptSpec, how: How) -> Checkpoints:
-    made_for = {"attempt": name, **to_json(spec), "base": str(spec.base)}
-    return Checkpoints(how.resume or store / f"resume-{name}", made_for, how.checkpoint_steps, how.say)
-
-
-def _train_into(
-    part: Path,
-    spec: AttemptSpec,
-    rows: Sequence[Example],
-    dev: Sequence[Example],
-    root: Path,
-    progress: Progress,
-    how: How,
-    checkpoints: Checkpoints,
-) -> None:
+def _train_into(part: Path, bundle: Bundle, how: How, progress: Progress, checkpoints: Checkpoints) -> None:
     started = time.perf_counter()
     result: dict[str, Any] = {
         "base_digest": "",
@@ -200,14 +189,14 @@ def _train_into(
         "note": "",
     }
     notes: tuple[str, ...] = ()
-    if spec.base is None:
-        result |= _fit_into(part, spec, rows)
+    if bundle.spec.base is None:
+        result |= _fit_into(part, bundle.spec, bundle.rows)
     else:
-        made, notes = _adapt_into(part, spec, rows, dev, root, progress, how, checkpoints)
+        made, notes = _adapt_into(part, bundle, how, progress, checkpoints)
         result |= made
-    write_json(part / SPEC, to_json(spec))
+    write_json(part / SPEC, to_json(bundle.spec))
     write_json(part / RESULT, result)
-    write_json(part / COST, {**_cost(spec, started), "notes": list(notes)})
+    write_json(part / COST, {**_cost(bundle.spec, started), "notes": list(notes)})
 
 
 def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[str, Any]:
@@ -218,18 +207,12 @@ def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[st
 
 
 def _adapt_into(
-    part: Path,
-    spec: AttemptSpec,
-    rows: Sequence[Example],
-    dev: Sequence[Example],
-    root: Path,
-    progress: Progress,
-    how: How,
-    checkpoints: Checkpoints,
+    part: Path, bundle: Bundle, how: How, progress: Progress, checkpoints: Checkpoints
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
     """Returns what the training counted, and what happened on the way."""
+    spec, rows = bundle.spec, bundle.rows
     assert spec.base is not None  # as the caller checked
-    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    lm = load(spec.base, bundle.root, template=spec.template, precision=spec.precision)
     is_label = spec.form.format == "label"
     result: dict[str, Any] = {
         "base_digest": lm.digest,
@@ -252,7 +235,7 @@ def _adapt_into(
     check(found, lm, encoded, {**how.limits, "over_context": 1.0}, how.shown)
     how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
     trained = train_module.train(
-        lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, dev, result)
+        lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.looked_at, result)
     )
     for note in trained.notes:
         how.say(note)

@@ -36,13 +36,14 @@ PROGRESS: Final = "@progress "
 
 @dataclass(frozen=True)
 class Bundle:
-    """What was packed."""
+    """An attempt before it is run: what it is, and how it goes where that travels with it."""
 
     name: str
     """The attempt's digest."""
     spec: AttemptSpec
-    rows: tuple[Example, ...]
-    looked_at: tuple[Example, ...]
+    rows: Sequence[Example]
+    looked_at: Sequence[Example]
+    """The development rows that the training looks at."""
     root: Path
     """The folder that the base's path starts at."""
     versions: Mapping[str, str]
@@ -50,18 +51,7 @@ class Bundle:
     how: Mapping[str, Json]
 
 
-def pack(
-    folder: Path,
-    name: str,
-    spec: AttemptSpec,
-    rows: Sequence[Example],
-    looked_at: Sequence[Example],
-    root: Path,
-    how: Mapping[str, Json],
-    versions: Mapping[str, str],
-    *,
-    with_base: bool,
-) -> None:
+def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
     """Writes a bundle into `folder`; with `with_base` a local base goes with it.
 
     Raises:
@@ -73,12 +63,15 @@ def pack(
             problem("a folder is not empty", where=str(folder), wanted="a new folder, or an older bundle to replace")
         )
 
+    spec = bundle.spec
+    known = {"name": bundle.name, "spec": to_json(spec), "versions": dict(bundle.versions), "how": dict(bundle.how)}
+
     def write(part: Path) -> None:
-        write_json(part / BUNDLE, {"name": name, "spec": to_json(spec), "versions": dict(versions), "how": dict(how)})
-        write_lines(part / ROWS, to_lines(rows))
-        write_lines(part / LOOKED_AT, to_lines(looked_at))
+        write_json(part / BUNDLE, known)
+        write_lines(part / ROWS, to_lines(bundle.rows))
+        write_lines(part / LOOKED_AT, to_lines(bundle.looked_at))
         if with_base and spec.base and not spec.base.revision:
-            shutil.copytree(base_folder(spec.base, root), part / _relative(spec))
+            shutil.copytree(base_folder(spec.base, bundle.root), part / _relative(spec))
 
     folder.mkdir(parents=True, exist_ok=True)
     write_folder(folder / CONTENT, write)

@@ -112,7 +112,11 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
     """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
-    from components import history
+    from components.history.diff import diff
+    from components.history.forget import forget, prune
+    from components.history.kept import log
+    from components.history.transfer import pull, push
+    from components.history.uses import uses
     from components.layout import settings_of
     from components.reporting import data
 
@@ -129,16 +133,16 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
                 webbrowser.open(page.as_uri())
             return 0
         if arguments.what in ("push", "pull"):
-            show((history.push if arguments.what == "push" else history.pull)(root) or "nothing to do")
+            show((push if arguments.what == "push" else pull)(root) or "nothing to do")
             return 0
         if arguments.what == "log":
-            found, text = history.log(root), data.log_text
+            found, text = log(root), data.log_text
         elif arguments.what == "diff":
-            found, text = history.diff(root, arguments.old, arguments.new), data.diff_text
+            found, text = diff(root, arguments.old, arguments.new), data.diff_text
         elif arguments.what == "forget":
-            act = history.forget if arguments.purge else history.uses
+            act = forget if arguments.purge else uses
             found, text = act(root, arguments.row), data.uses_text
         else:
-            found, text = history.prune(root, arguments.keep), data.prune_text
+            found, text = prune(root, arguments.keep), data.prune_text
     show(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else text(found))
     return 0

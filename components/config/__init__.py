@@ -32,7 +32,6 @@ from components.config.ladder import (
     base_of,
 )
 from components.config.params import SECTIONS, Settings, augment_field, inner_section, load, parse, pin, read_raw
-from components.config.section import Section, check_name
 
 __all__ = [
     "HUB_NAME",
@@ -53,7 +52,6 @@ __all__ = [
     "PromoteSettings",
     "RegisterSettings",
     "RungSettings",
-    "Section",
     "Settings",
     "SourceSettings",
     "SplitSettings",
@@ -63,7 +61,6 @@ __all__ = [
     "augment_field",
     "base_named",
     "base_of",
-    "check_name",
     "inner_section",
     "load",
     "parse",

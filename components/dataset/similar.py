@@ -163,22 +163,6 @@ def _distinct(values: NDArray[Any]) -> NDArray[Any]:
     return distinct
 
 
-def clusters(pairs: Iterable[Pair], n: int) -> dict[int, int]:
-    """Returns row -> the first row of its cluster, for rows that some pair joins to an earlier one."""
-    parent = list(range(n))
-
-    def root(row: int) -> int:
-        while parent[row] != row:
-            parent[row] = parent[parent[row]]
-            row = parent[row]
-        return row
-
-    for pair in pairs:
-        a, b = sorted((root(pair.left), root(pair.right)))
-        parent[b] = a
-    return {row: first for row in range(n) if (first := root(row)) != row}
-
-
 def copies(left: Sequence[str], right: Sequence[str]) -> list[Pair]:
     """Returns, for each text of `left` of which `right` holds a copy, the pair with the closest; sorted.
 

@@ -1,6 +1,7 @@
 """What an attempt's predictions on the development rows amount to: Evidence."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from components.config import EvaluateSettings
 from components.evaluation.metrics import Metric, estimate, others_of
@@ -41,3 +42,11 @@ def evaluate(
         also=others_of(spec.form, predictions, settings.confidence),
         cut=sum(p.is_cut for p in predictions),
     )
+
+
+def score_text(evidence: Mapping[str, Any]) -> str:
+    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
+    score = evidence["score"]
+    if not score:
+        return str(evidence["note"])
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"

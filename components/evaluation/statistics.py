@@ -15,6 +15,9 @@ from typing import Any
 
 from components.records import Interval
 
+MOST_ROWS = 10_000_000
+"""What more rows than these would show is not asked."""
+
 
 def quantile(confidence: float) -> float:
     """Returns the two-sided standard normal quantile, 1.96 for 0.95."""
@@ -111,11 +114,11 @@ def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], c
     return Interval(value, min(value, float(low)), max(value, float(high)), len(pairs), confidence)
 
 
-def rows_needed(share: float, bar: float, confidence: float, limit: int = 10_000_000) -> int | None:
+def rows_needed(share: float, bar: float, confidence: float) -> int | None:
     """Returns the fewest rows with which an observed `share` would show `bar`; None if no number would."""
-    if share <= bar or wilson(share, limit, confidence)[0] < bar:
+    if share <= bar or wilson(share, MOST_ROWS, confidence)[0] < bar:
         return None
-    low, high = 1, limit
+    low, high = 1, MOST_ROWS
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if wilson(share, middle, confidence)[0] >= bar else (middle + 1, high)

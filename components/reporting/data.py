@@ -1,10 +1,15 @@
 """What `rungwise data` says on a terminal."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from components.folders import joined
-from components.history import counts_of, top_labels
+from components.records import SIDES
+
+_COUNTED = (*SIDES, "synthetic")
+_LABELS = 5
+"""So many label shares of a version are shown."""
 
 
 def log_text(found: Sequence[Mapping[str, Any]]) -> str:
@@ -13,14 +18,29 @@ def log_text(found: Sequence[Mapping[str, Any]]) -> str:
         return "no version of the rows was accepted yet: `rungwise run` does it"
     parts = []
     for line in reversed(found):
-        lines = [f"{line['data_version']}  {line['when']}  {counts_of(line)}"]
+        lines = [f"{line['data_version']}  {line['when']}  {_counts(line)}"]
         for task, shares in line["labels"].items():
             if shares:
-                lines.append(f"  {task}: {top_labels(shares)}")
+                lines.append(f"  {task}: {_top_labels(shares)}")
         for task, moved in line["drift"].items():
             lines += [f"  careful: {task}: {shift['sentence']}" for shift in moved if shift["is_over"]]
         parts.append("\n".join(lines))
     return "\n".join(parts)
+
+
+def _counts(line: Mapping[str, Any]) -> str:
+    """Returns a version's rows in a few words: `route: 900 train, 300 dev, 300 test`."""
+    return "; ".join(
+        f"{task}: " + ", ".join(f"{sides[side]} {side}" for side in _COUNTED if sides.get(side) or side != "synthetic")
+        for task, sides in line["rows"].items()
+    )
+
+
+def _top_labels(shares: Mapping[str, float]) -> str:
+    """Returns the largest label shares in a few words."""
+    named = Counter(shares).most_common(_LABELS)
+    more = f" and {len(shares) - _LABELS} more" if len(shares) > _LABELS else ""
+    return ", ".join(f"{label} {share:.0%}" for label, share in named) + more
 
 
 def diff_text(found: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from components.effects import version_of_data
 from components.folders import open_sealed, read_json, read_lines
-from components.history import log
+from components.history.kept import log
 from components.layout import Paths, settings_of
 
 SHOWN = 20

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from components.stages import score_text
+from components.evaluation.evaluate import score_text
 
 HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdict")
 

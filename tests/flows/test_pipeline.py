@@ -2,7 +2,7 @@
 
 import pytest
 
-from components import stages
+from components.climbing import rungs
 from components.errors import ChangedUnderRun, WorkspaceBusy
 from tests.components.test_workspace import hold
 from tests.conftest import with_dvc
@@ -17,7 +17,7 @@ def pipeline(prefect_server, workspace, monkeypatch):
 
 
 def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recorded(pipeline, workspace, monkeypatch):
-    score = stages.evaluate_rung
+    score = rungs.evaluate_rung
 
     def edited_meanwhile(climb, rung, *arguments):
         text = (workspace / "params.yaml").read_text()
@@ -27,7 +27,7 @@ def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recor
     (workspace / "elsewhere.csv").write_text("body,queue\n")
     with (workspace / "params.yaml").open("a") as stream:
         stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
-    monkeypatch.setattr(stages, "evaluate_rung", edited_meanwhile)
+    monkeypatch.setattr(rungs, "evaluate_rung", edited_meanwhile)
     with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: tasks"):
         pipeline()
     assert (workspace / "data/raw/more.csv").is_file()  # collected before anything was looked at

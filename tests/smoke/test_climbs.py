@@ -5,8 +5,10 @@ import shutil
 import pytest
 
 from components import stages
+from components.climbing.rungs import train_rung
 from components.folders import read_json
 from components.layout import STAGES, Paths
+from components.records import climb_from_json
 from components.stages import run_stage
 from tests.conftest import make_base, write_workspace
 
@@ -26,10 +28,10 @@ def run(tmp_path, base_folder, weak_folder, ladder, **settings):
 
     def train(one, rung):
         trained.append(rung)
-        return stages.train_rung(one, rung)
+        return train_rung(one, rung)
 
     (climb,) = stages.climb(root, train=train)
-    assert climb == stages.climb_from_json(read_json(Paths(root).output("climb") / "route/climb.json"))
+    assert climb == climb_from_json(read_json(Paths(root).output("climb") / "route/climb.json"))
     return climb, trained
 
 

@@ -36,12 +36,10 @@ def quiet(done, total, what):
 
 
 def packed(root, spec, n=40):
-    rows = examples(n)
-    seen = attempts.looked_at(spec, examples(30, 3))
-    name = attempts.attempt_digest(spec, rows, root, seen)
-    how = attempts.How(checkpoint_steps=2).settings
-    bundles.pack(root / "bundle", name, spec, rows, seen, root, how, attempts.versions(), with_base=True)
-    return root / "bundle", name
+    how = attempts.How(checkpoint_steps=2)
+    bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), how=how)
+    bundles.pack(root / "bundle", bundle, with_base=True)
+    return root / "bundle", bundle.name
 
 
 def losses(folder):

@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import connected_components
 
 from components.dataset import similar
-from components.dataset.similar import Pair, clusters, copies, near_pairs, normalised, plain, unwrapped
+from components.dataset.similar import Pair, copies, near_pairs, normalised, plain, unwrapped
 
 WORDS = [f"{a}{b}" for a in ("ba", "ko", "mi", "tre", "sul", "fen") for b in ("lar", "den", "ti", "ro", "gas")]
 text_lists = st.lists(st.text(max_size=40), max_size=30)
@@ -60,15 +62,8 @@ def test_many_equal_candidates_form_one_cluster_without_every_pair():
     texts = [f"the same long sentence about a lost parcel and its driver, seen {chr(97 + i % 26)}" for i in range(200)]
     pairs = near_pairs(texts, 0.8)
     assert len(pairs) < 200 * 33
-    assert len({clusters(pairs, 200).get(i, i) for i in range(200)}) <= 3
-
-
-def test_clusters_name_the_first_row():
-    assert clusters([Pair(1, 2, "near", 0.9), Pair(2, 5, "near", 0.9), Pair(3, 4, "near", 0.9)], 6) == {
-        2: 1,
-        5: 1,
-        4: 3,
-    }
+    joined = csr_array((np.ones(len(pairs)), ([p.left for p in pairs], [p.right for p in pairs])), (200, 200))
+    assert connected_components(joined, directed=False)[0] <= 3
 
 
 def test_of_very_long_texts_some_shingles_are_looked_at_and_copies_still_found(monkeypatch):

@@ -8,7 +8,9 @@ import pytest
 
 from components.config import load
 from components.errors import DataError, RungwiseError
-from components.init import LADDERS, _encoding, guess, init
+from components.starting.given import _encoding
+from components.starting.guess import LADDERS, guess
+from components.starting.init import init
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
 

@@ -13,7 +13,12 @@ from components.config import DriftSettings
 from components.dataset.drift import profile, shifts
 from components.errors import DataError, WorkspaceError
 from components.folders import read_lines
-from components.history import _hashes, _outputs, _paired, _Row, accept, diff, forget, log, prune, pull, push, uses
+from components.history.accept import accept
+from components.history.diff import _paired, _Row, diff
+from components.history.forget import forget, prune
+from components.history.kept import hashes_of, log, outputs_of
+from components.history.transfer import pull, push
+from components.history.uses import uses
 from components.layout import Paths
 from components.release.registry import Registry
 from components.reporting.data import prune_text
@@ -291,8 +296,8 @@ def copied(history, tmp_path):
 
 
 def objects(root, version):
-    raw = {_outputs(lock)["data/raw"] for lock in Paths(root).versions.glob("*.lock")}
-    return set(_hashes(root, version)) - raw
+    raw = {outputs_of(lock)["data/raw"] for lock in Paths(root).versions.glob("*.lock")}
+    return set(hashes_of(root, version)) - raw
 
 
 def test_a_row_is_forgotten_with_all_that_used_it(copied, history, monkeypatch, capsys):
