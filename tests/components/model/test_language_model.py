@@ -7,7 +7,6 @@ from components.errors import ModelError
 from components.model import language_model as models
 from components.model.bases import base_digest, base_folder
 from components.records import Base
-from tests.conftest import planted_rows
 
 
 @pytest.fixture(scope="module")
