@@ -43,6 +43,7 @@ def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from components.model.language_model import LanguageModel, device_name
+    from components.model.last_layer import shorten
     from components.records import Base
 
     device = device_name()
@@ -55,6 +56,7 @@ def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
     with torch.device(device):
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
         model = Qwen2ForCausalLM(config).to(kind).eval().requires_grad_(False)
+    shorten(model)
     return LanguageModel(Base("random"), "", model, None, (), (), 0, "plain", 4096, device)
 
 

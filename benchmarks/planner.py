@@ -98,6 +98,8 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
+    from components.model.last_layer import shorten
+
     config = LlamaConfig(
         hidden_size=shape.width,
         intermediate_size=shape.inner,
@@ -115,6 +117,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
         for weight in model.parameters():
             weight.normal_(0, 0.02)
         model.model.rotary_emb = type(model.model.rotary_emb)(config).to(device)
+    shorten(model)
     model.requires_grad_(job.method == "full")
     if job.method == "lora":
         lora = LoraConfig(r=job.rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")

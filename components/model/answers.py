@@ -15,7 +15,7 @@ from torch.nn.functional import log_softmax
 from components.model.language_model import LanguageModel, Progress
 
 TOKENS_AT_ONCE = 32_768
-"""Prompt and answer tokens in one forward pass; bounds the memory that the repeated cache takes."""
+"""Prompt and answer tokens that a cache holds; of labels a quarter is the prompts', the rest their copies."""
 LOGITS_AT_ONCE = 2**25
 """Logits in one forward pass of scoring (128 MiB in fp32)."""
 ROWS_AT_ONCE = 64
@@ -44,7 +44,7 @@ def score_labels(
     done = 0
     while done < len(order):
         longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
-        rows = order[done : done + _at_once(longest + longest_label)]
+        rows = order[done : done + _at_once(4 * (longest + longest_label))]
         with torch.inference_mode():
             scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels)
         done += len(rows)
@@ -139,7 +139,7 @@ def _left_padded(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[t
 
 
 def _at_once(tokens: int) -> int:
-    """Returns how many rows of so many tokens go through the model together."""
+    """Returns how many rows of so many tokens go through a model together."""
     return max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
 
@@ -231,7 +231,7 @@ def _alike(
     pairs: list[tuple[int, int]] = [(row, label) for row, label in matters_BL.nonzero().tolist()]
     for length in sorted({len(labels[label]) for _, label in pairs}):
         alike = [pair for pair in pairs if len(labels[pair[1]]) == length]
-        most = max(1, min(LOGITS_AT_ONCE // (vocabulary * length), TOKENS_AT_ONCE // (tokens + length)))
+        most = max(1, min(LOGITS_AT_ONCE // (vocabulary * length), TOKENS_AT_ONCE * 3 // 4 // (tokens + length)))
         yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 

@@ -41,6 +41,11 @@ def shorten(model: Any) -> bool:
     return True
 
 
+def is_short(model: Any) -> bool:
+    """Whether `shorten` took this model: its logits are then its hidden states times its output layer, and no more."""
+    return "kept" in vars(getattr(getattr(model, "model", None), "layers", [model])[-1])
+
+
 def _last_forward(layer: Any, hidden_BSH: torch.Tensor, **kwargs: Any) -> torch.Tensor:
     if not layer.kept or layer.gradient_checkpointing or torch.compiler.is_compiling():
         found: torch.Tensor = type(layer).forward(layer, hidden_BSH, **kwargs)

@@ -34,7 +34,12 @@ FRAMEWORK_CUDA = 1_343_000_000
 """Bytes that a process takes on a GPU before its first tensor, by transformers' documentation
 (https://huggingface.co/docs/transformers/model_memory_anatomy, read 2026-11-25); not measured here."""
 TOKENS_AT_ONCE, LOGITS_AT_ONCE, ROWS_AT_ONCE = 32_768, 2**25, 64
-"""As in `model.language_model`, which is not imported here because it brings torch along; a test holds them equal."""
+LOSS_LOGITS_AT_ONCE, FEWEST_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}, 64
+"""As in `model.answers` and `model.answer_loss`, which bring torch along and are not imported here; a test holds them
+equal."""
+SHORT = ("llama", "mistral", "qwen2", "qwen3")
+"""Architectures whose last layer is computed, and whose loss is taken, at answer positions alone; as in
+`model.last_layer`."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
 
@@ -109,7 +114,7 @@ def need_of(shape: Shape, job: Job) -> Need:
         return scoring_need(shape, job)
     trained = _trained(shape, job)
     weights, adapter, gradients, optimizer = _held(shape, job, trained)
-    kept = saved_bytes(shape, job)
+    kept = saved_bytes(shape, job) - _spared_bytes(shape, job)
     logits = _logits_bytes(shape, job)
     # a layer's backward pass has the gradients of two feed-forward branches and of its input in hand
     in_hand = job.rows * _length(job) * (2 * shape.inner + shape.width) * _width(job)
@@ -226,7 +231,16 @@ def _framework(job: Job) -> int:
 
 
 def _logits_bytes(shape: Shape, job: Job) -> int:
-    """Returns the logits of T positions, an fp32 copy if they are not fp32, a contiguous copy and log-softmax."""
+    """Returns the logits that the loss has in hand.
+
+    Of a frozen output layer some positions' at a time, and the hidden states with their gradients; otherwise those of
+    T positions, an fp32 copy if they are not fp32, a contiguous copy and log-softmax.
+    """
+    if _is_short(shape) and job.method != "full":
+        targets = job.rows * job.answer_tokens
+        at_once = min(targets, max(FEWEST_AT_ONCE, LOSS_LOGITS_AT_ONCE[job.device] // shape.vocabulary))
+        copies = 4 if job.precision == "fp32" else 4 + 2 + 2
+        return at_once * shape.vocabulary * copies + 2 * targets * shape.width * _width(job)
     copies = job.answer_tokens * 4 * (2 if job.precision == "fp32" else 3)
     # in 16 bit a CPU multiplies with the output layer row by row, and repeats its matrix for every row
     repeated = shape.width * 2 if job.device == "cpu" and job.precision != "fp32" else 0
@@ -249,6 +263,22 @@ def saved_bytes(shape: Shape, job: Job) -> int:
     spared = 0 if job.method in ("full", "layer-norm", "prompt-tuning") else tokens * _norm_bytes(shape, job, False)
     embedding = tokens * shape.width * _width(job) if shape.residual_dropout > 0 and job.method == "full" else 0
     return shape.layers * layer - spared + rotary + embedding
+
+
+def _is_short(shape: Shape) -> bool:
+    """Whether the last layer is computed, and the loss taken, at answer positions alone."""
+    return shape.model_type in SHORT
+
+
+def _spared_bytes(shape: Shape, job: Job) -> int:
+    """Returns what the last layer's feed-forward part does not keep, as it sees the answer's positions alone."""
+    if not _is_short(shape) or job.is_checkpointed:
+        return 0
+    trains_base = job.method in ("full", "last-layers")
+    part = replace(shape, linears=tuple(linear for linear in shape.linears if linear.role in ("gate", "up", "down")))
+    norm = _norm_bytes(shape, job, trains_base or job.method == "layer-norm")
+    token = norm + _branch_bytes(shape, _width(job)) + _input_bytes(part, job, trains_base)
+    return job.rows * max(0, _length(job) - job.answer_tokens) * token
 
 
 def layer_bytes(shape: Shape, job: Job) -> int:
@@ -348,8 +378,8 @@ def scoring_need(shape: Shape, job: Job) -> Need:
     """
     wide = _width(job)
     prompt = job.tokens - job.answer_tokens
-    rows = max(1, min(ROWS_AT_ONCE, job.rows, TOKENS_AT_ONCE // job.tokens))
-    most = min(LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens), TOKENS_AT_ONCE // job.tokens)
+    rows = max(1, min(ROWS_AT_ONCE, job.rows, TOKENS_AT_ONCE // 4 // job.tokens))
+    most = min(LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens), TOKENS_AT_ONCE * 3 // 4 // job.tokens)
     pairs = max(1, min(rows * job.labels, most))
     token = 2 * shape.key_width * shape.layers * wide
     cache = (pairs * job.tokens + rows * prompt) * token

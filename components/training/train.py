@@ -21,6 +21,7 @@ from torch.nn.functional import cross_entropy
 from components.errors import ModelError, TrainingError, problem
 from components.methods import METHODS
 from components.model.adapters import attach, trained_parameters, trained_weights
+from components.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
 from components.model.language_model import LanguageModel, Progress
 from components.model.low_rank import fuse
 from components.records import AttemptSpec
@@ -29,8 +30,6 @@ from components.training.checkpoints import Checkpoint, Checkpoints
 
 RECIPE = 3
 """Raised by hand whenever the numbers of a training change; a golden-loss test fails if they change without it."""
-_IGNORED = -100
-"""cross_entropy's mark for positions without a target."""
 FULL_RATE = 5e-5
 """Learning rate of full fine-tuning of a model of WIDTH; of LoRA it is ten times that, and smaller models learn best
 with more: the rule that the authors of "LoRA Without Regret" (2025, https://thinkingmachines.ai/blog/lora/) publish
@@ -227,8 +226,10 @@ def _accumulate(
         torch.cuda.empty_cache()
 
 
-def targets_at_once(lm: LanguageModel) -> int:
-    """Returns how many targets one forward pass may have."""
+def targets_at_once(lm: LanguageModel) -> int | None:
+    """Returns how many targets one forward pass may have; any number where their logits are never held together."""
+    if frozen_head(lm.model) is not None:
+        return None
     return max(1, LOGITS_AT_ONCE.get(lm.device.partition(":")[0], 2**29) // int(lm.model.config.vocab_size))
 
 
@@ -270,9 +271,14 @@ def loss_sum(model: Any, rows: Sequence[TokenRow], lm: LanguageModel) -> torch.T
     follows it.
     """
     longest = max(len(row.answer) for row in rows)
-    targets_BT = torch.tensor([[_IGNORED] * (longest - len(r.answer)) + list(r.answer) for r in rows], device=lm.device)
+    targets_BT = torch.tensor([[IGNORED] * (longest - len(r.answer)) + list(r.answer) for r in rows], device=lm.device)
+    head = None if hasattr(model, "_orig_mod") else frozen_head(lm.model)
+    if head is not None:
+        with hidden_for_logits(head):
+            hidden_BTH = answer_logits(model, rows, lm)
+        return answer_loss(hidden_BTH[:, -longest:], head, targets_BT)
     logits_BTV = answer_logits(model, rows, lm)[:, -longest:].float()
-    return cross_entropy(logits_BTV.transpose(1, 2), targets_BT, ignore_index=_IGNORED, reduction="sum")
+    return cross_entropy(logits_BTV.transpose(1, 2), targets_BT, ignore_index=IGNORED, reduction="sum")
 
 
 def answer_logits(model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, is_whole: bool = False) -> torch.Tensor:
