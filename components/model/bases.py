@@ -89,6 +89,32 @@ def _from_hub(base: Base) -> Path:
     return Path(path)
 
 
+def here(base: Base, root: Path) -> Path:
+    """Returns the folder with the base's config and tokenizer, as far as this machine has them; nothing is fetched.
+
+    Raises:
+        ModelError: it has not.
+    """
+    folder: Path | None = root / os.path.expanduser(base.name)
+    if base.revision:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
+        folder = Path(found).parent if isinstance(found, str) else None
+    if folder is None or not all(
+        any((folder / name).is_file() for name in names) for names in (("config.json",), _TOKENIZER_EITHER)
+    ):
+        raise ModelError(
+            problem(
+                "the base is not on this machine",
+                where=f"ladder: base {base}",
+                wanted="its config.json and tokenizer",
+                do="correct the rung's `base`; a hub model is fetched when it is first tried",
+            )
+        )
+    return folder
+
+
 def newest_commit(name: str) -> str:
     """Returns the commit that the hub's default branch stands at, 40 hexadecimal digits.
 

@@ -8,7 +8,7 @@ import copy
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from components.errors import ModelError, SettingsError, problem
-from components.model.bases import base_digest, base_folder
+from components.model.bases import base_digest, base_folder, here
 from components.prompts import answer_text
 from components.records import Base, digest
 
@@ -122,20 +122,52 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
                 wanted="a causal language model that transformers loads without code of its own",
             )
         ) from None
+    read = _reader(base, tokenizer, model.config, template)
+    return replace(read, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
+
+
+def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageModel:
+    """Returns the base without its weights, which is enough to turn text into tokens: no model, digest or device.
+
+    Nothing is fetched.
+
+    Raises:
+        ModelError: its files are not on this machine, can't be read, or can't express the template.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = here(base, root)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    except Exception as error:  # as in `load`
+        raise ModelError(
+            problem(
+                "a base model's tokenizer can't be read",
+                where=f"ladder: base {base}, {folder}",
+                found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
+                wanted="a tokenizer and a config that transformers loads without code of their own",
+            )
+        ) from None
+    return _reader(base, tokenizer, config, template)
+
+
+def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageModel:
+    """Returns a base as far as its tokenizer and config know it; raises ModelError."""
     if tokenizer.eos_token_id is None:
         raise ModelError(problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
     return LanguageModel(
         base=base,
-        digest=base_digest(folder),
-        model=model.eval().requires_grad_(False),
+        digest="",
+        model=None,
         tokenizer=tokenizer,
         prefix=prefix,
         suffix=suffix,
         end=int(tokenizer.eos_token_id),
         template=template,
-        context_tokens=int(getattr(model.config, "max_position_embeddings", 0) or tokenizer.model_max_length),
-        device=device,
+        context_tokens=int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length),
+        device="",
     )
 
 

@@ -35,6 +35,8 @@ FRAMEWORK_CUDA = 1_343_000_000
 (https://huggingface.co/docs/transformers/model_memory_anatomy, read 2026-11-25); not measured here."""
 TOKENS_AT_ONCE, LOGITS_AT_ONCE = 32_768, 2**25
 """As in `model.language_model`, which is not imported here because it brings torch along; a test holds them equal."""
+TRAINING_LOGITS = {"cpu": 2**25, "cuda": 2**29}
+"""Device -> the most logits of one forward pass of training, as in `training.train`; a test holds them equal too."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
 

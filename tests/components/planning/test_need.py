@@ -196,9 +196,11 @@ def test_what_makes_no_sense_is_said(change, says):
         need_of(LLAMA, replace(Job("lora", tokens=100), **change))
 
 
-def test_scoring_takes_as_much_at_once_as_the_scoring_says():
+def test_scoring_and_training_take_as_much_at_once_as_they_say():
     from components.model import language_model
     from components.planning import need
+    from components.training import train
 
     assert need.TOKENS_AT_ONCE == language_model.TOKENS_AT_ONCE
     assert need.LOGITS_AT_ONCE == language_model.LOGITS_AT_ONCE
+    assert need.TRAINING_LOGITS == train.LOGITS_AT_ONCE
