@@ -16,7 +16,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from components.errors import ModelError, SettingsError, problem
-from components.model.bases import base_digest, base_folder, here
+from components.model.bases import base_digest, base_folder, code_refused, here, may_run_code
 from components.prompts import answer_text
 from components.records import Base, digest
 
@@ -92,7 +92,8 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     """Returns the base in evaluation mode with frozen weights.
 
     Raises:
-        ModelError: it is not there, can't be read, has no end token, or can't express the template.
+        ModelError: it is not there, can't be read, has no end token, can't express the template, or needs code of its
+            own that was not allowed by its hash.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -102,18 +103,21 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     folder = base_folder(base, root)
     device = device_name()
     quantized = _in_4_bits(base, device) if precision == "4bit" else {}
+    runs_code = may_run_code(base, folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=runs_code)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
             **quantized,
-            trust_remote_code=False,
+            trust_remote_code=runs_code,
             use_safetensors=True,
             local_files_only=True,
         )
         model = model if quantized else model.to(device)
     except Exception as error:  # transformers raises a dozen kinds; each becomes one message here
+        if not runs_code and "trust_remote_code" in str(error):
+            raise code_refused(base, folder) from None
         raise ModelError(
             problem(
                 "a base model can't be loaded",
@@ -137,10 +141,13 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
     from transformers import AutoConfig, AutoTokenizer
 
     folder = here(base, root)
+    runs_code = may_run_code(base, folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-        config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
     except Exception as error:  # as in `load`
+        if not runs_code and "trust_remote_code" in str(error):
+            raise code_refused(base, folder) from None
         raise ModelError(
             problem(
                 "a base model's tokenizer can't be read",
