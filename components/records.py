@@ -67,6 +67,8 @@ class Base:
     """A folder's path as written in params.yaml, or `owner/name` on the hub."""
     revision: str = ""
     """The 40 hexadecimal digits of the hub's commit; empty for a folder."""
+    code: str = ""
+    """SHA-256 of the Python files beside the weights that may be run; empty: none may."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
@@ -242,8 +244,11 @@ def digest(value: Json) -> str:
 
 
 def to_json(value: Any) -> Json:
-    """Returns a record as JSON values (dictionaries, lists, strings, numbers)."""
-    return asdict(value)
+    """Returns a record as JSON values (dictionaries, lists, strings, numbers).
+
+    A base without code of its own says nothing of code, so that attempts from before there was such keep their names.
+    """
+    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) != ("code", "")})
 
 
 def to_lines(values: Iterable[Any]) -> str:

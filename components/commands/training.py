@@ -103,31 +103,57 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
     """What the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
     from dataclasses import asdict
 
+    from components.climbing.rungs import spec_of
     from components.layout import Paths, settings_of
     from components.planning.machines import THIS, machine_named, machines
     from components.planning.measure import this_machine
     from components.planning.plan import most_of, plan_config, plan_ladder
+    from components.planning.probe import probed
+    from components.planning.rows import ANSWER_TOKENS, TOKENS
     from components.reporting.plan import plan_text
 
+    if arguments.probe and arguments.config:
+        raise SettingsError(
+            problem(
+                "a config alone can't be probed",
+                found="--probe with --config",
+                wanted="the rungs of params.yaml, whose bases have weights",
+                do="leave one of the two out",
+            )
+        )
     if arguments.write:
         from components.planning.precision import choose_precision
 
         with locked(root, "rungwise plan --write"):
-            chose = choose_precision(root, Paths(root).params, settings_of(root), tokens=arguments.tokens)
+            chose = choose_precision(root, Paths(root).params, settings_of(root), tokens=arguments.tokens or TOKENS)
         show(json.dumps(asdict(chose), indent=1) if arguments.json else chose.sentence)
         return 0
     table = machines(root)
     names = list(table) if arguments.machine == ["all"] else arguments.machine or [THIS]
+    if arguments.probe and THIS not in names:
+        names = [THIS, *names]
     chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
-    lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
     if arguments.config:
-        jobs = _jobs(arguments.rows, **lengths)
+        jobs = _jobs(arguments.rows, arguments.tokens or TOKENS, arguments.answer_tokens or ANSWER_TOKENS)
         fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps)
     else:
-        fits = plan_ladder(root, settings_of(root), chosen, table, **lengths)
+        lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
+        settings = settings_of(root)
+        fits = plan_ladder(root, settings, chosen, table, **lengths)
+        if arguments.probe:
+            fits = probed(
+                root,
+                settings,
+                fits,
+                lambda rung, task, labels: spec_of(settings, settings.tasks[task], rung, labels),
+                say,
+            )
     mosts = [most_of(machine) for machine in chosen]
     if arguments.json:
-        found = {"fits": [asdict(one) for one in fits], "largest": [asdict(most) for most in mosts]}
+        found = {
+            "fits": [asdict(one) | {"ratio": one.ratio} for one in fits],
+            "largest": [asdict(most) for most in mosts],
+        }
         show(json.dumps(found | {"machines": [asdict(m) for m in chosen]}, indent=1, ensure_ascii=False))
         return 0
     show(plan_text(fits, mosts))
@@ -150,10 +176,15 @@ def _plan_arguments(plan: argparse.ArgumentParser) -> None:
     plan.add_argument(
         "--machine", action="append", metavar="NAME", help="a machine of the table; repeatable; `all` for all of them"
     )
-    plan.add_argument("--tokens", type=at_least_one, default=512, metavar="N", help="of the longest row (512)")
-    plan.add_argument("--answer-tokens", type=at_least_one, default=32, metavar="N", help="of the longest answer (32)")
+    plan.add_argument(
+        "--tokens", type=at_least_one, metavar="N", help="of every row; without it measured on prepared rows, or 512"
+    )
+    plan.add_argument("--answer-tokens", type=at_least_one, metavar="N", help="of every answer; likewise, or 32")
     plan.add_argument("--rows", type=at_least_one, default=1, metavar="N", help="--config: rows at once (1)")
     plan.add_argument("--steps", type=at_least_one, default=300, metavar="N", help="--config: steps (300)")
+    plan.add_argument(
+        "--probe", action="store_true", help="run a few real steps of each rung that fits here, and say what they took"
+    )
     plan.add_argument(
         "--write", action="store_true", help="measure fp32 and bf16 here, and write the faster one into params.yaml"
     )

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
@@ -14,6 +15,7 @@ from components.records import Base
 
 HUB_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}/[A-Za-z0-9][A-Za-z0-9._-]{0,95}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class FieldSettings(Section):
@@ -108,6 +110,9 @@ class RungSettings(Section):
     """The rung's name; unique on the ladder."""
     base: Text | None = None
     """A local folder (`models/x`), or a hub name at a pinned revision (`owner/name@<40 hex digits>`)."""
+    remote_code: Sha256 | None = None
+    """SHA-256 of the base's own Python files, as the refusal of such a base names it: these very files may be run,
+    which is the model author's code on this machine. None: a base that needs code of its own is refused."""
     method: Literal[
         "tfidf", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning", "ia3",
         "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
@@ -141,6 +146,8 @@ class RungSettings(Section):
     def _pinned(self) -> "RungSettings":
         if (self.method == "tfidf") != (self.base is None):
             raise ValueError("base: method tfidf has none, every other method needs one")
+        if self.remote_code and self.base is None:
+            raise ValueError("remote_code: there is no base whose code could be run")
         base_of(self)
         has = METHODS[self.method].settings
         for name in ("examples", "rank", "alpha", "dropout", "targets", "tokens", "layers"):
@@ -236,12 +243,12 @@ class PromoteSettings(Section):
 
 
 def base_of(rung: RungSettings) -> Base | None:
-    """Returns the rung's base: a folder, or a hub name with its pinned revision; None where it has none.
+    """Returns the rung's base: a folder, or a hub name with its pinned revision, and the code that it may run; or None.
 
     Raises:
         ValueError: a hub name without a revision, or a revision that is no commit.
     """
-    return None if rung.base is None else base_named(rung.base)
+    return None if rung.base is None else replace(base_named(rung.base), code=rung.remote_code or "")
 
 
 def base_named(text: str) -> Base:

@@ -1,13 +1,17 @@
 """Where a base model's files are, and the digest that names their content.
 
-A base is a local folder or a hub name at a pinned commit. Weights are read from safetensors only; nothing in a
-model folder is ever executed. Hub: https://huggingface.co/docs/huggingface_hub (HF_ENDPOINT, HF_HOME apply).
+A base is a local folder or a hub name at a pinned commit. Weights are read from safetensors only; nothing in a model
+folder is executed, but Python files whose SHA-256 the user named.
+Hub: https://huggingface.co/docs/huggingface_hub (HF_ENDPOINT, HF_HOME apply).
 """
 
+import json
 import os
 import re
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from components.errors import ModelError, problem
 from components.folders import file_digest, joined
@@ -22,6 +26,9 @@ _PATTERNS = (
 )
 _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json")
 _TOKENIZER_EITHER = ("tokenizer.json", "tokenizer.model", "vocab.json")
+_CODE = "*.py"
+_REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
+"""A class of a file in the model's own folder, as `auto_map` names it."""
 _HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.json")
 
 
@@ -75,7 +82,7 @@ def _from_hub(base: Base) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        path = snapshot_download(base.name, revision=base.revision, allow_patterns=list(_HASHED))
+        path = snapshot_download(base.name, revision=base.revision, allow_patterns=[*_HASHED, _CODE])
     except Exception as error:  # as in `newest_commit`
         raise ModelError(
             problem(
@@ -87,6 +94,32 @@ def _from_hub(base: Base) -> Path:
             )
         ) from None
     return Path(path)
+
+
+def here(base: Base, root: Path) -> Path:
+    """Returns the folder with the base's config and tokenizer, as far as this machine has them; nothing is fetched.
+
+    Raises:
+        ModelError: it has not.
+    """
+    folder: Path | None = root / os.path.expanduser(base.name)
+    if base.revision:
+        from huggingface_hub import try_to_load_from_cache
+
+        found = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
+        folder = Path(found).parent if isinstance(found, str) else None
+    if folder is None or not all(
+        any((folder / name).is_file() for name in names) for names in (("config.json",), _TOKENIZER_EITHER)
+    ):
+        raise ModelError(
+            problem(
+                "the base is not on this machine",
+                where=f"ladder: base {base}",
+                wanted="its config.json and tokenizer",
+                do="correct the rung's `base`; a hub model is fetched when it is first tried",
+            )
+        )
+    return folder
 
 
 def newest_commit(name: str) -> str:
@@ -122,3 +155,69 @@ def base_digest(folder: Path) -> str:
 @lru_cache(maxsize=64)
 def _digest_of(files: tuple[tuple[str, int, int], ...]) -> str:
     return digest({Path(path).name: file_digest(Path(path)) for path, _, _ in files})
+
+
+def code_digest(folder: Path) -> str:
+    """Returns the SHA-256 over names and bytes of all Python files of a base, those in folders below it too."""
+    files = sorted(p for p in folder.rglob(_CODE) if p.is_file())
+    return digest({p.relative_to(folder).as_posix(): file_digest(p) for p in files})
+
+
+def may_run_code(base: Base, folder: Path) -> bool:
+    """Whether the base's own Python files may be run: the user named them by their hash, and they are still the same.
+
+    Raises:
+        ModelError: they are others than those that were named, or the base's settings lead to code elsewhere.
+    """
+    if not base.code:
+        return False
+    found = code_digest(folder)
+    if found != base.code:
+        raise ModelError(
+            problem(
+                "the code of a base model is not the code that was allowed",
+                where=f"ladder: base {base}, {folder}",
+                found=f"sha256 {found} of {_listed(folder)}",
+                wanted=f"sha256 {base.code} (`remote_code`)",
+                do="put the files back; or read what changed, and name the new hash if it may run on this machine",
+            )
+        )
+    for name in ("config.json", "tokenizer_config.json"):
+        for reference in _references(folder / name):
+            if not _REFERENCE.fullmatch(reference):
+                raise ModelError(
+                    problem(
+                        "a base model leads to code outside its folder",
+                        where=f"ladder: base {base}, {folder / name}: auto_map",
+                        found=reference[:80],
+                        wanted="module.Class, of a Python file beside the weights",
+                        do="copy that file into the folder and name it there, or choose another base",
+                    )
+                )
+    return True
+
+
+def _references(path: Path) -> Iterator[str]:
+    """Yields every class that `auto_map` names in a model's JSON file."""
+    values: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    named = values.get("auto_map") if isinstance(values, dict) else None
+    for found in named.values() if isinstance(named, Mapping) else [named]:
+        yield from (str(one) for one in (found if isinstance(found, list) else [found]) if one is not None)
+
+
+def _listed(folder: Path) -> str:
+    return joined(sorted(p.relative_to(folder).as_posix() for p in folder.rglob(_CODE)))
+
+
+def code_refused(base: Base, folder: Path) -> ModelError:
+    """Returns what is said of a base that can't be loaded without code of its own."""
+    return ModelError(
+        problem(
+            "a base model needs code of its own, which is not run",
+            where=f"ladder: base {base}, {folder}",
+            found=_listed(folder),
+            wanted="a causal language model that transformers knows",
+            do="choose another base; or read these files, and allow just them with "
+            f'`remote_code: "{code_digest(folder)}"` on the rung: that runs the model author\'s code on this machine',
+        )
+    )

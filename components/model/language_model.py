@@ -5,14 +5,14 @@ Row text is encoded with special tokens split: a row that says `</s>` stays text
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from components.errors import ModelError, SettingsError, problem
-from components.model.bases import base_digest, base_folder
+from components.model.bases import base_digest, base_folder, code_refused, here, may_run_code
 from components.model.last_layer import shorten
 from components.prompts import answer_text
 from components.records import Base, digest
@@ -85,7 +85,8 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     """Returns the base in evaluation mode with frozen weights.
 
     Raises:
-        ModelError: it is not there, can't be read, has no end token, or can't express the template.
+        ModelError: it is not there, can't be read, has no end token, can't express the template, or needs code of its
+            own that was not allowed by its hash.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -95,18 +96,21 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     folder = base_folder(base, root)
     device = device_name()
     quantized = _in_4_bits(base, device) if precision == "4bit" else {}
+    runs_code = may_run_code(base, folder)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=runs_code)
         model = AutoModelForCausalLM.from_pretrained(
             folder,
             dtype=torch.float32 if precision == "fp32" else torch.bfloat16,
             **quantized,
-            trust_remote_code=False,
+            trust_remote_code=runs_code,
             use_safetensors=True,
             local_files_only=True,
         )
         model = model if quantized else model.to(device)
     except Exception as error:  # transformers raises a dozen kinds; each becomes one message here
+        if not runs_code and "trust_remote_code" in str(error):
+            raise code_refused(base, folder) from None
         raise ModelError(
             problem(
                 "a base model can't be loaded",
@@ -115,21 +119,56 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
                 wanted="a causal language model that transformers loads without code of its own",
             )
         ) from None
+    shorten(model)
+    read = _reader(base, tokenizer, model.config, template)
+    return replace(read, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
+
+
+def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageModel:
+    """Returns the base without its weights, which is enough to turn text into tokens: no model, digest or device.
+
+    Nothing is fetched.
+
+    Raises:
+        ModelError: its files are not on this machine, can't be read, or can't express the template.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    folder = here(base, root)
+    runs_code = may_run_code(base, folder)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
+    except Exception as error:  # as in `load`
+        if not runs_code and "trust_remote_code" in str(error):
+            raise code_refused(base, folder) from None
+        raise ModelError(
+            problem(
+                "a base model's tokenizer can't be read",
+                where=f"ladder: base {base}, {folder}",
+                found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
+                wanted="a tokenizer and a config that transformers loads without code of their own",
+            )
+        ) from None
+    return _reader(base, tokenizer, config, template)
+
+
+def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageModel:
+    """Returns a base as far as its tokenizer and config know it; raises ModelError."""
     if tokenizer.eos_token_id is None:
         raise ModelError(problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
-    shorten(model)
     return LanguageModel(
         base=base,
-        digest=base_digest(folder),
-        model=model.eval().requires_grad_(False),
+        digest="",
+        model=None,
         tokenizer=tokenizer,
         prefix=prefix,
         suffix=suffix,
         end=int(tokenizer.eos_token_id),
         template=template,
-        context_tokens=int(getattr(model.config, "max_position_embeddings", 0) or tokenizer.model_max_length),
-        device=device,
+        context_tokens=int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length),
+        device="",
     )
 
 

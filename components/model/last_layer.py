@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 ALIKE = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
-"""transformers' layers of one make: norm, attention, sum, norm, MLP, sum."""
+"""transformers' own layers of one make: norm, attention, sum, norm, MLP, sum."""
 
 
 def shorten(model: Any) -> bool:
@@ -21,8 +21,9 @@ def shorten(model: Any) -> bool:
     Names and weights do not change, nor do the logits but for rounding. Layers of another make, layers that are
     computed again in the backward pass, and compiled ones stay as they are.
     """
-    layers = getattr(getattr(model, "model", None), "layers", None)
-    if not layers or type(layers[-1]).__name__ not in ALIKE:
+    layers: Any = getattr(getattr(model, "model", None), "layers", None)
+    kind = type(layers[-1]) if layers else type(None)
+    if kind.__name__ not in ALIKE or not kind.__module__.startswith("transformers.models."):
         return False
     whole = type(model).forward
 

@@ -3,10 +3,13 @@
 Reads nothing but the machine, and for a probe a loaded base; what it returns is for people and for the planner.
 """
 
+import itertools
 import os
+import random
+import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +17,8 @@ from components.model.adapters import attach
 from components.model.language_model import LanguageModel, device_name
 from components.planning.machines import THIS, Machine
 from components.records import AttemptSpec
-from components.training.batches import TokenRow
-from components.training.train import loss_sum
+from components.training.batches import TokenRow, batches
+from components.training.train import loss_sum, train
 
 _SIDE = 1536
 """Rows and columns of the matrices whose product is timed: large enough that starting it takes no time."""
@@ -142,6 +145,37 @@ def probe(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow], *, ste
     tokens = len(longest) * longest[0].length
     typical = min(seconds[1:] or seconds)
     return Probe(typical / tokens, _peak(lm.device, held, weights), steps, tokens, loss)
+
+
+def pace(
+    lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow], *, steps: int, tokens: Callable[[Any], int]
+) -> float:
+    """Returns the seconds that a training takes for each token: `steps` steps of the loop itself, after one to warm up.
+
+    `tokens` counts a batch's, with its padding. The median of the steps counts, so that what else runs here for a
+    moment does not. `lm`'s modules are wrapped in place; what is learnt is thrown away.
+    """
+    spec = replace(spec, steps=steps + 1, look_every=0, patience=0)
+    ends: list[float] = []
+
+    def note(done: int, total: int, what: str) -> None:
+        _wait(lm.device)
+        ends.append(time.perf_counter())
+
+    train(lm, spec, rows, progress=note)
+    shown = list(batches(rows, batch_size=spec.batch_size, steps=spec.steps, seed=spec.seed))[1:]
+    taken = [after - before for before, after in itertools.pairwise(ends)]
+    return statistics.median(seconds / tokens(batch) for seconds, batch in zip(taken, shown, strict=True))
+
+
+def random_rows(lm: LanguageModel, length: int, answer: int, n_rows: int, draw: random.Random) -> list[TokenRow]:
+    """Returns rows of random tokens, all of one length, the answer and its end token included."""
+    most = int(lm.model.config.vocab_size)
+
+    def some(n: int) -> tuple[int, ...]:
+        return tuple(draw.randrange(most) for _ in range(n))
+
+    return [TokenRow(some(length - answer), (*some(answer - 1), lm.end)) for _ in range(n_rows)]
 
 
 def run_steps(

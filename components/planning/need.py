@@ -40,6 +40,8 @@ equal."""
 SHORT = ("llama", "mistral", "qwen2", "qwen3")
 """Architectures whose last layer is computed, and whose loss is taken, at answer positions alone; as in
 `model.last_layer`."""
+TRAINING_LOGITS = {"cpu": 2**25, "cuda": 2**29}
+"""Device -> the most logits of one forward pass of training, as in `training.train`; a test holds them equal too."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
 
@@ -236,7 +238,7 @@ def _logits_bytes(shape: Shape, job: Job) -> int:
     Of a frozen output layer some positions' at a time, and the hidden states with their gradients; otherwise those of
     T positions, an fp32 copy if they are not fp32, a contiguous copy and log-softmax.
     """
-    if _is_short(shape) and job.method != "full":
+    if not holds_logits(shape, job.method):
         targets = job.rows * job.answer_tokens
         at_once = min(targets, max(FEWEST_AT_ONCE, LOSS_LOGITS_AT_ONCE[job.device] // shape.vocabulary))
         copies = 4 if job.precision == "fp32" else 4 + 2 + 2
@@ -263,6 +265,11 @@ def saved_bytes(shape: Shape, job: Job) -> int:
     spared = 0 if job.method in ("full", "layer-norm", "prompt-tuning") else tokens * _norm_bytes(shape, job, False)
     embedding = tokens * shape.width * _width(job) if shape.residual_dropout > 0 and job.method == "full" else 0
     return shape.layers * layer - spared + rotary + embedding
+
+
+def holds_logits(shape: Shape, method: str) -> bool:
+    """Whether a training holds all logits of what goes through at once; their number is then bounded."""
+    return method == "full" or not _is_short(shape)
 
 
 def _is_short(shape: Shape) -> bool:

@@ -14,15 +14,24 @@ from components.config import RungSettings, Settings, base_of
 from components.errors import ModelError, problem
 from components.folders import joined
 from components.planning.machines import Machine
-from components.planning.need import Job, Need, largest_batch, largest_model, need_of, scoring_need, seconds_of
+from components.planning.need import (
+    TRAINING_LOGITS,
+    Job,
+    Need,
+    holds_logits,
+    largest_batch,
+    largest_model,
+    need_of,
+    scoring_need,
+    seconds_of,
+)
+from components.planning.rows import Lengths, ladder_lengths
 from components.planning.shape import IN_PLACE, Shape, shape_of, trained_numbers
 from components.records import Base
 
 UTILIZATION = 0.3
 """Share of the peak rate that a run reaches: assumed, not measured. Well-tuned large models reach 0.4 to 0.6, small
 ones less (https://pypi.org/project/mfu-tracker/0.2.1/, read 2026-11-25)."""
-TOKENS, ANSWER_TOKENS = 512, 32
-"""Tokens of the longest row and of the longest answer, where nobody says otherwise."""
 _SCORED_AT_ONCE = 64
 """Rows of one batch of scoring at most (see `model.language_model`)."""
 
@@ -52,6 +61,18 @@ class Fit:
     cost_usd: float | None
     remedies: tuple[str, ...]
     """What would make it fit, the easiest first."""
+    task: str = ""
+    """The task whose rows were measured; empty where lengths are assumed."""
+    lengths: Lengths = Lengths()
+    """How long the rows are, and how that is known."""
+    measured_seconds: float | None = None
+    """Of the whole training, from a few real steps on this machine; None where none were run."""
+    measured_steps: int = 0
+
+    @property
+    def ratio(self) -> float | None:
+        """The estimated time over the measured one; None where one of the two is not known."""
+        return self.seconds / self.measured_seconds if self.seconds and self.measured_seconds else None
 
 
 @dataclass(frozen=True)
@@ -111,19 +132,26 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
     return read_config(Path(path))
 
 
-def job_of(settings: Settings, rung: RungSettings, device: str, tokens: int, answer_tokens: int, context: int) -> Job:
-    """Returns what a rung does to its base, with the settings that decide memory; rows are cut to the context."""
+def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths, shape: Shape) -> Job:
+    """Returns what a rung does to its base, with the settings that decide memory; rows are cut to the context.
+
+    As many rows go through together as the training lets: within `tokens_at_once`, and within its bound of logits.
+    """
     train = settings.train
-    at_once = train.tokens_at_once
-    tokens = min(tokens, context)
-    rows = max(1, min(train.batch_size, at_once // tokens)) if rung.method != "prompt" else _SCORED_AT_ONCE
-    labels = max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
+    tokens = min(lengths.tokens, shape.context)
+    answer_tokens = min(lengths.answer_tokens, max(1, tokens - 1))
+    rows = min(train.batch_size, train.tokens_at_once // tokens)
+    if holds_logits(shape, rung.method):
+        rows = min(rows, TRAINING_LOGITS[device] // shape.vocabulary // answer_tokens)
+    rows = max(1, rows)
+    rows = rows if rung.method != "prompt" else _SCORED_AT_ONCE
+    labels = lengths.labels or max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
     return Job(
         method=rung.method,
         precision=train.precision,
         rows=rows,
         tokens=tokens,
-        answer_tokens=min(answer_tokens, max(1, tokens - 1)),
+        answer_tokens=answer_tokens,
         rank=_setting(rung, "rank", 16),
         targets=tuple(_setting(rung, "targets", ("all-linear",))),
         dropout=_setting(rung, "dropout", 0.0),
@@ -146,11 +174,23 @@ def whole_need(shape: Shape, job: Job) -> Need:
     return max(need_of(shape, job), scored, key=lambda need: need.total)
 
 
-def fit(rung: str, base: str, shape: Shape, job: Job, machine: Machine, *, rows: int, steps: int,
-        others: Sequence[Machine] = ()) -> Fit:  # fmt: skip
+def fit(
+    rung: str,
+    base: str,
+    shape: Shape,
+    job: Job,
+    machine: Machine,
+    *,
+    rows: int,
+    steps: int,
+    others: Sequence[Machine] = (),
+    task: str = "",
+    lengths: Lengths | None = None,
+) -> Fit:
     """Returns how a job stands on a machine; `rows` of each of `steps` steps pass in parts of `job.rows`.
 
-    `others` are the machines that may be named where it does not fit.
+    `others` are the machines that may be named where it does not fit. `lengths` has the rows' mean, which decides
+    time; without it all rows are as long as the job's.
     """
     job = replace(job, device=machine.device)
     need, limit = whole_need(shape, job), machine.memory_bytes
@@ -158,7 +198,8 @@ def fit(rung: str, base: str, shape: Shape, job: Job, machine: Machine, *, rows:
     is_trained, rate = job.method != "prompt", machine.rate(job.precision)
     seconds = None
     if is_trained and rate:
-        seconds = seconds_of(shape, job, 1, rate, UTILIZATION) * steps * rows / job.rows
+        typical = _typical(job, lengths) if lengths else job
+        seconds = seconds_of(shape, typical, 1, rate, UTILIZATION) * steps * rows / job.rows
     price = machine.price_usd_hour
     return Fit(
         rung=rung,
@@ -185,7 +226,15 @@ def fit(rung: str, base: str, shape: Shape, job: Job, machine: Machine, *, rows:
         seconds=seconds,
         cost_usd=seconds / 3600 * price if seconds is not None and price is not None else None,
         remedies=() if fits is not False or limit is None else remedies(shape, job, limit, others),
+        task=task,
+        lengths=lengths or Lengths(job.tokens, job.answer_tokens, job.tokens, job.answer_tokens),
     )
+
+
+def _typical(job: Job, lengths: Lengths) -> Job:
+    """Returns the job with rows of the mean length in the place of the longest."""
+    tokens = max(2, min(job.tokens, round(lengths.mean_tokens)))
+    return replace(job, tokens=tokens, answer_tokens=max(1, min(tokens - 1, round(lengths.mean_answer_tokens))))
 
 
 def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> tuple[str, ...]:
@@ -235,22 +284,54 @@ def plan_ladder(
     chosen: Sequence[Machine],
     table: Mapping[str, Machine],
     *,
-    tokens: int = TOKENS,
-    answer_tokens: int = ANSWER_TOKENS,
+    tokens: int | None = None,
+    answer_tokens: int | None = None,
 ) -> list[Fit]:
-    """Returns every rung with a language model on every chosen machine, rung by rung; raises ModelError."""
+    """Returns every rung with a language model on every chosen machine, rung by rung and task by task.
+
+    Rows are as long as they were measured, where the workspace has prepared them, or as is assumed; what the caller
+    says comes first.
+
+    Raises:
+        ModelError: a base's config can't be read, or is of an architecture that the planner does not know.
+    """
     found = []
+    measured = _lengths(root, settings, tokens, answer_tokens)
     for rung in settings.ladder:
         base = base_of(rung)
         if base is None:
             continue
         shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
-        for machine in chosen:
-            job = job_of(settings, rung, machine.device, tokens, answer_tokens, shape.context)
-            rows, steps = settings.train.batch_size, rung.steps or settings.train.steps
-            others = list(table.values())
-            found.append(fit(rung.name, str(base), shape, job, machine, rows=rows, steps=steps, others=others))
+        for task, lengths in measured[rung.name].items():
+            rows = min(settings.train.batch_size, lengths.rows or settings.train.batch_size)
+            for machine in chosen:
+                found.append(
+                    fit(
+                        rung.name,
+                        str(base),
+                        shape,
+                        job_of(settings, rung, machine.device, lengths, shape),
+                        machine,
+                        rows=rows,
+                        steps=rung.steps or settings.train.steps,
+                        others=list(table.values()),
+                        task=task,
+                        lengths=lengths,
+                    )
+                )
     return found
+
+
+def _lengths(
+    root: Path, settings: Settings, tokens: int | None, answer_tokens: int | None
+) -> dict[str, dict[str, Lengths]]:
+    if tokens is not None and answer_tokens is not None:  # nothing is left to measure
+        given = Lengths().with_given(tokens, answer_tokens)
+        return {rung.name: {"": given} for rung in settings.ladder if rung.base}
+    return {
+        rung: {task: one.with_given(tokens, answer_tokens) for task, one in tasks.items()}
+        for rung, tasks in ladder_lengths(root, settings).items()
+    }
 
 
 def plan_config(
@@ -291,15 +372,7 @@ def most_of(machine: Machine) -> Most:
     return Most(machine.name, sizes["inference"], sizes["full"], sizes["lora"], sizes.get("qlora"), machine.notes)
 
 
-def check_ladder(
-    root: Path,
-    settings: Settings,
-    machine: Machine,
-    table: Mapping[str, Machine],
-    *,
-    tokens: int = TOKENS,
-    answer_tokens: int = ANSWER_TOKENS,
-) -> list[str]:
+def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mapping[str, Machine]) -> list[str]:
     """Returns what to know about rungs that are tight on the machine, before anything starts, a sentence each.
 
     A rung whose rows do not fit all at once runs in parts; one whose base is of an architecture that the planner does
@@ -309,6 +382,7 @@ def check_ladder(
         ModelError: a rung can't fit, not even a row at a time; the message names it and what would make it fit.
     """
     told = []
+    measured = _lengths(root, settings, None, None)
     for rung in settings.ladder:
         base = base_of(rung)
         if base is None:
@@ -318,7 +392,8 @@ def check_ladder(
         except ModelError as error:
             told.append(f"{rung.name}: its memory is not checked beforehand: {str(error).splitlines()[0]}")
             continue
-        job = job_of(settings, rung, machine.device, tokens, answer_tokens, shape.context)
+        jobs = [job_of(settings, rung, machine.device, lengths, shape) for lengths in measured[rung.name].values()]
+        job = max(jobs, key=lambda job: whole_need(shape, replace(job, device=machine.device)).total)
         one = fit(rung.name, str(base), shape, job, machine, rows=job.rows, steps=1, others=list(table.values()))
         if one.fits is not False:
             continue

@@ -50,8 +50,7 @@ def choose_precision(root: Path, path: Path, settings: Settings, *, tokens: int,
         ModelError: the base can't be loaded.
     """
     from components.model.language_model import load
-    from components.planning.measure import probe
-    from components.training.batches import TokenRow
+    from components.planning.measure import probe, random_rows
 
     rung = next((r for r in settings.ladder if r.method not in ("tfidf", "prompt")), None)
     base = base_of(rung) if rung else None
@@ -68,11 +67,7 @@ def choose_precision(root: Path, path: Path, settings: Settings, *, tokens: int,
         lm = load(base, root, precision=precision)
         length = max(2, min(tokens, lm.context_tokens))
         n_rows = max(1, min(settings.train.batch_size, _MOST_TOKENS // length))
-        most = int(lm.model.config.vocab_size)
-        rows = [
-            TokenRow(tuple(draw.randrange(most) for _ in range(length - 2)), (draw.randrange(most), lm.end))
-            for _ in range(n_rows)
-        ]
+        rows = random_rows(lm, length, 2, n_rows, draw)
         spec = AttemptSpec(
             base=base, method="lora", prompt="", form=AnswerForm("text"), precision=precision, batch_size=n_rows
         )

@@ -125,6 +125,7 @@ def test_every_section_with_commands_is_typed_somewhere():
         "rungwise pack route large FOLDER": "tests/components/commands/test_training.py",
         "rungwise attempt FOLDER": "tests/components/commands/test_training.py",
         "rungwise unpack FOLDER": "tests/components/commands/test_training.py",
+        "rungwise plan --probe": "tests/components/planning/test_probe.py",
         "rungwise plan --write": "tests/components/planning/test_plan.py",
     }
     assert [c for c in inline if c not in typed_lines and c not in elsewhere] == []

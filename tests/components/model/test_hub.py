@@ -36,6 +36,7 @@ def hub(base_folder):
     seen: list[str] = []
     files = {p.name: p.read_bytes() for p in Path(base_folder).iterdir()}
     files["pytorch_model.bin"] = b"a pickle that nobody should fetch"
+    files["odd.py"] = b"raise SystemExit('it ran')"
 
     class Hub(BaseHTTPRequestHandler):
         def log_message(self, *args):
@@ -107,6 +108,7 @@ def test_a_pinned_hub_base_is_fetched_once_without_its_pickle_and_then_offline(h
     assert done.stdout.split() == [base_digest(base_folder), COMMIT]
     assert any(path.endswith("model.safetensors") for path in seen)
     assert not any("pytorch_model.bin" in path for path in seen)
+    assert any(path.endswith("odd.py") for path in seen)  # fetched, so that a refusal can name its hash, and not run
     again = fetch("http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     assert again.stdout == done.stdout, again.stderr
 

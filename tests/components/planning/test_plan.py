@@ -101,7 +101,7 @@ def test_remedies_are_tried_before_they_are_named():
     full = remedies(shape, Job("full", precision="bf16", rows=1), limit, table)
     assert "another method: lora" in full and "4-bit weights with lora" in full
     assert "precision bf16" in remedies(shape, Job("lora", rows=1), 29 * 10**9, table)
-    tight = remedies(shape, Job("lora", precision="bf16", rows=32, labels=1), 28 * 10**9, [])
+    tight = remedies(shape, Job("lora", precision="bf16", rows=32, labels=1), 22 * 10**9, [])
     assert tight == ("4-bit weights, activation checkpointing and 32 rows at once",)
     assert remedies(shape, Job("prompt", rows=1), 10**6, []) == (
         "a smaller base: no machine of the table holds this one as it stands",
