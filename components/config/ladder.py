@@ -171,9 +171,10 @@ class TrainSettings(Section):
     """Optimizer steps."""
     batch_size: Positive = 32
     """Rows per optimizer step."""
-    tokens_at_once: Positive = 16_384
+    tokens_at_once: Positive = 4_096
     """Tokens, padding among them, that go through the model at once. A step with more goes through in parts, with the
-    same loss; fewer need less memory. Where the memory runs out it is halved by itself."""
+    same loss; fewer need less memory, more may be faster on a large GPU. Where the memory runs out it is halved by
+    itself."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass: less memory, about a third more time."""
     compiled: bool = False
