@@ -29,6 +29,8 @@ def shorten(model: Any) -> bool:
 
     @functools.wraps(whole)  # generate() reads the signature
     def forward(self: Any, *args: Any, logits_to_keep: Any = 0, **kwargs: Any) -> Any:
+        if torch.compiler.is_compiling():
+            return whole(self, *args, logits_to_keep=logits_to_keep, **kwargs)
         last = self.model.layers[-1]
         last.kept = logits_to_keep if isinstance(logits_to_keep, int) else 0
         try:
@@ -48,7 +50,7 @@ def is_short(model: Any) -> bool:
 
 
 def _last_forward(layer: Any, hidden_BSH: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-    if not layer.kept or layer.gradient_checkpointing or torch.compiler.is_compiling():
+    if not layer.kept or layer.gradient_checkpointing:
         found: torch.Tensor = type(layer).forward(layer, hidden_BSH, **kwargs)
         return found
     read_BSH, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_BSH), **kwargs)

@@ -1,9 +1,10 @@
 """How much memory and how many operations a run takes, from a shape alone, by part.
 
-The estimate follows the loop of `training.train` and the scoring of `model.language_model` step by step: what autograd
-keeps for the backward pass (tests hold it against autograd's own list), what stands beside it at the three moments at
-which memory can peak (the loss, the backward pass of a layer, the optimizer's step), and logits for the answer
-positions alone. Parts are those of the highest moment. Shape letters: B rows, S tokens, T answer tokens, V vocabulary.
+The estimate follows the loop of `training.train` and the scoring of `model.answers` step by step: what autograd keeps
+for the backward pass (tests hold it against autograd's own list), what stands beside it at the two moments at which
+memory can peak (the loss, the backward pass of a layer; the fused AdamW changes numbers where they stand), and logits
+for the answer positions alone. Parts are those of the highest moment.
+Shape letters: B rows, S tokens, T answer tokens, V vocabulary.
 
 AdamW holds 16 bytes for each number that is trained, weight, gradient and two moments; with weights and gradients in
 16 bit and an fp32 copy it is the same sum: Rajbhandari et al., 2020, https://arxiv.org/abs/1910.02054.
@@ -85,7 +86,7 @@ class Need:
     """Numbers that a method puts beside the base."""
     gradients: int
     optimizer: int
-    """Two moments of AdamW, and what a step takes for a moment."""
+    """Two moments of AdamW."""
     activations: int
     """What the backward pass needs, and what a layer has in hand; in scoring the cache too."""
     logits: int
@@ -123,7 +124,6 @@ def need_of(shape: Shape, job: Job) -> Need:
     if job.precision == "4bit":  # a matrix is unpacked to 16 bit while it is used
         in_hand += 2 * max(linear.inputs * linear.outputs for linear in shape.linears)
     first_gradients = gradients if job.method != "full" else round(gradients * _last_share(shape))
-    scratch = 4 * (2 * _largest_trained(shape, job, trained) if job.device == "cpu" else trained)
     final = final_bytes(shape, job)
     if job.method in IN_PLACE and job.precision != "fp32":  # what is trained in fp32 is read as a copy in 16 bit
         kept += 2 * trained
@@ -131,9 +131,6 @@ def need_of(shape: Shape, job: Job) -> Need:
         # the last step's gradients are still there until the loss stands
         "loss": (gradients, optimizer, kept + final, logits),
         "backward": (first_gradients, optimizer, kept + in_hand, 0),
-        # https://docs.pytorch.org/docs/stable/generated/torch.optim.AdamW.html: on a GPU the step goes through all
-        # tensors at once and takes one more copy of what is trained; on a CPU tensor by tensor
-        "step": (gradients, optimizer + scratch, 0, 0),
     }
     moment = max(moments, key=lambda name: sum(moments[name]))
     of_gradients, of_optimizer, activations, of_logits = moments[moment]
@@ -199,17 +196,6 @@ def _held(shape: Shape, job: Job, trained: int) -> tuple[int, int, int, int]:
         return weights, 0, 4 * trained, 8 * trained
     extra = frozen_extra(shape, job.method, rank=job.rank, targets=job.targets)
     return weights, 4 * (trained + extra), 4 * trained, 8 * trained
-
-
-def _largest_trained(shape: Shape, job: Job, trained: int) -> int:
-    """Returns the numbers of the largest tensor that is trained."""
-    if job.method == "full":
-        return shape.largest_tensor
-    if job.method == "last-layers":
-        return max(linear.inputs * linear.outputs for linear in shape.linears)
-    if job.method in LORA_LIKE:
-        return job.rank * max(max(linear.inputs, linear.outputs) for linear in shape.linears)
-    return min(trained, max(shape.width * job.virtual_tokens, shape.inner))
 
 
 def _last_share(shape: Shape) -> float:

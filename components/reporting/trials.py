@@ -34,7 +34,11 @@ def picture(found: Trials) -> str:
     bottom = HEAD + ROW * len(found.trials)
     title = f"{found.task}: {found.metric} after {found.steps} steps, {found.dev_rows} development rows"
     parts = [f'<text x="10" y="20" class="head">{escape(title)}</text>']
-    parts.append(f'<text x="10" y="38" class="note">{escape(found.base)}; the band is LoRA\'s interval</text>')
+    families = sorted({t.family for t in found.trials}, key=list(COLOURS).index)
+    legend = ", ".join(f'<tspan style="fill:{COLOURS[family]}">● {family}</tspan>' for family in families)
+    parts.append(
+        f'<text x="10" y="38" class="note">{escape(found.base)}; the band is LoRA\'s interval; {legend}</text>'
+    )
     lora = found.of("lora")
     if lora and lora.score:
         low, high = x(lora.score.low), x(lora.score.high)

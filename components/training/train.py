@@ -95,7 +95,7 @@ def train(
     weights = trained_weights(tuned)
     peak = learning_rate(tuned, spec)
     accelerator = Accelerator(cpu=lm.device == "cpu")
-    optimizer: Any = torch.optim.AdamW(list(weights.values()), lr=peak, weight_decay=spec.weight_decay)
+    optimizer: Any = torch.optim.AdamW(list(weights.values()), lr=peak, weight_decay=spec.weight_decay, fused=True)
     model, optimizer = accelerator.prepare(tuned.model, optimizer)
     tuned = replace(tuned, model=accelerator.unwrap_model(model))
     weights = trained_weights(tuned)  # FSDP puts shards in the place of the numbers themselves

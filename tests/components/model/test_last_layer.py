@@ -82,3 +82,15 @@ def test_a_layer_that_is_computed_again_stays_whole():
 
 def test_another_make_of_layers_stays_as_it_is():
     assert not shorten(model_of("gpt2"))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_compiled_model_stays_whole():
+    model = model_of("llama")
+    shorten(model)
+    compiled = torch.compile(model, backend="eager", dynamic=True)
+    for keep in (1, 3, 4):
+        inputs = {**padded(model), "logits_to_keep": keep, "use_cache": False}
+        with torch.no_grad():
+            assert torch.allclose(compiled(**inputs).logits, model(**inputs).logits, atol=1e-6)
+    assert model.model.layers[-1].kept == 0

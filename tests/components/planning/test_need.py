@@ -119,7 +119,6 @@ def test_each_moment_can_be_the_highest():
     big = family_member(8, 512)
     assert need_of(big, Job("lora", rows=64, answer_tokens=1, device="cpu")).moment == "backward"
     assert need_of(big, Job("lora", rows=1, tokens=40, answer_tokens=40, device="cpu")).moment == "loss"
-    assert need_of(big, Job("full", rows=1, tokens=8, answer_tokens=1, device="cpu")).moment == "step"
 
 
 def test_full_training_holds_sixteen_bytes_a_parameter():
