@@ -122,15 +122,34 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
     return bundle.name
 
 
-def unpack(root: Path, folder: Path) -> str:
-    """Takes the result of a bundle into the store of attempts; returns the attempt's name.
+def unpack(root: Path, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Takes the result of a bundle into the store; returns the attempt's name, and the tasks and rungs whose it is.
+
+    There are none where params.yaml, the prepared rows or the base are others than those that it was packed with.
 
     Raises:
         WorkspaceError: it was not run, was changed since, or belongs to another attempt.
     """
     from components.climbing import bundles
 
-    return bundles.unpack(folder, Paths(root).attempts).name.removeprefix("train-")
+    name = bundles.unpack(folder, Paths(root).attempts).name.removeprefix("train-")
+    return name, tuple(place for place, one in _attempts_to_come(root).items() if one == name)
+
+
+def _attempts_to_come(root: Path) -> dict[str, str]:
+    """Returns task/rung -> the name of the attempt that a climb would make of it, where rows and base are there."""
+    from components.climbing.attempts import bundle_of
+
+    settings, found = settings_of(root), {}
+    for task in settings.tasks:
+        for rung in (r for r in settings.ladder if METHODS[r.method].trains):
+            try:
+                one = task_climb(root, settings, task)
+                bundle = bundle_of(one.spec(rung.name), one.train, root, dev=one.dev, how=how_of(one, rung.name))
+            except RungwiseError:  # rows that are not prepared, a base that is not there: no climb could be run
+                continue
+            found[f"{task}/{rung.name}"] = bundle.name
+    return found
 
 
 def climb_of(root: Path, task: str) -> Climb:

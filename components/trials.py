@@ -18,6 +18,7 @@ from components.errors import SettingsError, problem
 from components.folders import joined
 from components.layout import Paths, settings_of
 from components.methods import ADAPTING, METHODS
+from components.model.bases import base_folder
 from components.records import Interval, Prediction
 from components.workspace import LineProgress
 
@@ -92,22 +93,26 @@ def compare(
         wanted = f"a task of {joined(settings.tasks)}, and methods of {joined(ADAPTING, 20)}"
         raise SettingsError(problem("there is nothing such to compare", found=found[:200], wanted=wanted))
     one = task_climb(root, settings, task)
-    chosen = base or next((r.base for r in settings.ladder if METHODS[r.method].trains and r.base), None)
+    trained = [r for r in settings.ladder if METHODS[r.method].trains and r.base and base in (None, r.base)]
+    chosen = base or (trained[0].base if trained else None)
     if chosen is None:
         raise SettingsError(problem("there is no base to compare methods on", wanted="--base, or a rung that trains"))
-    base_named(chosen)
+    like: dict[str, Any] = {"base": chosen}
+    if trained:  # how a rung reads its base, methods read it too
+        like |= {"template": trained[0].template, "remote_code": trained[0].remote_code}
+    base_folder(base_named(chosen), root)  # one that is not there is said once, before anything is tried
     names = [REFERENCE, *(name for name in dict.fromkeys(methods) if name != REFERENCE)]
     made: dict[str, tuple[Trial, tuple[Prediction, ...]]] = {}
     for name in names:
         first = made[REFERENCE][1] if REFERENCE in made else ()
-        made[name] = _try(one, settings, _rung(name, chosen, steps, (rates or {}).get(name)), first)
+        made[name] = _try(one, settings, _rung(name, like, steps, (rates or {}).get(name)), first)
     trials = tuple(made[name][0] for name in sorted(names, key=list(METHODS).index))
     n_steps = steps or settings.train.steps
     return Trials(task, one.task.measure, chosen, n_steps, len(one.train), len(one.dev), trials)
 
 
-def _rung(method: str, base: str, steps: int | None, rate: float | None) -> RungSettings:
-    given: dict[str, Any] = {"name": method, "base": base, "method": method}
+def _rung(method: str, like: Mapping[str, Any], steps: int | None, rate: float | None) -> RungSettings:
+    given: dict[str, Any] = {**like, "name": method, "method": method}
     given |= {"steps": steps} if steps else {}
     return RungSettings.model_validate(given | ({"learning_rate": rate} if rate else {}))
 

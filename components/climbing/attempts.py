@@ -24,7 +24,7 @@ from components.evaluation.metrics import Metric
 from components.evaluation.predict import Answering, Prompted, answer_limit
 from components.folders import is_sealed, read_json, read_lines, write_folder, write_json, write_lines
 from components.methods import METHODS
-from components.model.adapters import base_parameters
+from components.model.adapters import VIRTUAL, base_parameters, with_room
 from components.model.adapters import load as load_adapter
 from components.model.adapters import save as save_adapter
 from components.model.bases import base_digest, base_folder
@@ -41,7 +41,7 @@ from components.records import (
     to_lines,
 )
 from components.training import train as train_module
-from components.training.audit import Audit, audit, check
+from components.training.audit import Audit, audit, check, check_again
 from components.training.batches import encode, token_rows
 from components.training.checkpoints import Checkpoints
 from components.workspace import say
@@ -158,6 +158,9 @@ def train_attempt(
             checkpoints = _checkpoints(store, bundle, how)
             write_folder(folder, lambda part: _train_into(part, bundle, how, progress, checkpoints))
             checkpoints.clear()
+    elif (folder / AUDIT).is_file() and not read_json(folder / RESULT)["note"]:
+        known = read_json(folder / AUDIT)
+        check_again(known["faults"], known["rows"], {**how.limits, "over_context": 1.0}, f"base {spec.base}")
     return Attempt(bundle.name, folder)
 
 
@@ -225,14 +228,18 @@ def _adapt_into(
         room = labels or result["max_answer_tokens"]
         write_json(part / SHOWN, predict_module.fitting_shown(lm, spec, rows, room))
         return result, ()
-    encoded = encode(lm, spec.prompt, rows)
-    found = audit(lm, encoded)
+    if spec.method in VIRTUAL:
+        reader = with_room(lm, spec.tokens, f"ladder: base {spec.base}, method {spec.method}, `tokens`")
+    else:
+        reader = lm
+    encoded = encode(reader, spec.prompt, rows)
+    found = audit(reader, encoded)
     write_json(part / AUDIT, {"rows": found.rows, "loss_share": found.loss_share, "faults": dict(found.faults)})
-    tokens, rejected = token_rows(lm, encoded)
+    tokens, rejected = token_rows(reader, encoded)
     result |= {"train_rows": len(tokens), "train_rejected": rejected}
-    if too_long := _too_long(found, spec, lm, tokens):
+    if too_long := _too_long(found, spec, reader, tokens):
         return {**result, "train_rows": 0, "note": too_long}, ()
-    check(found, lm, encoded, {**how.limits, "over_context": 1.0}, how.shown)
+    check(found, reader, encoded, {**how.limits, "over_context": 1.0}, how.shown)
     how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
     trained = train_module.train(
         lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.looked_at, result)

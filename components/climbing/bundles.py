@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from components import errors
 from components.errors import ModelError, TrainingError, WorkspaceError, problem
 from components.folders import (
     is_sealed,
@@ -30,6 +31,10 @@ from components.records import AttemptSpec, Example, Json, example_from_json, sp
 BUNDLE, ROWS, LOOKED_AT = "bundle.json", "rows.jsonl", "looked_at.jsonl"
 CONTENT, RESULT = "content", "result"
 """The folders of a bundle: what was packed, sealed; and what its run puts there."""
+_LAUNCHERS: Final = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
+"""Launcher -> its module."""
+ERROR: Final = "@error "
+"""What a line of a launched run begins with that says why it ended: the error's class and message."""
 PROGRESS: Final = "@progress "
 """What a line of a launched run begins with that says how far it is."""
 
@@ -58,6 +63,10 @@ def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
         WorkspaceError: `folder` holds something else.
         ModelError: the base is not there, or its path leads out of the workspace.
     """
+    if folder.exists() and not folder.is_dir():
+        raise WorkspaceError(
+            problem("a bundle can't be written", where=str(folder), found="a file", wanted="a folder, or a new name")
+        )
     if folder.exists() and any(folder.iterdir()) and not (folder / CONTENT / BUNDLE).is_file():
         raise WorkspaceError(
             problem("a folder is not empty", where=str(folder), wanted="a new folder, or an older bundle to replace")
@@ -117,6 +126,17 @@ def read(folder: Path, root: Path | None = None) -> Bundle:
     """
     content = _content(folder)
     found = read_json(content / BUNDLE)
+    wanted = {"name", "spec", "versions", "how"}
+    if not isinstance(found, dict) or wanted - set(found):
+        raise WorkspaceError(
+            problem(
+                "there is no whole bundle",
+                where=str(content / BUNDLE),
+                found=joined(sorted(found)) if isinstance(found, dict) else type(found).__name__,
+                wanted="the keys " + joined(sorted(wanted)),
+                do="`rungwise pack TASK RUNG BUNDLE` in the workspace writes it again",
+            )
+        )
     rows, looked_at = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, LOOKED_AT))
     spec = spec_from_json(found["spec"])
     return Bundle(found["name"], spec, rows, looked_at, root or content, found["versions"], found["how"])
@@ -132,6 +152,16 @@ def unpack(folder: Path, store: Path) -> Path:
     result = folder / RESULT / f"train-{name}"
     if not is_sealed(result):
         there = [p.name for p in (folder / RESULT).glob("train-*")]
+        if result.is_dir():
+            raise WorkspaceError(
+                problem(
+                    "the result of a bundle was changed or is not whole",
+                    where=str(result),
+                    found="its files differ from its marker, SEAL.json",
+                    wanted="the files as `rungwise attempt` wrote them",
+                    do="bring the whole folder back once more, or `rungwise attempt BUNDLE` in a fresh copy of it",
+                )
+            )
         raise WorkspaceError(
             problem(
                 "a bundle has no whole result",
@@ -162,10 +192,10 @@ def launched(
         TrainingError: the launcher is not there, or a process failed.
     """
     whole = [*command, "-m", "components.climbing.run", str(bundle), "--root", str(root), "--for-a-parent"]
-    if command[0] == "torchrun":  # of this environment, whatever the path says
-        whole[:1] = [sys.executable, "-m", "torch.distributed.run"]
+    if command[0] in _LAUNCHERS:  # of this environment, whatever the path says
+        whole[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
     last: list[str] = []
-    told = ""
+    failed: list[str] = []
     try:
         process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except OSError as error:
@@ -184,21 +214,32 @@ def launched(
                 if line.startswith(PROGRESS):
                     done, total, what = json.loads(line[len(PROGRESS) :])
                     show(done, total, what)
+                elif line.startswith(ERROR):
+                    failed = failed or json.loads(line[len(ERROR) :])
                 elif text := line.strip():
                     last = [*last[-20:], text]
-                    told = told or (text if text.startswith("rungwise: ") else "")
         except BaseException:
             process.terminate()
             raise
+    if failed:  # as the process said it itself
+        raise getattr(errors, failed[0], TrainingError)(failed[1])
     if process.returncode:
-        told = told or " | ".join(last[-3:])
         raise TrainingError(
             problem(
                 "a training on several processes failed",
                 where="params.yaml: train.launch",
-                found=told.removeprefix("rungwise: ")[:400],
+                found=" | ".join(last[-3:])[:400],
                 wanted="exit code 0",
                 do="leave `train.launch` out to see it in one process",
+            )
+        )
+    if not any((bundle / RESULT).glob("train-*")):
+        raise TrainingError(
+            problem(
+                "a launcher ended without a training",
+                where="params.yaml: train.launch",
+                found=" ".join(command)[:200],
+                wanted="a command that runs what stands behind it, as torchrun does",
             )
         )
     for text in last:

@@ -40,6 +40,10 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
         )
     rank = int(os.environ.get("RANK", "0"))
     store = folder / bundles.RESULT
+    if store.exists() and not store.is_dir():
+        raise WorkspaceError(
+            problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
+        )
     how = How(
         checkpoint_steps=int(bundle.how["checkpoint_steps"]),
         limits=bundle.how["limits"],
@@ -77,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = run(arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent)
     except RungwiseError as error:
-        say(f"rungwise: {' '.join(str(error).split())}" if arguments.for_a_parent else f"rungwise: {error}")
+        told = bundles.ERROR + json.dumps([type(error).__name__, str(error)])
+        say(told if arguments.for_a_parent else f"rungwise: {error}")
         return 2
     if not arguments.for_a_parent and int(os.environ.get("RANK", "0")) == 0:
         say(f"the result is {result}; bring {arguments.bundle} back and `rungwise unpack` it")

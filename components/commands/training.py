@@ -7,6 +7,7 @@ from typing import Any
 
 from components.commands.common import Add, at_least_one, show
 from components.errors import SettingsError, problem
+from components.folders import joined
 from components.workspace import locked, say
 
 
@@ -44,6 +45,14 @@ def _methods(root: Path, arguments: argparse.Namespace) -> int:
 
     methods = arguments.methods.split(",") if arguments.methods is not None else list(DEFAULT)
     rates = dict(_rate(text) for text in arguments.rate)
+    if strange := [name for name in rates if name not in (*methods, "lora")]:
+        raise SettingsError(
+            problem(
+                "a learning rate is of no method that is compared",
+                found=f"--rate {strange[0]}={rates[strange[0]]:g}",
+                wanted=f"a method of {joined(methods, 20)}",
+            )
+        )
     with locked(root, "rungwise methods"):
         found = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
         folder = root / ".rungwise" / "methods"
@@ -94,8 +103,14 @@ def _unpack(root: Path, arguments: argparse.Namespace) -> int:
 
     settings_of(root)
     with locked(root, "rungwise unpack"):
-        name = unpack(root, Path(arguments.bundle))
-    show(f"attempt {name[:12]} is in the store; `rungwise run` finds it there")
+        name, places = unpack(root, Path(arguments.bundle))
+    if places:
+        show(f"attempt {name[:12]}, {joined(places)}, is in the store; `rungwise run` finds it there")
+    else:
+        show(
+            f"attempt {name[:12]} is in the store, but `rungwise run` will not look for it: no rung here is it;"
+            " params.yaml, the prepared rows or the base are others than those that it was packed with"
+        )
     return 0
 
 
@@ -112,15 +127,7 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
     from components.planning.rows import ANSWER_TOKENS, TOKENS
     from components.reporting.plan import plan_text
 
-    if arguments.probe and arguments.config:
-        raise SettingsError(
-            problem(
-                "a config alone can't be probed",
-                found="--probe with --config",
-                wanted="the rungs of params.yaml, whose bases have weights",
-                do="leave one of the two out",
-            )
-        )
+    _check_together(arguments)
     if arguments.write:
         from components.planning.precision import choose_precision
 
@@ -129,13 +136,14 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
         show(json.dumps(asdict(chose), indent=1) if arguments.json else chose.sentence)
         return 0
     table = machines(root)
-    names = list(table) if arguments.machine == ["all"] else arguments.machine or [THIS]
+    asked = arguments.machine or [THIS]
+    names = list(dict.fromkeys(name for one in asked for name in (table if one == "all" else [one])))
     if arguments.probe and THIS not in names:
         names = [THIS, *names]
     chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
     if arguments.config:
-        jobs = _jobs(arguments.rows, arguments.tokens or TOKENS, arguments.answer_tokens or ANSWER_TOKENS)
-        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps)
+        jobs = _jobs(arguments.rows or 1, arguments.tokens or TOKENS, arguments.answer_tokens or ANSWER_TOKENS)
+        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps or 300)
     else:
         lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
         settings = settings_of(root)
@@ -160,6 +168,43 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _check_together(arguments: argparse.Namespace) -> None:
+    """Raises SettingsError where options are given of which one would be ignored."""
+    given = [
+        f"--{name}" for name in ("write", "probe", "config", "machine", "rows", "steps") if getattr(arguments, name)
+    ]
+    apart = {
+        "--write": ({"--probe", "--config", "--machine", "--rows", "--steps"}, "it measures params.yaml's bases here"),
+        "--probe": ({"--config"}, "a config alone has no weights to run"),
+    }
+    for option, (others, why) in apart.items():
+        if option in given and (both := sorted(others & set(given))):
+            raise SettingsError(
+                problem(
+                    "options can't go together",
+                    found=f"{option} with {joined(both)}",
+                    wanted=f"{option} without: {why}",
+                    do="leave one of the two out",
+                )
+            )
+    if not arguments.config and (lone := [option for option in ("--rows", "--steps") if option in given]):
+        raise SettingsError(
+            problem(
+                "an option belongs to another",
+                found=f"{joined(lone)} without --config",
+                wanted="--config FILE beside it; the ladder's are `train.batch_size` and `train.steps` of params.yaml",
+            )
+        )
+    if arguments.tokens and arguments.answer_tokens and arguments.answer_tokens >= arguments.tokens:
+        raise SettingsError(
+            problem(
+                "an answer is a part of its row",
+                found=f"--answer-tokens {arguments.answer_tokens} with --tokens {arguments.tokens}",
+                wanted="fewer tokens of the answer than of the row",
+            )
+        )
+
+
 def _jobs(rows: int, tokens: int, answer_tokens: int) -> dict[str, Any]:
     """Returns every method by name, in 16 bit, and LoRA on a 4-bit base."""
     from components.planning.need import Job
@@ -180,8 +225,8 @@ def _plan_arguments(plan: argparse.ArgumentParser) -> None:
         "--tokens", type=at_least_one, metavar="N", help="of every row; without it measured on prepared rows, or 512"
     )
     plan.add_argument("--answer-tokens", type=at_least_one, metavar="N", help="of every answer; likewise, or 32")
-    plan.add_argument("--rows", type=at_least_one, default=1, metavar="N", help="--config: rows at once (1)")
-    plan.add_argument("--steps", type=at_least_one, default=300, metavar="N", help="--config: steps (300)")
+    plan.add_argument("--rows", type=at_least_one, metavar="N", help="--config: rows at once (1)")
+    plan.add_argument("--steps", type=at_least_one, metavar="N", help="--config: steps (300)")
     plan.add_argument(
         "--probe", action="store_true", help="run a few real steps of each rung that fits here, and say what they took"
     )

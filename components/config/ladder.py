@@ -207,6 +207,12 @@ class TrainSettings(Section):
     """A command in front of `python -m` that starts several processes, such as `[torchrun, --standalone,
     --nproc_per_node, "2"]` or `[accelerate, launch, --config_file, infra/accelerate/ddp.yaml]`; empty: one process."""
 
+    @model_validator(mode="after")
+    def _looks(self) -> "TrainSettings":
+        if self.patience and not self.look_every:
+            raise ValueError("patience counts looks at development rows: set look_every beside it")
+        return self
+
 
 class EvaluateSettings(Section):
     """How answers are scored."""

@@ -231,6 +231,10 @@ def load(path: Path) -> Settings:
 
 def _explain(error: ValidationError, where: str) -> str:
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
+    below = {fault["loc"][:-1] for fault in faults if fault["loc"]}
+    # a list whose only entry has a fault is called too short as well
+    real = [f for f in faults if not (f["type"] == "too_short" and any(b[: len(f["loc"])] == f["loc"] for b in below))]
+    faults = real or faults
     first = faults[0]  # a misspelt key before the one that is missing for it
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "params.yaml"
     wanted = str(first["msg"]).removeprefix("Value error, ")

@@ -24,6 +24,8 @@ from components.records import AttemptSpec
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
+VIRTUAL = ("prompt-tuning", "prefix-tuning")
+"""Methods whose tokens stand at positions of the model's context."""
 _OWN = "rungwise"
 """In the place of PEFT's type: an adapter that is some of the base's own weights."""
 
@@ -41,7 +43,8 @@ def attach(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(spec.seed)
-        if spec.method in ("prompt-tuning", "prefix-tuning"):
+        if spec.method in VIRTUAL:
+            lm = with_room(lm, spec.tokens, f"ladder: base {spec.base}, method {spec.method}, `tokens`")
             model: Any = VirtualTokens(lm.model, spec.method, spec.tokens, sorted(lm.ordinary_tokens()))
         elif METHODS[spec.method].family == "full" or spec.method == "last-layers":
             model = _own_weights(lm, spec)
@@ -51,6 +54,22 @@ def attach(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
         if weight.requires_grad:
             weight.data = weight.data.float()
     return replace(lm, model=model)
+
+
+def with_room(lm: LanguageModel, tokens: int, where: str) -> LanguageModel:
+    """Returns the model with the context that virtual tokens leave; raises ModelError where they leave none."""
+    left = lm.context_tokens - tokens
+    if left < 2:
+        raise ModelError(
+            problem(
+                "virtual tokens leave no room for a row",
+                where=where,
+                found=f"{tokens} of a context of {lm.context_tokens}",
+                wanted="room for the rows behind them",
+                do="lower the rung's `tokens`",
+            )
+        )
+    return replace(lm, context_tokens=left)
 
 
 def _wrapped(lm: LanguageModel, spec: AttemptSpec) -> Any:
@@ -284,6 +303,8 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
                 wanted=f"the weights that {CONFIG} calls for on base {lm.base}",
             )
         )
+    if isinstance(model, VirtualTokens):
+        lm = with_room(lm, model.n, str(folder))
     return replace(lm, model=model.to(lm.device).eval().requires_grad_(False))
 
 

@@ -117,11 +117,35 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
                 wanted="a causal language model that transformers loads without code of its own",
+                do="look at the folder's config.json and weights, or name another base",
             )
         ) from None
+    _check_causal(model.eval(), base, folder, device)
     shorten(model)
     read = _reader(base, tokenizer, model.config, template)
     return replace(read, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
+
+
+def _check_causal(model: Any, base: Base, folder: Path, device: str) -> None:
+    """Raises ModelError where what a position says depends on later tokens, as an encoder's does."""
+    why = ""
+    try:
+        with torch.inference_mode():
+            first, other = (model(input_ids=torch.tensor([[0, token]], device=device)).logits[0, 0] for token in (0, 1))
+        if not torch.allclose(first.float(), other.float(), atol=1e-5, rtol=1e-3, equal_nan=True):
+            why = "what a position says depends on the tokens behind it"
+    except Exception as error:  # as models go
+        why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+    if why:
+        raise ModelError(
+            problem(
+                "a base is no causal language model",
+                where=f"ladder: base {base}, {folder}",
+                found=f"{type(model).__name__}: {why}",
+                wanted="a model that writes from left to right, as Llama, Qwen or GPT-2",
+                do="name another base",
+            )
+        )
 
 
 def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageModel:

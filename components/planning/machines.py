@@ -123,6 +123,8 @@ def _machine(
     bf16 = read.figure(described.get("has_bf16"), card_path, f"cards.{card}.has_bf16")
     if bf16 is not None and not isinstance(bf16, bool):
         raise _fault(card_path, f"cards.{card}.has_bf16", repr(bf16)[:40], "true or false")
+    if not isinstance(described.get("notes") or [], list):
+        raise _fault(card_path, f"cards.{card}.notes", repr(described["notes"])[:40], "a list of [note, source]")
     notes = [
         read.figure(note, card_path, f"cards.{card}.notes", index=i)
         for i, note in enumerate(described.get("notes") or ())
@@ -166,7 +168,7 @@ class _Figures:
             return None
         if not isinstance(value, list) or len(value) != 2:
             raise _fault(path, place, repr(value)[:60], "[value, source], or null where no source is known")
-        source = self._sources.get(value[1])
+        source = self._sources.get(value[1]) if isinstance(value[1], str) else None
         if not isinstance(source, dict) or not source.get("url") or not source.get("date"):
             raise _fault(path, place, f"source {str(value[1])[:40]}", "a key of `sources`, with its url and date")
         self.used[place if index is None else f"{place}.note {index + 1}"] = f"{source['url']} ({source['date']})"
@@ -177,6 +179,6 @@ class _Figures:
         found = value if is_bare and isinstance(value, int) else self.figure(value, path, place)
         if found is None:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float) or not found > 0:
+        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < float("inf"):
             raise _fault(path, place, repr(found)[:40], "a number above 0")
         return float(found)

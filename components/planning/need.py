@@ -170,6 +170,22 @@ def _check(shape: Shape, job: Job) -> None:
         )
 
 
+def impossible(shape: Shape, job: Job) -> tuple[str, ...]:
+    """Returns what would have to be otherwise for a job that no memory makes possible; empty where there is nothing."""
+    wanted = []
+    if job.method in LORA_LIKE - {"vera"} | {"sparse"}:
+        narrowest = min(min(linear.inputs, linear.outputs) for linear in targeted(shape, job.targets))
+        if job.rank > narrowest:
+            wanted.append(f"a rank of at most {narrowest} (it is {job.rank}), or wider targets")
+    if job.method in ("last-layers", "llama-adapter") and job.last_layers > shape.layers:
+        wanted.append(f"at most {shape.layers} layers (they are {job.last_layers})")
+    if job.method in ("prompt-tuning", "prefix-tuning") and job.virtual_tokens + job.tokens > shape.context:
+        wanted.append(f"at most {max(0, shape.context - job.tokens)} virtual tokens beside rows of {job.tokens}")
+    if job.precision == "4bit" and job.device != "cuda":
+        wanted.append("precision bf16 or fp32: 4 bit needs a CUDA device")
+    return tuple(wanted)
+
+
 def weight_bytes(shape: Shape, precision: str) -> int:
     """Returns the bytes of the base's weights."""
     if precision != "4bit":

@@ -19,6 +19,7 @@ from components.planning.need import (
     Job,
     Need,
     holds_logits,
+    impossible,
     largest_batch,
     largest_model,
     need_of,
@@ -195,9 +196,11 @@ def fit(
     job = replace(job, device=machine.device)
     need, limit = whole_need(shape, job), machine.memory_bytes
     fits = None if limit is None else need.total <= limit
+    if broken := impossible(shape, job):
+        fits = False
     is_trained, rate = job.method != "prompt", machine.rate(job.precision)
     seconds = None
-    if is_trained and rate:
+    if is_trained and rate and not broken:
         typical = _typical(job, lengths) if lengths else job
         seconds = seconds_of(shape, typical, 1, rate, UTILIZATION) * steps * rows / job.rows
     price = machine.price_usd_hour
@@ -222,10 +225,14 @@ def fit(
         need=need,
         memory_bytes=limit,
         fits=fits,
-        largest_rows=largest_batch(shape, job, limit) if limit is not None and is_trained else None,
+        largest_rows=largest_batch(shape, job, limit) if limit is not None and is_trained and not broken else None,
         seconds=seconds,
         cost_usd=seconds / 3600 * price if seconds is not None and price is not None else None,
-        remedies=() if fits is not False or limit is None else remedies(shape, job, limit, others),
+        remedies=broken
+        if broken
+        else ()
+        if fits is not False or limit is None
+        else remedies(shape, job, limit, others),
         task=task,
         lengths=lengths or Lengths(job.tokens, job.answer_tokens, job.tokens, job.answer_tokens),
     )
@@ -397,6 +404,15 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         one = fit(rung.name, str(base), shape, job, machine, rows=job.rows, steps=1, others=list(table.values()))
         if one.fits is not False:
             continue
+        if broken := impossible(shape, replace(job, device=machine.device)):
+            raise ModelError(
+                problem(
+                    "a rung can't be trained on its base",
+                    where=f"ladder: {one.rung}, base {one.base}, method {one.method} in {one.precision}",
+                    wanted=joined(broken),
+                    do="change the rung, or `train.precision`, before anything is trained",
+                )
+            )
         least = need_of(shape, replace(job, rows=1, device=machine.device))
         if least.total > (machine.memory_bytes or 0):
             raise ModelError(

@@ -57,7 +57,7 @@ def _probed(root: Path, settings: Settings, one: Fit, spec_of: SpecOf, say: Call
         shown = tuple(random_rows(lm, one.tokens, one.answer_tokens, size, random.Random(settings.seed)))
     n_steps = rung.steps or settings.train.steps
     wanted = round(SECONDS * n_steps / one.seconds) if one.seconds else LEAST
-    steps = max(LEAST, min(MOST, wanted))
+    steps = min(n_steps, max(LEAST, min(MOST, wanted)))
     say(f"plan: {steps} steps of {one.task + '/' if one.task else ''}{one.rung}")
     a_token = pace(lm, spec, shown, steps=steps, tokens=lambda batch: padded(batch, spec.tokens_at_once)[0])
     mean = min(one.lengths.mean_tokens, one.tokens)

@@ -145,13 +145,13 @@ class _Reader:
 
     def number(self, *keys: str, default: int | None = None) -> int:
         value = next((self.config[key] for key in keys if self.config.get(key) is not None), default)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ModelError(
                 problem(
                     "a model's config lacks a number",
                     where=f"{self.where}: {keys[0]}",
                     found="nothing" if value is None else repr(value)[:40],
-                    wanted="a whole number",
+                    wanted="a whole number above 0",
                     do="use the config.json that was saved with the model",
                 )
             )
@@ -163,7 +163,19 @@ class _Reader:
 
     def share(self, key: str, default: float) -> float:
         value = self.config.get(key)
-        return default if value is None else float(value)
+        if value is None:
+            return default
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+            raise ModelError(
+                problem(
+                    "a model's config has no share where one is wanted",
+                    where=f"{self.where}: {key}",
+                    found=repr(value)[:40],
+                    wanted="a number from 0 to below 1",
+                    do="use the config.json that was saved with the model",
+                )
+            )
+        return float(value)
 
 
 def _llama(read: _Reader) -> Shape:

@@ -51,7 +51,8 @@ def plan_text(fits: Sequence[Fit], mosts: Sequence[Most]) -> str:
         parts.append(most_text(most))
     parts.append(
         f"Times are of one training and assume {UTILIZATION:.0%} of the peak rate; memory is for the longest rows, and"
-        " that of one card, because a run uses one. Empty: not known."
+        " that of one card, because a run uses one; on a CPU what the process takes before the model (Python, torch,"
+        " transformers: about 0.4 GB) comes on top. Empty: not known."
     )
     return "\n\n".join(parts)
 
@@ -73,12 +74,13 @@ def probe_text(one: Fit, name: str) -> str:
 
 def rows_texts(fits: Sequence[Fit]) -> list[str]:
     """Returns how long the rows are, and how that is known, a sentence for each task and tokenizer that differ."""
-    groups: dict[tuple[Lengths, str, bool], list[str]] = {}
+    groups: dict[tuple[Lengths, str, bool, str], list[str]] = {}
     for one in fits:
-        groups.setdefault((one.lengths, one.task, one.method == "prompt"), []).append(one.base)
+        cut = f"; cut to the {one.tokens} that the base reads" if one.tokens < one.lengths.tokens else ""
+        groups.setdefault((one.lengths, one.task, one.method == "prompt", cut), []).append(one.base)
     return [
-        _rows_text(lengths, task, is_prompt, joined(dict.fromkeys(bases)))
-        for (lengths, task, is_prompt), bases in groups.items()
+        _rows_text(lengths, task, is_prompt, joined(dict.fromkeys(bases))) + cut
+        for (lengths, task, is_prompt, cut), bases in groups.items()
     ]
 
 
@@ -140,7 +142,7 @@ def duration(seconds: float) -> str:
     for length, unit in _SECONDS:
         if seconds >= length:
             return f"{seconds / length:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.2g} s"
 
 
 def _billions(numbers: int) -> str:

@@ -121,6 +121,21 @@ def check(found: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Mapp
     )
 
 
+def check_again(faults: Mapping[str, float], rows: int, limits: Mapping[str, float], where: str) -> None:
+    """Stops where faults that an earlier audit counted are above the limits of now; raises TrainingError."""
+    over = [name for name, share in faults.items() if share > limits.get(name, _LIMITS[name])]
+    if over:
+        raise TrainingError(
+            problem(
+                "the tokens of rows that were trained on earlier are not what they should be by the limits of now",
+                where=where,
+                found="; ".join(f"{MEANINGS[name]} ({name}, {faults[name]:.1%} of {rows} rows)" for name in over),
+                wanted=", ".join(f"{name} at most {limits.get(name, _LIMITS[name]):.1%}" for name in over),
+                do=f"{_REMEDIES.get(over[0], 'look at the rows')}. A limit is `train.audit`",
+            )
+        )
+
+
 def written_out(lm: LanguageModel, row: Encoded) -> str:
     """Returns a row as the tokens say it, its target between `>>>` and `<<<`."""
     prompt, target = (lm.tokenizer.decode(list(part), skip_special_tokens=False) for part in (row.prompt, row.targets))

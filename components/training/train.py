@@ -367,7 +367,10 @@ def _look(
     run.scores.append([run.step, value])
     best = max(run.scores, key=lambda one: one[1])[0]
     since = sum(step > best for step, _ in run.scores)
-    return bool(spec.patience) and since >= spec.patience
+    is_over = bool(spec.patience) and since >= spec.patience
+    if is_over and run.step < spec.steps:
+        run.notes.append(f"ended after step {run.step}: no better look since step {int(best)}, which is kept")
+    return is_over
 
 
 def _checkpoint(run: _Run, weights: dict[str, torch.Tensor], optimizer: Any, device: str) -> Checkpoint:

@@ -161,3 +161,14 @@ def test_a_base_that_does_not_stand_there_letter_by_letter_is_not_said_to_be_pin
     with pytest.raises(SettingsError, match="(?s)can't be written where the base is named.*acme/pocket@aaa"):
         config.pin(path, lambda name: "a" * 40)
     assert path.read_bytes() == kept
+
+
+def test_patience_without_looks_is_refused():
+    with pytest.raises(SettingsError, match="set look_every beside it"):
+        config.parse(changed("train/patience", 4))
+
+
+def test_a_fault_in_the_only_rung_is_one_fault():
+    with pytest.raises(SettingsError) as caught:
+        config.parse(changed("ladder/0/rank", -1))
+    assert "more" not in str(caught.value).splitlines()[0] and "rank" in str(caught.value)

@@ -12,7 +12,7 @@ import pytest
 
 from components.climbing import attempts, bundles, run
 from components.errors import ModelError, TrainingError, WorkspaceError
-from components.folders import is_sealed, tree_digests
+from components.folders import is_sealed, tree_digests, write_folder
 from components.records import AnswerForm, AttemptSpec, Base
 from tests.conftest import environment, examples
 
@@ -91,7 +91,7 @@ def test_what_is_no_result_is_refused(root):
         bundles.unpack(bundle, root / "store")
     result = run.run(bundle)
     (result / "losses.json").write_text("[]")
-    with pytest.raises(WorkspaceError, match="no whole result"):
+    with pytest.raises(WorkspaceError, match=r"(?s)changed or is not whole.*SEAL.json"):
         bundles.unpack(bundle, root / "store")
     (bundle / "content" / "rows.jsonl").write_text("")
     with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*rungwise pack"):
@@ -144,6 +144,74 @@ def test_a_launcher_that_fails_is_an_error(root, launch, words):
     with pytest.raises(TrainingError, match=words):
         attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=attempts.How(launch=launch))
     assert not [p for p in (root / "store").iterdir() if p.name.startswith("train-")]
+
+
+def test_a_launcher_that_trains_nothing_is_an_error(root):
+    how = attempts.How(launch=(sys.executable, "-c", "print('hello')"))
+    with pytest.raises(TrainingError, match=r"(?s)without a training.*hello.*torchrun"):
+        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=how)
+
+
+def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
+    told = []
+    for launch in ((), (sys.executable,)):
+        with pytest.raises(ModelError, match="a rank is larger than a layer is wide") as caught:
+            how = attempts.How(launch=launch)
+            attempts.train_attempt(root / "store", spec_for(rank=99), examples(40), root, quiet, how=how)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
+    rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
+    spec = spec_for(max_over_context=0.5)
+
+    def train(**limits):
+        how = attempts.How(limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt")
+        return attempts.train_attempt(root / "store", spec, rows, root, quiet, how=how)
+
+    assert train() == train()
+    with pytest.raises(TrainingError, match=r"(?s)by the limits of now.*prompt_over_context, 4.8% of 42.*at most 1.0%"):
+        train(prompt_over_context=0.01)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_virtual_tokens_take_their_part_of_the_context(root, method):
+    def train(tokens):
+        spec = replace(spec_for(steps=2), method=method, tokens=tokens)
+        return attempts.train_attempt(root / "store", spec, examples(40), root, quiet), spec
+
+    with pytest.raises(ModelError, match=r"(?s)leave no room.*256 of a context of 256"):
+        train(256)
+    made, _ = train(250)
+    assert "all 40 training rows are longer than the context of 6 tokens" in made.result["note"]
+    made, spec = train(200)
+    assert attempts.open_attempt(made.folder, root, spec).lm.context_tokens == 56
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(root):
+    (root / "bundle").write_text("mine")
+    with pytest.raises(WorkspaceError, match=r"(?s)can't be written.*a file"):
+        packed(root, spec_for())
+    (root / "bundle").unlink()
+    bundle, _ = packed(root, spec_for())
+    (bundle / "result").write_text("mine")
+    with pytest.raises(WorkspaceError, match=r"(?s)can't be written.*a file"):
+        run.run(bundle)
+
+
+def test_a_bundle_that_lacks_a_key_is_said(root):
+    bundle, _ = packed(root, spec_for())
+
+    def write(part):
+        for path in (bundle / "content").iterdir():
+            if path.name not in ("SEAL.json", "bundle.json") and path.is_file():
+                shutil.copy(path, part / path.name)
+        (part / "bundle.json").write_text('{"name": "x"}')
+
+    write_folder(root / "again" / "content", write)
+    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*found:\s+name.*how, name, spec, versions"):
+        bundles.read(root / "again")
 
 
 def test_an_error_of_a_launched_training_reaches_the_user(root):

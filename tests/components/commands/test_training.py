@@ -44,10 +44,37 @@ def test_an_attempt_travels_and_the_climb_finds_it(prepared, tmp_path, rungwise)
         (("methods", "route", "--rate", "lora"), "a learning rate can't be read"),
         (("methods", "route", "--rate", "lora=-1"), "a learning rate can't be read"),
         (("methods", "route"), "not run yet"),
+        (("methods", "route", "--methods", "ia3", "--rate", "vera=1e-3"), "is of no method that is compared"),
     ],
 )
 def test_what_can_not_be_done_is_said(workspace, rungwise, arguments, words):
     assert words in error_of(rungwise(workspace, *arguments))
+
+
+def test_methods_read_their_base_as_the_rung_does_and_name_one_that_is_not_there(prepared, rungwise, monkeypatch):
+    from components import trials
+    from components.config import load
+
+    params = prepared / "params.yaml"
+    params.write_text(params.read_text().replace("rank: 2,", f"rank: 2, template: chat, remote_code: {'a' * 64},"))
+    tried = []
+    monkeypatch.setattr(trials, "_try", lambda one, settings, rung, first: tried.append(rung) or (None, ()))
+    trials.compare(prepared, "route", ["ia3"], steps=2)
+    assert load(params).ladder[1].template == "chat"
+    assert [(r.method, r.template, r.remote_code) for r in tried] == [(m, "chat", "a" * 64) for m in ("lora", "ia3")]
+    assert "a base model is not there" in error_of(rungwise(prepared, "methods", "route", "--base", "nowhere"))
+    assert not (prepared / ".rungwise/methods/route.json").exists()
+
+
+def test_a_result_that_no_rung_here_is_is_said(prepared, tmp_path, rungwise):
+    bundle = tmp_path / "bundle"
+    assert rungwise(prepared, "pack", "route", "rank-2", str(bundle)).returncode == 0
+    assert rungwise(tmp_path, "attempt", str(bundle)).returncode == 0
+    assert "route/rank-2, is in the store" in rungwise(prepared, "unpack", str(bundle)).stdout
+    params = prepared / "params.yaml"
+    params.write_text(params.read_text().replace("rank: 2,", "rank: 3,"))
+    taken = rungwise(prepared, "unpack", str(bundle))
+    assert taken.returncode == 0 and "`rungwise run` will not look for it" in taken.stdout
 
 
 def test_methods_are_compared_as_a_table_and_a_picture(prepared, rungwise):

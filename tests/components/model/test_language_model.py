@@ -104,3 +104,13 @@ def test_the_digest_is_of_the_content(tmp_path, base_folder):
         stream.seek(-1, 2)
         stream.write(b"\x7f")
     assert base_digest(tmp_path / "b") != base_digest(base_folder)
+
+
+def test_an_encoder_is_no_causal_model(tmp_path, base_folder):
+    import transformers
+
+    shutil.copytree(base_folder, tmp_path / "b")
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
+    transformers.BertLMHeadModel(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "b")
+    with pytest.raises(ModelError, match=r"(?s)no causal language model.*BertLMHeadModel.*name another base"):
+        models.load(Base("b"), tmp_path)

@@ -197,3 +197,55 @@ def test_the_command_writes_the_faster_precision(command, workspace):
     assert (
         code == 0 and "tokens a second in fp32 and" in out and "precision: " in (workspace / "params.yaml").read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("change", "device", "says"),
+    [
+        ({"rank": 3000}, "cuda", "a rank of at most 4096 (it is 5000)"),
+        ({"method": "sparse", "rank": 5000}, "cuda", "a rank of at most 4096 (it is 5000)"),
+        ({"method": "last-layers", "last_layers": 33}, "cuda", "at most 32 layers (they are 33)"),
+        ({"method": "llama-adapter", "last_layers": 33}, "cuda", "at most 32 layers (they are 33)"),
+        ({"method": "prefix-tuning", "virtual_tokens": 2000}, "cuda", "at most 1536 virtual tokens beside rows of 512"),
+        ({"precision": "4bit"}, "cpu", "precision bf16 or fp32: 4 bit needs a CUDA device"),
+    ],
+)
+def test_what_no_memory_makes_possible_does_not_fit(change, device, says):
+    shape = shape_of(SEVEN_B)
+    job = Job(**{"method": "lora", "precision": "bf16", **change})
+    job = replace(job, rank=5000) if change.get("rank") == 3000 else job
+    machine = replace(machines()["a100-80gb"], device=device, memory_bytes=10**13)
+    one = fit("x", "b", shape, job, machine, rows=1, steps=1)
+    assert one.fits is False and one.remedies == (says if "rank" not in says else says + ", or wider targets",)
+    assert one.seconds is None and one.largest_rows is None
+    assert fit("x", "b", shape, Job("vera", rank=5000), machine, rows=1, steps=1).fits
+
+
+def test_a_rung_that_its_base_cant_take_is_named_before_anything_starts(workspace):
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("rank: 2,", "rank: 20,"))
+    with pytest.raises(ModelError, match=r"(?s)rank-2, base bases/able.*a rank of at most 16 \(it is 20\)"):
+        check_ladder(workspace, load_settings(params), CPU, machines())
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--write --config c.json", "--write with --config"),
+        ("--write --machine l4 --probe", "--write with --machine, --probe"),
+        ("--probe --config c.json", "--probe with --config"),
+        ("--rows 7", "--rows without --config"),
+        ("--steps 7 --rows 3", "--rows, --steps without --config"),
+        ("--tokens 5 --answer-tokens 600", "--answer-tokens 600 with --tokens 5"),
+    ],
+)
+def test_options_that_would_be_ignored_are_refused(command, workspace, options, says):
+    before = (workspace / "params.yaml").read_text()
+    code, _, err = command(*options.split())
+    assert code == 2 and says in err and (workspace / "params.yaml").read_text() == before
+
+
+def test_the_text_says_what_was_cut_and_what_comes_on_top(command):
+    code, out, _ = command("--tokens", "5000", "--answer-tokens", "9")
+    assert code == 0 and "5000 tokens a row, 9 of them the answer; cut to the 256 that the base reads" in out
+    assert "transformers: about 0.4 GB) comes on top" in out

@@ -136,10 +136,16 @@ def test_an_unknown_architecture_is_named_with_those_that_are_known():
         shape_of({})
 
 
-@pytest.mark.parametrize("value", [None, "many", True, -1, 2.5])
+@pytest.mark.parametrize("value", [None, "many", True, -1, 0, 2.5])
 def test_a_missing_number_is_named(value):
     with pytest.raises(ModelError, match="here/config.json: vocab_size"):
         shape_of({**CONFIGS["llama"].to_dict(), "vocab_size": value}, "here/config.json")
+
+
+@pytest.mark.parametrize("value", ["x", True, -0.1, 1, float("nan")])
+def test_a_dropout_that_is_no_share_is_named(value):
+    with pytest.raises(ModelError, match="here/config.json: attention_dropout"):
+        shape_of({**CONFIGS["llama"].to_dict(), "attention_dropout": value}, "here/config.json")
 
 
 def test_an_unknown_method_is_named():
