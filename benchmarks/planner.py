@@ -139,7 +139,9 @@ def _rows(tokens: int, answer_tokens: int, n_rows: int) -> list[Any]:
 def _score(lm: Any, shape: Shape, job: Job) -> None:
     from components.model.answers import score_labels
 
-    prompt, labels = job.tokens - job.answer_tokens, [(7,) * job.answer_tokens for _ in range(job.labels)]
+    prompt = job.tokens - job.answer_tokens
+    # of a model that is sure of nothing, labels that differ from their first token on are all read to their end
+    labels = [(7 + i, *[7] * (job.answer_tokens - 1)) for i in range(job.labels)]
     score_labels(lm, [(5,) * (prompt - i % 2) for i in range(job.rows)], labels)
 
 

@@ -241,6 +241,8 @@ def _adapt_into(
         return {**result, "train_rows": 0, "note": too_long}, ()
     check(found, reader, encoded, {**how.limits, "over_context": 1.0}, how.shown)
     how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
+    if left_out := sum(rejected.values()):
+        how.say(f"{left_out} of {len(rows)} training rows are longer than the base reads, and left out")
     trained = train_module.train(
         lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.looked_at, result)
     )

@@ -264,7 +264,9 @@ def encode_prompts(lm: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
     """Returns each prompt's tokens: template, text with special tokens split, template."""
     if not texts:
         return []
-    encoded = lm.tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True).input_ids
+    encoded = lm.tokenizer(
+        list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
+    ).input_ids  # rows that are too long are counted by the audit
     return [[*lm.prefix, *ids, *lm.suffix] for ids in encoded]
 
 

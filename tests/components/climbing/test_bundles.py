@@ -164,13 +164,14 @@ def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
 
 def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
     rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
-    spec = spec_for(max_over_context=0.5)
+    spec, said = spec_for(max_over_context=0.5), []
 
     def train(**limits):
-        how = attempts.How(limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt")
+        how = attempts.How(limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt", say=said.append)
         return attempts.train_attempt(root / "store", spec, rows, root, quiet, how=how)
 
     assert train() == train()
+    assert said[-1] == "2 of 42 training rows are longer than the base reads, and left out"
     with pytest.raises(TrainingError, match=r"(?s)by the limits of now.*prompt_over_context, 4.8% of 42.*at most 1.0%"):
         train(prompt_over_context=0.01)
 
