@@ -13,7 +13,7 @@ from components.planning.machines import THIS, Machine, machines
 from components.planning.plan import plan_ladder
 from components.planning.probe import probed
 from components.planning.rows import padded
-from components.reporting.plan import plan_text
+from components.reporting.plan import duration, plan_text
 from components.stages import run_stage
 from components.training.batches import TokenRow
 
@@ -51,7 +51,7 @@ def test_a_few_real_steps_stand_beside_the_estimate(ready, settings, monkeypatch
     text = plan_text(found, [])
     assert (
         "Probed on this machine:" in text
-        and f"by 20 real steps; estimated {one.seconds:.0f} s, {one.ratio:.2f} times" in text
+        and f"by 20 real steps; estimated {duration(one.seconds)}, {one.ratio:.2f} times" in text
     )
     assert "Probed" not in plan_text(fits, [])
 
@@ -127,4 +127,4 @@ def test_the_command_probes_this_machine_whatever_else_is_asked(ready, monkeypat
         for rung, machine in itertools.product(("prompt", "rank-2"), (THIS, "l4"))
     ]
     assert cli.main(["plan", "--probe", "--config", "x"]) == 2
-    assert "a config alone can't be probed" in capsys.readouterr().err
+    assert "--probe with --config" in capsys.readouterr().err
