@@ -25,6 +25,8 @@ def sentence(fits: Sequence[Fit]) -> str:
     if not bad:
         return f"Everything that was asked fits on {where}; {most}."
     first = bad[0]
+    if first.memory_bytes is not None and first.need.total <= first.memory_bytes:  # it is not for want of memory
+        return f"{len(bad)} of {len(fits)} can't be run as they stand: {name(first)} wants {'; '.join(first.remedies)}."
     return (
         f"{len(bad)} of {len(fits)} do not fit: {name(first)} needs {_bytes(first.need.total)} and {first.machine} has"
         f" {_bytes(first.memory_bytes)}; what would help: {'; '.join(first.remedies)}."

@@ -218,6 +218,7 @@ def test_what_no_memory_makes_possible_does_not_fit(change, device, says):
     one = fit("x", "b", shape, job, machine, rows=1, steps=1)
     assert one.fits is False and one.remedies == (says if "rank" not in says else says + ", or wider targets",)
     assert one.seconds is None and one.largest_rows is None
+    assert sentence([one]) == f"1 of 1 can't be run as they stand: x wants {one.remedies[0]}."
     assert fit("x", "b", shape, Job("vera", rank=5000), machine, rows=1, steps=1).fits
 
 
