@@ -17,7 +17,7 @@ from components.records import digest
 
 STAGES = ("ingest", "validate", "split", "augment", "climb")
 """The verbs that DVC runs, in their order."""
-RECIPES: Mapping[str, int] = {"ingest": 4, "validate": 3, "split": 4, "augment": 3, "climb": 6}
+RECIPES: Mapping[str, int] = {"ingest": 4, "validate": 3, "split": 4, "augment": 3, "climb": 7}
 """Raised by hand when a stage's output for equal inputs changes; dvc.yaml repeats it, so that DVC runs it again."""
 PARAMS: Mapping[str, tuple[str, ...]] = {
     "ingest": ("tasks", "ingest", "split"),

@@ -3,7 +3,6 @@
 Shape letters: B rows, L labels, P pairs of a row and a label, S prompt tokens, T label tokens, V vocabulary.
 """
 
-import copy
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import torch
 from torch.nn.functional import log_softmax
 
 from components.model.language_model import LanguageModel, Progress
+from components.model.shared_prefix import SharedPrefix, copied, padded, read_prefix, shared_tokens
 
 TOKENS_AT_ONCE = 32_768
 """Prompt and answer tokens that a cache holds; of labels a quarter is the prompts', the rest their copies."""
@@ -32,21 +32,22 @@ def score_labels(
 ) -> torch.Tensor:
     """Returns the log-likelihood of every label after every prompt, shape (prompts, labels), fp32, on the CPU.
 
-    Each prompt is read once, then the label that its likeliest tokens lead to. That bounds all others: a label is no
-    likelier than its tokens up to where it leaves that path. Those that might matter are read to their end; those that
-    can't (`NEGLIGIBLE`) stand at their bound, so that the likeliest label is exact and its share of all labels is right
-    to one in a thousand. Prompts go through in order of length; the result's order is that of `prompts`. Everything
-    must fit the context (see `fits`).
+    What all prompts begin with is read once, then each prompt's own tokens, then the label that its likeliest tokens
+    lead to. That bounds all others: a label is no likelier than its tokens up to where it leaves that path. Those that
+    might matter are read to their end; those that can't (`NEGLIGIBLE`) stand at their bound, so that the likeliest
+    label is exact and its share of all labels is right to one in a thousand. Prompts go through in order of length;
+    the result's order is that of `prompts`. Everything must fit the context (see `fits`).
     """
     scores_NL = torch.empty(len(prompts), len(labels))
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     longest_label = max(len(label) for label in labels)
+    prefix = _prefix(lm, prompts)
     done = 0
     while done < len(order):
         longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
         rows = order[done : done + _at_once(4 * (longest + longest_label))]
         with torch.inference_mode():
-            scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels)
+            scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels, prefix)
         done += len(rows)
         if progress:
             progress(done, len(order), "rows scored")
@@ -74,12 +75,13 @@ def write_answers(
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     written: list[Written | None] = [None] * len(prompts)
+    prefix = _prefix(lm, prompts)
     done = 0
     while done < len(order):
         longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
         rows = order[done : done + _at_once(longest + max_tokens)]
         with torch.inference_mode():
-            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens)
+            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens, prefix)
         for i, (ids, total, is_cut) in zip(rows, found, strict=True):
             text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
             written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
@@ -89,24 +91,24 @@ def write_answers(
     return [w for w in written if w is not None]
 
 
+def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    """Returns what all prompts begin with, read once; None where that is too little, or the model can't use it."""
+    if not (n := shared_tokens(prompts)):
+        return None
+    with torch.inference_mode():
+        return read_prefix(lm.model, prompts[0][:n], lm.device)
+
+
 def _write_batch(
-    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int
+    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int, prefix: SharedPrefix | None
 ) -> list[tuple[list[int], float, bool]]:
     """Returns each row's tokens without the end token, their summed log-probability, and whether it was cut."""
-    ids, mask = _left_padded(lm, prompts)
-    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    given = padded(prompts, prefix, pad=lm.end, device=lm.device)
     rows = list(range(len(prompts)))
     tokens: list[list[int]] = [[] for _ in prompts]
-    totals, is_cut, cache = [0.0] * len(prompts), [True] * len(prompts), None
+    totals, is_cut = [0.0] * len(prompts), [True] * len(prompts)
     for _ in range(max_tokens):
-        out = lm.model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions,
-            past_key_values=cache,
-            use_cache=True,
-            logits_to_keep=1,
-        )
+        out = lm.model(**given, use_cache=True, logits_to_keep=1)
         best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
         going = []
         chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
@@ -125,17 +127,13 @@ def _write_batch(
             cache.batch_select_indices(keep)
             rows = [rows[place] for place in going]
         ids = best_B.indices[keep][:, None]
-        mask = torch.cat([mask[keep], torch.ones_like(ids)], dim=1)
-        positions = positions[keep][:, -1:] + 1
+        given = {
+            "input_ids": ids,
+            "attention_mask": torch.cat([given["attention_mask"][keep], torch.ones_like(ids)], dim=1),
+            "position_ids": given["position_ids"][keep][:, -1:] + 1,
+            "past_key_values": cache,
+        }
     return list(zip(tokens, totals, is_cut, strict=True))
-
-
-def _left_padded(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Returns ids and attention mask of prompts, shape (B, S), padded on the left."""
-    width = max(len(p) for p in prompts)
-    ids_BS = torch.tensor([[lm.end] * (width - len(p)) + list(p) for p in prompts], device=lm.device)
-    lengths_B = torch.tensor([len(p) for p in prompts], device=lm.device)
-    return ids_BS, (torch.arange(width, device=lm.device) >= (width - lengths_B)[:, None]).long()
 
 
 def _at_once(tokens: int) -> int:
@@ -143,38 +141,24 @@ def _at_once(tokens: int) -> int:
     return max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
 
-def _score_batch(lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]]) -> torch.Tensor:
-    ids_BS, mask_BS = _left_padded(lm, prompts)
-    out = lm.model(
-        input_ids=ids_BS,
-        attention_mask=mask_BS,
-        position_ids=(mask_BS.cumsum(1) - 1).clamp(min=0),
-        use_cache=True,
-        logits_to_keep=1,
-    )
+def _score_batch(
+    lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]], prefix: SharedPrefix | None
+) -> torch.Tensor:
+    given = padded(prompts, prefix, pad=lm.end, device=lm.device)
+    mask_BS = given["attention_mask"]
+    out = lm.model(**given, use_cache=True, logits_to_keep=1)
     first_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
     cache = out.past_key_values
-    scores_BL, is_read_BL = _likeliest_path(lm, _copied(cache), mask_BS, first_BV, labels)
+    scores_BL, is_read_BL = _likeliest_path(lm, copied(cache), mask_BS, first_BV, labels)
     best_B1 = scores_BL.masked_fill(~is_read_BL, -math.inf).amax(1, keepdim=True)
     matters_BL = ~is_read_BL & (scores_BL > best_B1 + math.log(NEGLIGIBLE / len(labels)))
     first_BV = first_BV.cpu()
     for row_and_label in _alike(matters_BL, labels, tokens=mask_BS.shape[1], vocabulary=first_BV.shape[1]):
         rows, chosen = map(list, zip(*row_and_label, strict=True))
         starts = [labels[i][0] for i in chosen]
-        rest_P = _rest(lm, _copied(cache), mask_BS, rows, [labels[i] for i in chosen])
+        rest_P = _rest(lm, copied(cache), mask_BS, rows, [labels[i] for i in chosen])
         scores_BL[rows, chosen] = first_BV[rows, starts] + rest_P
     return scores_BL
-
-
-def _copied(cache: Any) -> Any:
-    """Returns a cache that can grow without changing the other."""
-    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
-
-    if type(cache) is DynamicCache and all(type(c) in (DynamicLayer, DynamicSlidingWindowLayer) for c in cache.layers):
-        grown = copy.copy(cache)
-        grown.layers = [copy.copy(layer) for layer in cache.layers]  # they put new tensors in the place of their own
-        return grown
-    return copy.deepcopy(cache)
 
 
 def _likeliest_path(

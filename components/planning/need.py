@@ -70,6 +70,8 @@ class Job:
     """Whether only the layers' inputs are kept and each layer is computed again in the backward pass."""
     is_padded: bool = True
     """Whether rows differ in length, so that attention has a mask."""
+    shared_tokens: int = 0
+    """First tokens that all rows have in common, read once (F)."""
     labels: int = 8
     """Labels that scoring compares for each row."""
     device: str = "cuda"
@@ -120,7 +122,7 @@ def need_of(shape: Shape, job: Job) -> Need:
     kept = saved_bytes(shape, job) - _spared_bytes(shape, job)
     logits = _logits_bytes(shape, job)
     # a layer's backward pass has the gradients of two feed-forward branches and of its input in hand
-    in_hand = job.rows * _length(job) * (2 * shape.inner + shape.width) * _width(job)
+    in_hand = _passing(shape, job) * (2 * shape.inner + shape.width) * _width(job)
     if job.precision == "4bit":  # a matrix is unpacked to 16 bit while it is used
         in_hand += 2 * max(linear.inputs * linear.outputs for linear in shape.linears)
     first_gradients = gradients if job.method != "full" else round(gradients * _last_share(shape))
@@ -225,6 +227,20 @@ def _length(job: Job) -> int:
     return job.tokens + (job.virtual_tokens if job.method == "prompt-tuning" else 0)
 
 
+def _passing(shape: Shape, job: Job) -> int:
+    """Returns the tokens that pass through a training's layers: shared ones once, the others of every row."""
+    if not (shared := _shared(shape, job)):
+        return job.rows * _length(job)
+    front = _length(job) - job.tokens  # virtual tokens stand before the shared ones
+    return job.rows * (job.tokens - shared) + shared + front
+
+
+def _shared(shape: Shape, job: Job) -> int:
+    """Returns the first tokens that a training reads once, by the rule of `training.train`."""
+    is_dropped = job.dropout > 0 or shape.attention_dropout > 0 or shape.residual_dropout > 0
+    return 0 if is_dropped or shape.is_windowed or job.is_checkpointed else job.shared_tokens
+
+
 def _width(job: Job) -> int:
     """Returns the bytes of one number of an activation."""
     return 4 if job.precision == "fp32" else 2
@@ -257,7 +273,7 @@ def saved_bytes(shape: Shape, job: Job) -> int:
     With checkpointing: every layer's input, and all of one layer while it is computed again.
     """
     layer = layer_bytes(shape, job)
-    tokens = job.rows * _length(job)
+    tokens = _passing(shape, job)
     rotary = 0 if shape.learned_positions else 2 * tokens * shape.head_width * _width(job)
     if job.is_checkpointed:
         return shape.layers * tokens * shape.width * _width(job) + layer + rotary
@@ -287,25 +303,28 @@ def _spared_bytes(shape: Shape, job: Job) -> int:
     part = replace(shape, linears=tuple(linear for linear in shape.linears if linear.role in ("gate", "up", "down")))
     norm = _norm_bytes(shape, job, trains_base or job.method == "layer-norm")
     token = norm + _branch_bytes(shape, _width(job)) + _input_bytes(part, job, trains_base)
-    return job.rows * max(0, _length(job) - job.answer_tokens) * token
+    return max(0, _passing(shape, job) - job.rows * job.answer_tokens) * token
 
 
 def layer_bytes(shape: Shape, job: Job) -> int:
     """Returns what autograd keeps of one decoder layer.
 
     Per token: each norm's input, what the matrices that are trained (or carry LoRA) read, queries, keys, values and
-    output of the attention, and the branches of the feed-forward part; per row the mask.
+    output of the attention, and the branches of the feed-forward part; per row the mask, and the keys and values of
+    the tokens that all rows share.
     """
-    wide, tokens = _width(job), job.rows * _length(job)
+    wide, tokens = _width(job), _passing(shape, job)
     trains_base = job.method in ("full", "last-layers")
     norms = 2 * _norm_bytes(shape, job, trains_base or job.method == "layer-norm")
     if shape.is_parallel:
         norms -= shape.width * wide
     dropped = 2 * shape.width * wide if shape.residual_dropout > 0 else 0
     branches = _branch_bytes(shape, wide)
-    return tokens * (norms + _attention_bytes(shape, job, trains_base) + branches + dropped) + tokens * _input_bytes(
-        shape, job, trains_base
+    token = (
+        norms + _attention_bytes(shape, job, trains_base) + branches + dropped + _input_bytes(shape, job, trains_base)
     )
+    repeated = job.rows * _shared(shape, job) * 2 * shape.query_width * wide
+    return tokens * token + repeated
 
 
 def _attention_bytes(shape: Shape, job: Job, trains_base: bool) -> int:
@@ -376,7 +395,7 @@ def final_bytes(shape: Shape, job: Job) -> int:
     """Returns what the norm behind the last layer keeps."""
     is_trained = job.method in ("full", "layer-norm")
     read = job.answer_tokens * shape.width * _width(job) if job.method == "full" else 0
-    return job.rows * (_length(job) * _norm_bytes(shape, job, is_trained) + read)
+    return _passing(shape, job) * _norm_bytes(shape, job, is_trained) + job.rows * read
 
 
 def scoring_need(shape: Shape, job: Job) -> Need:
@@ -387,13 +406,15 @@ def scoring_need(shape: Shape, job: Job) -> Need:
     """
     wide = _width(job)
     prompt = job.tokens - job.answer_tokens
+    shared = 0 if shape.is_windowed else min(job.shared_tokens, max(0, prompt - 1))
     rows = max(1, min(ROWS_AT_ONCE, job.rows, TOKENS_AT_ONCE // 4 // job.tokens))
     most = min(LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens), TOKENS_AT_ONCE * 3 // 4 // job.tokens)
     pairs = max(1, min(rows * job.labels, most))
     token = 2 * shape.key_width * shape.layers * wide
     cache = (pairs * job.tokens + rows * prompt) * token
-    read_hand = rows * prompt * wide * (2 * shape.width + (3 if shape.is_gated else 2) * shape.inner)
-    first_pass = rows * prompt * token + read_hand + rows * prompt * prompt
+    read = rows * (prompt - shared)
+    read_hand = read * wide * (2 * shape.width + (3 if shape.is_gated else 2) * shape.inner)
+    first_pass = (rows * prompt + shared) * token + read_hand + read * prompt
     logits = pairs * (job.answer_tokens - 1) * shape.vocabulary * (4 + 4 if wide == 4 else 2 + 4 + 4)
     repeated = 2 * shape.query_width * pairs * job.tokens * wide if shape.key_heads < shape.heads else 0
     second_pass = cache + repeated
@@ -467,7 +488,7 @@ def operations(shape: Shape, job: Job) -> float:
     Two for each weight that a token meets; the backward pass takes as many again for what flows back, and as many for
     what is learned where the base itself is trained (Kaplan et al., 2020, https://arxiv.org/abs/2001.08361).
     """
-    tokens = float(job.rows * _length(job))
+    tokens = float(_passing(shape, job))
     attention = 4.0 * job.tokens * shape.query_width * shape.layers
     forward = tokens * (2.0 * shape.matrix_numbers + attention)
     forward += 2.0 * job.rows * job.answer_tokens * shape.vocabulary * shape.width

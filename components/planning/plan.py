@@ -141,7 +141,10 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
     train = settings.train
     tokens = min(lengths.tokens, shape.context)
     answer_tokens = min(lengths.answer_tokens, max(1, tokens - 1))
-    rows = min(train.batch_size, train.tokens_at_once // tokens)
+    # several processes, and a compiled model, read every row whole
+    shared = 0 if train.launch or train.compiled else min(lengths.shared_tokens, tokens - answer_tokens - 1)
+    shared = max(0, shared)
+    rows = min(train.batch_size, (train.tokens_at_once - shared) // (tokens - shared))
     if holds_logits(shape, rung.method):
         rows = min(rows, TRAINING_LOGITS[device] // shape.vocabulary // answer_tokens)
     rows = max(1, rows)
@@ -159,6 +162,7 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
         virtual_tokens=_setting(rung, "tokens", 20),
         last_layers=_setting(rung, "layers", 2),
         is_checkpointed=train.checkpointing,
+        shared_tokens=shared,
         labels=labels or Job("prompt").labels,
         device=device,
     )

@@ -38,7 +38,7 @@ class Lengths:
     answer_tokens: int = ANSWER_TOKENS
     """Of the longest answer."""
     mean_tokens: float = TOKENS
-    """Of a row with the padding that its batch brings: it decides time."""
+    """Of a row with the padding that its batch brings: it decides time. Shared tokens count in each row."""
     mean_answer_tokens: float = ANSWER_TOKENS
     """Positions of a row for which logits are computed: those of the longest answer beside it."""
     labels: int | None = None
@@ -47,6 +47,8 @@ class Lengths:
     """Rows that teach; None where nothing was measured."""
     seen: int = 0
     """Of these, how many were turned into tokens."""
+    shared_tokens: int = 0
+    """First tokens that all rows have in common, which each pass reads once."""
     bare_tokens: float = 0.0
     """Of a row without padding, on average."""
     too_long: int = 0
@@ -142,6 +144,7 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
     Raises:
         ModelError: none fits the base's context, or the prompt has a slot that the rows lack.
     """
+    from components.model.shared_prefix import shared_tokens
     from components.training.batches import batches
 
     if lacking := set(slots(settings.tasks[name].prompt)) - set(rows.drawn[0].fields):
@@ -165,6 +168,7 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
         mean_tokens=sum(tokens for tokens, _ in sizes) / n_shown,
         mean_answer_tokens=sum(answers for _, answers in sizes) / n_shown,
         labels=len(labels) if task.answer.format == "label" else None,
+        shared_tokens=shared_tokens([row.prompt for row in (*drawn, *most)]),
         rows=rows.rows,
         seen=len(rows.drawn) + len(rows.longest),
         bare_tokens=sum(row.length for row in drawn) / len(drawn),

@@ -72,6 +72,8 @@ class Shape:
     activation: str
     linears: tuple[Linear, ...]
     """The matrices of one layer."""
+    is_windowed: bool = False
+    """Whether a layer sees a window of earlier tokens instead of all."""
 
     @property
     def query_width(self) -> int:
@@ -215,7 +217,17 @@ def _llama(read: _Reader) -> Shape:
             Linear("up_proj", width, inner, inner_bias, "up"),
             Linear("down_proj", inner, width, inner_bias, "down"),
         ),
+        is_windowed=_is_windowed(read),
     )
+
+
+def _is_windowed(read: _Reader) -> bool:
+    kinds = read.config.get("layer_types")
+    if isinstance(kinds, list):
+        return any(kind != "full_attention" for kind in kinds)
+    if read.model_type in ("qwen2", "qwen3"):  # name a window that they use only if they say so
+        return read.flag("use_sliding_window", False)
+    return read.config.get("sliding_window", 4096 if read.model_type == "mistral" else None) is not None
 
 
 def _gpt2(read: _Reader) -> Shape:

@@ -97,6 +97,8 @@ def _rows_text(lengths: Lengths, task: str, is_prompt: bool, bases: str) -> str:
     else:
         text += f"{lengths.mean_tokens:.1f} tokens a row with padding, {lengths.bare_tokens:.1f} without, "
         text += f"{lengths.tokens} at most"
+    if lengths.shared_tokens:
+        text += f"; {lengths.shared_tokens} first tokens are the same in all and read once"
     text += f"; {lengths.answer_tokens} of an answer " + ("as given" if "answer_tokens" in lengths.given else "at most")
     return text + (f"; {lengths.too_long:,} are longer than the base reads" if lengths.too_long else "")
 

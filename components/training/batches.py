@@ -49,24 +49,31 @@ def token_rows(lm: LanguageModel, encoded: Sequence[Encoded]) -> tuple[tuple[Tok
 
 
 def micro_batches(
-    rows: Sequence[TokenRow], tokens_at_once: int, targets_at_once: int | None = None
+    rows: Sequence[TokenRow], tokens_at_once: int, targets_at_once: int | None = None, n_shared: int = 0
 ) -> Iterator[list[TokenRow]]:
     """Yields `rows`, sorted by length, in parts that are at most `tokens_at_once` tokens large with their padding.
 
-    `targets_at_once`: the most targets of a part, those included that padding adds. A row that is longer than that is a
-    part of its own.
+    `targets_at_once`: the most targets of a part, those included that padding adds. `n_shared`: first tokens of all
+    rows, which a part holds once. A row that is longer than that is a part of its own.
     """
     part: list[TokenRow] = []
     longest = 0
     for row in rows:
         n, targets = len(part) + 1, max(longest, len(row.answer))
-        if part and (row.length * n > tokens_at_once or (targets_at_once and targets * n > targets_at_once)):
+        if part and (
+            part_tokens(n, row.length, n_shared) > tokens_at_once or (targets_at_once and targets * n > targets_at_once)
+        ):
             yield part
             part, targets = [], len(row.answer)
         part.append(row)
         longest = targets
     if part:
         yield part
+
+
+def part_tokens(n_rows: int, longest: int, n_shared: int = 0) -> int:
+    """Returns the tokens that pass through the model for rows together, padded to the longest."""
+    return n_rows * (longest - n_shared) + n_shared
 
 
 def batches(rows: Sequence[TokenRow], *, batch_size: int, steps: int, seed: int) -> Iterator[list[TokenRow]]:

@@ -24,11 +24,12 @@ from components.model.adapters import attach, trained_parameters, trained_weight
 from components.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
 from components.model.language_model import LanguageModel, Progress
 from components.model.low_rank import fuse
+from components.model.shared_prefix import padded, read_prefix, shared_tokens
 from components.records import AttemptSpec
-from components.training.batches import TokenRow, batches, micro_batches
+from components.training.batches import TokenRow, batches, micro_batches, part_tokens
 from components.training.checkpoints import Checkpoint, Checkpoints
 
-RECIPE = 3
+RECIPE = 4
 """Raised by hand whenever the numbers of a training change; a golden-loss test fails if they change without it."""
 FULL_RATE = 5e-5
 """Learning rate of full fine-tuning of a model of WIDTH; of LoRA it is ten times that, and smaller models learn best
@@ -103,10 +104,13 @@ def train(
         checkpoints = None  # shards are not kept; a killed training begins anew
     if spec.compiled:
         model = torch.compile(model, dynamic=True)
-    run = _Run(tokens_at_once=spec.tokens_at_once or max(r.length for r in rows) * spec.batch_size)
+    run = _Run(
+        tokens_at_once=spec.tokens_at_once or max(r.length for r in rows) * spec.batch_size,
+        n_shared=shared_in_training(tuned, spec, rows) if accelerator.num_processes == 1 else 0,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # dropout
-        _check_probe(model, tuned, rows, spec)
+        _check_probe(model, tuned, rows, spec, run.n_shared)
         if checkpoints and (last := checkpoints.last()):
             run = _taken_up(last, weights, optimizer)
         model.train()
@@ -158,6 +162,8 @@ class _Run:
     """Where a training stands: the one thing that changes while it runs."""
 
     tokens_at_once: int
+    n_shared: int = 0
+    """First tokens of all rows, which each pass reads once."""
     step: int = 0
     tokens: int = 0
     answer_tokens: int = 0
@@ -208,13 +214,13 @@ def _accumulate(
     while True:
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=lm.device)
-        parts = list(micro_batches(mine, run.tokens_at_once, targets_at_once(lm)))
+        parts = list(micro_batches(mine, run.tokens_at_once, targets_at_once(lm), run.n_shared))
         try:
             for number, part in enumerate(parts):
                 with _no_sync(accelerator, model, is_last=number == len(parts) - 1):
                     # processes' gradients are averaged, so each counts its own as many times as there are processes
                     with mixed_types(lm, spec):
-                        loss = loss_sum(model, part, lm) * (n_processes / n_targets)
+                        loss = loss_sum(model, part, lm, n_shared=run.n_shared) * (n_processes / n_targets)
                     loss.backward()
                 total += loss.detach() / n_processes
             mean: float = (accelerator.reduce(total, "sum") if n_processes > 1 else total).item()
@@ -247,7 +253,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 def _halve(run: _Run, parts: Sequence[Sequence[TokenRow]], n_processes: int, error: BaseException) -> None:
     largest = max(len(part) for part in parts)
-    tokens = max(max(row.length for row in part) * len(part) for part in parts)
+    tokens = max(part_tokens(len(part), max(row.length for row in part), run.n_shared) for part in parts)
     if largest == 1 or n_processes > 1:
         alone = "a row alone" if largest == 1 else f"a step on {n_processes} processes"
         raise TrainingError(
@@ -263,50 +269,63 @@ def _halve(run: _Run, parts: Sequence[Sequence[TokenRow]], n_processes: int, err
     run.notes.append(f"step {run.step + 1}: the memory ran out with {tokens} tokens at once; from there {tokens // 2}")
 
 
-def loss_sum(model: Any, rows: Sequence[TokenRow], lm: LanguageModel) -> torch.Tensor:
+def loss_sum(model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, n_shared: int = 0) -> torch.Tensor:
     """Returns the summed negative log-likelihood of the rows' answer tokens.
 
     `model` is `lm.model`, or what was wrapped around it. Rows are padded on the left, so the answers end together and
     logits are computed for T positions only, T being the longest answer. The last token is never read: nothing
-    follows it.
+    follows it. The `n_shared` first tokens, which all rows have in common, are read once.
     """
     longest = max(len(row.answer) for row in rows)
     targets_BT = torch.tensor([[IGNORED] * (longest - len(r.answer)) + list(r.answer) for r in rows], device=lm.device)
     head = None if hasattr(model, "_orig_mod") else frozen_head(lm.model)
     if head is not None:
         with hidden_for_logits(head):
-            hidden_BTH = answer_logits(model, rows, lm)
+            hidden_BTH = answer_logits(model, rows, lm, n_shared=n_shared)
         return answer_loss(hidden_BTH[:, -longest:], head, targets_BT)
-    logits_BTV = answer_logits(model, rows, lm)[:, -longest:].float()
+    logits_BTV = answer_logits(model, rows, lm, n_shared=n_shared)[:, -longest:].float()
     return cross_entropy(logits_BTV.transpose(1, 2), targets_BT, ignore_index=IGNORED, reduction="sum")
 
 
-def answer_logits(model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, is_whole: bool = False) -> torch.Tensor:
+def answer_logits(
+    model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, n_shared: int = 0, is_whole: bool = False
+) -> torch.Tensor:
     """Returns the logits of the rows' last positions, shape (B, T, V); `is_whole`: of all positions, (B, S - 1, V)."""
-    width = max(row.length for row in rows) - 1
-    longest = max(len(row.answer) for row in rows)
-    ids = [[lm.end] * (width + 1 - r.length) + [*r.prompt, *r.answer][:-1] for r in rows]
-    ids_BS = torch.tensor(ids, device=lm.device)
-    lengths_B1 = torch.tensor([[row.length - 1] for row in rows], device=lm.device)
-    mask_BS = (torch.arange(width, device=lm.device) >= width - lengths_B1).long()
+    prefix = read_prefix(model, rows[0].prompt[:n_shared], lm.device) if n_shared else None
     out = model(
-        input_ids=ids_BS,
-        attention_mask=mask_BS,
-        position_ids=(mask_BS.cumsum(1) - 1).clamp(min=0),
-        use_cache=False,
-        logits_to_keep=0 if is_whole else longest,
+        **padded([[*r.prompt, *r.answer][:-1] for r in rows], prefix, pad=lm.end, device=lm.device),
+        use_cache=prefix is not None,
+        logits_to_keep=0 if is_whole else max(len(row.answer) for row in rows),
     )
     logits: torch.Tensor = out.logits
     return logits
 
 
-def _check_probe(model: Any, lm: LanguageModel, rows: Sequence[TokenRow], spec: AttemptSpec) -> None:
-    """Checks on a short and a longer row that padding changes nothing and that the last logits are the whole's last."""
+def shared_in_training(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow]) -> int:
+    """Returns how many first tokens of all rows each pass reads once; `lm` has its adapter on.
+
+    None where tokens are dropped at random, which is another draw for each row; where a layer is computed again in the
+    backward pass, which keeps no cache; and where the model is compiled or its cache can't stand before several rows.
+    """
+    modules = lm.model.modules()
+    has_dropout = getattr(lm.model.config, "attention_dropout", 0.0) or any(
+        isinstance(module, torch.nn.Dropout) and module.p for module in modules
+    )
+    n = 0 if spec.compiled or spec.checkpointing or has_dropout else shared_tokens([row.prompt for row in rows])
+    with torch.no_grad(), mixed_types(lm, spec):
+        return n if n and read_prefix(lm.model, rows[0].prompt[:n], lm.device) else 0
+
+
+def _check_probe(model: Any, lm: LanguageModel, rows: Sequence[TokenRow], spec: AttemptSpec, n_shared: int) -> None:
+    """Checks on a short and a longer row that neither padding nor shared first tokens change anything.
+
+    And that the last logits are the whole's last.
+    """
     ordered = sorted(rows, key=lambda row: (row.length, row.prompt, row.answer))
     probe = [ordered[0], ordered[len(ordered) // 2]]
     model.eval()
     with torch.no_grad(), mixed_types(lm, spec):
-        together = float(loss_sum(model, probe, lm))
+        together = float(loss_sum(model, probe, lm, n_shared=n_shared))
         alone = 0.0
         for row in probe:
             n = len(row.answer)
@@ -385,7 +404,7 @@ def _checkpoint(run: _Run, weights: dict[str, torch.Tensor], optimizer: Any, dev
             f"square.{name}": moments["exp_avg_sq"],
         }
     numbers |= {f"best.{name}": value for name, value in run.best.items()}
-    counts = ("tokens_at_once", "tokens", "answer_tokens", "losses", "scores", "notes")
+    counts = ("tokens_at_once", "n_shared", "tokens", "answer_tokens", "losses", "scores", "notes")
     # the same tensor under two names can't be written; a checkpoint holds copies
     copied = {name: value.detach().clone() for name, value in numbers.items()}
     return Checkpoint(run.step, copied, {name: getattr(run, name) for name in counts})

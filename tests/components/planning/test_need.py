@@ -6,6 +6,7 @@ import transformers
 from torch.nn.functional import cross_entropy
 
 from components.errors import SettingsError
+from components.model.shared_prefix import padded, read_prefix
 from components.planning.need import (
     BYTES,
     PARTS,
@@ -62,17 +63,11 @@ def kept_by_autograd(config, job):
         return tensor
 
     ids = torch.randint(0, 300, (job.rows, job.tokens))
-    mask = torch.ones_like(ids)
-    if job.is_padded:
-        mask[0, :3] = 0
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        out = model(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
-            use_cache=False,
-            logits_to_keep=job.answer_tokens + 1,
-        )
+        prefix = read_prefix(model, ids[0, : job.shared_tokens].tolist(), "cpu") if job.shared_tokens else None
+        lengths = [job.tokens - 3 if job.is_padded and row == 0 else job.tokens for row in range(job.rows)]
+        given = padded([row[:n].tolist() for row, n in zip(ids, lengths, strict=True)], prefix, pad=0, device="cpu")
+        out = model(**given, use_cache=prefix is not None, logits_to_keep=job.answer_tokens + 1)
         logits = out.logits[:, -job.answer_tokens - 1 : -1].float()
         loss = cross_entropy(logits.transpose(1, 2), ids[:, -job.answer_tokens :], reduction="sum")
     assert torch.isfinite(loss)
@@ -93,7 +88,10 @@ def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps(kind, method,
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("change", [{"is_padded": False}, {"dropout": 0.1}, {"rows": 2, "tokens": 96}])
+@pytest.mark.parametrize(
+    "change",
+    [{"is_padded": False}, {"dropout": 0.1}, {"rows": 2, "tokens": 96}, {"tokens": 128, "shared_tokens": 90}],
+)
 def test_masks_dropout_and_length_are_kept_as_autograd_keeps_them(change):
     job = replace(Job("lora", rows=4, tokens=64, answer_tokens=4, rank=4), **change)
     config = transformers.LlamaConfig(**{**WIDE, "num_key_value_heads": 4})

@@ -97,6 +97,22 @@ def test_what_the_caller_says_comes_first(ready, settings):
     assert found.answer_tokens == 9 and any("9 of an answer as given" in text for text in rows_texts([found]))
 
 
+def test_tokens_that_all_rows_share_are_planned_once(ready, settings):
+    path = ready / "params.yaml"
+    head = "Sort the mail of a customer into one of the queues that stand below."
+    whole = path.read_text().replace('"{body}', f'"{head} {{body}}')
+    path.write_text(whole)
+    (one,) = (f for f in plan_ladder(ready, load_settings(path), [CPU], machines()) if f.rung == "rank-2")
+    assert 32 < one.lengths.shared_tokens < one.tokens
+    assert f"{one.lengths.shared_tokens} first tokens are the same in all and read once" in plan_text([one], [])
+    for setting in ("compiled: true", "launch: [torchrun]", "checkpointing: true"):
+        path.write_text(whole.replace("train: {", f"train: {{{setting}, "))
+        (alone,) = (f for f in plan_ladder(ready, load_settings(path), [CPU], machines()) if f.rung == "rank-2")
+        assert alone.seconds > 1.5 * one.seconds, setting
+    found = plan_ladder(ready, settings, [CPU], machines())[1]
+    assert found.lengths.shared_tokens == 0 and "read once" not in plan_text([found], [])
+
+
 @pytest.mark.parametrize("harm", ["no rows", "changed", "no base", "slot", "no context"])
 def test_where_nothing_can_be_measured_it_is_assumed_and_said(ready, settings, harm):
     why = {"no rows": "not prepared", "changed": "not whole", "no base": "not on this machine", "slot": "lack subject"}

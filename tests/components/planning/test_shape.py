@@ -56,6 +56,18 @@ def test_the_classes_own_defaults_are_read_as_transformers_reads_them(kind, tmp_
     assert shape_of(saved(config, tmp_path)).numbers == sum(p.numel() for p in empty(config).parameters())
 
 
+@pytest.mark.parametrize("kind", [transformers.MistralConfig, transformers.Qwen2Config, transformers.LlamaConfig])
+@pytest.mark.parametrize("more", [{}, {"sliding_window": None}, {"use_sliding_window": True, "max_window_layers": 1}])
+def test_a_window_of_attention_is_read_as_transformers_makes_its_cache(kind, more, tmp_path):
+    config = kind(**SMALL, **more)
+    layers = transformers.DynamicCache(config=config).layers
+    is_windowed = any(type(layer).__name__ != "DynamicLayer" for layer in layers)
+    values = saved(config, tmp_path)
+    assert shape_of(values).is_windowed == is_windowed
+    values.pop("layer_types", None)  # as older files have it
+    assert shape_of(values).is_windowed == is_windowed
+
+
 def llama_linears():
     return ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

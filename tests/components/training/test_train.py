@@ -151,10 +151,10 @@ def test_where_the_memory_runs_out_fewer_tokens_go_through_at_once(lm, monkeypat
     limit = 150
     real = module.loss_sum
 
-    def with_little_memory(model, part, lm):
+    def with_little_memory(model, part, lm, **how):
         if max(r.length for r in part) * len(part) > limit:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(model, part, lm)
+        return real(model, part, lm, **how)
 
     wanted = train(load(lm.base, Path()), spec_for(lm, batch_size=16), rows, progress=quiet)
     monkeypatch.setattr(module, "loss_sum", with_little_memory)
@@ -166,7 +166,7 @@ def test_where_the_memory_runs_out_fewer_tokens_go_through_at_once(lm, monkeypat
 def test_a_row_that_the_memory_does_not_hold_is_an_error(lm, monkeypatch):
     rows, _ = token_rows(lm, PROMPT, examples(40))
 
-    def none(model, part, lm):
+    def none(model, part, lm, **how):
         if torch.is_grad_enabled():
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
         return torch.zeros(())
@@ -180,7 +180,7 @@ def test_a_row_that_the_memory_does_not_hold_is_an_error(lm, monkeypatch):
 def test_other_errors_of_the_forward_pass_are_not_taken_for_memory(lm, monkeypatch):
     rows, _ = token_rows(lm, PROMPT, examples(40))
     monkeypatch.setattr(module, "_check_probe", lambda *a: None)
-    monkeypatch.setattr(module, "loss_sum", lambda *a: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    monkeypatch.setattr(module, "loss_sum", lambda *a, **how: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         train(lm, spec_for(lm), rows, progress=quiet)
 

@@ -1,0 +1,106 @@
+"""The first tokens that all prompts of a task share, read once for all rows.
+
+An instruction, or solved examples, stand before every row's own text. What a causal model makes of them does not
+depend on what follows, so their keys and values are computed once and stand before each row's own: in scoring, in
+writing, and in training, where the gradients of all rows meet in them.
+
+Shape letters: B rows, S tokens of a whole prompt, F of them shared, W = S - F a row's own, padded on the left.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+LEAST = 32
+"""Fewer shared tokens are read with each row: another pass through the model costs more than they do."""
+
+
+@dataclass(frozen=True)
+class SharedPrefix:
+    """The first tokens of several prompts, read once."""
+
+    tokens: int
+    cache: Any
+    """What the model keeps of them: a DynamicCache of one row."""
+
+    def of(self, n_rows: int) -> Any:
+        """Returns the cache as it stands before each of `n_rows` rows; the one kept here does not change."""
+        grown = copied(self.cache)
+        for layer in grown.layers:
+            layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
+            layer.values = layer.values.expand(n_rows, -1, -1, -1)
+        return grown
+
+
+def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
+    """Returns how many first tokens all prompts share; 0 where there are fewer than LEAST, or than two prompts.
+
+    The last token of a prompt is always the row's own.
+    """
+    if len(prompts) < 2:
+        return 0
+    first, last = (
+        min(prompts, key=tuple),
+        max(prompts, key=tuple),
+    )  # what these share, all that stand between them share too
+    most = min(len(prompt) for prompt in prompts) - 1
+    n = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), most)
+    return n if LEAST <= (n := min(n, most)) else 0
+
+
+def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix | None:
+    """Returns the first tokens of prompts as `model` reads them; None where its cache can't stand before several rows.
+
+    A cache of attention to all earlier tokens can. One that keeps a window or a running state can't: padding that
+    stands between the shared tokens and a row's own would count in it.
+    """
+    ids_1F = torch.tensor([list(ids)], device=device)
+    out = model(
+        input_ids=ids_1F,
+        attention_mask=torch.ones_like(ids_1F),
+        position_ids=torch.arange(len(ids), device=device)[None],
+        use_cache=True,
+        logits_to_keep=1,
+    )
+    return SharedPrefix(len(ids), out.past_key_values) if _is_plain(out.past_key_values) else None
+
+
+def padded(
+    rows: Sequence[Sequence[int]], prefix: SharedPrefix | None, *, pad: int, device: str
+) -> dict[str, torch.Tensor | Any]:
+    """Returns how a model is called on whole rows of tokens: ids (B, W), mask (B, S), positions (B, W), cache or None.
+
+    Rows are padded on the left; the padding stands behind the shared tokens.
+    """
+    n_shared = prefix.tokens if prefix else 0
+    width = max(len(row) for row in rows) - n_shared
+    ids_BW = torch.tensor([[pad] * (width - len(row) + n_shared) + list(row[n_shared:]) for row in rows], device=device)
+    lengths_B1 = torch.tensor([[len(row) - n_shared] for row in rows], device=device)
+    mask_BW = (torch.arange(width, device=device) >= width - lengths_B1).long()
+    mask_BS = torch.cat([mask_BW.new_ones(len(rows), n_shared), mask_BW], dim=1)
+    return {
+        "input_ids": ids_BW,
+        "attention_mask": mask_BS,
+        "position_ids": (mask_BS.cumsum(1) - 1).clamp(min=0)[:, n_shared:],
+        "past_key_values": prefix.of(len(rows)) if prefix else None,
+    }
+
+
+def copied(cache: Any) -> Any:
+    """Returns a cache that can grow without changing the other."""
+    from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
+
+    if type(cache) is DynamicCache and all(type(c) in (DynamicLayer, DynamicSlidingWindowLayer) for c in cache.layers):
+        grown = copy.copy(cache)
+        grown.layers = [copy.copy(layer) for layer in cache.layers]  # they put new tensors in the place of their own
+        return grown
+    return copy.deepcopy(cache)
+
+
+def _is_plain(cache: Any) -> bool:
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)
