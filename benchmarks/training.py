@@ -1,13 +1,15 @@
 """Fine-tuning with LoRA beside TRL's SFTTrainer: time, memory, losses; and reading answers beside `generate`.
 
 `python -m benchmarks.training --source ../shared [--quick] [--write]`, with `pip install -e .[bench]`. `--source` holds
-`datasets/dolly_small`, whose texts are cut to prompts of about 95 tokens with short answers (4 tokens) and long ones
-(up to 90). The base is a Llama of 15 million parameters with random weights and a vocabulary of 32,000, the same for
-all. Every run is a process of its own on one core, in fp32. Tokens are counted without padding, and all runs see the
-same rows the same number of times; TRL runs plain, and packed into rows no shorter than the longest of ours.
+`datasets/dolly_small`, whose texts are cut to prompts of about 95 tokens with short answers (4 tokens), long ones
+(up to 90), and short ones behind an instruction of 128 tokens that all rows share. The base is a Llama of 15 million
+parameters with random weights and a vocabulary of 32,000, the same for all. Every run is a process of its own on one
+core, in fp32. Tokens are counted without padding, and all runs see the same rows the same number of times; TRL runs
+plain, and packed into rows no shorter than the longest of ours.
 
 The floor is what a step must do - forward, and backward through activations alone, as frozen weights need no
-gradient - over the rate at which this machine multiplies matrices of such shapes.
+gradient - over the rate at which this machine multiplies matrices of such shapes; tokens that all rows share once a
+step.
 """
 
 import argparse
@@ -26,8 +28,10 @@ from typing import Any, Final
 RESULTS: Final = Path(__file__).parent / "results" / "training.json"
 ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 32, 95, 32_000
 LAYERS, HIDDEN, INNER, HEADS = 6, 288, 768, 6
-ANSWERS: Final = {"short": 4, "long": 90}
+ANSWERS: Final = {"short": 4, "long": 90, "instructed": 4}
 GOALS: Final = {"short": 4.0, "long": 2.5}
+SHARED: Final = {"instructed": 128}
+"""Kind -> first tokens that all its rows share."""
 RANK, RATE = 16, 2e-3
 RUNS: Final = ("rungwise", "trl plain", "trl packed")
 HALF: Final = "rungwise bf16"
@@ -77,17 +81,18 @@ def texts(source: Path) -> list[tuple[str, str]]:
 
 
 def make_rows(folder: Path, source: Path) -> None:
-    """Writes ROWS rows as tokens for each length of answers: prompt and answer with its end."""
+    """Writes ROWS rows as tokens of each kind: prompt and answer with its end."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
     joined = [tokenizer(f"{prompt}\n{answer}").input_ids for prompt, answer in texts(source)]
     for kind, n_answer in ANSWERS.items():
         rows = []
+        head = max(joined, key=len)[: SHARED.get(kind, 0)]
         for number, ids in enumerate(ids for ids in joined if len(ids) > PROMPT_TOKENS + n_answer + 20):
             n_prompt = PROMPT_TOKENS - 15 + number % 31  # 80 to 110
             n = n_answer - number % (n_answer // 3 + 1)
-            rows.append([ids[:n_prompt], [*ids[n_prompt : n_prompt + n - 1], 0]])
+            rows.append([[*head, *ids[:n_prompt]], [*ids[n_prompt : n_prompt + n - 1], 0]])
         if len(rows) < ROWS:
             raise SystemExit(f"only {len(rows)} rows are long enough")
         (folder / f"{kind}.json").write_text(json.dumps(rows[:ROWS]), encoding="utf-8")
@@ -277,8 +282,8 @@ def matrix_rate(n: int = 1600) -> float:
     return best
 
 
-def floor_operations(rows: list[list[list[int]]]) -> float:
-    """Returns what training on each of the rows once must do.
+def floor_operations(rows: list[list[list[int]]], n_shared: int = 0) -> float:
+    """Returns what training on each of the rows once must do; the first `n_shared` tokens pass once a step.
 
     Forward and backward through activations take two operations a weight and token each; LoRA's own weights take a
     third time; attention multiplies each token with those before it, twice forward and four times backward; logits
@@ -286,20 +291,30 @@ def floor_operations(rows: list[list[list[int]]]) -> float:
     """
     linear = LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
     lora = LAYERS * RANK * (4 * 2 * HIDDEN + 3 * (HIDDEN + INNER))
-    total = 0.0
+    attention = LAYERS * HIDDEN / 2 * 12
+    once = n_shared * (4 * linear + 6 * lora) + attention * n_shared * n_shared
+    total = once * len(rows) / BATCH
     for prompt, answer in rows:
         n = len(prompt) + len(answer) - 1
-        total += n * (4 * linear + 6 * lora) + LAYERS * HIDDEN * n * n / 2 * 12 + len(answer) * 4 * HIDDEN * VOCABULARY
+        total += (n - n_shared) * (4 * linear + 6 * lora) + attention * (n * n - n_shared * n_shared)
+        total += len(answer) * 4 * HIDDEN * VOCABULARY
     return total
 
 
 READ: Final = 200
 """Mails that the pocket model reads; those before them tune it."""
+INSTRUCTION: Final = """\
+You sort the mail of a shop for outdoor equipment. Read the mail and answer with the name of one queue alone. The queues
+are: {queues}. A mail that asks for money back goes to returns if the customer has the goods, and to billing if not. A
+mail that fits no queue goes to other.
+"""
 POCKET: Final = Path(__file__).parents[1] / "infra" / "demo"
 
 
-def reading_of(folder: Path, rows: list[list[list[int]]], steps: int) -> dict[str, Any]:
+def reading_of(folder: Path, rows: list[list[list[int]]], steps: int, kind: str) -> dict[str, Any]:
     """Returns how a tuned model reads: the benchmark's base with 16 labels, or a pocket base with mails and queues.
+
+    A pocket base's prompts of kind `instructed` begin with what a shop would write.
 
     It is tuned first, as what is evaluated is; `labels_before_tuning` is the base itself, which is sure of nothing.
     """
@@ -310,14 +325,17 @@ def reading_of(folder: Path, rows: list[list[list[int]]], steps: int) -> dict[st
 
     lm = load(Base(folder.name), folder.parent)
     prompts = [prompt for prompt, _ in rows]
-    labels = [[*prompts[i][:3], lm.end] for i in range(16)] if rows else []
+    n_shared = SHARED.get(kind, 0)
+    labels = [[*prompts[i][n_shared : n_shared + 3], lm.end] for i in range(16)] if rows else []
     answers = [labels[i % 16] for i in range(len(rows))]
     if not rows:
         with (POCKET / "tickets.csv").open(encoding="utf-8", newline="") as stream:
             mails = [row for row in csv.DictReader(stream) if row["queue"]]
-        prompts = encode_prompts(lm, [f"Mail: {row['body']}\nQueue:" for row in mails])
+        queues = sorted({row["queue"] for row in mails})
+        head = INSTRUCTION.format(queues=", ".join(queues)) if kind in SHARED else ""
+        prompts = encode_prompts(lm, [f"{head}Mail: {row['body']}\nQueue:" for row in mails])
         answers = encode_answers(lm, [row["queue"] for row in mails])
-        labels = encode_answers(lm, sorted({row["queue"] for row in mails}))
+        labels = encode_answers(lm, queues)
     spec = AttemptSpec(
         lm.base,
         "lora",
@@ -398,7 +416,7 @@ def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
         own = by_run["rungwise"]
         better = max((by_run[run] for run in RUNS[1:]), key=lambda found: found["tokens_per_second"])
         ratio = own["tokens_per_second"] / better["tokens_per_second"]
-        claim(f"{kind}: times as fast", ratio, "ratio", GOALS[kind], "TRL, the better of plain and packed")
+        claim(f"{kind}: times as fast", ratio, "ratio", GOALS.get(kind), "TRL, the better of plain and packed")
         memory = own["peak_mib"] / by_run["trl plain"]["peak_mib"]
         claim(f"{kind}: share of memory", memory, "ratio", 0.25, "TRL plain", less=True)
         claim(f"{kind}: share of the floor", own["share_of_floor"], "share", None, "this machine's matrix rate")
@@ -414,9 +432,9 @@ def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def one(run: str, folder: str, kind: str, n_rows: str, steps: str) -> dict[str, Any]:
     """Returns what the process of `--one` measures."""
     if run == "reading":
-        return reading_of(Path(folder), read_rows(Path(folder), kind, int(n_rows)), int(steps))
+        return reading_of(Path(folder), read_rows(Path(folder), kind, int(n_rows)), int(steps), kind)
     if run == "pocket":
-        return reading_of(POCKET / "models" / "pocket-m", [], int(steps))
+        return reading_of(POCKET / "models" / "pocket-m", [], int(steps), kind)
     if run == "rate":
         return {"rate": matrix_rate()}
     return once(run, Path(folder), kind, int(n_rows), int(steps))
@@ -446,7 +464,7 @@ def main() -> None:
             by_run = best_of(arguments.repeats, folder, kind, steps)
             own = by_run["rungwise"]
             rows = read_rows(folder, kind, ROWS)
-            floor = floor_operations(rows) / sum(len(p) + len(a) for p, a in rows) / rate
+            floor = floor_operations(rows, SHARED.get(kind, 0)) / sum(len(p) + len(a) for p, a in rows) / rate
             own["share_of_floor"] = floor * own["tokens_per_second"]
             own["matrix_gflops"] = rate / 1e9
             # every step sees the same rows, so that the order within it does not matter
@@ -459,14 +477,18 @@ def main() -> None:
             for run in (*RUNS, HALF):
                 found = by_run[run]
                 print(
-                    f"{kind:<6}{run:<12}{found['tokens_per_second']:>10,.0f} tokens/s{found['peak_mib']:>8,.0f} MiB"
+                    f"{kind:<11}{run:<14}{found['tokens_per_second']:>10,.0f} tokens/s{found['peak_mib']:>8,.0f} MiB"
                     f"   loss {found['losses'][0]:.3f} to {found['losses'][-1]:.3f}",
                     flush=True,
                 )
         n_read = 32 if arguments.quick else ROWS
-        wide = in_a_process("reading", folder, "short", n_read, 10 if arguments.quick else 60)
-        pocket = in_a_process("pocket", folder, "short", n_read, 30 if arguments.quick else 300)
-        result["reading"] = wide | {f"pocket_{name}": value for name, value in pocket.items()}
+        result["reading"] = {}
+        for kind in ("short", *SHARED):
+            steps_of = {"reading": 10 if arguments.quick else 60, "pocket": 30 if arguments.quick else 300}
+            for run, steps in steps_of.items():
+                found = in_a_process(run, folder, kind, n_read, steps)
+                name = "_".join((*([kind] if kind in SHARED else []), *([run] if run == "pocket" else []), ""))
+                result["reading"] |= {name + key: value for key, value in found.items()}
     summary = {
         "benchmark": "training",
         "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",

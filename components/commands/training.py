@@ -120,9 +120,10 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
 
     from components.climbing.rungs import spec_of
     from components.layout import Paths, settings_of
+    from components.planning.largest import most_of
     from components.planning.machines import THIS, machine_named, machines
     from components.planning.measure import this_machine
-    from components.planning.plan import most_of, plan_config, plan_ladder
+    from components.planning.plan import plan_config, plan_ladder
     from components.planning.probe import probed
     from components.planning.rows import ANSWER_TOKENS, TOKENS
     from components.reporting.plan import plan_text

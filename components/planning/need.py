@@ -11,7 +11,6 @@ AdamW holds 16 bytes for each number that is trained, weight, gradient and two m
 NF4 with double quantization, 4.127 bits a weight: Dettmers et al., 2023, https://arxiv.org/abs/2305.14314.
 """
 
-import math
 from dataclasses import dataclass, replace
 
 from components.errors import SettingsError, problem
@@ -21,7 +20,6 @@ from components.planning.shape import (
     Shape,
     check_method,
     frozen_extra,
-    shape_of,
     targeted,
     trained_numbers,
 )
@@ -432,54 +430,17 @@ def scoring_need(shape: Shape, job: Job) -> Need:
     )
 
 
-def largest_batch(shape: Shape, job: Job, limit: int, most: int = 4096) -> int:
-    """Returns the most rows that fit into `limit` bytes together; 0 where not even one does."""
-    if need_of(shape, replace(job, rows=1)).total > limit:
-        return 0
-    low, high = 1, most
-    while low < high:
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if need_of(shape, replace(job, rows=middle)).total <= limit else (low, middle - 1)
-    return low
+def whole_need(shape: Shape, job: Job, limit: int | None = None) -> Need:
+    """Returns the higher of what training takes and what scoring its answers takes.
 
-
-def family_member(layers: int, width: int, vocabulary: int = 32_000) -> Shape:
-    """Returns a model of the usual proportions: Llama's (Touvron et al., 2023, https://arxiv.org/abs/2302.13971).
-
-    A feed-forward part of 8/3 of the width in steps of 256, as many keys as queries, embeddings of their own.
+    On a GPU of `limit` bytes scoring takes fewer rows at once until they fit, as `model.answers` does where the memory
+    runs out; a CPU's system does not say in time that it has no more.
     """
-    return shape_of(
-        {
-            "model_type": "llama",
-            "hidden_size": width,
-            "intermediate_size": 256 * math.ceil(8 * width / 3 / 256),
-            "num_hidden_layers": layers,
-            "num_attention_heads": max(1, width // 64),
-            "vocab_size": vocabulary,
-            "max_position_embeddings": 4096,
-        }
-    )
-
-
-def largest_model(job: Job, limit: int) -> Shape | None:
-    """Returns the largest model of the usual proportions that `job` can be done with in `limit` bytes; None if none.
-
-    Method `prompt` asks for one row's answer: weights, cache and a layer. Widths are multiples of 64, with a layer for
-    every 96 to 192 numbers of width; of all that fit, the one with the most numbers.
-    """
-    job = replace(job, labels=1)
-    best: Shape | None = None
-    for width in range(128, 20_000, 64):
-        low, high = width // 192 or 1, width // 96
-        if need_of(family_member(low, width), job).total > limit:
-            break
-        while low < high:
-            middle = (low + high + 1) // 2
-            fits = need_of(family_member(middle, width), job).total <= limit
-            low, high = (middle, high) if fits else (low, middle - 1)
-        found = family_member(low, width)
-        best = found if best is None or found.numbers > best.numbers else best
-    return best
+    scored = replace(job, rows=ROWS_AT_ONCE)
+    while limit and job.device == "cuda" and scored.rows > 1 and scoring_need(shape, scored).total > limit:
+        scored = replace(scored, rows=scored.rows // 2)
+    score = scoring_need(shape, scored)
+    return score if job.method == "prompt" else max(need_of(shape, job), score, key=lambda need: need.total)
 
 
 def operations(shape: Shape, job: Job) -> float:

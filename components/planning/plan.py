@@ -13,28 +13,27 @@ from typing import Any
 from components.config import RungSettings, Settings, base_of
 from components.errors import ModelError, problem
 from components.folders import joined
+from components.planning.largest import largest_batch
 from components.planning.machines import Machine
 from components.planning.need import (
+    ROWS_AT_ONCE,
     TRAINING_LOGITS,
     Job,
     Need,
     holds_logits,
     impossible,
-    largest_batch,
-    largest_model,
     need_of,
-    scoring_need,
     seconds_of,
+    whole_need,
 )
+from components.planning.remedies import remedies
 from components.planning.rows import Lengths, ladder_lengths
-from components.planning.shape import IN_PLACE, Shape, shape_of, trained_numbers
+from components.planning.shape import Shape, shape_of, trained_numbers
 from components.records import Base
 
 UTILIZATION = 0.3
 """Share of the peak rate that a run reaches: assumed, not measured. Well-tuned large models reach 0.4 to 0.6, small
 ones less (https://pypi.org/project/mfu-tracker/0.2.1/, read 2026-11-25)."""
-_SCORED_AT_ONCE = 64
-"""Rows of one batch of scoring at most (see `model.language_model`)."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +73,6 @@ class Fit:
     def ratio(self) -> float | None:
         """The estimated time over the measured one; None where one of the two is not known."""
         return self.seconds / self.measured_seconds if self.seconds and self.measured_seconds else None
-
-
-@dataclass(frozen=True)
-class Most:
-    """The largest models that a machine holds, in parameters, by what is done with them; None: not even a small one."""
-
-    machine: str
-    inference: int | None
-    full: int | None
-    lora: int | None
-    qlora: int | None
-    notes: tuple[str, ...]
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -148,7 +135,7 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
     if holds_logits(shape, rung.method):
         rows = min(rows, TRAINING_LOGITS[device] // shape.vocabulary // answer_tokens)
     rows = max(1, rows)
-    rows = rows if rung.method != "prompt" else _SCORED_AT_ONCE
+    rows = rows if rung.method != "prompt" else ROWS_AT_ONCE
     labels = lengths.labels or max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
     return Job(
         method=rung.method,
@@ -173,12 +160,6 @@ def _setting(rung: RungSettings, name: str, default: Any) -> Any:
     return default if value is None else value
 
 
-def whole_need(shape: Shape, job: Job) -> Need:
-    """Returns the higher of what training takes and what scoring its answers takes."""
-    scored = scoring_need(shape, replace(job, rows=_SCORED_AT_ONCE))
-    return max(need_of(shape, job), scored, key=lambda need: need.total)
-
-
 def fit(
     rung: str,
     base: str,
@@ -198,7 +179,7 @@ def fit(
     time; without it all rows are as long as the job's.
     """
     job = replace(job, device=machine.device)
-    need, limit = whole_need(shape, job), machine.memory_bytes
+    need, limit = whole_need(shape, job, machine.memory_bytes), machine.memory_bytes
     fits = None if limit is None else need.total <= limit
     if broken := impossible(shape, job):
         fits = False
@@ -246,47 +227,6 @@ def _typical(job: Job, lengths: Lengths) -> Job:
     """Returns the job with rows of the mean length in the place of the longest."""
     tokens = max(2, min(job.tokens, round(lengths.mean_tokens)))
     return replace(job, tokens=tokens, answer_tokens=max(1, min(tokens - 1, round(lengths.mean_answer_tokens))))
-
-
-def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> tuple[str, ...]:
-    """Returns what would make a job fit into `limit` bytes, the easiest first: each is tried, none is guessed."""
-
-    def works(other: Job) -> bool:
-        return whole_need(shape, other).total <= limit
-
-    found = []
-    if job.method != "prompt":
-        checkpointed, quantized = replace(job, is_checkpointed=True), replace(job, precision="4bit")
-        rows = largest_batch(shape, job, limit)
-        if 0 < rows < job.rows and works(replace(job, rows=rows)):
-            found.append(f"a smaller batch: {rows} rows at once")
-        if not job.is_checkpointed and works(checkpointed):
-            found.append("activation checkpointing")
-        elif not job.is_checkpointed and (rows := largest_batch(shape, checkpointed, limit)):
-            if works(replace(checkpointed, rows=rows)):
-                found.append(f"activation checkpointing with {rows} rows at once")
-        half = replace(job, precision="bf16")
-        if job.precision == "fp32" and works(half):
-            found.append("precision bf16")
-        if job.method in IN_PLACE:
-            smaller = replace(job, method="lora")
-            if works(smaller):
-                found.append("another method: lora")
-            quantized = replace(smaller, precision="4bit")
-        if job.precision != "4bit" and job.device == "cuda":
-            small = replace(quantized, is_checkpointed=True)
-            if works(quantized):
-                found.append("4-bit weights" + (" with lora" if job.method in IN_PLACE else ""))
-            elif (rows := largest_batch(shape, small, limit)) and works(replace(small, rows=min(rows, job.rows))):
-                found.append(f"4-bit weights, activation checkpointing and {min(rows, job.rows)} rows at once")
-    able = [
-        m for m in others if m.memory_bytes and whole_need(shape, replace(job, device=m.device)).total <= m.memory_bytes
-    ]
-    if able:
-        best = min(able, key=lambda m: (m.price_usd_hour is None, m.price_usd_hour or 0.0, m.memory_bytes or 0))
-        price = f", {best.price_usd_hour:g} USD an hour" if best.price_usd_hour is not None else ""
-        found.append(f"another machine: {best.name} ({(best.memory_bytes or 0) / 1e9:g} GB a card{price})")
-    return tuple(found) or ("a smaller base: no machine of the table holds this one as it stands",)
 
 
 def plan_ladder(
@@ -363,24 +303,6 @@ def plan_config(
             others = list(table.values())
             found.append(fit(name, str(path), shape, cut, machine, rows=cut.rows, steps=steps, others=others))
     return found
-
-
-def most_of(machine: Machine) -> Most:
-    """Returns the largest models that a machine holds: one row of 512 tokens, checkpointed where it trains."""
-    one = Job("prompt", precision="bf16", rows=1, tokens=512, answer_tokens=32, device=machine.device)
-    jobs = {
-        "inference": one,
-        "full": replace(one, method="full", is_checkpointed=True),
-        "lora": replace(one, method="lora", is_checkpointed=True),
-        "qlora": replace(one, method="lora", precision="4bit", is_checkpointed=True),
-    }
-    limit = machine.memory_bytes or 0
-    sizes = {
-        name: shape.numbers if (shape := largest_model(job, limit)) else None
-        for name, job in jobs.items()
-        if name != "qlora" or machine.device == "cuda"  # 4-bit weights are computed with on a GPU alone
-    }
-    return Most(machine.name, sizes["inference"], sizes["full"], sizes["lora"], sizes.get("qlora"), machine.notes)
 
 
 def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mapping[str, Machine]) -> list[str]:

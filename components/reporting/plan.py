@@ -3,8 +3,9 @@
 from collections.abc import Callable, Sequence
 
 from components.folders import joined
+from components.planning.largest import Most
 from components.planning.need import PARTS
-from components.planning.plan import UTILIZATION, Fit, Most
+from components.planning.plan import UTILIZATION, Fit
 from components.planning.rows import Lengths
 from components.reporting.text import table
 

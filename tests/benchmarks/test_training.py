@@ -19,7 +19,11 @@ def test_rows_are_of_the_lengths_said(folder):
         rows = training.read_rows(folder, kind, training.ROWS)
         assert len(rows) == training.ROWS and all(answer[-1] == 0 for _, answer in rows)
         mean = sum(len(prompt) for prompt, _ in rows) / len(rows)
-        assert abs(mean - training.PROMPT_TOKENS) < 2 and max(len(a) for _, a in rows) == n_answer
+        n_shared = training.SHARED.get(kind, 0)
+        assert (
+            len({tuple(prompt[:n_shared]) for prompt, _ in rows}) == 1 < len({prompt[n_shared] for prompt, _ in rows})
+        )
+        assert abs(mean - n_shared - training.PROMPT_TOKENS) < 2 and max(len(a) for _, a in rows) == n_answer
 
 
 def test_our_side_counts_every_token_and_the_loss_falls(folder):
@@ -40,6 +44,7 @@ def test_the_peer_has_the_same_losses(folder):
 def test_the_floor_grows_with_the_answers():
     short, long = ([[[1] * 90, [1] * n]] for n in (4, 90))
     assert 0 < training.floor_operations(short) < training.floor_operations(long)
+    assert training.floor_operations(short * 32, 60) < 0.5 * training.floor_operations(short * 32)
     assert training.matrix_rate(64) > 1e8
 
 

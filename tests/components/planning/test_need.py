@@ -7,14 +7,12 @@ from torch.nn.functional import cross_entropy
 
 from components.errors import SettingsError
 from components.model.shared_prefix import padded, read_prefix
+from components.planning.largest import family_member, largest_batch, largest_model
 from components.planning.need import (
     BYTES,
     PARTS,
     Job,
-    family_member,
     final_bytes,
-    largest_batch,
-    largest_model,
     need_of,
     operations,
     saved_bytes,

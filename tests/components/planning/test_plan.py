@@ -9,19 +9,18 @@ from components import cli
 from components.config import load as load_settings
 from components.errors import ModelError
 from components.planning import measure
+from components.planning.largest import most_of
 from components.planning.machines import THIS, Machine, machines
-from components.planning.need import Job, need_of
+from components.planning.need import ROWS_AT_ONCE, Job, need_of, scoring_need, whole_need
 from components.planning.plan import (
     check_ladder,
     config_of,
     fit,
-    most_of,
     plan_config,
     plan_ladder,
     read_config,
-    remedies,
-    whole_need,
 )
+from components.planning.remedies import remedies
 from components.planning.shape import METHODS, shape_of
 from components.records import Base
 from components.reporting.plan import duration, plan_text, sentence
@@ -33,6 +32,19 @@ SEVEN_B = transformers.LlamaConfig().to_dict()
 @pytest.fixture
 def settings(workspace):
     return load_settings(workspace / "params.yaml")
+
+
+def test_scoring_takes_fewer_rows_on_a_gpu_that_does_not_hold_all():
+    shape = shape_of(SEVEN_B)
+    job = Job("prompt", precision="bf16", rows=ROWS_AT_ONCE, tokens=512, labels=8)
+    all_rows, one_row = (scoring_need(shape, replace(job, rows=n)).total for n in (ROWS_AT_ONCE, 1))
+    limit = (all_rows + one_row) // 2
+    assert one_row < whole_need(shape, job, limit).total <= limit < all_rows
+    assert whole_need(shape, job, one_row - 1).total == one_row, "no fewer than one"
+    assert whole_need(shape, job).total == all_rows
+    assert whole_need(shape, replace(job, device="cpu"), 1) == scoring_need(shape, replace(job, device="cpu"))
+    gpu = Machine("gpu", "a card", 1, limit, 1e14, None, None, None, None, device="cuda")
+    assert fit("r", "b", shape, job, gpu, rows=1, steps=1).fits
 
 
 def test_every_rung_with_a_language_model_stands_on_every_machine(workspace, settings):
@@ -101,8 +113,10 @@ def test_remedies_are_tried_before_they_are_named():
     full = remedies(shape, Job("full", precision="bf16", rows=1), limit, table)
     assert "another method: lora" in full and "4-bit weights with lora" in full
     assert "precision bf16" in remedies(shape, Job("lora", rows=1), 29 * 10**9, table)
-    tight = remedies(shape, Job("lora", precision="bf16", rows=32, labels=1), 22 * 10**9, [])
-    assert tight == ("4-bit weights, activation checkpointing and 32 rows at once",)
+    (tight,) = remedies(shape, Job("lora", precision="bf16", rows=32, labels=1), 14 * 10**9, [])
+    small = Job("lora", precision="4bit", rows=int(tight.split()[-4]), labels=1, is_checkpointed=True)
+    assert tight == f"4-bit weights, activation checkpointing and {small.rows} rows at once" and small.rows < 32
+    assert need_of(shape, small).total <= 14 * 10**9 < need_of(shape, replace(small, rows=small.rows + 1)).total
     assert remedies(shape, Job("prompt", rows=1), 10**6, []) == (
         "a smaller base: no machine of the table holds this one as it stands",
     )
