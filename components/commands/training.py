@@ -125,7 +125,7 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
     from components.planning.measure import this_machine
     from components.planning.plan import plan_config, plan_ladder
     from components.planning.probe import probed
-    from components.planning.rows import ANSWER_TOKENS, TOKENS
+    from components.planning.rows import TOKENS, Lengths
     from components.reporting.plan import plan_text
 
     _check_together(arguments)
@@ -143,8 +143,9 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
         names = [THIS, *names]
     chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
     if arguments.config:
-        jobs = _jobs(arguments.rows or 1, arguments.tokens or TOKENS, arguments.answer_tokens or ANSWER_TOKENS)
-        fits = plan_config(Path(arguments.config), jobs, chosen, table, steps=arguments.steps or 300)
+        given = Lengths().with_given(arguments.tokens, arguments.answer_tokens)
+        jobs = _jobs(arguments.rows or 1, given.tokens, given.answer_tokens)
+        fits = plan_config(Path(arguments.config), jobs, chosen, table, given, steps=arguments.steps or 300)
     else:
         lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
         settings = settings_of(root)

@@ -77,6 +77,11 @@ class Settings(Section):
                 if source not in known:
                     raise ValueError(f"tasks.{name}.sources: no source is called {source!r}")
             _augment_fits(self.augment, name, task)
+        most = max((rung.steps or self.train.steps for rung in self.ladder), default=0)
+        if self.train.look_every > most:
+            raise ValueError(
+                f"train.look_every: {self.train.look_every} steps between looks, and no rung has over {most}"
+            )
         return self
 
 

@@ -290,18 +290,22 @@ def plan_config(
     jobs: Mapping[str, Job],
     chosen: Sequence[Machine],
     table: Mapping[str, Machine],
+    lengths: Lengths | None = None,
     *,
     steps: int = 300,
 ) -> list[Fit]:
-    """Returns every job (by name) with the model of one config.json on every chosen machine; raises ModelError."""
+    """Returns every job (by name) with the model of one config.json on every chosen machine; raises ModelError.
+
+    `lengths` are the jobs' own, with what of them somebody gave.
+    """
     shape = shape_of(read_config(path), str(path))
     found = []
     for name, job in jobs.items():
         cut = replace(job, tokens=min(job.tokens, shape.context))
         cut = replace(cut, answer_tokens=min(cut.answer_tokens, max(1, cut.tokens - 1)))
         for machine in chosen:
-            others = list(table.values())
-            found.append(fit(name, str(path), shape, cut, machine, rows=cut.rows, steps=steps, others=others))
+            how: Any = {"rows": cut.rows, "steps": steps, "others": list(table.values()), "lengths": lengths}
+            found.append(fit(name, str(path), shape, cut, machine, **how))
     return found
 
 

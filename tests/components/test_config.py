@@ -168,6 +168,13 @@ def test_patience_without_looks_is_refused():
         config.parse(changed("train/patience", 4))
 
 
+def test_looks_that_no_training_would_reach_are_refused():
+    steps = config.parse(changed("seed", 7)).train.steps
+    assert config.parse(changed("train/look_every", steps)).train.look_every == steps
+    with pytest.raises(SettingsError, match=f"(?s){steps + 1} steps between looks, and no rung has over {steps}"):
+        config.parse(changed("train/look_every", steps + 1))
+
+
 def test_a_fault_in_the_only_rung_is_one_fault():
     with pytest.raises(SettingsError) as caught:
         config.parse(changed("ladder/0/rank", -1))
