@@ -4,15 +4,20 @@ Shape letters: B rows, L labels, P pairs of a row and a label, S prompt tokens, 
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.functional import log_softmax
 
+from components.errors import ModelError, problem
 from components.model.language_model import LanguageModel, Progress
+from components.model.memory import is_out_of_memory
 from components.model.shared_prefix import SharedPrefix, copied, padded, read_prefix, shared_tokens
+from components.workspace import say
+
+Found = TypeVar("Found")
 
 TOKENS_AT_ONCE = 32_768
 """Prompt and answer tokens that a cache holds; of labels a quarter is the prompts', the rest their copies."""
@@ -39,18 +44,13 @@ def score_labels(
     the result's order is that of `prompts`. Everything must fit the context (see `fits`).
     """
     scores_NL = torch.empty(len(prompts), len(labels))
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     longest_label = max(len(label) for label in labels)
-    prefix = _prefix(lm, prompts)
-    done = 0
-    while done < len(order):
-        longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
-        rows = order[done : done + _at_once(4 * (longest + longest_label))]
-        with torch.inference_mode():
-            scores_NL[rows] = _score_batch(lm, [prompts[i] for i in rows], labels, prefix)
-        done += len(rows)
-        if progress:
-            progress(done, len(order), "rows scored")
+
+    def score(some: list[Sequence[int]], prefix: SharedPrefix | None) -> torch.Tensor:
+        return _score_batch(lm, some, labels, prefix)
+
+    for rows, scores in _in_batches(lm, prompts, lambda n: 4 * (n + longest_label), score, "rows scored", progress):
+        scores_NL[rows] = scores
     return scores_NL
 
 
@@ -73,30 +73,72 @@ def write_answers(
     At most `max_tokens` tokens an answer, the end token among them; everything must fit the context (see `fits`).
     Prompts go through in order of length; a row that ended leaves its batch.
     """
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     written: list[Written | None] = [None] * len(prompts)
-    prefix = _prefix(lm, prompts)
-    done = 0
-    while done < len(order):
-        longest = len(prompts[order[min(done + ROWS_AT_ONCE, len(order)) - 1]])
-        rows = order[done : done + _at_once(longest + max_tokens)]
-        with torch.inference_mode():
-            found = _write_batch(lm, [prompts[i] for i in rows], max_tokens, prefix)
+
+    def write(some: list[Sequence[int]], prefix: SharedPrefix | None) -> list[tuple[list[int], float, bool]]:
+        return _write_batch(lm, some, max_tokens, prefix)
+
+    for rows, found in _in_batches(lm, prompts, lambda n: n + max_tokens, write, "answers written", progress):
         for i, (ids, total, is_cut) in zip(rows, found, strict=True):
             text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
             written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
-        done += len(rows)
-        if progress:
-            progress(done, len(order), "answers written")
     return [w for w in written if w is not None]
 
 
-def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-    """Returns what all prompts begin with, read once; None where that is too little, or the model can't use it."""
-    if not (n := shared_tokens(prompts)):
-        return None
+def _in_batches(
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    tokens_of: Callable[[int], int],
+    act: Callable[[list[Sequence[int]], SharedPrefix | None], Found],
+    unit: str,
+    progress: Progress | None,
+) -> Iterator[tuple[list[int], Found]]:
+    """Yields the numbers of rows that went through together, in order of length, and what `act` made of them.
+
+    `tokens_of`: the tokens that a prompt of that length takes of TOKENS_AT_ONCE. Where the memory runs out, half as
+    many rows go through together from there.
+
+    Raises:
+        ModelError: the memory does not hold a row alone.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     with torch.inference_mode():
-        return read_prefix(lm.model, prompts[0][:n], lm.device)
+        n_shared = shared_tokens(prompts)
+        prefix = read_prefix(lm.model, prompts[0][:n_shared], lm.device) if n_shared else None
+    done, most = 0, ROWS_AT_ONCE
+    while done < len(order):
+        longest = len(prompts[order[min(done + most, len(order)) - 1]])
+        rows = order[done : done + max(1, min(most, TOKENS_AT_ONCE // tokens_of(longest)))]
+        try:
+            with torch.inference_mode():
+                found = act([prompts[i] for i in rows], prefix)
+        except (torch.OutOfMemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+            most = _fewer(len(rows), longest, error)
+        else:
+            yield rows, found
+            done += len(rows)
+            if progress:
+                progress(done, len(order), unit)
+            continue
+        torch.cuda.empty_cache()  # what the failed pass held is free now that its error is gone
+
+
+def _fewer(n_rows: int, longest: int, error: BaseException) -> int:
+    """Returns half as many rows, and says so; raises ModelError where one row alone was too much."""
+    if n_rows == 1:
+        raise ModelError(
+            problem(
+                "the memory does not hold a row alone",
+                where=f"answers to a prompt of {longest} tokens",
+                found=" ".join(str(error).split())[:160],
+                wanted="memory for its activations, its cache and its labels",
+                do="leave out the longest rows, or take a smaller base or a larger machine",
+            )
+        ) from None
+    say(f"the memory ran out with {n_rows} rows answered at once; from there {n_rows // 2}")
+    return n_rows // 2
 
 
 def _write_batch(
@@ -134,11 +176,6 @@ def _write_batch(
             "past_key_values": cache,
         }
     return list(zip(tokens, totals, is_cut, strict=True))
-
-
-def _at_once(tokens: int) -> int:
-    """Returns how many rows of so many tokens go through a model together."""
-    return max(1, min(ROWS_AT_ONCE, TOKENS_AT_ONCE // tokens))
 
 
 def _score_batch(

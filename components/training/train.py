@@ -24,6 +24,7 @@ from components.model.adapters import attach, trained_parameters, trained_weight
 from components.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
 from components.model.language_model import LanguageModel, Progress
 from components.model.low_rank import fuse
+from components.model.memory import is_out_of_memory
 from components.model.shared_prefix import padded, read_prefix, shared_tokens
 from components.records import AttemptSpec
 from components.training.batches import TokenRow, batches, micro_batches, part_tokens
@@ -243,12 +244,6 @@ def _no_sync(accelerator: Any, model: Any, *, is_last: bool) -> Any:
     import contextlib
 
     return contextlib.nullcontext() if is_last or accelerator.num_processes == 1 else accelerator.no_sync(model)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether torch ran out of memory, on a GPU or on the CPU."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text or "not enough memory" in text
 
 
 def _halve(run: _Run, parts: Sequence[Sequence[TokenRow]], n_processes: int, error: BaseException) -> None:
