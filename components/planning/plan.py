@@ -128,7 +128,7 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
     train = settings.train
     tokens = min(lengths.tokens, shape.context)
     answer_tokens = min(lengths.answer_tokens, max(1, tokens - 1))
-    # several processes, and a compiled model, read every row whole
+    # a compiled model reads every row whole, and so does one that is shared out among processes
     shared = 0 if train.launch or train.compiled else min(lengths.shared_tokens, tokens - answer_tokens - 1)
     shared = max(0, shared)
     rows = min(train.batch_size, (train.tokens_at_once - shared) // (tokens - shared))

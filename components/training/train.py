@@ -101,13 +101,13 @@ def train(
     model, optimizer = accelerator.prepare(tuned.model, optimizer)
     tuned = replace(tuned, model=accelerator.unwrap_model(model))
     weights = trained_weights(tuned)  # FSDP puts shards in the place of the numbers themselves
-    if accelerator.num_processes > 1 and any(hasattr(w, "full_tensor") for w in weights.values()):
-        checkpoints = None  # shards are not kept; a killed training begins anew
+    is_sharded = accelerator.num_processes > 1 and any(hasattr(w, "full_tensor") for w in weights.values())
+    checkpoints = None if is_sharded else checkpoints  # shards are not kept; a killed training begins anew
     if spec.compiled:
         model = torch.compile(model, dynamic=True)
     run = _Run(
         tokens_at_once=spec.tokens_at_once or max(r.length for r in rows) * spec.batch_size,
-        n_shared=shared_in_training(tuned, spec, rows) if accelerator.num_processes == 1 else 0,
+        n_shared=0 if is_sharded else shared_in_training(tuned, spec, rows),
     )
     with torch.random.fork_rng():
         torch.manual_seed(spec.seed)  # dropout

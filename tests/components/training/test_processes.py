@@ -8,8 +8,10 @@ import torch
 
 from components.model import adapters
 from components.model.language_model import load
-from components.records import Base
-from tests.conftest import environment
+from components.records import AttemptSpec, Base
+from components.training.batches import encode, token_rows
+from components.training.train import loss_sum, train
+from tests.conftest import environment, examples
 
 RANKS = """
 import sys
@@ -17,13 +19,15 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from components.model.language_model import load
+from components.model.shared_prefix import shared_tokens
 from components.records import AttemptSpec, Base
 from components.training import train as module
 from components.training.batches import encode, token_rows
 from tests.conftest import examples
 base = Base(sys.argv[1])
 lm = load(base, Path())
-rows, _ = token_rows(lm, encode(lm, "{body}\\nQueue:", examples(40)))
+rows, _ = token_rows(lm, encode(lm, sys.argv[3], examples(40)))
+assert bool(shared_tokens([row.prompt for row in rows])) == (len(sys.argv[3]) > 40)
 seen = []
 real = torch.optim.AdamW.step
 def step(self, *a, **k):
@@ -31,12 +35,14 @@ def step(self, *a, **k):
     return real(self, *a, **k)
 torch.optim.AdamW.step = step
 spec = AttemptSpec(base, sys.argv[2], "{body}", ("a",), rank=4, tokens=4, steps=3, batch_size=7, learning_rate=1e-3, seed=1)
-module.train(lm, spec, rows, progress=lambda *a: None)
+made = module.train(lm, spec, rows, progress=lambda *a: None)
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2, accelerator.num_processes
 for gradient in seen:
     both = accelerator.gather(gradient[None])
     assert torch.equal(both[0], both[1]) and float(both.abs().sum()) > 0
+if accelerator.is_main_process:
+    print("LOSSES", *made.losses)
 print("EQUAL", len(seen))
 """
 
@@ -92,10 +98,21 @@ def torchrun(tmp_path, code, *arguments):
     )
 
 
+INSTRUCTED = "Sort the mail of a customer into one of the queues that stand below.\n{body}\nQueue:"
+
+
+@pytest.mark.parametrize("template", ["{body}\nQueue:", INSTRUCTED], ids=["short", "instructed"])
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning"])
-def test_ranks_hold_equal_gradients(tmp_path, base_folder, method):
-    done = torchrun(tmp_path, RANKS, base_folder, method)
+def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base_folder, method, template):
+    done = torchrun(tmp_path, RANKS, base_folder, method, template)
     assert done.returncode == 0 and done.stdout.count("EQUAL") == 2, done.stdout + done.stderr[-3000:]
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("LOSSES"))
+    base = Base(str(base_folder))
+    lm = load(base, base_folder)
+    rows, _ = token_rows(lm, encode(lm, template, examples(40)))
+    how = {"rank": 4, "tokens": 4, "steps": 3, "batch_size": 7, "learning_rate": 1e-3, "seed": 1}
+    alone = train(lm, AttemptSpec(base, method, "{body}", ("a",), **how), rows, progress=lambda *_: None)
+    assert [float(loss) for loss in line.split()[1:]] == pytest.approx(alone.losses, rel=1e-4)
 
 
 def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base_folder):
@@ -103,10 +120,6 @@ def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base
     assert done.returncode == 0 and done.stdout.count("SAVED") == 2, done.stdout + done.stderr[-3000:]
     files = [(tmp_path / rank / adapters.WEIGHTS).read_bytes() for rank in "01"]
     assert files[0] == files[1]
-    from components.training.batches import encode, token_rows
-    from components.training.train import loss_sum
-    from tests.conftest import examples
-
     lm = adapters.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
     rows, _ = token_rows(lm, encode(lm, "{body}\nQueue:", examples(40)))
     with torch.no_grad():
