@@ -173,12 +173,13 @@ class TrainSettings(Section):
     """Rows per optimizer step."""
     tokens_at_once: Positive = 4_096
     """Tokens, padding among them, that go through the model at once. A step with more goes through in parts, with the
-    same loss; fewer need less memory, more may be faster on a large GPU. Where the memory runs out it is halved by
-    itself."""
+    same loss; fewer need less memory, more may be faster on a large GPU. First tokens that all rows share count once,
+    and an eighth in each row. Where the memory runs out it is halved by itself."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass: less memory, about a third more time."""
     compiled: bool = False
-    """Whether torch.compile compiles the model first: some minutes, repaid by long trainings on a GPU."""
+    """Whether torch.compile compiles the model first, which takes minutes. On a CPU it did not pay where it was measured
+    (see the README); on a GPU it was not measured."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of AdamW; None: by a rule for the method and the base's width (see `training.train`)."""
     warmup_share: Share = 0.05

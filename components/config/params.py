@@ -25,6 +25,7 @@ from components.config.ladder import (
 from components.config.section import Count, Name, Section, no_twins
 from components.errors import SettingsError, problem
 from components.folders import joined, replace_text
+from components.methods import METHODS
 from components.prompts import slots
 
 
@@ -77,11 +78,10 @@ class Settings(Section):
                 if source not in known:
                     raise ValueError(f"tasks.{name}.sources: no source is called {source!r}")
             _augment_fits(self.augment, name, task)
-        most = max((rung.steps or self.train.steps for rung in self.ladder), default=0)
-        if self.train.look_every > most:
-            raise ValueError(
-                f"train.look_every: {self.train.look_every} steps between looks, and no rung has over {most}"
-            )
+        most = max((rung.steps or self.train.steps for rung in self.ladder if METHODS[rung.method].trains), default=0)
+        if most and self.train.look_every > most:
+            found = f"train.look_every: {self.train.look_every} steps between looks"
+            raise ValueError(f"{found}, and no training has more than {most}")
         return self
 
 

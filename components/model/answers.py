@@ -14,7 +14,7 @@ from torch.nn.functional import log_softmax
 from components.errors import ModelError, problem
 from components.model.language_model import LanguageModel, Progress
 from components.model.memory import is_out_of_memory
-from components.model.shared_prefix import SharedPrefix, copied, padded, read_prefix, shared_tokens
+from components.model.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 from components.workspace import say
 
 Found = TypeVar("Found")
@@ -102,9 +102,7 @@ def _in_batches(
         ModelError: the memory does not hold a row alone.
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
-    with torch.inference_mode():
-        n_shared = shared_tokens(prompts)
-        prefix = read_prefix(lm.model, prompts[0][:n_shared], lm.device) if n_shared else None
+    prefix = _prefix(lm, prompts)
     done, most = 0, ROWS_AT_ONCE
     while done < len(order):
         longest = len(prompts[order[min(done + most, len(order)) - 1]])
@@ -123,6 +121,19 @@ def _in_batches(
                 progress(done, len(order), unit)
             continue
         torch.cuda.empty_cache()  # what the failed pass held is free now that its error is gone
+
+
+def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
+    """Returns what all prompts begin with, read once; None where that is too little, or the base can't share it."""
+    if not (n := shared_tokens(prompts)) or not can_share(lm.model.config):
+        return None
+    try:
+        with torch.inference_mode():
+            return read_prefix(lm.model, prompts[0][:n], lm.device)
+    except (torch.OutOfMemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        return None  # rows are tried by themselves, and say what is lacking
 
 
 def _fewer(n_rows: int, longest: int, error: BaseException) -> int:

@@ -16,6 +16,12 @@ import torch
 
 LEAST = 32
 """Fewer shared tokens are read with each row: another pass through the model costs more than they do."""
+ABLE = (
+    *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "gpt2", "gpt_neox", "phi", "phi3", "gemma", "olmo"),
+    *("olmo2", "granite", "smollm3", "cohere", "glm"),
+)
+"""Architectures in which a token's place is its position alone, so that padding between two tokens changes nothing. In
+others a window or a bias counts the places of the cache, and its type does not show it (GPT-Neo, MPT)."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +57,23 @@ def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
     return n if LEAST <= (n := min(n, most)) else 0
 
 
-def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix | None:
-    """Returns the first tokens of prompts as `model` reads them; None where its cache can't stand before several rows.
+def can_share(config: Any) -> bool:
+    """Whether a base with this config reads shared tokens once: it is ABLE, and every layer attends to all tokens.
 
-    A cache of attention to all earlier tokens can. One that keeps a window or a running state can't: padding that
-    stands between the shared tokens and a row's own would count in it.
+    Rotary angles that depend on the longest row of a batch can't be shared either.
     """
+    from transformers.cache_utils import DynamicCache, DynamicLayer
+
+    if config.model_type not in ABLE:
+        return False
+    angles = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
+    if angles.get("rope_type") in ("longrope", "dynamic"):
+        return False
+    return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
+
+
+def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix:
+    """Returns the first tokens of prompts as `model` reads them, a model that `can_share`."""
     ids_1F = torch.tensor([list(ids)], device=device)
     out = model(
         input_ids=ids_1F,
@@ -65,7 +82,7 @@ def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix | N
         use_cache=True,
         logits_to_keep=1,
     )
-    return SharedPrefix(len(ids), out.past_key_values) if _is_plain(out.past_key_values) else None
+    return SharedPrefix(len(ids), out.past_key_values)
 
 
 def padded(
@@ -98,9 +115,3 @@ def copied(cache: Any) -> Any:
         grown.layers = [copy.copy(layer) for layer in cache.layers]  # they put new tensors in the place of their own
         return grown
     return copy.deepcopy(cache)
-
-
-def _is_plain(cache: Any) -> bool:
-    from transformers.cache_utils import DynamicCache, DynamicLayer
-
-    return type(cache) is DynamicCache and all(type(layer) is DynamicLayer for layer in cache.layers)

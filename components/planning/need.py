@@ -233,10 +233,31 @@ def _passing(shape: Shape, job: Job) -> int:
     return job.rows * (job.tokens - shared) + shared + front
 
 
+def rows_at_once(shape: Shape, job: Job, tokens_at_once: int) -> int:
+    """Returns how many of the job's rows a training lets through together, within so many tokens and its logits.
+
+    By the rule of `training.batches.part_tokens`; a test holds them equal.
+    """
+    shared = _shared(shape, job)
+    rows = min(job.rows, (tokens_at_once - shared) // (job.tokens - shared + shared // 8))
+    if holds_logits(shape, job.method):
+        rows = min(rows, TRAINING_LOGITS[job.device] // shape.vocabulary // job.answer_tokens)
+    return max(1, rows)
+
+
+def checkpointed(shape: Shape, job: Job) -> Job:
+    """Returns the job with activation checkpointing, and as many rows as then go through within the same tokens."""
+    shared = _shared(shape, job)
+    tokens = job.rows * (job.tokens - shared + shared // 8) + shared
+    again = replace(job, is_checkpointed=True)
+    return replace(again, rows=rows_at_once(shape, again, tokens))
+
+
 def _shared(shape: Shape, job: Job) -> int:
     """Returns the first tokens that a training reads once, by the rule of `training.train`."""
     is_dropped = job.dropout > 0 or shape.attention_dropout > 0 or shape.residual_dropout > 0
-    return 0 if is_dropped or shape.is_windowed or job.is_checkpointed else job.shared_tokens
+    is_alone = job.rows == 1 or job.is_checkpointed
+    return 0 if is_dropped or is_alone or shape.is_windowed else job.shared_tokens
 
 
 def _width(job: Job) -> int:

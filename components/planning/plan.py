@@ -17,12 +17,11 @@ from components.planning.largest import largest_batch
 from components.planning.machines import Machine
 from components.planning.need import (
     ROWS_AT_ONCE,
-    TRAINING_LOGITS,
     Job,
     Need,
-    holds_logits,
     impossible,
     need_of,
+    rows_at_once,
     seconds_of,
     whole_need,
 )
@@ -128,19 +127,13 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
     train = settings.train
     tokens = min(lengths.tokens, shape.context)
     answer_tokens = min(lengths.answer_tokens, max(1, tokens - 1))
-    # a compiled model reads every row whole, and so does one that is shared out among processes
+    # a compiled model reads every row whole, and so does one that FSDP shares out among processes
     shared = 0 if train.launch or train.compiled else min(lengths.shared_tokens, tokens - answer_tokens - 1)
-    shared = max(0, shared)
-    rows = min(train.batch_size, (train.tokens_at_once - shared) // (tokens - shared))
-    if holds_logits(shape, rung.method):
-        rows = min(rows, TRAINING_LOGITS[device] // shape.vocabulary // answer_tokens)
-    rows = max(1, rows)
-    rows = rows if rung.method != "prompt" else ROWS_AT_ONCE
     labels = lengths.labels or max((len(task.answer.labels) for task in settings.tasks.values()), default=0)
-    return Job(
+    job = Job(
         method=rung.method,
         precision=train.precision,
-        rows=rows,
+        rows=ROWS_AT_ONCE if rung.method == "prompt" else train.batch_size,
         tokens=tokens,
         answer_tokens=answer_tokens,
         rank=_setting(rung, "rank", 16),
@@ -149,10 +142,11 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
         virtual_tokens=_setting(rung, "tokens", 20),
         last_layers=_setting(rung, "layers", 2),
         is_checkpointed=train.checkpointing,
-        shared_tokens=shared,
+        shared_tokens=max(0, shared),
         labels=labels or Job("prompt").labels,
         device=device,
     )
+    return job if rung.method == "prompt" else replace(job, rows=rows_at_once(shape, job, train.tokens_at_once))
 
 
 def _setting(rung: RungSettings, name: str, default: Any) -> Any:
@@ -330,7 +324,7 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
             told.append(f"{rung.name}: its memory is not checked beforehand: {str(error).splitlines()[0]}")
             continue
         jobs = [job_of(settings, rung, machine.device, lengths, shape) for lengths in measured[rung.name].values()]
-        job = max(jobs, key=lambda job: whole_need(shape, replace(job, device=machine.device)).total)
+        job = max(jobs, key=lambda job: _tightness(shape, job, machine.memory_bytes))
         one = fit(rung.name, str(base), shape, job, machine, rows=job.rows, steps=1, others=list(table.values()))
         if one.fits is not False:
             continue
@@ -360,3 +354,9 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
             f"this machine has {(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
         )
     return told
+
+
+def _tightness(shape: Shape, job: Job, limit: int | None) -> tuple[bool, int]:
+    """Returns whether not even one row fits, and what all rows take: the larger, the tighter."""
+    least = need_of(shape, replace(job, rows=1)).total
+    return limit is not None and least > limit, whole_need(shape, job, limit).total

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from components.planning.largest import largest_batch
 from components.planning.machines import Machine
-from components.planning.need import Job, whole_need
+from components.planning.need import Job, checkpointed, whole_need
 from components.planning.shape import IN_PLACE, Shape
 
 
@@ -17,14 +17,14 @@ def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> t
 
     found = []
     if job.method != "prompt":
-        checkpointed, quantized = replace(job, is_checkpointed=True), replace(job, precision="4bit")
+        again, quantized = checkpointed(shape, job), replace(job, precision="4bit")
         rows = largest_batch(shape, job, limit)
         if 0 < rows < job.rows and works(replace(job, rows=rows)):
             found.append(f"a smaller batch: {rows} rows at once")
-        if not job.is_checkpointed and works(checkpointed):
+        if not job.is_checkpointed and works(again):
             found.append("activation checkpointing")
-        elif not job.is_checkpointed and (rows := largest_batch(shape, checkpointed, limit)):
-            if works(replace(checkpointed, rows=rows)):
+        elif not job.is_checkpointed and (rows := min(again.rows, largest_batch(shape, again, limit))):
+            if works(replace(again, rows=rows)):
                 found.append(f"activation checkpointing with {rows} rows at once")
         half = replace(job, precision="bf16")
         if job.precision == "fp32" and works(half):
@@ -35,11 +35,11 @@ def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> t
                 found.append("another method: lora")
             quantized = replace(smaller, precision="4bit")
         if job.precision != "4bit" and job.device == "cuda":
-            small = replace(quantized, is_checkpointed=True)
+            small = checkpointed(shape, quantized)
             if works(quantized):
                 found.append("4-bit weights" + (" with lora" if job.method in IN_PLACE else ""))
-            elif (rows := largest_batch(shape, small, limit)) and works(replace(small, rows=min(rows, job.rows))):
-                found.append(f"4-bit weights, activation checkpointing and {min(rows, job.rows)} rows at once")
+            elif (rows := min(small.rows, largest_batch(shape, small, limit))) and works(replace(small, rows=rows)):
+                found.append(f"4-bit weights, activation checkpointing and {rows} rows at once")
 
     def holds(other: Machine) -> bool:
         memory = other.memory_bytes or 0

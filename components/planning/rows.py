@@ -62,7 +62,7 @@ class Lengths:
         """Returns the lengths with what somebody said in the place of what was measured or assumed."""
         found = self
         if tokens is not None:
-            found = replace(found, tokens=tokens, mean_tokens=tokens, given=(*found.given, "tokens"))
+            found = replace(found, tokens=tokens, mean_tokens=tokens, shared_tokens=0, given=(*found.given, "tokens"))
         if answer_tokens is not None:
             found = replace(found, answer_tokens=answer_tokens, mean_answer_tokens=answer_tokens)
             found = replace(found, given=(*found.given, "answer_tokens"))

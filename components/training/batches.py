@@ -54,7 +54,7 @@ def micro_batches(
     """Yields `rows`, sorted by length, in parts that are at most `tokens_at_once` tokens large with their padding.
 
     `targets_at_once`: the most targets of a part, those included that padding adds. `n_shared`: first tokens of all
-    rows, which a part holds once. A row that is longer than that is a part of its own.
+    rows, which pass once a part (see `part_tokens`). A row that is longer than that is a part of its own.
     """
     part: list[TokenRow] = []
     longest = 0
@@ -72,8 +72,14 @@ def micro_batches(
 
 
 def part_tokens(n_rows: int, longest: int, n_shared: int = 0) -> int:
-    """Returns the tokens that pass through the model for rows together, padded to the longest."""
-    return n_rows * (longest - n_shared) + n_shared
+    """Returns what rows that pass together, padded to the longest, take of `tokens_at_once`.
+
+    Shared tokens pass once, but each row keeps their keys and values, an eighth of what is kept of its own tokens. One
+    row alone shares nothing.
+    """
+    if n_rows == 1:
+        return longest
+    return n_rows * (longest - n_shared + n_shared // 8) + n_shared
 
 
 def batches(rows: Sequence[TokenRow], *, batch_size: int, steps: int, seed: int) -> Iterator[list[TokenRow]]:

@@ -25,7 +25,7 @@ from components.model.answer_loss import IGNORED, answer_loss, frozen_head, hidd
 from components.model.language_model import LanguageModel, Progress
 from components.model.low_rank import fuse
 from components.model.memory import is_out_of_memory
-from components.model.shared_prefix import padded, read_prefix, shared_tokens
+from components.model.shared_prefix import can_share, padded, read_prefix, shared_tokens
 from components.records import AttemptSpec
 from components.training.batches import TokenRow, batches, micro_batches, part_tokens
 from components.training.checkpoints import Checkpoint, Checkpoints
@@ -41,6 +41,8 @@ WIDTH_POWER = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
 """Architecture -> the power of WIDTH / hidden size; others take the more careful one."""
 LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**29}
 """Device -> the most logits of one forward pass: on a CPU 128 MiB, which the loss takes several times over."""
+_HEADS = ("classifier", "summary")
+"""How settings begin that belong to heads which a causal model does not have."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
 """How far a row's loss may depend on the rows beside it, by the base's type."""
 
@@ -53,7 +55,7 @@ class Trained:
     losses: tuple[float, ...]
     """Mean loss per answer token, one value a step, before the step's update."""
     tokens: int
-    """Tokens that passed through the model, without padding."""
+    """Tokens of all rows that were shown, without padding."""
     answer_tokens: int
     """Of these, the ones that carried loss."""
     parameters: int
@@ -229,7 +231,7 @@ def _accumulate(
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            _halve(run, parts, n_processes, error)
+            _halve(run, part, n_processes, error)
         torch.cuda.empty_cache()
 
 
@@ -246,11 +248,11 @@ def _no_sync(accelerator: Any, model: Any, *, is_last: bool) -> Any:
     return contextlib.nullcontext() if is_last or accelerator.num_processes == 1 else accelerator.no_sync(model)
 
 
-def _halve(run: _Run, parts: Sequence[Sequence[TokenRow]], n_processes: int, error: BaseException) -> None:
-    largest = max(len(part) for part in parts)
-    tokens = max(part_tokens(len(part), max(row.length for row in part), run.n_shared) for part in parts)
-    if largest == 1 or n_processes > 1:
-        alone = "a row alone" if largest == 1 else f"a step on {n_processes} processes"
+def _halve(run: _Run, part: Sequence[TokenRow], n_processes: int, error: BaseException) -> None:
+    """Lowers the tokens at once to half of the part that was too large; raises TrainingError where it can't."""
+    tokens = part_tokens(len(part), max(row.length for row in part), run.n_shared)
+    if len(part) == 1 or n_processes > 1:
+        alone = "a row alone" if len(part) == 1 else f"a step on {n_processes} processes"
         raise TrainingError(
             problem(
                 f"the memory does not hold {alone}",
@@ -260,8 +262,10 @@ def _halve(run: _Run, parts: Sequence[Sequence[TokenRow]], n_processes: int, err
                 do="set `train.checkpointing: true`, lower `train.tokens_at_once`, or leave out the longest rows",
             )
         ) from None
-    run.tokens_at_once = tokens // 2
-    run.notes.append(f"step {run.step + 1}: the memory ran out with {tokens} tokens at once; from there {tokens // 2}")
+    run.tokens_at_once = run.n_shared + (tokens - run.n_shared) // 2
+    run.notes.append(
+        f"step {run.step + 1}: the memory ran out with {tokens} tokens at once; from there {run.tokens_at_once}"
+    )
 
 
 def loss_sum(model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, n_shared: int = 0) -> torch.Tensor:
@@ -286,7 +290,7 @@ def answer_logits(
     model: Any, rows: Sequence[TokenRow], lm: LanguageModel, *, n_shared: int = 0, is_whole: bool = False
 ) -> torch.Tensor:
     """Returns the logits of the rows' last positions, shape (B, T, V); `is_whole`: of all positions, (B, S - 1, V)."""
-    prefix = read_prefix(model, rows[0].prompt[:n_shared], lm.device) if n_shared else None
+    prefix = read_prefix(model, rows[0].prompt[:n_shared], lm.device) if n_shared and len(rows) > 1 else None
     out = model(
         **padded([[*r.prompt, *r.answer][:-1] for r in rows], prefix, pad=lm.end, device=lm.device),
         use_cache=prefix is not None,
@@ -299,16 +303,15 @@ def answer_logits(
 def shared_in_training(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow]) -> int:
     """Returns how many first tokens of all rows each pass reads once; `lm` has its adapter on.
 
-    None where tokens are dropped at random, which is another draw for each row; where a layer is computed again in the
-    backward pass, which keeps no cache; and where the model is compiled or its cache can't stand before several rows.
+    None where numbers are dropped at random, which is another draw for each row; where a layer is computed again in the
+    backward pass, which keeps no cache; and where the model is compiled or its base can't share them.
     """
-    modules = lm.model.modules()
-    has_dropout = getattr(lm.model.config, "attention_dropout", 0.0) or any(
-        isinstance(module, torch.nn.Dropout) and module.p for module in modules
-    )
-    n = 0 if spec.compiled or spec.checkpointing or has_dropout else shared_tokens([row.prompt for row in rows])
-    with torch.no_grad(), mixed_types(lm, spec):
-        return n if n and read_prefix(lm.model, rows[0].prompt[:n], lm.device) else 0
+    config, modules = lm.model.config, lm.model.modules()
+    drops = [value for name, value in config.to_dict().items() if "drop" in name and not name.startswith(_HEADS)]
+    has_dropout = any(drops) or any(isinstance(module, torch.nn.Dropout) and module.p for module in modules)
+    if spec.compiled or spec.checkpointing or has_dropout or not can_share(config):
+        return 0
+    return shared_tokens([row.prompt for row in rows])
 
 
 def _check_probe(model: Any, lm: LanguageModel, rows: Sequence[TokenRow], spec: AttemptSpec, n_shared: int) -> None:
@@ -317,7 +320,8 @@ def _check_probe(model: Any, lm: LanguageModel, rows: Sequence[TokenRow], spec: 
     And that the last logits are the whole's last.
     """
     ordered = sorted(rows, key=lambda row: (row.length, row.prompt, row.answer))
-    probe = [ordered[0], ordered[len(ordered) // 2]]
+    later = ordered[len(ordered) // 2 :]
+    probe = [ordered[0], next((row for row in later if row.length > ordered[0].length), later[0])]
     model.eval()
     with torch.no_grad(), mixed_types(lm, spec):
         together = float(loss_sum(model, probe, lm, n_shared=n_shared))

@@ -171,8 +171,13 @@ def test_patience_without_looks_is_refused():
 def test_looks_that_no_training_would_reach_are_refused():
     steps = config.parse(changed("seed", 7)).train.steps
     assert config.parse(changed("train/look_every", steps)).train.look_every == steps
-    with pytest.raises(SettingsError, match=f"(?s){steps + 1} steps between looks, and no rung has over {steps}"):
+    with pytest.raises(
+        SettingsError, match=f"(?s){steps + 1} steps between looks, and no training has more than {steps}"
+    ):
         config.parse(changed("train/look_every", steps + 1))
+    changes = changed("train/look_every", steps + 1)
+    changes["ladder"] = [{"name": "asked", "base": "bases/able", "method": "prompt", "examples": 2}]
+    assert config.parse(changes).train.look_every == steps + 1, "nothing trains"
 
 
 def test_a_fault_in_the_only_rung_is_one_fault():

@@ -1,18 +1,22 @@
 """First tokens that all prompts share are read once, and change nothing."""
 
+import random
 from dataclasses import replace
 
 import pytest
 import torch
 
+from components.errors import ModelError
 from components.methods import ADAPTING
 from components.model import shared_prefix
 from components.model.adapters import attach, trained_weights
 from components.model.answers import score_labels, write_answers
-from components.model.language_model import encode_answers, encode_prompts, load
-from components.model.shared_prefix import LEAST, read_prefix, shared_tokens
+from components.model.language_model import LanguageModel, encode_answers, encode_prompts, load
+from components.model.last_layer import shorten
+from components.model.shared_prefix import ABLE, LEAST, can_share, read_prefix, shared_tokens
+from components.model.virtual_tokens import VirtualTokens
 from components.records import AttemptSpec, Base
-from components.training.batches import TokenRow, micro_batches
+from components.training.batches import TokenRow, micro_batches, part_tokens
 from components.training.train import loss_sum, shared_in_training, train
 from tests.conftest import KEYWORDS, make_base, planted_rows
 
@@ -112,7 +116,10 @@ def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_fol
 def test_a_part_of_a_batch_counts_shared_tokens_once():
     rows = [TokenRow(tuple(range(50)), (1, 2))] * 8
     assert [len(part) for part in micro_batches(rows, 104)] == [2, 2, 2, 2]
-    assert [len(part) for part in micro_batches(rows, 104, None, 40)] == [5, 3]
+    assert part_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
+    assert [len(part) for part in micro_batches(rows, 125, None, 40)] == [5, 3]
+    assert [len(part) for part in micro_batches(rows, 124, None, 40)] == [4, 4]
+    assert [len(part) for part in micro_batches(rows, 40, None, 40)] == [1] * 8
 
 
 def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_path):
@@ -130,14 +137,100 @@ def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_p
     assert shared_in_training(tuned, spec, rows) == 0
 
 
-def test_a_window_of_attention_is_not_shared():
-    from transformers import MistralConfig, MistralForCausalLM
+SIZES = {
+    "vocab_size": 120,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+MORE = {
+    "mistral": {"sliding_window": None},
+    "mixtral": {"num_local_experts": 2},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},
+    "qwen3": {"head_dim": 8},
+    "phi3": {"sliding_window": None},
+    "gemma": {"head_dim": 8},
+    "glm": {"head_dim": 8},
+}
 
-    sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
-    windowed = MistralForCausalLM(MistralConfig(vocab_size=50, num_key_value_heads=2, sliding_window=8, **sizes))
-    plain = MistralForCausalLM(MistralConfig(vocab_size=50, num_key_value_heads=2, sliding_window=None, **sizes))
-    assert read_prefix(windowed, range(40), "cpu") is None
-    assert read_prefix(plain, range(40), "cpu").cache.get_seq_length() == 40
+
+def random_model(kind, **more):
+    """A causal model of that architecture with weights that make tokens matter, ready to answer."""
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**{**SIZES, **MORE.get(kind, {}), **more}))
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.3)
+    shorten(model.eval().requires_grad_(False))
+    return LanguageModel(Base("b"), "", model, None, (), (), 2, "plain", 256, "cpu")
+
+
+def random_prompts():
+    draw = random.Random(0)
+    head = [draw.randrange(3, 120) for _ in range(40)]
+    return [head + [draw.randrange(3, 120) for _ in range(n)] for n in (2, 3, 5, 9, 30, 30, 7)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ABLE)
+def test_an_able_architecture_answers_as_for_each_prompt_alone(kind):
+    lm, prompts, labels = random_model(kind), random_prompts(), [[5, 6, 2], [5, 7, 8, 2], [9, 2]]
+    assert can_share(lm.model.config)
+    alone = torch.cat([score_labels(lm, [prompt], labels) for prompt in prompts])
+    likely = alone.exp() > 1e-9  # the others stand at a bound
+    assert torch.allclose(score_labels(lm, prompts, labels)[likely], alone[likely], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("mistral", {"sliding_window": 8}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+        ("gpt_neo", {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 8}),
+        ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256}),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}),
+    ],
+)
+def test_where_padding_would_count_nothing_is_shared(kind, more, monkeypatch):
+    lm, prompts = random_model(kind, **more), random_prompts()
+    assert not can_share(lm.model.config)
+    passed = counted(lm.model, monkeypatch)
+    score_labels(lm, prompts, [[5, 2], [6, 2]])
+    assert passed[0] == len(prompts) * max(map(len, prompts))
+
+
+def test_virtual_tokens_do_not_hide_a_window():
+    lm = random_model("mistral", sliding_window=8)
+    spec = spec_for(lm, "prefix-tuning")
+    tuned = replace(lm, model=VirtualTokens(lm.model, "prefix-tuning", 4, range(3, 40)))
+    assert shared_in_training(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("more", [{"embd_pdrop": 0.1}, {"resid_pdrop": 0.1}, {"attn_pdrop": 0.1}, {}])
+def test_numbers_that_a_base_drops_are_dropped_for_each_row(more):
+    lm = random_model("gpt2", **{"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, **more})
+    rows = [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]
+    assert bool(shared_in_training(lm, spec_for(lm), rows)) == (not more)
+
+
+def test_memory_that_does_not_hold_the_shared_tokens_is_said_of_a_row(lm, monkeypatch):
+    def none(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(lm.model, "forward", none)
+    with pytest.raises(ModelError, match="does not hold a row alone"):
+        write_answers(lm, prompts_of(lm), 3)
 
 
 def test_a_prefix_stands_before_any_number_of_rows_and_stays_as_it_was(tmp_path):

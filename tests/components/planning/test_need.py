@@ -12,14 +12,17 @@ from components.planning.need import (
     BYTES,
     PARTS,
     Job,
+    checkpointed,
     final_bytes,
     need_of,
     operations,
+    rows_at_once,
     saved_bytes,
     seconds_of,
     weight_bytes,
 )
 from components.planning.shape import METHODS, shape_of
+from components.training.batches import TokenRow, micro_batches
 from tests.components.planning.test_shape import SMALL
 
 WIDE = {**SMALL, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2}
@@ -202,3 +205,28 @@ def test_scoring_and_training_take_as_much_at_once_as_they_say():
     assert (need.LOSS_LOGITS_AT_ONCE, need.FEWEST_AT_ONCE) == (answer_loss.LOGITS_AT_ONCE, answer_loss.FEWEST_AT_ONCE)
     assert {f"{kind}decoderlayer" for kind in need.SHORT} == {name.lower() for name in last_layer.ALIKE}
     assert need.TRAINING_LOGITS == train.LOGITS_AT_ONCE
+
+
+@pytest.mark.parametrize("shared", [0, 40, 400])
+@pytest.mark.parametrize("tokens_at_once", [100, 500, 1500, 4096])
+def test_as_many_rows_go_through_together_as_in_training(shared, tokens_at_once):
+    rows = [TokenRow(tuple(range(430)), (1, 2))] * 32
+    job = Job("lora", rows=32, tokens=432, answer_tokens=2, shared_tokens=shared)
+    largest = max(len(part) for part in micro_batches(rows, tokens_at_once, None, shared))
+    assert rows_at_once(LLAMA, job, tokens_at_once) == largest
+
+
+@pytest.mark.parametrize("change", [{"dropout": 0.1}, {"is_checkpointed": True}])
+def test_rows_that_share_nothing_in_training_are_planned_whole(change):
+    shape = replace(LLAMA, context=512)
+    job = replace(Job("lora", rows=32, tokens=512, answer_tokens=4, shared_tokens=400), **change)
+    assert rows_at_once(shape, job, 4096) == 8 < rows_at_once(shape, replace(job, **dict.fromkeys(change, 0)), 4096)
+    assert need_of(shape, job) == need_of(shape, replace(job, shared_tokens=0))
+
+
+def test_a_remedy_of_checkpointing_takes_the_rows_that_then_go_through():
+    job = Job("lora", rows=32, tokens=512, answer_tokens=4, shared_tokens=400)
+    job = replace(job, rows=rows_at_once(LLAMA, job, 4096))
+    assert job.rows == 22 and checkpointed(LLAMA, job).rows == 7, "of 22 x 112 tokens of their own and 400 shared ones"
+    plain = replace(job, shared_tokens=0, rows=7)
+    assert checkpointed(LLAMA, plain) == replace(plain, is_checkpointed=True)

@@ -93,6 +93,24 @@ def test_a_rung_that_cant_fit_is_named_with_what_would_make_it_fit(workspace, se
     assert "rows of" in told and "this machine has 0.0" in told
 
 
+def test_the_task_that_does_not_fit_is_found_beside_one_whose_scoring_lowers_itself(workspace, settings, monkeypatch):
+    from components.planning import plan
+    from components.planning.rows import Lengths
+
+    shape = shape_of(SEVEN_B)
+    monkeypatch.setattr(plan, "config_of", lambda base, root: SEVEN_B)
+    settings = settings.model_copy(update={"ladder": settings.ladder[1:]})
+    reads, trains = Lengths(512, 32, labels=64), Lengths(600, 4, labels=2)
+    jobs = [plan.job_of(settings, settings.ladder[0], "cuda", one, shape) for one in (reads, trains)]
+    needs = [whole_need(shape, job).total for job in jobs]
+    limit = need_of(shape, replace(jobs[1], rows=1)).total - 1
+    assert needs[0] > needs[1] > limit
+    gpu = Machine("gpu", "a card", 1, limit, 1e14, None, None, None, None, device="cuda")
+    monkeypatch.setattr(plan, "_lengths", lambda *_: {settings.ladder[0].name: {"reads": reads, "trains": trains}})
+    with pytest.raises(ModelError, match="does not fit this machine"):
+        check_ladder(workspace, settings, gpu, {})
+
+
 def test_an_architecture_that_the_planner_does_not_know_is_named_and_not_in_the_way(workspace, settings):
     path = workspace / "bases" / "able" / "config.json"
     path.write_text(path.read_text().replace('"llama"', '"novel"'))

@@ -177,6 +177,25 @@ def test_a_row_that_the_memory_does_not_hold_is_an_error(lm, monkeypatch):
         train(lm, spec_for(lm), rows, progress=quiet)
 
 
+@pytest.mark.parametrize("template", [PROMPT, "Sort the mail of a customer into one of the queues below.\n" + PROMPT])
+def test_a_long_row_beside_short_ones_that_the_memory_does_not_hold_ends_the_training(lm, monkeypatch, template):
+    rows, _ = token_rows(lm, template, examples(12))
+    longest = max(row.length for row in rows)
+    rows = [*rows, TokenRow((*rows[0].prompt, *[5] * 100), rows[0].answer)]
+    tried, real = [], module.loss_sum
+
+    def with_little_memory(model, part, lm, **how):
+        tried.append(len(part))
+        assert len(tried) < 60, "it goes on for ever"
+        if torch.is_grad_enabled() and (len(part) > 3 or max(row.length for row in part) > longest):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(model, part, lm, **how)
+
+    monkeypatch.setattr(module, "loss_sum", with_little_memory)
+    with pytest.raises(TrainingError, match="does not hold a row alone"):
+        train(lm, spec_for(lm, batch_size=13), rows, progress=quiet)
+
+
 def test_other_errors_of_the_forward_pass_are_not_taken_for_memory(lm, monkeypatch):
     rows, _ = token_rows(lm, PROMPT, examples(40))
     monkeypatch.setattr(module, "_check_probe", lambda *a: None)
