@@ -13,7 +13,6 @@ step.
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
@@ -301,109 +300,6 @@ def floor_operations(rows: list[list[list[int]]], n_shared: int = 0) -> float:
     return total
 
 
-READ: Final = 200
-"""Mails that the pocket model reads; those before them tune it."""
-INSTRUCTION: Final = """\
-You sort the mail of a shop for outdoor equipment. Read the mail and answer with the name of one queue alone. The queues
-are: {queues}. A mail that asks for money back goes to returns if the customer has the goods, and to billing if not. A
-mail that fits no queue goes to other.
-"""
-POCKET: Final = Path(__file__).parents[1] / "infra" / "demo"
-
-
-def reading_of(folder: Path, rows: list[list[list[int]]], steps: int, kind: str) -> dict[str, Any]:
-    """Returns how a tuned model reads: the benchmark's base with 16 labels, or a pocket base with mails and queues.
-
-    A pocket base's prompts of kind `instructed` begin with what a shop would write.
-
-    It is tuned first, as what is evaluated is; `labels_before_tuning` is the base itself, which is sure of nothing.
-    """
-    from components.model.language_model import encode_answers, encode_prompts, load
-    from components.records import AnswerForm, AttemptSpec, Base
-    from components.training.batches import TokenRow
-    from components.training.train import train
-
-    lm = load(Base(folder.name), folder.parent)
-    prompts = [prompt for prompt, _ in rows]
-    n_shared = SHARED.get(kind, 0)
-    labels = [[*prompts[i][n_shared : n_shared + 3], lm.end] for i in range(16)] if rows else []
-    answers = [labels[i % 16] for i in range(len(rows))]
-    if not rows:
-        with (POCKET / "tickets.csv").open(encoding="utf-8", newline="") as stream:
-            mails = [row for row in csv.DictReader(stream) if row["queue"]]
-        queues = sorted({row["queue"] for row in mails})
-        head = INSTRUCTION.format(queues=", ".join(queues)) if kind in SHARED else ""
-        prompts = encode_prompts(lm, [f"{head}Mail: {row['body']}\nQueue:" for row in mails])
-        answers = encode_answers(lm, [row["queue"] for row in mails])
-        labels = encode_answers(lm, queues)
-    spec = AttemptSpec(
-        lm.base,
-        "lora",
-        "{x}",
-        AnswerForm("text"),
-        rank=RANK,
-        alpha=2 * RANK,
-        steps=steps,
-        batch_size=BATCH,
-        learning_rate=RATE,
-    )
-    asked = prompts if rows else prompts[-READ:]
-    before = reading(lm, asked, labels)["labels_times_as_fast_as_generate"]
-    taught = list(zip(prompts, answers, strict=True))[: None if rows else -READ]
-    tuned = train(lm, spec, [TokenRow(tuple(p), tuple(a)) for p, a in taught], progress=lambda *_: None).lm
-    return {**reading(tuned, asked, labels), "labels_before_tuning": before}
-
-
-def reading(lm: Any, prompts: list[list[int]], labels: list[list[int]]) -> dict[str, Any]:
-    """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
-    import torch
-
-    from components.model.answers import score_labels, write_answers
-
-    n_new = 12
-
-    def row_by_row(n_new: int) -> list[list[int]]:
-        made = []
-        for prompt in prompts:
-            out = lm.model.generate(
-                torch.tensor([prompt]), max_new_tokens=n_new, do_sample=False, eos_token_id=lm.end, pad_token_id=lm.end
-            )
-            made.append([t for t in out[0, len(prompt) :].tolist() if t != lm.end])
-        return made
-
-    def label_by_label() -> list[int]:
-        chosen = []
-        for prompt in prompts:
-            scores = []
-            for label in labels:
-                logits = lm.model(torch.tensor([[*prompt, *label]])).logits[0, len(prompt) - 1 : -1].log_softmax(-1)
-                scores.append(float(logits.gather(1, torch.tensor(label)[:, None]).sum()))
-            chosen.append(max(range(len(labels)), key=lambda i: scores[i]))
-        return chosen
-
-    def timed(act: Any) -> tuple[float, Any]:
-        with torch.inference_mode():
-            start = time.perf_counter()
-            made = act()
-            return time.perf_counter() - start, made
-
-    write_answers(lm, prompts[:2], 2)
-    slow, wanted = timed(lambda: row_by_row(n_new))
-    slow_generate, _ = timed(lambda: row_by_row(max(map(len, labels))))
-    fast, found = timed(lambda: write_answers(lm, prompts, n_new))
-    texts_wanted = [lm.tokenizer.decode(t, skip_special_tokens=True).strip() for t in wanted]
-    slow_labels, wanted_labels = timed(label_by_label)
-    fast_labels, scores = timed(lambda: score_labels(lm, prompts, labels))
-    return {
-        "writing_times_as_fast": slow / fast,
-        "writing_same": sum(w.text.strip() == t for w, t in zip(found, texts_wanted, strict=True)) / len(prompts),
-        "labels_times_as_fast_as_generate": slow_generate / fast_labels,
-        "labels_times_as_fast_as_one_by_one": slow_labels / fast_labels,
-        "labels_same": sum(a == b for a, b in zip(scores.argmax(1).tolist(), wanted_labels, strict=True))
-        / len(prompts),
-    }
-
-
 def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Returns the claims: figure -> value, unit, goal, peer, whether it is met."""
     made: dict[str, dict[str, Any]] = {}
@@ -431,10 +327,12 @@ def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 def one(run: str, folder: str, kind: str, n_rows: str, steps: str) -> dict[str, Any]:
     """Returns what the process of `--one` measures."""
+    from benchmarks import reading
+
     if run == "reading":
-        return reading_of(Path(folder), read_rows(Path(folder), kind, int(n_rows)), int(steps), kind)
+        return reading.of_texts(Path(folder), kind, int(n_rows), int(steps))
     if run == "pocket":
-        return reading_of(POCKET / "models" / "pocket-m", [], int(steps), kind)
+        return reading.of_mails(kind, int(steps))
     if run == "rate":
         return {"rate": matrix_rate()}
     return once(run, Path(folder), kind, int(n_rows), int(steps))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks import training
+from benchmarks import reading, training
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,13 @@ def test_the_peer_has_the_same_losses(folder):
     ours, theirs = training.ours(folder, rows, 2), training.theirs(folder, rows, 2, is_packed=False)
     assert theirs["targets"] == ours["targets"]
     assert theirs["losses"] == pytest.approx(ours["losses"], abs=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["short", "instructed"])
+def test_mails_are_read_with_the_same_answers_with_and_without_an_instruction(monkeypatch, kind):
+    monkeypatch.setattr(reading, "READ", 5)
+    found = reading.of_mails(kind, 2)
+    assert found["labels_same"] == found["writing_same"] == 1.0 < found["labels_times_as_fast_as_one_by_one"]
 
 
 def test_the_floor_grows_with_the_answers():
