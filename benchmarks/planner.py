@@ -48,6 +48,12 @@ COMBINATIONS: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
     ({**_SMALL, "vocab_size": 2_000}, {"method": "prompt", "rows": 16, "tokens": 256, "labels": 8}),
     ({**_MIDDLE, "vocab_size": 32_000}, {"method": "prompt", "rows": 4, "tokens": 128, "labels": 16}),
     ({**_LARGE, "vocab_size": 32_000}, {"method": "prompt", "rows": 8, "tokens": 64, "labels": 4}),
+    ({**_MIDDLE, "vocab_size": 8_000}, {"method": "lora", "rows": 16, "tokens": 512, "shared_tokens": 384}),
+    (
+        {**_MIDDLE, "vocab_size": 8_000, "num_key_value_heads": 2},
+        {"method": "lora", "rows": 8, "tokens": 1024, "shared_tokens": 960},
+    ),
+    ({**_MIDDLE, "vocab_size": 8_000}, {"method": "prompt", "rows": 16, "tokens": 512, "shared_tokens": 384}),
 )
 QUICK = (0, 7, 12)
 """The combinations that `--quick` measures, and that are measured with the default heap too."""
@@ -84,7 +90,8 @@ def measured_bytes(number: int) -> int:
     if job.method == "prompt":
         _score(lm, shape, job)
     else:
-        run_steps(lm, _trained(model), _rows(job.tokens, job.answer_tokens, job.rows), steps=2)
+        rows = _rows(job.tokens, job.answer_tokens, job.rows)
+        run_steps(lm, _trained(model), rows, steps=2, n_shared=job.shared_tokens)
     return _highest(device) - before
 
 
@@ -142,7 +149,9 @@ def _score(lm: Any, shape: Shape, job: Job) -> None:
     prompt = job.tokens - job.answer_tokens
     # of a model that is sure of nothing, labels that differ from their first token on are all read to their end
     labels = [(7 + i, *[7] * (job.answer_tokens - 1)) for i in range(job.labels)]
-    score_labels(lm, [(5,) * (prompt - i % 2) for i in range(job.rows)], labels)
+    shared = (5,) * job.shared_tokens
+    asked = [(*shared, 100 + i, *[5] * (prompt - len(shared) - 1 - i % 2)) for i in range(job.rows)]
+    score_labels(lm, asked, labels)
 
 
 def _now(device: str) -> int:
@@ -196,7 +205,8 @@ def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
         found.append(row)
         print(
             f"{number:2}  {job.method:7}{job.precision:5} {shape.numbers / 1e6:6.1f} M  "
-            f"{job.rows:3} x {job.tokens:<4}{'checkpointed  ' if job.is_checkpointed else '              '}"
+            f"{job.rows:3} x {job.tokens:<5}{f'{job.shared_tokens} shared' if job.shared_tokens else '':<11}"
+            f"{'checkpointed  ' if job.is_checkpointed else '              '}"
             f"measured {answer['bytes'] / 1e6:8.1f} MB  estimated {estimate / 1e6:8.1f} MB ({row['error']:+.1%})"
             + (f"  the rule {row['rule_error']:+.1%}" if "rule_error" in row else "")
             + (f"  default heap {row['default_heap']:.2f} times" if "default_heap" in row else ""),

@@ -179,9 +179,18 @@ def random_rows(lm: LanguageModel, length: int, answer: int, n_rows: int, draw: 
 
 
 def run_steps(
-    lm: LanguageModel, trained: Sequence[Any], rows: Sequence[TokenRow], *, steps: int, clip_norm: float = 1.0
+    lm: LanguageModel,
+    trained: Sequence[Any],
+    rows: Sequence[TokenRow],
+    *,
+    steps: int,
+    clip_norm: float = 1.0,
+    n_shared: int = 0,
 ) -> tuple[list[float], float]:
-    """Returns the seconds of each of `steps` steps on the same rows, and the last loss per answer token."""
+    """Returns the seconds of each of `steps` steps on the same rows, and the last loss per answer token.
+
+    The rows' first `n_shared` tokens are the same, and read once.
+    """
     import torch
 
     optimizer = torch.optim.AdamW(trained, lr=1e-5, fused=True)
@@ -190,7 +199,7 @@ def run_steps(
     for _ in range(steps):
         _wait(lm.device)
         start = time.perf_counter()
-        loss = loss_sum(lm.model, rows, lm) / sum(len(row.answer) for row in rows)
+        loss = loss_sum(lm.model, rows, lm, n_shared=n_shared) / sum(len(row.answer) for row in rows)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(trained, clip_norm)

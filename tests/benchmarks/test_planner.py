@@ -14,6 +14,7 @@ def test_the_combinations_are_of_every_kind_and_can_be_planned():
     assert len(jobs) >= 12 and {job.method for _, job in jobs} == {"lora", "full", "prompt"}
     assert all(need_of(shape, job).total > 0 for shape, job in jobs)
     assert {job.precision for _, job in jobs} == {"fp32", "bf16"} and any(job.is_checkpointed for _, job in jobs)
+    assert {job.method for _, job in jobs if job.shared_tokens} == {"lora", "prompt"}
 
 
 def test_the_figures_state_their_goals_and_whether_they_are_met():
