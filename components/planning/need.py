@@ -239,16 +239,21 @@ def rows_at_once(shape: Shape, job: Job, tokens_at_once: int) -> int:
     By the rule of `training.batches.part_tokens`; a test holds them equal.
     """
     shared = _shared(shape, job)
-    rows = min(job.rows, (tokens_at_once - shared) // (job.tokens - shared + shared // 8))
+    rows = min(job.rows, (tokens_at_once - shared) // _each(job, shared))
     if holds_logits(shape, job.method):
         rows = min(rows, TRAINING_LOGITS[job.device] // shape.vocabulary // job.answer_tokens)
     return max(1, rows)
 
 
+def _each(job: Job, shared: int) -> int:
+    """Returns what one row takes of the tokens at once, beside those that all share."""
+    return job.tokens - shared + shared // 8
+
+
 def checkpointed(shape: Shape, job: Job) -> Job:
     """Returns the job with activation checkpointing, and as many rows as then go through within the same tokens."""
     shared = _shared(shape, job)
-    tokens = job.rows * (job.tokens - shared + shared // 8) + shared
+    tokens = job.rows * _each(job, shared) + shared
     again = replace(job, is_checkpointed=True)
     return replace(again, rows=rows_at_once(shape, again, tokens))
 
