@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.leakage import read
-from components.model.language_model import LanguageModel, load
-from components.records import Base, Example
-from components.training.audit import Encoded, audit
-from components.training.batches import encode
+from rungwise.core.records import Base, Example
+from rungwise.model.language_model import LanguageModel, load
+from rungwise.training.audit import Encoded, audit
+from rungwise.training.batches import encode
 
 RESULTS = Path(__file__).parent / "results" / "audit.json"
 EVERY = 20

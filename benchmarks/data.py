@@ -48,11 +48,11 @@ def texts(source: list[tuple[str, str]], n: int, seed: int = 1) -> Iterator[tupl
 
 def once(source: Path, n: int) -> dict[str, Any]:
     """Returns seconds of processor time and rows of every step, and the process' peak memory in MiB."""
-    from components.config import IngestSettings, SplitSettings, TaskSettings, ValidateSettings
-    from components.dataset.ingest import ingest
-    from components.dataset.similar import near_pairs, plain
-    from components.dataset.split import split
-    from components.dataset.validate import validate
+    from rungwise.config import IngestSettings, SplitSettings, TaskSettings, ValidateSettings
+    from rungwise.dataset.ingest import ingest
+    from rungwise.dataset.similar import near_pairs, plain
+    from rungwise.dataset.split import split
+    from rungwise.dataset.validate import validate
 
     task = TaskSettings.model_validate({"prompt": "{text} Label:", "answer": {"column": "label"}, "target": 0.9})
     found: dict[str, Any] = {"rows": n, "seconds": {}, "wall": {}}
@@ -95,7 +95,7 @@ def peer(source: Path, n: int) -> dict[str, Any]:
     datasketch is measured with our bands and with 20 of 7, and the faster stands beside ours. Recall is the share of
     all pairs that any search found which the one found.
     """
-    from components.dataset.similar import BANDS, near_pairs, plain
+    from rungwise.dataset.similar import BANDS, near_pairs, plain
 
     rows = sorted({plain(text) for text, _ in texts(source_rows(source), n)})
     near_pairs(rows[:500], THRESHOLD)  # libraries are loaded
@@ -119,7 +119,7 @@ def datasketch_pairs(rows: list[str], bands: tuple[int, int]) -> tuple[set[tuple
     """Returns the pairs that datasketch's MinHash finds and verification leaves, and seconds of processor time."""
     from datasketch import MinHash, MinHashLSH
 
-    from components.dataset.similar import SHINGLE
+    from rungwise.dataset.similar import SHINGLE
 
     start = time.process_time()
     padded = [f" {text} ".ljust(SHINGLE) for text in rows]

@@ -42,9 +42,9 @@ def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
-    from components.model.language_model import LanguageModel, device_name
-    from components.model.last_layer import shorten
-    from components.records import Base
+    from rungwise.core.records import Base
+    from rungwise.model.language_model import LanguageModel, device_name
+    from rungwise.model.last_layer import shorten
 
     device = device_name()
     config = Qwen2Config(
@@ -64,7 +64,7 @@ def rows_of(size: Size, answer: int) -> list[Any]:
     """Returns rows of random tokens, their lengths within a fifth of each other."""
     import random
 
-    from components.training.batches import TokenRow
+    from rungwise.training.batches import TokenRow
 
     draw = random.Random(1)
 
@@ -77,7 +77,7 @@ def rows_of(size: Size, answer: int) -> list[Any]:
 
 def spec_for(size: Size, **more: Any) -> Any:
     """Returns LoRA on all linear layers for so many steps."""
-    from components.records import AnswerForm, AttemptSpec, Base
+    from rungwise.core.records import AnswerForm, AttemptSpec, Base
 
     given = {"rank": RANK, "steps": size.steps, "batch_size": size.rows, "learning_rate": 1e-4, "precision": "bf16"}
     return AttemptSpec(Base("random"), "lora", "{x}", AnswerForm("text"), **{**given, **more})
@@ -118,9 +118,9 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
     """Returns tokens a second, share of the matrix rate, peak memory and the planner's estimate of it."""
     import torch
 
-    from components.planning.need import Job, need_of
-    from components.planning.shape import shape_of
-    from components.training.train import train
+    from rungwise.planning.need import Job, need_of
+    from rungwise.planning.shape import shape_of
+    from rungwise.training.train import train
 
     gc.collect()
     lm = made(shape, size)
@@ -159,8 +159,8 @@ def checks(size: Size) -> dict[str, str]:
     """Returns check -> `ok`, or what was found."""
     import torch
 
-    from components.training import train as module
-    from components.training.checkpoints import Checkpoints
+    from rungwise.training import train as module
+    from rungwise.training.checkpoints import Checkpoints
 
     lm32 = made(TINY, size, "fp32")
     rows = rows_of(replace(size, tokens=64), 6)

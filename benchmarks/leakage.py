@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from components.config import SplitSettings
-from components.dataset.similar import copies, near_pairs, plain
-from components.dataset.split import Split, split
-from components.records import Example
+from rungwise.config import SplitSettings
+from rungwise.core.records import Example
+from rungwise.dataset.similar import copies, near_pairs, plain
+from rungwise.dataset.split import Split, split
 
 RESULTS = Path(__file__).parent / "results" / "leakage.json"
 SETTINGS = SplitSettings(max_leaked_share=1.0)

@@ -25,8 +25,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from components.planning.need import PARTS, Job, need_of
-from components.planning.shape import Shape, shape_of
+from rungwise.planning.need import PARTS, Job, need_of
+from rungwise.planning.shape import Shape, shape_of
 
 RESULTS = Path(__file__).parent / "results" / "planner.json"
 _SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -71,9 +71,9 @@ def measured_bytes(number: int) -> int:
     """Returns the peak of a combination, run in this process; it has to be a fresh one."""
     import torch
 
-    from components.model.language_model import LanguageModel, device_name
-    from components.planning.measure import run_steps
-    from components.records import Base
+    from rungwise.core.records import Base
+    from rungwise.model.language_model import LanguageModel, device_name
+    from rungwise.planning.measure import run_steps
 
     device = device_name()
     kind = "cuda" if device.startswith("cuda") else "cpu"
@@ -105,7 +105,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from components.model.last_layer import shorten
+    from rungwise.model.last_layer import shorten
 
     config = LlamaConfig(
         hidden_size=shape.width,
@@ -137,14 +137,14 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
 
 def _rows(tokens: int, answer_tokens: int, n_rows: int) -> list[Any]:
     """Returns rows of that length, the last one shorter, so that there is padding."""
-    from components.training.batches import TokenRow
+    from rungwise.training.batches import TokenRow
 
     rows = [TokenRow((5,) * (tokens - answer_tokens), (6,) * answer_tokens) for _ in range(n_rows)]
     return [*rows[:-1], TokenRow(rows[-1].prompt[1:], rows[-1].answer)] if n_rows > 1 else rows
 
 
 def _score(lm: Any, shape: Shape, job: Job) -> None:
-    from components.model.answers import score_labels
+    from rungwise.model.answers import score_labels
 
     prompt = job.tokens - job.answer_tokens
     # of a model that is sure of nothing, labels that differ from their first token on are all read to their end
@@ -157,7 +157,7 @@ def _score(lm: Any, shape: Shape, job: Job) -> None:
 def _now(device: str) -> int:
     import torch
 
-    from components.planning.measure import status_bytes
+    from rungwise.planning.measure import status_bytes
 
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats()
@@ -168,7 +168,7 @@ def _now(device: str) -> int:
 def _highest(device: str) -> int:
     import torch
 
-    from components.planning.measure import status_bytes
+    from rungwise.planning.measure import status_bytes
 
     return int(torch.cuda.max_memory_allocated()) if device.startswith("cuda") else status_bytes("VmHWM") or 0
 

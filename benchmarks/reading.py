@@ -22,8 +22,8 @@ POCKET: Final = Path(__file__).parents[1] / "infra" / "demo"
 
 def of_texts(folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
     """Returns how the benchmark's base reads its rows, tuned on 16 labels of three of their tokens each."""
-    from components.model.language_model import load
-    from components.records import Base
+    from rungwise.core.records import Base
+    from rungwise.model.language_model import load
 
     lm = load(Base(folder.name), folder.parent)
     prompts = [prompt for prompt, _ in read_rows(folder, kind, n_rows)]
@@ -38,8 +38,8 @@ def of_mails(kind: str, steps: int) -> dict[str, Any]:
 
     Prompts of a kind that shares first tokens begin with what a shop would write.
     """
-    from components.model.language_model import encode_answers, encode_prompts, load
-    from components.records import Base
+    from rungwise.core.records import Base
+    from rungwise.model.language_model import encode_answers, encode_prompts, load
 
     lm = load(Base("pocket-m"), POCKET / "models")
     with (POCKET / "tickets.csv").open(encoding="utf-8", newline="") as stream:
@@ -54,9 +54,9 @@ def of_mails(kind: str, steps: int) -> dict[str, Any]:
 
 def tuned(lm: Any, taught: list[Any], asked: list[list[int]], labels: list[list[int]], steps: int) -> dict[str, Any]:
     """Returns what `compared` says of the base once it is tuned, and of labels before."""
-    from components.records import AnswerForm, AttemptSpec
-    from components.training.batches import TokenRow
-    from components.training.train import train
+    from rungwise.core.records import AnswerForm, AttemptSpec
+    from rungwise.training.batches import TokenRow
+    from rungwise.training.train import train
 
     before = compared(lm, asked, labels)["labels_times_as_fast_as_generate"]
     spec = AttemptSpec(
@@ -78,7 +78,7 @@ def compared(lm: Any, prompts: list[list[int]], labels: list[list[int]]) -> dict
     """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
     import torch
 
-    from components.model.answers import score_labels, write_answers
+    from rungwise.model.answers import score_labels, write_answers
 
     n_new = 12
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.leakage import read
-from components.dataset.suspects import SUSPICIOUS, suspicions
+from rungwise.dataset.suspects import SUSPICIOUS, suspicions
 
 RESULTS = Path(__file__).parent / "results" / "suspects.json"
 

@@ -105,10 +105,10 @@ def read_rows(folder: Path, kind: str, n: int) -> list[list[list[int]]]:
 
 def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str = "fp32") -> dict[str, Any]:
     """Trains with Rungwise; returns the seconds at which each step ended, and its loss."""
-    from components.model.language_model import load
-    from components.records import AnswerForm, AttemptSpec, Base
-    from components.training.batches import TokenRow
-    from components.training.train import train
+    from rungwise.core.records import AnswerForm, AttemptSpec, Base
+    from rungwise.model.language_model import load
+    from rungwise.training.batches import TokenRow
+    from rungwise.training.train import train
 
     lm = load(Base(folder.name), folder.parent, precision=precision)
     spec = AttemptSpec(
@@ -147,9 +147,9 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
     from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    from components.model import adapters
-    from components.model.language_model import load
-    from components.records import AnswerForm, AttemptSpec, Base
+    from rungwise.core.records import AnswerForm, AttemptSpec, Base
+    from rungwise.model import adapters
+    from rungwise.model.language_model import load
 
     lm = load(Base(folder.name), folder.parent)
     spec = AttemptSpec(lm.base, "lora", "{x}", AnswerForm("text"), rank=RANK)

@@ -3,6 +3,6 @@
 Importing this sets the environment of its libraries, and must: Prefect reads it when it is imported.
 """
 
-from components.workspace import prepare_environment
+from rungwise.workspace.process import prepare_environment
 
 prepare_environment()

@@ -10,13 +10,13 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_progress_artifact, create_table_artifact, update_progress_artifact
 from prefect.utilities.annotations import quote
 
-from components import stages
-from components.climbing import rungs
-from components.climbing.attempts import Attempt
-from components.climbing.decide import Outcome
-from components.effects import status
-from components.layout import Snapshot, check_recipe
-from components.reporting.text import HEADER, ladder_rows, sentence
+from rungwise.attempts.store import Attempt
+from rungwise.climbing import rungs
+from rungwise.climbing.decide import Outcome
+from rungwise.pipeline import stages
+from rungwise.pipeline.effects import status
+from rungwise.report.text import HEADER, ladder_rows, sentence
+from rungwise.workspace.layout import Snapshot, check_recipe
 
 SECONDS_BETWEEN = 2.0
 """Progress goes to the server at most this often."""

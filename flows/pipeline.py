@@ -1,19 +1,20 @@
 """The whole path as one Prefect flow: collect, prepare, climb, register, promote.
 
-`python -m flows.pipeline` runs it here; infra/prefect.yaml deploys it. It holds the workspace's lock from start
-to end and fails by name if params.yaml or data/raw is changed meanwhile.
+`python -m rungwise.flows.pipeline` runs it here; infra/prefect.yaml deploys it. It holds the workspace's lock from
+start to end and fails by name if params.yaml or data/raw is changed meanwhile.
 """
 
 from prefect import flow
 
-from components.climbing.ladder import check_bases
-from components.effects import check_drift
-from components.layout import check_unchanged, settings_of, snapshot
-from components.stages import check_rows, clear_leftovers
-from components.workspace import locked, workspace_root
-from flows.climb import climb, ladder_table
-from flows.prepare import collect, prepare
-from flows.release import accept, promote, register
+from rungwise.climbing.ladder import check_bases
+from rungwise.flows.climb import climb, ladder_table
+from rungwise.flows.prepare import collect, prepare
+from rungwise.flows.release import accept, promote, register
+from rungwise.pipeline.effects import check_drift
+from rungwise.pipeline.stages import check_rows, clear_leftovers
+from rungwise.workspace.layout import check_unchanged, settings_of, snapshot
+from rungwise.workspace.lock import locked
+from rungwise.workspace.process import workspace_root
 
 
 @flow(name="rungwise")

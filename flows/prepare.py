@@ -4,9 +4,10 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from components import effects
-from components.layout import STAGES, Snapshot, check_recipe
-from components.stages import is_current, record, run_stage
+from rungwise.core.recipes import STAGES
+from rungwise.pipeline import effects
+from rungwise.pipeline.stages import is_current, record, run_stage
+from rungwise.workspace.layout import Snapshot, check_recipe
 
 STEPS = STAGES[:-1]
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import get_run_logger, task
 
-from components import effects
+from rungwise.pipeline import effects
 
 
 @task(name="accept")

@@ -14,8 +14,8 @@ from types import ModuleType
 
 import pytest
 
-from components.records import Example
-from components.workspace import _QUIET, prepare_environment
+from rungwise.core.records import Example
+from rungwise.workspace.process import _QUIET, prepare_environment
 
 prepare_environment()
 REPOSITORY = Path(__file__).parents[1]
@@ -175,7 +175,7 @@ def watched(folder: Path) -> dict[str, str]:
     """
     (folder / "site").mkdir()
     shutil.copy(REPOSITORY / "tests/contract/no_network.py", folder / "site" / "sitecustomize.py")
-    path = f"{folder / 'site'}{os.pathsep}{REPOSITORY}"
+    path = f"{folder / 'site'}{os.pathsep}{REPOSITORY / 'components'}"
     kept = {k: v for k, v in environment().items() if k not in _QUIET}
     return {**kept, "PYTHONPATH": path, "RUNGWISE_TEST_NETWORK": str(folder / "network.log")}
 
@@ -216,7 +216,7 @@ def rungwise() -> Run:
     """Runs the command line in a workspace: `rungwise(root, "run")`."""
 
     def run(root: Path, *arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "components.cli", *arguments]
+        command = [sys.executable, "-m", "rungwise", *arguments]
         return subprocess.run(command, cwd=root, env=environment(**more), capture_output=True, text=True, timeout=300)
 
     return run

@@ -41,7 +41,7 @@ def command(root: Path, *arguments: str) -> str:
     """Returns what a `rungwise` command printed."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(
-        [sys.executable, "-m", "components.cli", *arguments],
+        [sys.executable, "-m", "rungwise", *arguments],
         cwd=root,
         env=environment,
         stdout=subprocess.PIPE,

@@ -12,12 +12,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from components.effects import status
-from components.errors import RungwiseError, WorkspaceError, problem
-from components.folders import replace_text
-from components.layout import Paths, settings_of
-from components.reporting.text import status_text
-from components.workspace import prepare_environment, workspace_root
+from rungwise.core.errors import RungwiseError, WorkspaceError, problem
+from rungwise.core.folders import replace_text
+from rungwise.pipeline.effects import status
+from rungwise.report.text import status_text
+from rungwise.workspace.layout import Paths, settings_of
+from rungwise.workspace.process import prepare_environment, workspace_root
 
 ROWS = Path(__file__).with_name("tickets.csv")
 FULL = Path(__file__).with_name("full.yaml")
@@ -143,7 +143,7 @@ def main() -> int:
         added = add_full(Paths(root).params) if is_full else []
         if added:
             print(f"Added to params.yaml: {', '.join(added)} (`git diff params.yaml` shows it).", flush=True)
-        code = subprocess.run([sys.executable, "-m", "flows.pipeline"], cwd=root, check=False).returncode
+        code = subprocess.run([sys.executable, "-m", "rungwise.flows.pipeline"], cwd=root, check=False).returncode
         if code:
             print("The flow stopped above; what was finished is kept, and the same command goes on from there.")
             return code

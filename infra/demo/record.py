@@ -11,10 +11,10 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from components.effects import explain, status
-from components.layout import settings_of
-from components.reporting.text import sentence
-from components.workspace import prepare_environment, workspace_root
+from rungwise.pipeline.effects import explain, status
+from rungwise.report.text import sentence
+from rungwise.workspace.layout import settings_of
+from rungwise.workspace.process import prepare_environment, workspace_root
 
 HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results.json", HERE / "results.svg"

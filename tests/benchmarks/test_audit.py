@@ -6,10 +6,10 @@ import pytest
 
 from benchmarks.audit import FAULTS, PROMPT, planted, with_faulty_base
 from benchmarks.leakage import read
-from components.model.language_model import load
-from components.records import Base, Example
-from components.training.audit import audit
-from components.training.batches import encode
+from rungwise.core.records import Base, Example
+from rungwise.model.language_model import load
+from rungwise.training.audit import audit
+from rungwise.training.batches import encode
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -7,10 +7,10 @@ import pytest
 from ruamel.yaml import YAML
 
 import benchmarks
-from components.config import parse
-from components.dataset.ingest import ingest
-from components.dataset.split import split
-from components.dataset.validate import validate
+from rungwise.config import parse
+from rungwise.dataset.ingest import ingest
+from rungwise.dataset.split import split
+from rungwise.dataset.validate import validate
 
 FILES = sorted((Path(benchmarks.__file__).parent / "described").glob("*.yaml"))
 SIZES = {

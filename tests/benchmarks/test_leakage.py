@@ -3,7 +3,7 @@
 import json
 
 from benchmarks.leakage import false_alarms, measure, read
-from components.dataset.similar import copies
+from rungwise.dataset.similar import copies
 
 
 def test_planted_copies_are_found_and_strangers_are_not(shared):

@@ -6,9 +6,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.real_data.__main__ import NAMES, make_workspace
-from components.folders import read_json, read_lines
-from components.layout import STAGES
-from components.stages import run_stage
+from rungwise.core.folders import read_json, read_lines
+from rungwise.core.recipes import STAGES
+from rungwise.pipeline.stages import run_stage
 
 # Rows of the official test sets (their own files), and of all files together.
 SIZES = {"bitext_support": (810, 8100), "snips": (700, 2800), "banking77": (3080, 13083)}

@@ -8,10 +8,11 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
-from components.errors import ChangedUnderRun, SettingsError
-from components.folders import read_json, tree_digests
-from components.layout import RECIPES, STAGES, Paths, check_recipe, snapshot
-from components.stages import record, run_stage
+from rungwise.core.errors import ChangedUnderRun, SettingsError
+from rungwise.core.folders import read_json, tree_digests
+from rungwise.core.recipes import RECIPES, STAGES
+from rungwise.pipeline.stages import record, run_stage
+from rungwise.workspace.layout import Paths, check_recipe, snapshot
 from tests.conftest import environment, watched, with_dvc, write_workspace
 
 
@@ -42,7 +43,7 @@ def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path
     assert done.returncode == 0, done.stdout + done.stderr
     assert "didn't change" in dvc(first, "repro").stdout and "Running stage" not in dvc(first, "repro").stdout
 
-    flow = [sys.executable, "-m", "flows.pipeline"]
+    flow = [sys.executable, "-m", "rungwise.flows.pipeline"]
     env["PREFECT_HOME"] = str(tmp_path / "prefect")
     settings = {"cwd": second, "env": env, "capture_output": True, "text": True, "check": False}
     done = subprocess.run(flow, **settings)
@@ -100,7 +101,7 @@ def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
 
 
 def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):
-    from components import versions
+    from rungwise.workspace import dvc as versions
 
     root = with_dvc(workspace)
     run_stage(root, "ingest")
@@ -119,7 +120,7 @@ def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):
 
 
 def test_a_killed_repro_takes_its_stage_along_and_the_next_goes_on(workspace):
-    from tests.components.test_workspace import is_running
+    from tests.workspace.test_workspace import is_running
 
     text = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(text.replace("steps: 20,", "steps: 100000,"))
@@ -138,7 +139,7 @@ def test_a_killed_repro_takes_its_stage_along_and_the_next_goes_on(workspace):
     holder = read_json(root / ".rungwise/lock")["pid"]
     assert is_running(holder)
     refused = subprocess.run(
-        [sys.executable, "-m", "components.stages", "ingest", "--recipe", str(RECIPES["ingest"])],
+        [sys.executable, "-m", "rungwise.pipeline.stages", "ingest", "--recipe", str(RECIPES["ingest"])],
         cwd=root, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert refused.returncode == 2 and f"process {holder} holds it" in refused.stderr

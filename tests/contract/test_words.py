@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from components.config import SECTIONS, load
-from components.layout import PARAMS, RECIPES, STAGES
+from rungwise.config import SECTIONS, load
+from rungwise.core.recipes import RECIPES, STAGES
+from rungwise.workspace.layout import PARAMS
 from tests.conftest import REPOSITORY, environment
 
 DVC = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
@@ -17,7 +18,7 @@ DVC = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 def test_dvc_runs_the_stages_with_their_recipes_and_sections():
     assert tuple(DVC) == STAGES == tuple(RECIPES) == tuple(PARAMS)
     for verb, stage in DVC.items():
-        assert stage["cmd"] == f"exec python -m components.stages {verb} --recipe {RECIPES[verb]}"
+        assert stage["cmd"] == f"exec python -P -m rungwise.pipeline.stages {verb} --recipe {RECIPES[verb]}"
         assert tuple(stage["params"]) == PARAMS[verb] and set(PARAMS[verb]) <= set(SECTIONS)
         assert stage["outs"] == [{f"data/{verb}": {"persist": True}}]
 
@@ -28,7 +29,7 @@ def test_the_repositorys_own_settings_are_valid_and_name_every_section():
 
 
 def test_a_stage_of_another_recipe_is_refused(workspace):
-    command = [sys.executable, "-m", "components.stages", "ingest", "--recipe", "999"]
+    command = [sys.executable, "-m", "rungwise.pipeline.stages", "ingest", "--recipe", "999"]
     done = subprocess.run(command, cwd=workspace, env=environment(), capture_output=True, text=True, check=False)
     assert done.returncode == 2 and "another recipe" in done.stderr and "Traceback" not in done.stderr
 
@@ -37,8 +38,8 @@ def test_a_stage_of_another_recipe_is_refused(workspace):
 def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
     # a folder on the path that hides the package, as on a bare GPU machine
     (tmp_path / f"{extra}.py").write_text(f"raise ImportError('{extra} is not on this machine')")
-    code = "import components.training.train, components.evaluation.predict, components.climbing.attempts"
-    env = environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY}")
+    code = "import rungwise.training.train, rungwise.model.predict, rungwise.attempts.run"
+    env = environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'components'}")
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

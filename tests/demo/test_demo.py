@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from components.config import load
-from components.errors import WorkspaceError
+from rungwise.config import load
+from rungwise.core.errors import WorkspaceError
 from tests.conftest import REPOSITORY, script
 
 

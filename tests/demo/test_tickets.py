@@ -5,9 +5,9 @@ from collections import Counter
 
 import pytest
 
-from components.config import SplitSettings
-from components.dataset.split import split
-from components.records import Example
+from rungwise.config import SplitSettings
+from rungwise.core.records import Example
+from rungwise.dataset.split import split
 from tests.conftest import REPOSITORY, script
 
 PATH = REPOSITORY / "infra/demo/tickets.csv"

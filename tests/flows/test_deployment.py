@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from components.folders import tree_digests
-from components.layout import STAGES
+from rungwise.core.folders import tree_digests
+from rungwise.core.recipes import STAGES
 from tests.conftest import (
     LADDER,
     REPOSITORY,
@@ -129,7 +129,7 @@ def test_the_nightly_deployment_does_the_work_once(prefect, own, tmp_path):
     before = state(own)
     assert json.loads((own / "data/climb/route/climb.json").read_text())["decision"]["passes"]
     status = subprocess.run(
-        [sys.executable, "-m", "components.cli", "status", "--json"],
+        [sys.executable, "-m", "rungwise", "status", "--json"],
         cwd=own, env=environment(), capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert json.loads(status.stdout)["tasks"]["route"]["champion"]["version"] == 1

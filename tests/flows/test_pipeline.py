@@ -2,15 +2,15 @@
 
 import pytest
 
-from components.climbing import rungs
-from components.errors import ChangedUnderRun, WorkspaceBusy
-from tests.components.test_workspace import hold
+from rungwise.climbing import rungs
+from rungwise.core.errors import ChangedUnderRun, WorkspaceBusy
 from tests.conftest import with_dvc
+from tests.workspace.test_workspace import hold
 
 
 @pytest.fixture
 def pipeline(prefect_server, workspace, monkeypatch):
-    from flows.pipeline import pipeline
+    from rungwise.flows.pipeline import pipeline
 
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(with_dvc(workspace)))
     return pipeline

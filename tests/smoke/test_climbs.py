@@ -4,12 +4,13 @@ import shutil
 
 import pytest
 
-from components import stages
-from components.climbing.rungs import train_rung
-from components.folders import read_json
-from components.layout import STAGES, Paths
-from components.records import climb_from_json
-from components.stages import run_stage
+from rungwise.climbing.rungs import train_rung
+from rungwise.core.folders import read_json
+from rungwise.core.recipes import STAGES
+from rungwise.core.records import climb_from_json
+from rungwise.pipeline import stages
+from rungwise.pipeline.stages import run_stage
+from rungwise.workspace.layout import Paths
 from tests.conftest import make_base, write_workspace
 
 WEAK = "{name: weak, base: bases/weak, method: lora, rank: 1, alpha: 1}"

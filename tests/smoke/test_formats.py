@@ -2,9 +2,9 @@
 
 import json
 
-from components import stages
-from components.folders import read_json, read_lines
-from components.layout import Paths
+from rungwise.core.folders import read_json, read_lines
+from rungwise.pipeline import stages
+from rungwise.workspace.layout import Paths
 from tests.conftest import KEYWORDS, planted_rows, with_dvc, write_workspace
 
 LADDER = """\

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from components.config import parse
+from rungwise.config import parse
 from tests.conftest import REPOSITORY, environment, planted_rows, readme_blocks, script, tracked_files
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -121,12 +121,12 @@ def test_every_section_with_commands_is_typed_somewhere():
         "python -m benchmarks.training --source FOLDER": "tests/benchmarks/test_training.py",
         "python -m benchmarks.audit --source FOLDER": "tests/benchmarks/test_audit.py",
         "make gpu-check": "tests/benchmarks/test_gpu.py",
-        "rungwise methods route": "tests/components/commands/test_training.py",
-        "rungwise pack route large FOLDER": "tests/components/commands/test_training.py",
-        "rungwise attempt FOLDER": "tests/components/commands/test_training.py",
-        "rungwise unpack FOLDER": "tests/components/commands/test_training.py",
-        "rungwise plan --probe": "tests/components/planning/test_probe.py",
-        "rungwise plan --write": "tests/components/planning/test_plan.py",
+        "rungwise methods route": "tests/cli/test_training.py",
+        "rungwise pack route large FOLDER": "tests/cli/test_training.py",
+        "rungwise attempt FOLDER": "tests/cli/test_training.py",
+        "rungwise unpack FOLDER": "tests/cli/test_training.py",
+        "rungwise plan --probe": "tests/planning/test_probe.py",
+        "rungwise plan --write": "tests/planning/test_plan.py",
     }
     assert [c for c in inline if c not in typed_lines and c not in elsewhere] == []
     for place in elsewhere.values():

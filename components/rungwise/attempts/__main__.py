@@ -1,0 +1,95 @@
+"""Runs one bundle: `python -m rungwise.attempts BUNDLE`, by itself or behind a launcher of several processes.
+
+It needs torch, transformers, peft, accelerate and pandas alone. The first process writes the result; the others help.
+"""
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from rungwise.attempts import bundle as bundles
+from rungwise.attempts.run import How, train_attempt
+from rungwise.attempts.store import attempt_digest, versions
+from rungwise.core.errors import RungwiseError, WorkspaceError, problem
+from rungwise.core.folders import sweep
+from rungwise.core.progress import LineProgress, say
+from rungwise.workspace.process import prepare_environment
+
+
+def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -> Path:
+    """Runs the bundle in `folder`; returns the result's folder.
+
+    Raises:
+        WorkspaceError: it is no bundle, or the libraries here are not those that it was packed for.
+        RungwiseError: the training fails.
+    """
+    bundle = bundles.read(folder, root)
+    here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.looked_at)
+    if here != bundle.name:
+        raise WorkspaceError(
+            problem(
+                "the attempt would be another one here",
+                where=str(folder),
+                found=", ".join(f"{name} {number}" for name, number in versions().items()),
+                wanted=", ".join(f"{name} {number}" for name, number in bundle.versions.items())
+                + ", and the base that it was packed with",
+                do="install these versions (and this version of Rungwise), or pack the bundle where these are",
+            )
+        )
+    rank = int(os.environ.get("RANK", "0"))
+    store = folder / bundles.RESULT
+    if store.exists() and not store.is_dir():
+        raise WorkspaceError(
+            problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
+        )
+    how = How(
+        checkpoint_steps=int(bundle.how["checkpoint_steps"]),
+        limits=bundle.how["limits"],
+        shown=folder / "audit.txt",
+        resume=store / f"resume-{bundle.name}",
+        say=(lambda text: say(f"note: {text}")) if for_a_parent else say,
+    )
+    if rank:
+        with tempfile.TemporaryDirectory() as elsewhere:
+            train_attempt(
+                Path(elsewhere), bundle.spec, bundle.rows, bundle.root, _silent, dev=bundle.looked_at, how=how
+            )
+        return store
+    sweep(store)  # what a killed run of this bundle left half-written
+    show = _to_the_parent if for_a_parent else LineProgress("train")
+    return train_attempt(store, bundle.spec, bundle.rows, bundle.root, show, dev=bundle.looked_at, how=how).folder
+
+
+def _silent(done: int, total: int, what: str) -> None:
+    del done, total, what
+
+
+def _to_the_parent(done: int, total: int, what: str) -> None:
+    say(bundles.PROGRESS + json.dumps([done, total, what]))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one bundle; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rungwise.attempts", description=__doc__)
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--root", type=Path, help="where the base's path starts; the bundle itself by default")
+    parser.add_argument("--for-a-parent", action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args(argv)
+    prepare_environment()
+    try:
+        result = run(arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent)
+    except RungwiseError as error:
+        told = bundles.ERROR + json.dumps([type(error).__name__, str(error)])
+        say(told if arguments.for_a_parent else f"rungwise: {error}")
+        return 2
+    if not arguments.for_a_parent and int(os.environ.get("RANK", "0")) == 0:
+        say(f"the result is {result}; bring {arguments.bundle} back and `rungwise unpack` it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""What each rung of a task's ladder stands for, and how it is tried: from settings and rows to outcomes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rungwise.climbing.decide import Outcome
+from rungwise.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
+from rungwise.core.faults import LIMITS
+from rungwise.core.folders import open_sealed
+from rungwise.core.methods import METHODS
+from rungwise.core.progress import LineProgress, say
+from rungwise.core.records import AnswerForm, AttemptSpec, derive_seed
+from rungwise.core.table import Table
+from rungwise.evidence.evaluate import evaluate
+from rungwise.evidence.metrics import Metric
+from rungwise.workspace.layout import Paths
+
+if TYPE_CHECKING:
+    from rungwise.attempts.run import How
+    from rungwise.attempts.store import Attempt
+
+
+def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
+    """Returns how the task's answers look, with `labels` as the closed set where the settings name none."""
+    answer = task.answer
+
+    def form(field: FieldSettings) -> AnswerForm:
+        return AnswerForm(field.format, field.labels, field.separator)
+
+    if answer.format == "label":
+        return replace(form(answer), labels=answer.labels or tuple(labels))
+    return replace(form(answer), fields={name: form(field) for name, field in answer.fields.items()})
+
+
+def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
+    """Returns all that decides one attempt's numbers, from the sections that say so."""
+    common = AttemptSpec(
+        base=base_of(rung),
+        method=rung.method,
+        prompt=task.prompt,
+        form=form_of(task, labels),
+        template=rung.template,
+        seed=derive_seed(settings.seed, "train"),
+        precision=settings.train.precision,
+    )
+    common = replace(
+        common,
+        examples=rung.setting("examples") or 0,
+        rank=rung.setting("rank") or 0,
+        alpha=rung.setting("alpha") or 0.0,
+        dropout=rung.setting("dropout") or 0.0,
+        targets=rung.setting("targets") or (),
+        tokens=rung.setting("tokens") or 0,
+        layers=rung.setting("layers") or 0,
+    )
+    if not METHODS[rung.method].trains:
+        return replace(common, steps=0, batch_size=0)
+    looks = settings.train.look_every
+    return replace(
+        common,
+        steps=rung.steps or settings.train.steps,
+        batch_size=settings.train.batch_size,
+        max_over_context=settings.train.audit.get("over_context", LIMITS["over_context"]),
+        tokens_at_once=settings.train.tokens_at_once,
+        checkpointing=settings.train.checkpointing,
+        compiled=settings.train.compiled,
+        learning_rate=rung.learning_rate or settings.train.learning_rate,
+        warmup_share=settings.train.warmup_share,
+        schedule=settings.train.schedule,
+        clip_norm=settings.train.clip_norm,
+        weight_decay=settings.train.weight_decay,
+        look_every=looks,
+        look_rows=settings.train.look_rows if looks else 0,
+        patience=settings.train.patience if looks else 0,
+        metric=task.measure if looks else "",
+    )
+
+
+@dataclass(frozen=True)
+class TaskClimb:
+    """One task's climb before it starts: its rows and what each rung would try."""
+
+    root: Path
+    settings: Settings
+    name: str
+    train: Table
+    dev: Table
+
+    @property
+    def task(self) -> TaskSettings:
+        """The task's settings."""
+        return self.settings.tasks[self.name]
+
+    def spec(self, rung: str) -> AttemptSpec:
+        """Returns the attempt that a rung stands for."""
+        chosen = next(r for r in self.settings.ladder if r.name == rung)
+        return spec_of(self.settings, self.task, chosen, self.labels)
+
+    @property
+    def labels(self) -> list[str]:
+        """The labels that stand in the training rows; none where answers are not labels."""
+        return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
+
+    @property
+    def metric(self) -> Metric:
+        """What the task is measured by."""
+        return Metric(self.task.measure, form_of(self.task, self.labels))
+
+
+TrainRung = Callable[[TaskClimb, str], "Attempt"]
+EvaluateRung = Callable[[TaskClimb, str, "Attempt"], Outcome]
+
+
+def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], None] | None = None) -> "Attempt":
+    """Returns a rung's attempt, trained now unless the store has it."""
+    from rungwise.attempts.run import train_attempt
+
+    show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
+    return train_attempt(store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, how=how_of(climb, rung))
+
+
+def how_of(climb: TaskClimb, rung: str) -> "How":
+    """Returns how a rung's attempt is run, as `train` says."""
+    from rungwise.attempts.run import How
+
+    settings = climb.settings.train
+    return How(
+        checkpoint_steps=settings.checkpoint_steps,
+        launch=settings.launch,
+        limits={str(fault): share for fault, share in settings.audit.items()},
+        shown=climb.root / ".rungwise" / "audit" / f"{climb.name}-{rung}.txt",
+        say=lambda text: say(f"train {climb.name}/{rung}: {text}"),
+    )
+
+
+def evaluate_rung(
+    climb: TaskClimb, rung: str, attempt: "Attempt", progress: Callable[[int, int, str], None] | None = None
+) -> Outcome:
+    """Returns what a rung's attempt shows on the development rows."""
+    from rungwise.attempts.evaluate import evaluate_attempt
+
+    show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
+    store = Paths(climb.root).attempts
+    predictions = evaluate_attempt(store, attempt, spec, climb.dev, climb.root, show)
+    settings = climb.settings.evaluate
+    evidence = evaluate(settings, climb.metric, rung, spec, attempt.digest, attempt.result, predictions)
+    return Outcome(evidence, predictions)
+
+
+def task_climb(root: Path, settings: Settings, name: str) -> TaskClimb:
+    """Returns a task's climb as its rows stand after `augment`.
+
+    Raises:
+        WorkspaceError: the rows were not split and augmented yet.
+    """
+    trained = open_sealed(Paths(root).output("augment"), "augment")
+    measured = open_sealed(Paths(root).output("split"), "split")
+    return TaskClimb(
+        root,
+        settings,
+        name,
+        train=Table.read(trained / name / "train.jsonl"),
+        dev=Table.read(measured / name / "dev.jsonl"),
+    )

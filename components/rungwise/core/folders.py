@@ -1,0 +1,153 @@
+"""Sealed folders: written whole or not at all, and trusted only with a valid marker.
+
+A writer fills a temporary folder beside its destination; every file and a marker with all hashes are flushed
+to disk, then one rename gives the folder its name. A reader checks the marker before it believes a file.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.records import Json, canonical_json
+
+MARKER = "SEAL.json"
+
+
+def file_digest(path: Path) -> str:
+    """Returns the SHA-256 of a file's bytes, 64 hexadecimal digits."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tree_digests(folder: Path) -> dict[str, str]:
+    """Returns relative path (with `/`) -> SHA-256 of every file under `folder` but its marker, sorted."""
+    files = sorted(p for p in folder.rglob("*") if p.is_file())
+    named = {p.relative_to(folder).as_posix(): p for p in files}
+    return {name: file_digest(path) for name, path in sorted(named.items()) if name != MARKER}
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_folder(path: Path, write: Callable[[Path], None]) -> None:
+    """Makes `path` hold what `write` puts into the empty folder that it is given, sealed.
+
+    What stood at `path` before stays there until the new folder is complete; a `write` that raises changes
+    nothing. A crash between the last two renames leaves no `path`, never a half-written one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
+    part.mkdir()
+    try:
+        write(part)
+        (part / MARKER).write_text(canonical_json(tree_digests(part)) + "\n", encoding="utf-8")
+        for entry in part.rglob("*"):
+            _flush(entry)
+        _flush(part)
+        old = part.with_suffix(".old")
+        if path.exists():
+            path.rename(old)
+        try:
+            part.rename(path)
+        except OSError:
+            if not is_sealed(path):  # where another writer came first, its folder serves as well
+                raise
+        _flush(path.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def sweep(parent: Path, name: str = "*") -> None:
+    """Removes what killed writers left beside `parent/name`; call it only while holding the workspace's lock."""
+    for pattern in (f".{name}.*.part", f".{name}.*.old"):
+        for left in parent.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether `path` is a folder whose marker names exactly the files it holds, with their hashes."""
+    try:
+        expected = json.loads((path / MARKER).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(expected == tree_digests(path))
+
+
+def open_sealed(path: Path, made_by: str) -> Path:
+    """Returns `path` if it is sealed.
+
+    Raises:
+        WorkspaceError: it is missing or was changed since it was written; `made_by` names the step to run.
+    """
+    if is_sealed(path):
+        return path
+    if not path.exists():
+        raise WorkspaceError(
+            problem(
+                "an earlier step was not run yet",
+                where=str(path),
+                found="nothing",
+                wanted=f"what the step `{made_by}` writes",
+                do=f"`rungwise run` (or `dvc repro {made_by}`) writes it",
+            )
+        )
+    found = "its files differ from its marker" if (path / MARKER).is_file() else "no complete folder there"
+    raise WorkspaceError(
+        problem(
+            "the output of an earlier step can't be used",
+            where=str(path),
+            found=found,
+            wanted=f"a folder with a valid {MARKER}",
+            do=f"run the step `{made_by}` again (`rungwise run`, or `dvc repro {made_by}`)",
+        )
+    )
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Writes a file in one step: a reader sees the old text or the new one, and so does whoever comes after a crash."""
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(text, encoding="utf-8")
+    _flush(part)
+    os.replace(part, path)
+
+
+def write_lines(path: Path, lines: str) -> None:
+    """Writes text as UTF-8 with newlines as they are; the parent folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(lines, encoding="utf-8", newline="\n")
+
+
+def write_json(path: Path, value: Json) -> None:
+    """Writes a value as canonical JSON, indented for people; the parent folder is made."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
+    write_lines(path, text + "\n")
+
+
+def read_lines(path: Path) -> Iterator[Json]:
+    """Yields the value of each JSON line; lines end at newlines only."""
+    with path.open(encoding="utf-8", newline="\n") as stream:
+        for line in stream:
+            yield json.loads(line)
+
+
+def read_json(path: Path) -> Json:
+    """Returns the value of a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def joined(names: Iterable[str], limit: int = 8) -> str:
+    """Returns names as one text for a message, cut after `limit` with the number left out."""
+    listed = list(names)
+    more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
+    return ", ".join(listed[:limit]) + more if listed else "nothing"

@@ -1,0 +1,41 @@
+"""What long work shows on standard error: lines of news, and progress as a bar or as lines."""
+
+import sys
+import time
+
+
+class LineProgress:
+    """Progress of long work on standard error: a bar on a terminal, now and then a plain line elsewhere."""
+
+    def __init__(self, label: str, seconds_between: float = 5.0) -> None:
+        self._label, self._between = label, seconds_between
+        self._last = time.monotonic()
+        self._bar: object = None
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        """Shows that `done` of `total` are done; `what` names them."""
+        if sys.stderr.isatty():
+            self._show_bar(done, total, what)
+        elif done == total or time.monotonic() - self._last >= self._between:
+            self._last = time.monotonic()
+            sys.stderr.write(f"{self._label}: {done}/{total} {what}\n")
+            sys.stderr.flush()
+
+    def _show_bar(self, done: int, total: int, what: str) -> None:
+        from tqdm import tqdm
+
+        if self._bar is None:
+            self._bar = tqdm(total=total, desc=self._label, leave=False)
+        bar = self._bar
+        assert isinstance(bar, tqdm)
+        bar.set_postfix_str(what, refresh=False)
+        bar.update(done - bar.n)
+        if done == total:
+            bar.close()
+            self._bar = None
+
+
+def say(text: str) -> None:
+    """Writes one line of news to standard error."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()

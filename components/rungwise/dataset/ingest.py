@@ -1,0 +1,218 @@
+"""Rows become Examples or counted Rejections: the first step of the path.
+
+Reads the files of the task's sources; returns values only. Row ids depend on a row's source and content and,
+for equal rows, on which of them it is; adding other rows never changes them.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rungwise.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from rungwise.core.errors import DataError, problem
+from rungwise.core.folders import joined
+from rungwise.core.prompts import list_text, object_text, parse_list, slots
+from rungwise.core.records import Example, Rejection, canonical_json, counted
+from rungwise.core.table import Table
+from rungwise.dataset.duplicates import Duplicate, deduplicate
+from rungwise.dataset.redact import redactor
+from rungwise.dataset.similar import normalised
+from rungwise.dataset.sources import Bad, Row, files, rows
+
+_ROLES = {"train", "dev", "test"}
+
+
+@dataclass(frozen=True)
+class Ingested:
+    """What came out of the sources."""
+
+    examples: Table
+    rejections: tuple[Rejection, ...]
+    duplicates: tuple[Duplicate, ...]
+
+
+def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path) -> Ingested:
+    """Returns the task's rows from the files under `raw`, in the order of sources, files and lines.
+
+    Raises:
+        DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
+    """
+    rejections: list[Rejection] = []
+    times: list[datetime | None] = []
+    chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
+    reading = _Reading(task, split, redactor(settings.redact, settings.region), rejections, times)
+    examples = Table.of(reading.rows(chosen, raw))
+    check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
+    if not examples:
+        raise DataError(
+            problem(
+                "the sources hold no rows",
+                where=joined([f"{s.name} ({s.path})" for s in chosen]),
+                found="0 rows",
+                wanted="rows below the header",
+            )
+        )
+    if split.by_time:
+        examples = replace(examples, role=_roles_by_time(split, examples, times))
+    is_closed = task.answer.format in ("label", "list")
+    result = deduplicate(settings.duplicates, examples, is_closed=is_closed)
+    return Ingested(result.examples, (*rejections, *result.rejections), result.found)
+
+
+def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:
+    """Returns each row's side: of those without a given one the latest judge, those before them steer.
+
+    Rows of one moment stand on one side, so that a side may come out a little larger than its share.
+    """
+    free = sorted(time for time, role in zip(times, table.role, strict=True) if role is None and time is not None)
+    if not free:
+        return list(table.role)
+    judging = free[min(len(free) - 1, round(len(free) * (1 - split.test)))]
+    steering = free[min(len(free) - 1, round(len(free) * (1 - split.test - split.dev)))]
+    return [
+        role or (None if time is None else "test" if time >= judging else "dev" if time >= steering else "train")
+        for time, role in zip(times, table.role, strict=True)
+    ]
+
+
+@dataclass
+class _Reading:
+    """One pass over the sources: what every row needs, and where the rows that can't be used go."""
+
+    task: TaskSettings
+    split: SplitSettings
+    redact: Callable[[str], str]
+    rejections: list[Rejection]
+    times: list[datetime | None]
+    """The time of each row that is yielded, where the split asks for one; None of a synthetic row."""
+
+    def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
+        """Yields the rows that can be used, and adds the others to `rejections`."""
+        seen: Counter[bytes] = Counter()
+        extra = [c for c in (self.split.given, self.split.group, self.split.by_time) if c]
+        needed = [*slots(self.task.prompt), *self.task.answer.columns()]
+        for source in sources:
+            own = [*needed, *extra] if source.parents is None else [*needed, source.parents]
+            columns = tuple(dict.fromkeys(own))
+            for path in files(source, raw):
+                for row in rows(source, path, columns):
+                    value = self._example(source, row, seen)
+                    if isinstance(value, Example):
+                        yield value
+                    else:
+                        self.rejections.append(value)
+
+    def _example(self, source: SourceSettings, row: Row | Bad, seen: Counter[bytes]) -> Example | Rejection:
+        if isinstance(row, Bad):
+            return Rejection("ingest", source.name, row.line, row.reason, row.detail)
+        task, split = self.task, self.split
+        fields: dict[str, str] = {}
+        for name in slots(task.prompt):
+            text = row.values[name]
+            if text is None or not text.strip():
+                return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
+            fields[name] = self.redact(text)
+        answer, empty = _answer(task.answer, row.values, self.redact)
+        if empty:
+            return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
+        parents = parse_list(row.values[source.parents] or "", ";") if source.parents else []
+        if source.parents and not parents:
+            return Rejection("ingest", source.name, row.line, "no_parents", f"column {source.parents} is empty")
+        told = row.values[task.answer.facts] if task.answer.facts else None
+        role = source.role
+        if split.given and not parents:
+            role_text = (row.values[split.given] or "").strip()
+            if role_text not in _ROLES:
+                detail = f"column {split.given} must say train, dev or test"
+                return Rejection("ingest", source.name, row.line, "no_side", detail)
+            role = role_text  # type: ignore[assignment]  # one of _ROLES, as just checked
+        if split.by_time and parents:
+            self.times.append(None)
+        elif split.by_time:
+            time = _time(row.values[split.by_time])
+            if time is None:
+                detail = f"column {split.by_time} must hold a date or time such as 2026-01-31T09:30"
+                return Rejection("ingest", source.name, row.line, "no_time", detail)
+            self.times.append(time)
+        content = canonical_json([source.name, fields, answer])
+        short = hashlib.sha256(content.encode()).digest()[:16]  # counted instead of the content, which may be long
+        seen[short] += 1
+        return Example(
+            id=_short_hash(f"{content}#{seen[short]}"),
+            fields=fields,
+            answer=answer,
+            source=source.name,
+            line=row.line,
+            group=_group(None if parents else split.group, row, fields),
+            role=role,
+            parents=tuple(parents),
+            facts=tuple(parse_list(self.redact(told or ""), task.answer.separator)),
+        )
+
+
+def _time(text: str | None) -> datetime | None:
+    """Returns a time that can be compared with others: without a zone it is taken for UTC."""
+    try:
+        time = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
+    """Stops a stage that rejected more than its limit.
+
+    Raises:
+        DataError: with the reasons counted and the first line of each.
+    """
+    if not rejections or len(rejections) <= limit * n:
+        return
+    first: dict[str, Rejection] = {}
+    for rejection in rejections:
+        first.setdefault(rejection.reason, rejection)
+    counts = counted([r.reason for r in rejections])
+    listed = [
+        f"{reason}: {count} (first: {first[reason].source} line {first[reason].line}"
+        + (f", {first[reason].detail})" if first[reason].detail else ")")
+        for reason, count in counts.items()
+    ]
+    raise DataError(
+        problem(
+            f"{len(rejections)} of {n} rows were rejected",
+            where=f"step {stage}",
+            found="; ".join(listed),
+            wanted=f"at most {limit:.0%} (`{stage}.max_rejected_share`)",
+            do="mend the rows, or raise the limit if so many are to be expected",
+        )
+    )
+
+
+def _answer(answer: AnswerSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> tuple[str, str]:
+    """Returns the answer as a model is to write it, and the first column that was empty (else empty)."""
+    if answer.format != "json":
+        text = _written(answer, values, redact)
+        return str(text) if answer.format != "list" else list_text(text, answer.separator), "" if text else str(
+            answer.column
+        )
+    found = {name: _written(field, values, redact) for name, field in answer.fields.items()}
+    empty = next((answer.fields[name].column for name, value in found.items() if not value), "")
+    return object_text(found), empty
+
+
+def _written(field: FieldSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> str | list[str]:
+    text = (values[field.column] or "").strip()
+    text = text if field.format == "label" else redact(text)
+    return parse_list(text, field.separator) if field.format == "list" else text
+
+
+def _group(column: str | None, row: Row, fields: dict[str, str]) -> str:
+    if column and (named := row.values[column]):
+        return _short_hash("column:" + named)
+    return _short_hash("text:" + canonical_json([normalised(t) for _, t in sorted(fields.items())]))
+
+
+def _short_hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

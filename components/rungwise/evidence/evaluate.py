@@ -1,0 +1,52 @@
+"""What an attempt's predictions on the development rows amount to: Evidence."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rungwise.config import EvaluateSettings
+from rungwise.core.records import AttemptSpec, Evidence, Json, Prediction, counted
+from rungwise.evidence.metrics import Metric, estimate, others_of
+
+
+def evaluate(
+    settings: EvaluateSettings,
+    metric: Metric,
+    rung: str,
+    spec: AttemptSpec,
+    attempt: str,
+    result: Mapping[str, Json],
+    predictions: Sequence[Prediction],
+) -> Evidence:
+    """Returns the evidence of one attempt; `result` is the attempt's own record (see `climbing.attempts`)."""
+    unscored = counted([p.unscored for p in predictions if p.answer is None])
+    score = estimate(metric, predictions, settings.confidence)
+    note = ""
+    if score is None:
+        reasons = ", ".join(f"{reason}: {n}" for reason, n in unscored.items())
+        note = str(result["note"]) or f"none of {len(predictions)} rows could be scored ({reasons})"
+    return Evidence(
+        rung=rung,
+        method=spec.method,
+        base=str(spec.base or ""),
+        base_digest=result["base_digest"],
+        attempt=attempt,
+        score=score,
+        n=len(predictions),
+        unscored=unscored,
+        train_rows=result["train_rows"],
+        train_rejected=result["train_rejected"],
+        base_parameters=result["base_parameters"],
+        trained_parameters=result["trained_parameters"],
+        train_tokens=result["train_tokens"],
+        note=note,
+        also=others_of(spec.form, predictions, settings.confidence),
+        cut=sum(p.is_cut for p in predictions),
+    )
+
+
+def score_text(evidence: Mapping[str, Any]) -> str:
+    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
+    score = evidence["score"]
+    if not score:
+        return str(evidence["note"])
+    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"

@@ -1,0 +1,157 @@
+"""A generator behind any server that speaks OpenAI's chat completions; rows leave the house only with consent.
+
+Every answer that texts can be read from goes into a journal before it is used, so that a killed run continues and pays
+for nothing twice; one that can't be used is asked for again by the next run.
+Retries with back-off are urllib3's (https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html).
+"""
+
+import json
+import os
+import threading
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from rungwise.config import EndpointSettings
+from rungwise.core.errors import GenerateError, SettingsError, problem
+from rungwise.core.folders import read_lines
+from rungwise.core.records import digest
+from rungwise.generate.generate import Ask, Reply, instruction, texts_of
+
+MOST_BYTES: Final = 10_000_000
+"""Of an answer no more than this is read."""
+
+
+class Endpoint:
+    """Asks a server; see `Generator`."""
+
+    def __init__(self, settings: EndpointSettings, field: str, journal: Path) -> None:
+        """Opens the journal at `journal`.
+
+        Raises:
+            SettingsError: there is no consent, or the environment variable with the key is missing.
+        """
+        import requests
+        from requests.adapters import HTTPAdapter
+        from urllib3.util import Retry
+
+        if not settings.consent:
+            raise SettingsError(
+                problem(
+                    "rows would leave the house",
+                    where="params.yaml: augment.endpoint.consent",
+                    found="false",
+                    wanted="true, from whoever may say so: the server is shown training rows, redacted",
+                )
+            )
+        self.name = f"{settings.model} at {urlsplit(settings.url).netloc}"
+        self.concurrency = settings.concurrency
+        self._settings, self._field, self._journal = settings, field, journal
+        self._lock = threading.Lock()
+        self._known = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
+        self._requests = self._tokens = 0
+        retry = Retry(
+            total=settings.retries,
+            backoff_factor=settings.backoff_seconds,
+            status_forcelist=(408, 409, 425, 429, 500, 502, 503, 504),
+            allowed_methods=None,
+            raise_on_status=False,
+            respect_retry_after_header=True,
+        )
+        self._session = requests.Session()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=settings.concurrency))
+        if settings.key_env:
+            key = os.environ.get(settings.key_env)
+            if not key:
+                raise SettingsError(
+                    problem(
+                        "the endpoint's key is missing",
+                        where="params.yaml: augment.endpoint.key_env",
+                        found=f"no environment variable {settings.key_env}",
+                        do=f"set it: export {settings.key_env}=...",
+                    )
+                )
+            self._session.headers["Authorization"] = f"Bearer {key}"
+
+    def __call__(self, ask: Ask) -> Reply:
+        """Returns the texts of the server's answer; see `Generator`."""
+        body = {
+            "model": self._settings.model,
+            "messages": [{"role": "user", "content": instruction(ask, self._field)}],
+            "temperature": self._settings.temperature,
+            "max_tokens": self._settings.max_tokens_per_request,
+            "seed": ask.seed,
+        }
+        key = digest([self._settings.url, body])
+        with self._lock:
+            entry = self._known.get(key)
+        if entry is None:
+            entry = self._ask(key, body)
+        if entry["failure"]:
+            return Reply((), entry["failure"])
+        texts = texts_of(entry["content"])
+        return Reply(texts) if texts is not None else Reply((), "not_json")
+
+    def _ask(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Returns the server's answer, and writes it down if it can be used: another time it may answer better."""
+        import requests
+
+        with self._lock:
+            budget = self._settings
+            if self._requests >= budget.max_requests or self._tokens >= budget.max_tokens:
+                raise GenerateError(
+                    f"the budget is spent: {self._requests} of {budget.max_requests} requests, {self._tokens:,} of "
+                    f"{budget.max_tokens:,} tokens (`augment.endpoint.max_requests`, `max_tokens`)"
+                )
+            self._requests += 1
+        address = self._settings.url.rstrip("/") + "/chat/completions"
+        try:
+            with self._session.post(address, json=body, timeout=self._settings.timeout_seconds, stream=True) as answer:
+                status = answer.status_code
+                text = answer.raw.read(MOST_BYTES + 1, decode_content=True)
+        except requests.RequestException as error:
+            return {"failure": "timed_out" if isinstance(error, requests.Timeout) else "no_connection"}
+        except Exception:  # what urllib3 raises while a body is read: cut off, wrongly packed
+            return {"failure": "cut_off"}
+        if status in (400, 401, 403, 404, 405, 422):
+            raise GenerateError(
+                f"the endpoint {self.name} refuses with HTTP {status}: check `augment.endpoint` (url, model, key_env)"
+            )
+        if status != 200:
+            return {"failure": f"http_{status}"}
+        if len(text) > MOST_BYTES:
+            return {"failure": "too_large"}
+        try:
+            found = json.loads(text)
+            content = found["choices"][0]["message"]["content"]
+            tokens = int((found.get("usage") or {}).get("total_tokens") or len(text) // 4)
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            return {"failure": "no_completion"}
+        if not isinstance(content, str):
+            return {"failure": "no_completion"}
+        entry = {"key": key, "content": content, "tokens": tokens, "failure": ""}
+        with self._lock:
+            self._tokens += tokens
+            if not texts_of(content):
+                return entry
+            self._known[key] = entry
+            self._journal.parent.mkdir(parents=True, exist_ok=True)
+            with self._journal.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(entry) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+        return entry
+
+
+def _entries(journal: Path) -> list[dict[str, Any]]:
+    """Returns what stands in the journal; a last line that a kill cut off is left out."""
+    found: list[dict[str, Any]] = []
+    if journal.is_file():
+        try:
+            for line in read_lines(journal):
+                found.append(line)
+        except ValueError:
+            text = journal.read_text(encoding="utf-8")
+            journal.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
+    return found

@@ -1,0 +1,207 @@
+"""Fulfils a data request in a workspace: a generator's rows into data/raw, or an empty table for annotators."""
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rungwise.config import AugmentSettings, Settings, SplitSettings, TaskSettings, augment_field, base_named
+from rungwise.core.errors import ModelError, SettingsError, problem
+from rungwise.core.folders import joined, open_sealed, replace_text
+from rungwise.core.progress import LineProgress
+from rungwise.core.prompts import slots
+from rungwise.core.records import canonical_json, derive_seed
+from rungwise.core.table import Table
+from rungwise.dataset.redact import redactor
+from rungwise.generate.generate import DataRequest, Generated, Generator, generate, request_of
+from rungwise.workspace.layout import Paths, settings_of
+
+
+def fulfil(
+    root: Path, task: str, base: str | None, wanted: Mapping[str, int], export: Path | None = None
+) -> dict[str, Any]:
+    """Makes the rows that are wanted; returns what was kept, what was dropped and why, and where the rows are.
+
+    `base`: a folder or hub name of a local model; None: the server of `augment.endpoint`. `wanted`: label, or value
+    of `augment.slice` -> rows; empty: as many as `augment` asks for. `export`: a new CSV file to write in place of
+    asking anybody.
+
+    Raises:
+        RungwiseError: there is no such task or label, its answers are no labels, its rows are not split yet, nothing is
+            wanted, or the generator can't be used.
+    """
+    settings = settings_of(root)
+    one, field = _task(settings, task)
+    folder = open_sealed(Paths(root).output("split"), "split")
+    train, dev, test = (Table.read(folder / task / f"{side}.jsonl") for side in ("train", "dev", "test"))
+    request = _request(settings.augment, task, train, wanted)
+    told = {"task": task, "wanted": dict(request.wanted), "why": request.why}
+    if export is not None:
+        columns = _write_empty(export, one, request, settings.split)
+        return {**told, "file": str(export), "columns": columns}
+    generator = _generator(settings.augment, root, task, field, base)
+    result = generate(
+        settings.augment.generate,
+        request,
+        field,
+        train,
+        Table.of((*dev, *test)),
+        generator,
+        seed=derive_seed(settings.seed, "generate", task),
+        redact=redactor(("email", "phone", "card"), settings.ingest.region),
+        show=LineProgress(f"generate {task}"),
+    )
+    path = Paths(root).raw / f"generated-{task}.jsonl"
+    before: list[str] = []
+    lines: dict[str, None] = {}
+    if result.drafts:
+        # what an earlier request brought stays; the same request again brings the same lines
+        before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = dict.fromkeys([*before, *_lines(one, field, train, result)])
+        replace_text(path, "".join(f"{line}\n" for line in lines))
+    return {
+        **told,
+        "rows": len(result.drafts),
+        "new": len(lines) - len(set(before)),
+        "rejected": dict(result.rejected),
+        "missing": dict(result.missing),
+        "note": result.note,
+        "limit": f"{result.limit} (`augment.generate.max_share`)" if result.limit else "",
+        "failures": _failures(generator, result),
+        "file": str(path) if result.drafts else None,
+        "source": f"- {{name: generated-{task}, path: {path.name}, parents: parents}}",
+    }
+
+
+ADVICE: Final = {
+    "no_connection": "it can't be reached: does it run, and is `augment.endpoint.url` right?",
+    "timed_out": "it takes longer than `augment.endpoint.timeout_seconds`",
+    "http_429": "it is asked too often: lower `augment.endpoint.concurrency`",
+    "not_json": "it does not answer with a JSON array of texts: another model may",
+    "over_context": "rows of this length don't fit the model's context",
+}
+"""Code of a failure -> what it means and what to do; of others the code says it."""
+
+
+def _failures(generator: Generator, result: Generated) -> str:
+    """Returns whose asks failed how often and what to do about it; empty where none did."""
+    if not result.failures:
+        return ""
+    counts = ", ".join(f"{code}: {n}" for code, n in result.failures.items())
+    known = [ADVICE[code] for code in result.failures if code in ADVICE]
+    return f"{generator.name} failed ({counts}): {'; '.join(known) or 'look at its own log'}"
+
+
+def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
+    """Returns the task and the slot that is written anew."""
+    if task not in settings.tasks:
+        found, names = task[:60], joined(settings.tasks)
+        raise SettingsError(problem("there is no such task", where="params.yaml: tasks", found=found, wanted=names))
+    one = settings.tasks[task]
+    field = augment_field(settings.augment, one)
+    if one.answer.format != "label" or field is None:
+        raise SettingsError(
+            problem(
+                "rows can't be generated for this task",
+                where=f"task {task}",
+                found=f"answers of format {one.answer.format}, slots {joined(slots(one.prompt))}",
+                wanted="answers that are labels, and one slot (or `augment.field`)",
+            )
+        )
+    return one, field
+
+
+def _request(augment: AugmentSettings, task: str, train: Table, wanted: Mapping[str, int]) -> DataRequest:
+    request = DataRequest(task, dict(wanted), "asked for by hand", augment.slice)
+    names = sorted(set(request.columns(train)))
+    for name, n in wanted.items():
+        if name not in names or n < 1:
+            found, known = f"{name[:60]}: {n}", f"a number of rows for one of {joined(names)}"
+            raise SettingsError(problem("no such rows can be wanted", found=found, wanted=known))
+    request = request if wanted else request_of(augment, task, train)
+    if not request.wanted:
+        raise SettingsError(
+            problem(
+                "no rows are wanted",
+                where="params.yaml: augment",
+                found=f"per_label: {augment.per_label}",
+                wanted="a number that some label or slice falls short of, or --label LABEL --rows N",
+            )
+        )
+    return request
+
+
+def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base: str | None) -> Generator:
+    if base is not None:
+        from rungwise.generate.local import LocalModel
+
+        try:
+            named = base_named(base)
+        except ValueError as error:
+            found, wanted = base[:80], str(error)
+            raise SettingsError(problem("a base can't be used", where="--base", found=found, wanted=wanted)) from None
+        try:
+            return LocalModel(augment.generate, field, named, root)
+        except ModelError as error:  # it speaks of the rung that names a base elsewhere
+            said = str(error).replace("ladder: base ", "--base ").replace("the rung's `base`", "`--base`")
+            raise ModelError(said) from None
+    if augment.endpoint is not None:
+        from rungwise.generate.endpoint import Endpoint
+
+        return Endpoint(augment.endpoint, field, root / ".rungwise" / "generate" / f"{task}.jsonl")
+    raise SettingsError(problem("there is nobody to ask", wanted="--base MODEL, or a server in `augment.endpoint`"))
+
+
+def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: SplitSettings) -> str:
+    """Writes a table with an empty row for each one wanted; returns what its columns ask for beside text and answer.
+
+    Raises:
+        SettingsError: the file is there already, or can't be written.
+    """
+    own = [*slots(task.prompt), str(task.answer.column)]
+    more = [name for name in dict.fromkeys((split.given, split.by_time, split.group)) if name and name not in own]
+    try:
+        with path.open("x", encoding="utf-8", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerow([*own, *more])
+            for name, n in sorted(request.wanted.items()):
+                row = [name if slot == request.slice else "" for slot in slots(task.prompt)]
+                ends = ["train" if column == split.given else "" for column in more]
+                writer.writerows([[*row, "" if request.slice else name, *ends]] * n)
+    except OSError as error:
+        is_there = path.exists()
+        raise SettingsError(
+            problem(
+                "the table can't be written",
+                where=f"--export {path}",
+                found="a folder"
+                if path.is_dir()
+                else "a file that may be filled in"
+                if is_there
+                else str(error.strerror),
+                wanted="a new file in a folder that is there",
+                do="name another file, or move this one away" if is_there else "make its folder first",
+            )
+        ) from None
+    asks = {
+        split.given: "says the row's side, `train` as it stands",
+        split.by_time: "needs a date in each row: the latest rows judge and do not teach",
+        split.group: "may stay empty: its equal values belong together",
+    }
+    return "; ".join(f"{name} {asks[name]}" for name in more)
+
+
+def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:
+    """Returns the drafts as JSON lines; a prompt's other slots stay as they were in the first row that was shown."""
+    places = {id_: i for i, id_ in enumerate(train.id)}
+    return [
+        canonical_json(
+            {
+                **train[places[draft.parents[0]]].fields,
+                field: draft.text,
+                str(task.answer.column): draft.label,
+                "parents": ";".join(draft.parents),
+            }
+        )
+        for draft in result.drafts
+    ]

@@ -1,0 +1,123 @@
+"""Adds the rows of the last climb to the accepted versions, with what drifted since the one before."""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rungwise.config import Settings
+from rungwise.core.errors import DataError, problem
+from rungwise.core.folders import read_json, replace_text, write_json
+from rungwise.core.records import SIDES, canonical_json
+from rungwise.core.table import Table
+from rungwise.dataset.drift import Shift, profile, shifts
+from rungwise.history.kept import locks_of, log, outputs_of
+from rungwise.workspace.dvc import data_version
+from rungwise.workspace.layout import Paths, settings_of
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What accepting the rows of the last climb came to."""
+
+    version: str
+    is_new: bool
+    shifts: Mapping[str, tuple[Shift, ...]]
+    """Task -> what moved since the version that was accepted before; empty for the first."""
+
+
+def accept(root: Path) -> Accepted:
+    """Adds the version of the rows that were climbed on, unless it is the last one accepted; keeps the climb's lock.
+
+    Raises:
+        DataError: see `check_drift`.
+    """
+    settings, paths = settings_of(root), Paths(root)
+    version = data_version(paths.output("split"), paths.output("augment"))
+    known = log(root)
+    if known and known[-1]["data_version"] == version:
+        _keep_lock(root, version)
+        return Accepted(version, False, {})
+    profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
+    moved = _moved(root, settings, profiles)
+    _check(root, settings, version, moved)
+    paths.versions.mkdir(parents=True, exist_ok=True)
+    write_json(paths.versions / f"{version}.json", profiles)
+    _keep_lock(root, version)
+    line = {
+        "data_version": version,
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "rows": {
+            name: {side: p["rows"] for side, p in sides.items() if side != "all"} for name, sides in profiles.items()
+        },
+        "labels": {name: sides["all"]["labels"] for name, sides in profiles.items()},
+        "drift": {name: [asdict(s) for s in found] for name, found in moved.items()},
+    }
+    lines = [canonical_json(old) for old in known if old["data_version"] != version]
+    replace_text(paths.history, "".join(f"{text}\n" for text in [*lines, canonical_json(line)]))
+    return Accepted(version, True, moved)
+
+
+def _keep_lock(root: Path, version: str) -> None:
+    """Keeps the dvc.lock of a climb on a version beside those of the climbs before it."""
+    lock, kept = root / "dvc.lock", locks_of(root, version)
+    if not lock.is_file() or any(outputs_of(old) == outputs_of(lock) for old in kept):
+        return
+    number = len(kept) + 1
+    shutil.copyfile(lock, Paths(root).versions / (f"{version}-{number}.lock" if kept else f"{version}.lock"))
+
+
+def check_drift(root: Path) -> None:
+    """Checks the rows that were split and augmented, before anything is trained on them.
+
+    Raises:
+        DataError: something drifted beyond its threshold and `validate.drift.severity` is `stop`.
+    """
+    settings, paths = settings_of(root), Paths(root)
+    if settings.validate_.drift.severity != "stop" or not log(root):
+        return
+    version = data_version(paths.output("split"), paths.output("augment"))
+    if log(root)[-1]["data_version"] != version:
+        profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
+        _check(root, settings, version, _moved(root, settings, profiles))
+
+
+def _moved(root: Path, settings: Settings, profiles: Mapping[str, Any]) -> dict[str, tuple[Shift, ...]]:
+    """Returns task -> what moved since the version that was accepted last; empty where there is none."""
+    known = log(root)
+    path = Paths(root).versions / f"{known[-1]['data_version']}.json" if known else None
+    before = read_json(path) if path and path.is_file() else {}
+    return {
+        name: shifts(settings.validate_.drift, before[name]["all"], profiles[name]["all"])
+        for name in settings.tasks
+        if name in before
+    }
+
+
+def _check(root: Path, settings: Settings, version: str, moved: Mapping[str, tuple[Shift, ...]]) -> None:
+    over = [f"{name}: {s.sentence}" for name, found in moved.items() for s in found if s.is_over]
+    if over and settings.validate_.drift.severity == "stop":
+        raise DataError(
+            problem(
+                "the rows drifted from those accepted before",
+                where=f"data version {version}, before it {log(root)[-1]['data_version']}",
+                found="; ".join(over),
+                wanted="shifts within `validate.drift`",
+                do="look at `rungwise data log`; if the change is meant, raise the threshold or set `severity: warn`",
+            )
+        )
+
+
+def _profiles(root: Path, settings: Settings, task: str) -> dict[str, Any]:
+    folder = Paths(root).output("split") / task
+    sides = {side: Table.read(folder / f"{side}.jsonl") for side in SIDES}
+    sides["synthetic"] = _synthetic(Table.read(Paths(root).output("augment") / task / "train.jsonl"))
+    has_labels = settings.tasks[task].answer.format == "label"
+    real = Table.of(e for side in SIDES for e in sides[side] if not e.is_synthetic)
+    return {"all": profile(real, has_labels=has_labels), **{s: {"rows": len(t)} for s, t in sides.items()}}
+
+
+def _synthetic(table: Table) -> Table:
+    return table.take(i for i, parents in enumerate(table.parents) if parents)

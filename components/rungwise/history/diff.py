@@ -1,0 +1,92 @@
+"""What came and went between two accepted versions of the rows."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rungwise.core.folders import read_json
+from rungwise.core.records import SIDES, counted
+from rungwise.core.table import Table
+from rungwise.dataset.drift import shifts
+from rungwise.dataset.similar import normalised
+from rungwise.history.kept import cached, resolve
+from rungwise.workspace.layout import Paths, settings_of
+
+
+def diff(root: Path, old: str, new: str) -> dict[str, Any]:
+    """Returns which rows came, went, changed their answer and moved to another side, by task, and what shifted.
+
+    `edited` are rows of which only letters' case, spaces or the width of letters changed. `new_tasks` and `old_tasks`
+    are those that only one of the versions has.
+
+    Raises:
+        DataError: there is no such version.
+        WorkspaceError: DVC's cache does not hold its rows any more.
+    """
+    first, second = resolve(root, old), resolve(root, new)
+    settings = settings_of(root)
+    profiles = [read_json(Paths(root).versions / f"{version}.json") for version in (first, second)]
+    tasks = {}
+    for name in (name for name in profiles[1] if name in profiles[0]):
+        a, b = (_index(root, version, name) for version in (first, second))
+        pairs, went, came = _paired(a, b)
+        moved = [i for i in a.keys() & b.keys() if a[i].side != b[i].side]
+        tasks[name] = {
+            "came": came,
+            "went": went,
+            "changed": [[x, y] for x, y in pairs if a[x].answer != b[y].answer],
+            "edited": [[x, y] for x, y in pairs if a[x].answer == b[y].answer],
+            "moved": {i: f"{a[i].side} -> {b[i].side}" for i in sorted(moved)},
+            "came_by_label": counted(b[i].answer for i in came) if profiles[1][name]["all"]["labels"] else {},
+            "went_by_label": counted(a[i].answer for i in went) if profiles[0][name]["all"]["labels"] else {},
+            "shifts": [
+                asdict(s) for s in shifts(settings.validate_.drift, profiles[0][name]["all"], profiles[1][name]["all"])
+            ],
+        }
+    new_tasks, old_tasks = (sorted(set(profiles[i]) - set(profiles[1 - i])) for i in (1, 0))
+    return {"old": first, "new": second, "tasks": tasks, "new_tasks": new_tasks, "old_tasks": old_tasks}
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: str
+    side: str
+    answer: str
+    key: str
+    """Source and text, by which a row is known whose answer was changed."""
+
+
+def _paired(old: Mapping[str, _Row], new: Mapping[str, _Row]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
+    """Returns pairs of ids of a row that was changed, and the ids of rows that went and that came, all sorted.
+
+    Of a text that stands there with several answers only as many rows are pairs as lost their id and have a new one:
+    first those with equal answers.
+    """
+    leaving: defaultdict[str, list[str]] = defaultdict(list)
+    for i in sorted(old.keys() - new.keys()):
+        leaving[old[i].key].append(i)
+    pairs, came, waiting = [], [], []
+    for j in sorted(new.keys() - old.keys()):
+        same = next((i for i in leaving[new[j].key] if old[i].answer == new[j].answer), None)
+        if same is None:
+            waiting.append(j)
+            continue
+        leaving[new[j].key].remove(same)
+        pairs.append((same, j))
+    for j in waiting:
+        if left := leaving[new[j].key]:
+            pairs.append((left.pop(0), j))
+        else:
+            came.append(j)
+    return sorted(pairs), sorted(i for left in leaving.values() for i in left), came
+
+
+def _index(root: Path, version: str, task: str) -> dict[str, _Row]:
+    rows = {}
+    for side in SIDES:
+        table = Table.read(cached(root, version, "split", f"{task}/{side}.jsonl"))
+        for id_, answer, source, text in zip(table.id, table.answer, table.source, table.joined(), strict=True):
+            rows[id_] = _Row(id_, side, answer, f"{source}\n{normalised(text)}")
+    return rows

@@ -1,0 +1,147 @@
+"""Removes what used a row, and old versions of the rows, from the workspace and from DVC's cache.
+
+From the cache goes what no other version needs; a remote's copies are DVC's to remove (`dvc gc --cloud`).
+"""
+
+import shutil
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rungwise.core.errors import DataError, problem
+from rungwise.core.folders import joined, read_json, replace_text
+from rungwise.core.records import canonical_json
+from rungwise.history.kept import hashes_of, locks_of, log, objects_of
+from rungwise.history.uses import no_such_row, uses
+from rungwise.workspace.dvc import cache_folder
+from rungwise.workspace.layout import Paths, settings_of
+
+NOTES = ("docs", "audit", "generate")
+"""Folders under .rungwise that may hold rows' words: pages, what was shown of tokens, what a server answered."""
+
+
+def forget(root: Path, row: str) -> dict[str, Any]:
+    """Removes what used a row: versions of the rows from DVC's cache, attempts, predictions, registered adapters, runs.
+
+    Returns what `uses` found, the number of `objects` that went from the cache and of `runs` that went from the
+    registry, and in `left` the places of their files that could not be removed.
+
+    Raises:
+        DataError: the row still stands in the rows as they are now, so that the next run would use it again; or nothing
+            used it.
+    """
+    from rungwise.release.registry import Registry
+
+    found = uses(root, row)
+    if found["raw"]:
+        raise DataError(
+            problem(
+                "the row is still among today's rows",
+                where=joined(found["raw"]),
+                do="delete it from its file in data/raw, `rungwise run`, and forget it then",
+            )
+        )
+    if not any(found[kind] for kind in ("versions", "attempts", "scored")):
+        raise no_such_row(root, row, found["unseen"])
+    still = [path.parent.name for path in Paths(root).output("climb").glob("*/climb.json") if _is_of(path, found)]
+    if still:
+        raise DataError(
+            problem(
+                "the last climb used the row",
+                where=f"data/climb: {joined(sorted(still))}",
+                wanted="a climb without it",
+                do="`rungwise run`, and forget it then",
+            )
+        )
+    registry = Registry(root)
+    left = []
+    for name in found["adapters"]:
+        task, _, number = name.partition("/")
+        left += registry.delete(task, int(number))
+    runs, places = registry.delete_runs(found["attempts"], found["versions"])
+    for name in [*(f"train-{a}" for a in found["attempts"]), *found["scored"]]:
+        shutil.rmtree(Paths(root).attempts / name, ignore_errors=True)
+    for name in NOTES:
+        shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
+    objects = _drop(root, found["versions"]) + _sweep(root, row)
+    return {**found, "objects": objects, "runs": runs, "left": [*left, *places]}
+
+
+def _is_of(path: Path, found: Mapping[str, Any]) -> bool:
+    return any(evidence["attempt"] in found["attempts"] for evidence in read_json(path)["evidence"])
+
+
+def prune(root: Path, keep: int) -> dict[str, Any]:
+    """Removes all but the last `keep` versions of the rows from DVC's cache, never one that a registered version names.
+
+    Returns `{"dropped", "kept", "objects", "named"}`; `named`: version -> the registered versions that keep it.
+    """
+    from rungwise.release.registry import Registry
+
+    names = [line["data_version"] for line in log(root)]
+    registry = Registry(root)
+    named: defaultdict[str, list[str]] = defaultdict(list)
+    for task in settings_of(root).tasks:
+        for version in registry.versions(task):
+            named[version.tags.get("data_version", "")].append(f"{task}/{version.number}")
+    old = names[:-keep] if keep else names
+    dropped = [name for name in old if name not in named]
+    return {
+        "dropped": dropped,
+        "kept": [n for n in names if n not in dropped],
+        "objects": _drop(root, dropped),
+        "named": {name: named[name] for name in old if name in named},
+    }
+
+
+def _drop(root: Path, names: Sequence[str]) -> int:
+    """Removes versions from the history, and from DVC's cache what only they need; returns how many objects went."""
+    if not names:
+        return 0
+    paths, cache = Paths(root), cache_folder(root)
+    lines = log(root)
+    kept = [line["data_version"] for line in lines if line["data_version"] not in names]
+    needed = _needed(root, kept)
+    gone = {o for version in names for o in objects_of(cache, hashes_of(root, version))} - needed
+    paths_gone = [path for md5 in gone if (path := cache / md5[:2] / md5[2:]).is_file()]  # data/raw may not be in it
+    for path in paths_gone:
+        path.unlink()
+    replace_text(paths.history, "".join(canonical_json(x) + "\n" for x in lines if x["data_version"] in kept))
+    for version in names:
+        for path in (paths.versions / f"{version}.json", *locks_of(root, version)):
+            path.unlink(missing_ok=True)
+    return len(paths_gone)
+
+
+def _needed(root: Path, names: Sequence[str]) -> set[str]:
+    """Returns the md5 of all objects that the workspace or some versions need."""
+    hashes = [*_current(root), *(md5 for version in names for md5 in hashes_of(root, version))]
+    return set(objects_of(cache_folder(root), hashes))
+
+
+def _sweep(root: Path, row: str) -> int:
+    """Removes from DVC's cache what runs that were never accepted left of a row; returns how many objects went."""
+    cache = cache_folder(root)
+    needed = _needed(root, [line["data_version"] for line in log(root)])
+    others = {f"{path.parent.name}{path.name}": path for path in cache.glob("??/*") if path.is_file()}
+    others = {md5: path for md5, path in others.items() if md5 not in needed}
+    holding = {md5 for md5, path in others.items() if row.encode() in path.read_bytes()}
+    folders = {md5: set(objects_of(cache, [md5])) for md5 in others if md5.endswith(".dir")}
+    gone = holding.union(*(inner for inner in folders.values() if inner & holding)) & others.keys()
+    for md5 in gone:
+        others[md5].unlink()
+    return len(gone)
+
+
+def _current(root: Path) -> list[str]:
+    """Returns the md5 of all that the workspace's dvc.lock and *.dvc files name now."""
+    from ruamel.yaml import YAML
+
+    found = []
+    for path in [root / "dvc.lock", *(root / "data").glob("*.dvc")]:
+        if path.is_file():
+            content = YAML(typ="safe", pure=True).load(path) or {}
+            parts = [content, *content.get("stages", {}).values()]
+            found += [e["md5"] for part in parts for kind in ("deps", "outs") for e in part.get(kind, []) if "md5" in e]
+    return found

@@ -1,0 +1,88 @@
+"""The loss of answer tokens from hidden states, without ever holding all logits.
+
+A frozen output layer needs no gradient, so a position's logits can be made, turned into the loss and into the gradient
+of its hidden state, and forgotten, some positions at a time. With a large vocabulary on a small body, logits and what
+autograd keeps of them are otherwise most of a training's memory and a third of its time.
+
+Shape letters: B rows, T answer positions, N positions with a target, C of them at once, H hidden size, V vocabulary.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch.nn.functional import linear
+
+from rungwise.model.last_layer import is_short
+
+IGNORED = -100
+"""Marks positions without a target."""
+LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
+"""Device -> the most logits that are held: on a CPU as many as its caches hold."""
+FEWEST_AT_ONCE = 64
+"""Positions that are always taken together, so that their product with the output layer is one of matrices."""
+
+
+def frozen_head(model: Any) -> Any:
+    """Returns the output layer if hidden states times its frozen weights are the model's logits, None otherwise."""
+    base = getattr(model, "base", model)
+    base = base.get_base_model() if hasattr(base, "get_base_model") else base
+    head: Any = base.get_output_embeddings() if is_short(base) else None
+    is_plain = (
+        type(head) is torch.nn.Linear and type(head.weight.data) is torch.Tensor and not head.weight.requires_grad
+    )
+    return head if is_plain else None
+
+
+@contextlib.contextmanager
+def hidden_for_logits(head: Any) -> Iterator[None]:
+    """In this context a model returns its last hidden states in the place of logits."""
+    head.forward = lambda hidden: hidden
+    try:
+        yield
+    finally:
+        del head.forward
+
+
+def answer_loss(hidden_BTH: torch.Tensor, head: Any, targets_BT: torch.Tensor) -> torch.Tensor:
+    """Returns the summed negative log-likelihood of the targets that are not IGNORED, a scalar in fp32."""
+    has_target_BT = targets_BT != IGNORED
+    hidden_NH, targets_N = hidden_BTH[has_target_BT], targets_BT[has_target_BT]
+    at_once = LOGITS_AT_ONCE.get(hidden_BTH.device.type, LOGITS_AT_ONCE["cuda"]) // head.weight.shape[0]
+    found: torch.Tensor = _AnswerLoss.apply(hidden_NH, head.weight, head.bias, targets_N, max(FEWEST_AT_ONCE, at_once))
+    return found
+
+
+class _AnswerLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed by mypy
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden_NH: torch.Tensor,
+        weight_VH: torch.Tensor,
+        bias_V: torch.Tensor | None,
+        targets_N: torch.Tensor,
+        at_once: int,
+    ) -> torch.Tensor:
+        total = torch.zeros((), device=hidden_NH.device)
+        grad_NH = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
+        for at in range(0, len(hidden_NH), at_once):
+            targets_C1 = targets_N[at : at + at_once, None]
+            logits_CV = linear(hidden_NH[at : at + at_once], weight_VH, bias_V)
+            kind = logits_CV.dtype
+            logits_CV = logits_CV.float()
+            logits_CV -= logits_CV.amax(1, keepdim=True)
+            picked_C1 = logits_CV.gather(1, targets_C1)
+            sums_C1 = logits_CV.exp_().sum(1, keepdim=True)
+            total += (sums_C1.log() - picked_C1).sum()
+            if grad_NH is not None:
+                logits_CV /= sums_C1
+                logits_CV.scatter_add_(1, targets_C1, torch.full_like(picked_C1, -1.0))
+                grad_NH[at : at + at_once] = logits_CV.to(kind) @ weight_VH.to(kind)
+        ctx.save_for_backward(grad_NH)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
+        (grad_NH,) = ctx.saved_tensors
+        return grad_NH * grad, None, None, None, None

@@ -1,0 +1,143 @@
+"""Answers of a model to rows: the likeliest label or what it writes, or a reason why there is none."""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+
+from rungwise.core.prompts import fill, prompt_text, shown, slots
+from rungwise.core.records import AttemptSpec, Example, Prediction, digest
+from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.language_model import LanguageModel, Progress, encode_answers, encode_prompts, fits
+
+Shown = Sequence[tuple[Mapping[str, str], str]]
+"""Solved examples that stand before the question: fields and answer."""
+
+
+def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapping[str, str], str]]:
+    """Returns `spec.examples` collected training rows, of different labels first, in an order drawn from the seed.
+
+    It depends on what the rows say, not on their ids or their order.
+    """
+    rows = sorted((e for e in train if not e.is_synthetic), key=lambda e: digest([dict(e.fields), e.answer]))
+    random.Random(spec.seed).shuffle(rows)
+    turn: dict[str, int] = {}
+    rounds = []
+    for row in rows:
+        rounds.append(turn.get(row.answer, 0))
+        turn[row.answer] = rounds[-1] + 1
+    ranked = sorted(range(len(rows)), key=lambda i: (rounds[i], i))[: spec.examples]
+    return [(dict(rows[i].fields), rows[i].answer) for i in ranked]
+
+
+def fitting_shown(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], answer_tokens: int) -> Shown:
+    """Returns the examples of `choose_shown` without the longest ones, so that they fit beside a row's prompt.
+
+    They leave room for the prompts of 99 % of the collected rows and for an answer of that many tokens.
+    """
+    chosen = choose_shown(spec, rows)
+    prompts = [prompt_text(spec.prompt, e.fields) for e in rows if not e.is_synthetic]
+    sizes = sorted(len(p) for p in encode_prompts(lm, prompts))
+    room = lm.context_tokens - answer_tokens - (sizes[int(0.99 * (len(sizes) - 1))] if sizes else 0)
+    while chosen and sum(_tokens_shown(lm, spec, one) for one in chosen) > room:
+        chosen.remove(max(chosen, key=lambda one: _tokens_shown(lm, spec, one)))
+    return chosen
+
+
+def _tokens_shown(lm: LanguageModel, spec: AttemptSpec, one: tuple[Mapping[str, str], str]) -> int:
+    return len(lm.tokenizer(shown(spec.prompt, [one]), add_special_tokens=False).input_ids)
+
+
+def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:
+    """Returns how many tokens a written answer may have: a quarter more than the longest of the training rows."""
+    return max(len(tokens) for tokens in encode_answers(lm, [e.answer for e in rows])) * 5 // 4 if rows else 1
+
+
+class Answering(Protocol):
+    """What answers rows, with a language model or without."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the base's files; empty where there is no base."""
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The fields that a row must have."""
+
+    def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
+        """Returns one prediction a row, in the rows' order."""
+
+    def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Returns arrays that change whenever the model does, for fields that hold no customer's text."""
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """A language model that answers a task's prompt."""
+
+    lm: LanguageModel
+    spec: AttemptSpec
+    examples: Shown = ()
+    max_answer_tokens: int = 1
+    """Of a written answer, the end token among them."""
+
+    @property
+    def digest(self) -> str:
+        """Digest of the base's files."""
+        return self.lm.digest
+
+    @property
+    def slots(self) -> tuple[str, ...]:
+        """The fields that a row must have."""
+        return slots(self.spec.prompt)
+
+    def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
+        """Returns one prediction a row, in the rows' order.
+
+        A row whose prompt and longest answer don't fit the model's context has no answer (`over_context`).
+        Ties go to the label that comes first by name.
+        """
+        before = shown(self.spec.prompt, self.examples)
+        prompts = encode_prompts(self.lm, [before + prompt_text(self.spec.prompt, e.fields) for e in rows])
+        is_label = self.spec.form.format == "label"
+        found = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
+        return tuple(
+            Prediction(row.id, row.group, row.answer, *found[i][:2], facts=row.facts, is_cut=found[i][2])
+            if i in found
+            else Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
+            for i, row in enumerate(rows)
+        )
+
+    def _labels(self, prompts: list[list[int]], progress: Progress | None) -> dict[int, tuple[str, float, bool]]:
+        labels = sorted(self.spec.form.labels)
+        label_tokens = encode_answers(self.lm, labels)
+        longest = max(len(tokens) for tokens in label_tokens)
+        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, longest)]
+        if not fitting:
+            return {}
+        scores_NL = score_labels(self.lm, [prompts[i] for i in fitting], label_tokens, progress=progress)
+        best_N = scores_NL.argmax(1).tolist()
+        shares_NL = torch.softmax(scores_NL.double(), dim=1)
+        return {
+            i: (labels[best_N[place]], round(float(shares_NL[place, best_N[place]]), 6), False)
+            for place, i in enumerate(fitting)
+        }
+
+    def _written(self, prompts: list[list[int]], progress: Progress | None) -> dict[int, tuple[str, float, bool]]:
+        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, self.max_answer_tokens)]
+        written = write_answers(self.lm, [prompts[i] for i in fitting], self.max_answer_tokens, progress=progress)
+        return {i: (w.text, w.probability, w.is_cut) for i, w in zip(fitting, written, strict=True)}
+
+    def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+        """Returns probe name -> logits of shape (tokens, vocabulary), fp32."""
+        before = shown(self.spec.prompt, self.examples)
+        filled = [before + fill(self.spec.prompt, fields) for fields in texts]
+        logits = {}
+        for number, ids in enumerate(encode_prompts(self.lm, filled)):
+            with torch.inference_mode():
+                inputs = torch.tensor([ids[-self.lm.context_tokens :]], device=self.lm.device)
+                found = self.lm.model(input_ids=inputs).logits[0].float().cpu()
+            logits[f"probe-{number}"] = found.numpy()
+        return logits

@@ -1,0 +1,338 @@
+"""The shell around the verbs: one function per DVC stage.
+
+`python -m rungwise.pipeline.stages VERB --recipe N` is what dvc.yaml runs; the flow calls the same functions. A stage
+reads sealed folders, writes one sealed folder, and refuses to write if params.yaml or the rows in data/raw
+changed while it ran. Hashed outputs hold no time, cost or path.
+"""
+
+import argparse
+import shutil
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rungwise.climbing.ladder import changed_bases, check_bases, climb_ladder
+from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
+from rungwise.config import Settings, TaskSettings
+from rungwise.core.errors import DataError, RungwiseError, problem
+from rungwise.core.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
+from rungwise.core.progress import say
+from rungwise.core.recipes import STAGES
+from rungwise.core.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
+from rungwise.core.table import Table
+from rungwise.workspace import dvc as versions
+from rungwise.workspace.layout import Paths, Snapshot, check_recipe, check_unchanged, settings_of, snapshot
+from rungwise.workspace.lock import locked
+from rungwise.workspace.process import die_with_parent, prepare_environment, workspace_root
+
+if TYPE_CHECKING:
+    from rungwise.dataset.split import Split
+
+MANY_LEAKS = 0.05
+"""More copies than this share of the training rows are worth a word."""
+FEW_ROWS = 10
+"""Of fewer held-out rows of a label little can be said about it."""
+
+
+def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Table | Json]) -> None:
+    """Writes a stage's output: relative path -> text, a file to copy, rows, or a value that becomes JSON."""
+
+    def write(part: Path) -> None:
+        for name, content in sorted(files.items()):
+            if isinstance(content, Path):
+                (part / name).parent.mkdir(parents=True, exist_ok=True)
+                (part / name).write_bytes(content.read_bytes())
+            elif isinstance(content, Table):
+                content.write(part / name)
+            elif isinstance(content, str):
+                write_lines(part / name, content)
+            else:
+                write_json(part / name, content)
+        check_unchanged(root, before)
+
+    write_folder(Paths(root).output(verb), write)
+
+
+def _rows(folder: Path, task: str, side: str) -> Table:
+    return Table.read(folder / task / f"{side}.jsonl")
+
+
+def _rejected(rejections: Sequence[Rejection]) -> dict[str, int]:
+    return counted([r.reason for r in rejections])
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{reason}: {n}" for reason, n in counts.items()) or "none"
+
+
+def ingest(root: Path, before: Snapshot | None = None) -> None:
+    """Reads the sources under data/raw into data/ingest: Examples and counted Rejections, per task."""
+    from rungwise.dataset.ingest import ingest as verb
+
+    settings, before = settings_of(root), before or snapshot(root)
+    out: dict[str, str | Path | Table | Json] = {}
+    for name, task in settings.tasks.items():
+        result = verb(settings.ingest, settings.split, task, Paths(root).raw)
+        counts = _rejected(result.rejections)
+        out[f"{name}/examples.jsonl"] = result.examples
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        found = counted([d.kind for d in result.duplicates])
+        out[f"{name}/duplicates.jsonl"] = to_lines(result.duplicates)
+        out[f"{name}/summary.json"] = {
+            "rows": len(result.examples),
+            "sources": counted(result.examples.source),
+            "rejected": counts,
+            "duplicates": found,
+        }
+        say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; twice: {_listed(found)}")
+    _seal(root, "ingest", before, out)
+
+
+def validate(root: Path, before: Snapshot | None = None) -> None:
+    """Holds the ingested rows against the suite derived from each task, into data/validate."""
+    from rungwise.dataset.validate import validate as verb
+
+    settings, before = settings_of(root), before or snapshot(root)
+    folder = open_sealed(Paths(root).output("ingest"), "ingest")
+    out: dict[str, str | Path | Table | Json] = {}
+    for name, task in settings.tasks.items():
+        result = verb(settings.validate_, task, _rows(folder, name, "examples"))
+        counts = _rejected(result.rejections)
+        out[f"{name}/examples.jsonl"] = result.examples
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        out[f"{name}/report.json"] = {
+            "checks": [asdict(c) for c in result.checks],
+            "suspects": [asdict(s) for s in result.suspects],
+            "rows": len(result.examples),
+            "labels": counted(result.examples.answer) if task.answer.format == "label" else {},
+            "rejected": counts,
+        }
+        out[f"{name}/suite.json"] = result.outcome
+        met = sum(c.success for c in result.checks)
+        say(
+            f"validate {name}: {met} of {len(result.checks)} expectations met, {len(result.examples)} rows; "
+            f"rejected: {_listed(counts)}"
+        )
+        for check in result.checks:
+            if check.severity == "warn" and not check.success:
+                where = f" on {check.column}" if check.column else ""
+                say(f"validate {name}: careful: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
+        if result.suspects:
+            first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
+            say(
+                f"validate {name}: careful: {len(result.suspects)} labels look wrong ({first}); they stay, look at them"
+            )
+    _seal(root, "validate", before, out)
+
+
+def split(root: Path, before: Snapshot | None = None) -> None:
+    """Splits the validated rows into train, dev and test, into data/split."""
+    from rungwise.dataset.split import split as verb
+
+    settings, before = settings_of(root), before or snapshot(root)
+    folder = open_sealed(Paths(root).output("validate"), "validate")
+    out: dict[str, str | Path | Table | Json] = {}
+    for name, task in settings.tasks.items():
+        result = verb(settings.split, _rows(folder, name, "examples"))
+        for side in SIDES:
+            out[f"{name}/{side}.jsonl"] = getattr(result, side)
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        careful = _what_the_split_cannot_show(settings, task, result)
+        out[f"{name}/report.json"] = {
+            "rows": {side: len(getattr(result, side)) for side in SIDES},
+            "rejected": _rejected(result.rejections),
+            "leaks": [asdict(leak) for leak in result.leaks],
+            "dev_in_test": [asdict(leak) for leak in result.dev_in_test],
+            "careful": careful,
+        }
+        sizes = f"{len(result.train)} train, {len(result.dev)} dev, {len(result.test)} test"
+        say(f"split {name}: {sizes}; rejected: {_listed(_rejected(result.rejections))}")
+        for text in careful:
+            say(f"split {name}: careful: {text}")
+    _seal(root, "split", before, out)
+
+
+def _what_the_split_cannot_show(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
+    """Returns what a reader of the scores should know beforehand, a sentence each."""
+    from rungwise.dataset.split import rare
+    from rungwise.evidence.intervals import share_needed
+
+    told = []
+    if (n := len(split.test)) < settings.split.min_test:
+        needed = share_needed(n, task.target, settings.evaluate.confidence)
+        asks = f"asks for {needed:.3f} observed" if needed else "can't be shown, not even by a faultless model"
+        least = settings.split.min_test
+        told.append(f"{n} test rows are fewer than {least} (`split.min_test`): the bar {task.target:g} {asks}")
+    if task.answer.format == "label":
+        for side in ("dev", "test"):
+            few = rare(split.train, getattr(split, side), FEW_ROWS)
+            listed = joined([f"{label}: {n}" for label, n in few.items()])
+            if few:
+                told.append(
+                    f"{len(few)} label(s) with fewer than {FEW_ROWS} {side} rows: one answer moves such a label's own "
+                    f"score by more than {1 / FEW_ROWS:.0%}, and without a row it has none ({listed})"
+                )
+    n_before = len(split.train) + len(split.leaks)
+    if len(split.leaks) > MANY_LEAKS * n_before:
+        told.append(
+            f"{len(split.leaks) / n_before:.0%} of the training rows were taken out as copies of held-out ones: if one "
+            "word makes another question, set `split.copies: exact`"
+        )
+    if split.dev_in_test:
+        ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
+        told.append(
+            f"{len(split.dev_in_test)} dev rows say what a test row says ({ids}): both stay, since neither teaches"
+        )
+    return told
+
+
+def augment(root: Path, before: Snapshot | None = None) -> None:
+    """Adds synthetic rows to the training rows, into data/augment."""
+    from rungwise.dataset.augment import augment as verb
+
+    settings, before = settings_of(root), before or snapshot(root)
+    folder = open_sealed(Paths(root).output("split"), "split")
+    out: dict[str, str | Path | Table | Json] = {}
+    for name, task in settings.tasks.items():
+        sides = {side: _rows(folder, name, side) for side in SIDES}
+        seed = derive_seed(settings.seed, "augment", name)
+        result = verb(settings.augment, task, sides["train"], (*sides["dev"], *sides["test"]), seed=seed)
+        out[f"{name}/train.jsonl"] = result.train
+        out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
+        n_new = sum(map(bool, result.train.parents))
+        say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
+    _seal(root, "augment", before, out)
+    version = versions.data_version(Paths(root).output("split"), Paths(root).output("augment"))
+    say(f"augment: these rows are data version {version}")
+
+
+def climb(
+    root: Path,
+    before: Snapshot | None = None,
+    *,
+    train: TrainRung = train_rung,
+    evaluate: EvaluateRung = evaluate_rung,
+) -> tuple[Climb, ...]:
+    """Climbs the ladder for each task, into data/climb: evidence, decisions, predictions, the kept adapter.
+
+    `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
+    """
+    settings, before = settings_of(root), before or snapshot(root)
+    check_bases(root, settings)
+    if any(rung.base for rung in settings.ladder):
+        from rungwise.planning.machines import machines
+        from rungwise.planning.measure import this_memory
+        from rungwise.planning.plan import check_ladder
+
+        for sentence in check_ladder(root, settings, this_memory(), machines(root)):
+            say(f"climb: careful: {sentence}")
+    version = versions.data_version(*(open_sealed(Paths(root).output(verb), verb) for verb in ("split", "augment")))
+    out: dict[str, str | Path | Table | Json] = {}
+    climbs: list[Climb] = []
+    for name in settings.tasks:
+        found = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
+        climbs.append(found.climb)
+        out |= {f"{name}/{path}": content for path, content in found.files.items()}
+    _seal(root, "climb", before, out)
+    return tuple(climbs)
+
+
+def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
+    """Runs one stage as it stands in this file; the caller holds the workspace's lock.
+
+    `before`: what the stage must find unchanged at its end; None: what it finds at its start.
+    """
+    stages: Mapping[str, Callable[[Path, Snapshot | None], object]] = {
+        "ingest": ingest,
+        "validate": validate,
+        "split": split,
+        "augment": augment,
+        "climb": climb,
+    }
+    stages[verb](root, before)
+
+
+def clear_leftovers(root: Path) -> None:
+    """Removes what killed runs left half-written; the caller holds the workspace's lock."""
+    for verb in STAGES:
+        sweep(Paths(root).output(verb).parent, verb)
+    store = Paths(root).attempts
+    if store.is_relative_to(root):  # other workspaces may be writing into a shared store
+        sweep(store)
+        for left in [*store.glob("resume-*"), *store.glob("bundle-*")]:
+            if is_sealed(store / f"train-{left.name.partition('-')[2]}"):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def check_rows(root: Path) -> None:
+    """Checks that data/raw holds a file at all, before DVC says so in its own words.
+
+    Raises:
+        DataError: it holds none.
+    """
+    raw = Paths(root).raw
+    if not raw.is_dir() or not any(raw.iterdir()):
+        raise DataError(
+            problem(
+                "there are no rows yet",
+                where=str(raw),
+                found="no file",
+                wanted="the files that `ingest.sources` in params.yaml names",
+                do="put them there; in the project's own repository `make demo` does",
+            )
+        )
+
+
+def is_current(root: Path, verb: str) -> bool:
+    """Whether a stage need not run: DVC says so, and no local base was changed since it was climbed with."""
+    return versions.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
+
+
+def record(root: Path, verb: str, before: Snapshot) -> None:
+    """Records a stage that ran here in dvc.lock.
+
+    Raises:
+        ChangedUnderRun: an input was edited meanwhile; dvc.lock is then as it was before.
+        WorkspaceError: DVC failed; dvc.lock is as it was before.
+    """
+    lock = root / "dvc.lock"
+    old = lock.read_bytes() if lock.is_file() else None
+    check_unchanged(root, before)
+    try:
+        versions.record(root, verb)
+        check_unchanged(root, before)
+    except BaseException:
+        if old is None:
+            lock.unlink(missing_ok=True)
+        else:
+            lock.write_bytes(old)
+        raise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one stage for DVC; returns its exit code."""
+    parser = argparse.ArgumentParser(prog="python -m rungwise.pipeline.stages")
+    parser.add_argument("verb", choices=STAGES)
+    parser.add_argument("--recipe", type=int, required=True)
+    arguments = parser.parse_args(argv)
+    prepare_environment()
+    die_with_parent()
+    root = workspace_root()
+    try:
+        check_recipe(root, arguments.verb, arguments.recipe)
+        with locked(root, f"stage {arguments.verb}"):
+            clear_leftovers(root)
+            run_stage(root, arguments.verb)
+    except RungwiseError as error:
+        say(f"rungwise: {error}")
+        return 2
+    except KeyboardInterrupt:
+        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

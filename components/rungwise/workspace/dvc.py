@@ -1,0 +1,179 @@
+"""DVC as the flow and the command use it: is a stage current, record it, reproduce all, name the data's version.
+
+DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
+"""
+
+import functools
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.folders import MARKER, write_json
+from rungwise.core.records import digest
+
+
+def _environment() -> dict[str, str]:
+    """The stage commands say `python`; it must be this one."""
+    folder = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if line.strip()]
+        raise WorkspaceError(
+            problem(
+                f"`dvc {arguments[0]}` failed",
+                where=str(root),
+                found=" / ".join(lines[-3:]) or f"exit code {done.returncode}",
+                do="run it by hand to see all of it",
+            )
+        )
+    return done.stdout
+
+
+def init_repository(root: Path) -> None:
+    """Makes `root` part of a git and DVC repository: joins those that it stands in, makes what is missing.
+
+    Raises:
+        WorkspaceError: git is not installed or failed, or DVC failed.
+    """
+    top = _git(root, "rev-parse", "--show-toplevel", check=False)
+    if not top:
+        _git(root, "init", "-q")
+        top = str(root)
+    inside = [p for p in (root, *root.resolve().parents) if p.resolve().is_relative_to(Path(top).resolve())]
+    if not any((p / ".dvc").is_dir() for p in inside):
+        _dvc(root, "init", "-q", *([] if Path(top).resolve() == root.resolve() else ["--subdir"]))
+        for key in ("core.analytics", "core.check_update"):
+            _dvc(root, "config", key, "false")
+
+
+def _git(root: Path, *arguments: str, check: bool = True) -> str:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise WorkspaceError(problem("git is not installed", wanted="git on the PATH", do="install git")) from None
+    if done.returncode and check:
+        found = done.stderr.strip()[-200:]
+        raise WorkspaceError(problem(f"`git {arguments[0]}` failed", where=str(root), found=found))
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def is_current(root: Path, stage: str) -> bool:
+    """Whether dvc.lock records this stage with the inputs, settings and outputs as they now stand."""
+    return not json.loads(_dvc(root, "status", "--json", stage) or "{}")
+
+
+def changed(root: Path) -> list[str]:
+    """Returns the stages whose inputs, settings or outputs are not as dvc.lock records them, by name."""
+    return sorted(json.loads(_dvc(root, "status", "--json") or "{}"))
+
+
+def record(root: Path, stage: str) -> None:
+    """Records a stage that was run here in dvc.lock and puts its outputs into DVC's cache."""
+    _dvc(root, "commit", "--force", stage)
+
+
+def reproduce(root: Path, *arguments: str) -> int:
+    """Runs `dvc repro` with its output going to the terminal; returns its exit code.
+
+    Ctrl-C reaches DVC and its stage too; they are given the time to end in order.
+    """
+    command = [sys.executable, "-m", "dvc", "repro", *arguments]
+    process = subprocess.Popen(command, cwd=root, env=_environment())
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+        raise
+
+
+@functools.lru_cache(maxsize=8)  # DVC takes a second to say it
+def cache_folder(root: Path) -> Path:
+    """Returns the folder in which DVC's cache keeps objects, by the first two and the other digits of their md5."""
+    return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"
+
+
+def push(root: Path) -> str:
+    """Sends what DVC's cache holds of all commits and of the workspace to its remote; returns what DVC said.
+
+    Raises:
+        WorkspaceError: there is no remote, or DVC failed.
+    """
+    _check_remote(root)
+    return _dvc(root, "push", "--all-commits").strip()
+
+
+def pull(root: Path) -> str:
+    """Fetches what dvc.lock names from DVC's remote into the cache and the workspace; returns what DVC said.
+
+    Raises:
+        WorkspaceError: there is no remote, or DVC failed.
+    """
+    _check_remote(root)
+    return _dvc(root, "pull", "--force").strip()
+
+
+def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
+    """Sends (`push`) or fetches (`fetch`) outputs of other times between DVC's cache and its remote.
+
+    `outputs`: path -> md5, for each time. DVC is shown them as a graph of its own in a folder that is gone afterwards:
+    it has no command for a lock file that is neither the workspace's nor a commit's. What the remote lacks is left out.
+
+    Returns what DVC said.
+    """
+    folder = Path(tempfile.mkdtemp(prefix=".versions-", dir=root))
+    try:
+        for number, one in enumerate(outputs):
+            place = folder / str(number)
+            place.mkdir()
+            steps = {f"step-{i}": (path, md5) for i, (path, md5) in enumerate(sorted(one.items()))}
+            graph = {name: {"cmd": "true", "outs": [path]} for name, (path, _) in steps.items()}
+            lock = {
+                name: {"cmd": "true", "outs": [{"path": path, "hash": "md5", "md5": md5}]}
+                for name, (path, md5) in steps.items()
+            }
+            # YAML holds JSON, and DVC reads these files as YAML
+            write_json(place / "dvc.yaml", {"stages": graph})
+            write_json(place / "dvc.lock", {"schema": "2.0", "stages": lock})
+        targets = [str(place.relative_to(root) / "dvc.yaml") for place in sorted(folder.iterdir())]
+        try:
+            return _dvc(root, act, *targets).strip()
+        except WorkspaceError:
+            if act == "fetch":
+                return ""  # DVC fails where one file is missing; the caller looks at what came
+            raise
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _check_remote(root: Path) -> None:
+    command = [sys.executable, "-m", "dvc", "remote", "default"]
+    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
+        raise WorkspaceError(
+            problem(
+                "there is no remote to send rows to or fetch them from",
+                where=str(root / ".dvc" / "config"),
+                found="no default remote",
+                wanted="a folder, or an address that DVC knows: ssh://, s3://, gs://",
+                do="dvc remote add --default NAME ADDRESS",
+            )
+        )
+
+
+def data_version(split: Path, augment: Path) -> str:
+    """Returns the short name (12 hexadecimal digits) of the rows that teach, steer and judge."""
+    return digest([(folder / MARKER).read_text(encoding="utf-8") for folder in (split, augment)])[:12]

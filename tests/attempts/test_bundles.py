@@ -1,0 +1,251 @@
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from rungwise.attempts import __main__ as run
+from rungwise.attempts import bundle as bundles
+from rungwise.attempts import run as attempts
+from rungwise.attempts import store
+from rungwise.attempts.store import open_attempt
+from rungwise.core.errors import ModelError, TrainingError, WorkspaceError
+from rungwise.core.folders import is_sealed, tree_digests, write_folder
+from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from tests.conftest import environment, examples
+
+FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
+TORCHRUN = ("torchrun", "--standalone", "--nproc_per_node", "2")
+
+
+@pytest.fixture
+def root(tmp_path, base_folder):
+    shutil.copytree(base_folder, tmp_path / "bases" / "able")
+    return tmp_path
+
+
+def spec_for(**more):
+    more = {"rank": 4, "steps": 6, "batch_size": 8, "seed": 5, "learning_rate": 5e-3, **more}
+    return AttemptSpec(Base("bases/able"), "lora", "{body}\nQueue:", FORM, **more)
+
+
+def quiet(done, total, what):
+    pass
+
+
+def packed(root, spec, n=40):
+    how = attempts.How(checkpoint_steps=2)
+    bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), how=how)
+    bundles.pack(root / "bundle", bundle, with_base=True)
+    return root / "bundle", bundle.name
+
+
+def losses(folder):
+    return json.loads((folder / attempts.LOSSES).read_text())["losses"]
+
+
+BARE = """
+import importlib.util
+import sys
+
+LACKING = {"pydantic", "ruamel", "mlflow", "dvc", "prefect", "great_expectations", "sklearn", "rensa", "rapidfuzz",
+           "sqlalchemy", "pyarrow", "sacrebleu"}
+
+class Bare:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in LACKING:
+            raise ModuleNotFoundError(f"{name} is not on a bare machine", name=name)
+
+real = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name.split(".")[0] in LACKING else real(name, package)
+sys.meta_path.insert(0, Bare())
+from rungwise.attempts.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_bundle_runs_on_a_bare_machine_and_comes_back_by_its_hashes(root, tmp_path_factory):
+    spec = spec_for(look_every=3, look_rows=20, metric="accuracy")
+    bundle, name = packed(root, spec)
+    away = tmp_path_factory.mktemp("away") / "bundle"
+    shutil.move(bundle, away)
+    done = subprocess.run(
+        [sys.executable, "-c", BARE, str(away)], capture_output=True, text=True, env=environment(), check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "rungwise unpack" in done.stderr
+    folder = bundles.unpack(away, root / "store")
+    assert folder.name == f"train-{name}" and is_sealed(folder)
+    here = attempts.train_attempt(root / "other", spec, examples(40), root, quiet, dev=examples(30, 3))
+    differ = {attempts.COST}
+    left, right = ({n: d for n, d in tree_digests(f).items() if n not in differ} for f in (folder, here.folder))
+    assert left == right and "adapter_model.safetensors" in left
+
+
+def test_what_is_no_result_is_refused(root):
+    spec = spec_for()
+    bundle, name = packed(root, spec)
+    with pytest.raises(WorkspaceError, match=r"(?s)no whole result.*rungwise attempt"):
+        bundles.unpack(bundle, root / "store")
+    result = run.run(bundle)
+    (result / "losses.json").write_text("[]")
+    with pytest.raises(WorkspaceError, match=r"(?s)changed or is not whole.*SEAL.json"):
+        bundles.unpack(bundle, root / "store")
+    (bundle / "content" / "rows.jsonl").write_text("")
+    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*rungwise pack"):
+        bundles.unpack(bundle, root / "store")
+
+
+def test_other_libraries_or_another_base_are_refused(root, monkeypatch):
+    bundle, _ = packed(root, spec_for())
+    monkeypatch.setattr(store, "versions", lambda: {"torch": "1.0", "transformers": "1", "peft": "1"})
+    monkeypatch.setattr(run, "versions", store.versions)
+    with pytest.raises(WorkspaceError, match=r"(?s)another one here.*torch 1.0.*torch 2"):
+        run.run(bundle)
+
+
+def test_a_folder_with_something_else_is_not_overwritten(root):
+    (root / "bundle").mkdir()
+    (root / "bundle" / "thesis.txt").write_text("mine")
+    with pytest.raises(WorkspaceError, match="not empty"):
+        packed(root, spec_for())
+
+
+@pytest.mark.parametrize("name", ["/somewhere/base", "../base"])
+def test_a_base_outside_the_workspace_does_not_travel(root, name):
+    if name.startswith(".."):
+        shutil.copytree(root / "bases" / "able", root.parent / "base", dirs_exist_ok=True)
+    else:
+        name = str(root / "bases" / "able")
+    spec = replace(spec_for(), base=Base(name))
+    with pytest.raises(ModelError, match="can't travel"):
+        packed(root, spec)
+
+
+def test_two_processes_give_the_losses_of_one(root):
+    spec = spec_for(steps=8, batch_size=10)
+    one = attempts.train_attempt(root / "one", spec, examples(40), root, quiet)
+    seen, said = [], []
+    how = attempts.How(launch=TORCHRUN, say=said.append)
+    two = attempts.train_attempt(root / "two", spec, examples(40), root, lambda *step: seen.append(step), how=how)
+    assert losses(two.folder) == pytest.approx(losses(one.folder), abs=2e-4)
+    assert two.cost["processes"] == 2 and one.cost["processes"] == 1
+    assert [step[0] for step in seen] == list(range(1, 9))
+    assert two.digest == one.digest and sorted(p.name for p in (root / "two").iterdir()) == [f"train-{one.digest}"]
+
+
+@pytest.mark.parametrize(
+    ("launch", "words"),
+    [(("no-such-launcher",), "can't be started"), ((sys.executable, "-c", "raise SystemExit(3)"), "several processes")],
+)
+def test_a_launcher_that_fails_is_an_error(root, launch, words):
+    with pytest.raises(TrainingError, match=words):
+        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=attempts.How(launch=launch))
+    assert not [p for p in (root / "store").iterdir() if p.name.startswith("train-")]
+
+
+def test_a_launcher_that_trains_nothing_is_an_error(root):
+    how = attempts.How(launch=(sys.executable, "-c", "print('hello')"))
+    with pytest.raises(TrainingError, match=r"(?s)without a training.*hello.*torchrun"):
+        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=how)
+
+
+def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
+    told = []
+    for launch in ((), (sys.executable,)):
+        with pytest.raises(ModelError, match="a rank is larger than a layer is wide") as caught:
+            how = attempts.How(launch=launch)
+            attempts.train_attempt(root / "store", spec_for(rank=99), examples(40), root, quiet, how=how)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
+    rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
+    spec, said = spec_for(max_over_context=0.5), []
+
+    def train(**limits):
+        how = attempts.How(limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt", say=said.append)
+        return attempts.train_attempt(root / "store", spec, rows, root, quiet, how=how)
+
+    assert train() == train()
+    assert said[-1] == "2 of 42 training rows are longer than the base reads, and left out"
+    with pytest.raises(TrainingError, match=r"(?s)by the limits of now.*prompt_over_context, 4.8% of 42.*at most 1.0%"):
+        train(prompt_over_context=0.01)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
+def test_virtual_tokens_take_their_part_of_the_context(root, method):
+    def train(tokens):
+        spec = replace(spec_for(steps=2), method=method, tokens=tokens)
+        return attempts.train_attempt(root / "store", spec, examples(40), root, quiet), spec
+
+    with pytest.raises(ModelError, match=r"(?s)leave no room.*256 of a context of 256"):
+        train(256)
+    made, _ = train(250)
+    assert "all 40 training rows are longer than the context of 6 tokens" in made.result["note"]
+    made, spec = train(200)
+    assert open_attempt(made.folder, root, spec).lm.context_tokens == 56
+
+
+def test_a_file_in_the_place_of_a_folder_is_said(root):
+    (root / "bundle").write_text("mine")
+    with pytest.raises(WorkspaceError, match=r"(?s)can't be written.*a file"):
+        packed(root, spec_for())
+    (root / "bundle").unlink()
+    bundle, _ = packed(root, spec_for())
+    (bundle / "result").write_text("mine")
+    with pytest.raises(WorkspaceError, match=r"(?s)can't be written.*a file"):
+        run.run(bundle)
+
+
+def test_a_bundle_that_lacks_a_key_is_said(root):
+    bundle, _ = packed(root, spec_for())
+
+    def write(part):
+        for path in (bundle / "content").iterdir():
+            if path.name not in ("SEAL.json", "bundle.json") and path.is_file():
+                shutil.copy(path, part / path.name)
+        (part / "bundle.json").write_text('{"name": "x"}')
+
+    write_folder(root / "again" / "content", write)
+    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*found:\s+name.*how, name, spec, versions"):
+        bundles.read(root / "again")
+
+
+def test_an_error_of_a_launched_training_reaches_the_user(root):
+    how = attempts.How(launch=TORCHRUN, limits={"over_context": 0.0})
+    spec = replace(spec_for(), learning_rate=1e30, clip_norm=1e30)
+    with pytest.raises(TrainingError, match="diverged"):
+        attempts.train_attempt(root / "store", spec, examples(40), root, quiet, how=how)
+
+
+def test_a_training_killed_at_any_step_ends_with_the_same_bytes(root):
+    spec = spec_for(steps=9, dropout=0.1)
+    bundle, name = packed(root, spec)
+    wanted = tree_digests(attempts.train_attempt(root / "straight", spec, examples(40), root, quiet).folder)
+    command = [sys.executable, "-m", "rungwise.attempts.__main__", str(bundle), "--for-a-parent"]
+    draw = random.Random(7)
+    for kill_after in sorted(draw.sample(range(1, 9), 3)):
+        process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
+        for line in process.stderr:
+            if line.startswith(bundles.PROGRESS) and json.loads(line[len(bundles.PROGRESS) :])[0] >= kill_after:
+                os.kill(process.pid, signal.SIGKILL)
+                break
+        process.wait()
+        process.stderr.close()
+    assert not is_sealed(bundle / "result" / f"train-{name}")
+    done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
+    assert done.returncode == 0, done.stderr
+    assert "taken up again after step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
+    found = tree_digests(bundle / "result" / f"train-{name}")
+    assert {n: d for n, d in found.items() if n != attempts.COST} == {
+        n: d for n, d in wanted.items() if n != attempts.COST
+    }
+    assert [p.name for p in Path(bundle / "result").iterdir()] == [f"train-{name}"]

@@ -1,0 +1,76 @@
+import json
+from dataclasses import replace
+
+import pytest
+
+from rungwise.climbing.trials import Trial, Trials, compare, sentences
+from rungwise.core.errors import SettingsError
+from rungwise.core.records import Interval
+from rungwise.pipeline.stages import run_stage
+from rungwise.report.trials import picture, trials_text
+
+
+def interval(value, half=0.05):
+    return Interval(value, value - half, value + half, 100, 0.95)
+
+
+def trial(method, family, score, difference=None, **more):
+    defaults = {"trained": 1000, "share": 0.01, "peak_mib": 500.0, "seconds": 3.0, "latency": 1.0}
+    return Trial(
+        method, family, score=interval(score), difference=interval(difference) if difference is not None else None,
+        **{**defaults, **more},
+    )  # fmt: skip
+
+
+FOUND = Trials(
+    "route", "accuracy", "bases/able", 30, 200, 100,
+    (
+        trial("full", "full", 0.82, 0.01, trained=100_000, peak_mib=1000.0),
+        trial("lora", "reparametrisation", 0.81),
+        trial("ia3", "addition", 0.6, -0.21),
+        Trial("llama-adapter", "addition", 0, 0.0, 0.0, 0.0, None, None, None, "can't be used with this base"),
+    ),
+)  # fmt: skip
+
+
+def test_it_says_what_stands_apart_and_what_is_noise_and_the_papers_claims():
+    told = " ".join(sentences(FOUND))
+    assert "clearly better: nothing; clearly worse: ia3" in told
+    assert "within noise of LoRA, so that these rows do not tell them apart: full" in told
+    assert "the paper 1 in 10,000; here 1 in 100" in told and "the paper a third; here 0.50" in told
+    assert "here -0.010 (-0.060 to +0.040), within noise" in told
+    text = trials_text(FOUND)
+    assert "100,000 (1.00%)" in text and "can't be used with this base" in text
+    without = replace(FOUND, trials=FOUND.trials[1:])
+    assert "with `full` among the methods" in " ".join(sentences(without))
+
+
+def test_the_picture_holds_every_method_and_no_markup_of_names():
+    drawn = picture(replace(FOUND, base="<b>&"))
+    assert all(t.method in drawn for t in FOUND.trials) and "<b>&" not in drawn and "&lt;b&gt;" in drawn
+    assert drawn.startswith("<svg") and drawn.count("<circle") == 3
+
+
+def test_methods_are_compared_in_processes_of_their_own_and_never_twice(workspace, monkeypatch):
+    for verb in ("ingest", "validate", "split", "augment"):
+        run_stage(workspace, verb)
+    found = compare(workspace, "route", ["full", "layer-norm", "prefix-tuning"], base="bases/able", steps=4)
+    assert [t.method for t in found.trials] == ["full", "lora", "prefix-tuning", "layer-norm"]
+    lora, full = found.of("lora"), found.of("full")
+    assert lora.trained < full.trained and full.share == 1.0 and lora.difference is None and full.difference
+    assert all(t.peak_mib > 100 and t.seconds > 0 and t.score for t in found.trials)
+    assert found.of("prefix-tuning").latency is None and full.latency > 0
+    assert json.dumps(trials_text(found))
+    from rungwise.attempts import bundle as bundles
+
+    monkeypatch.setattr(bundles, "launched", lambda *a: pytest.fail("trained again"))
+    again = compare(workspace, "route", ["layer-norm"], base="bases/able", steps=4)
+    assert again.of("layer-norm").score == found.of("layer-norm").score
+
+
+@pytest.mark.parametrize(
+    ("task", "methods"), [("other", ["lora"]), ("route", ["lorra"]), ("route", ["tfidf"]), ("route", [])]
+)
+def test_what_can_not_be_compared_is_said(workspace, task, methods):
+    with pytest.raises(SettingsError, match="nothing such to compare"):
+        compare(workspace, task, methods)

@@ -1,0 +1,186 @@
+import re
+
+import pytest
+
+from rungwise import config
+from rungwise.config.params import _loaded
+from rungwise.core.errors import SettingsError
+from tests.conftest import PARAMS, REPOSITORY
+
+GOOD = {
+    "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
+    "ladder": [{"name": "small", "base": "models/x", "method": "lora"}],
+    "ingest": {"sources": [{"name": "tickets", "path": "tickets.csv"}]},
+    "seed": 7,
+    **{name: {} for name in ("validate", "split", "augment", "train", "evaluate", "decide")},
+}
+
+
+def changed(path: str, value: object) -> dict:
+    import copy
+
+    values = copy.deepcopy(GOOD)
+    here = values
+    *parts, last = [int(p) if p.isdigit() else p for p in path.split("/")]
+    for part in parts:
+        here = here.setdefault(part, {}) if isinstance(here, dict) else here[part]
+    here[last] = value
+    return values
+
+
+def test_the_smallest_settings_are_enough():
+    settings = config.parse(GOOD)
+    assert settings.train.batch_size == 32 and settings.validate_.min_rows == 50
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("train/stepz", 3, ["unknown key", "train.stepz", "steps"]),
+        ("ladder/0/rankk", 3, ["unknown key", "rankk", "rank"]),
+        ("train/steps", "many", ["train.steps", '"many"', "integer"]),
+        ("train/steps", 0, ["train.steps", "greater than or equal to 1"]),
+        ("train/steps", True, ["train.steps", "true"]),
+        ("seed", "7", ["seed", '"7"', "integer"]),
+        ("tasks/..%2fx", {}, ["a small letter"]),
+        ("tasks/$(touch y)", {}, ["$(touch y)", "a small letter"]),
+        ("ladder/0/name", "a/b", ["ladder.0.name", "a small letter"]),
+        ("ladder/0/base", "owner/name@main", ["40 hexadecimal"]),
+        ("ladder/0/base", "../x/y@" + "a" * 40, ["owner/name"]),
+        ("ingest/sources/0/path", "../secret.csv", ["a path inside data/raw"]),
+        ("ingest/sources/0/path", "/etc/passwd", ["a path inside data/raw"]),
+        ("ingest/sources/0/encoding", "utf-99", ["utf-99"]),
+        ("tasks/route/prompt", "no slot", ["has no {slot}"]),
+        ("tasks/route/prompt", "{body.__class__}", ["brace that is no slot"]),
+        ("tasks/route/sources", ["other"], ["no source is called 'other'"]),
+        ("augment/templates", ["{other}"], ["must hold the slot {body}"]),
+        ("augment", {"templates": ["{hi} {body}"]}, ["must hold the slot {body}", "`wordings` names none"]),
+        ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the row's own slot"]),
+        ("augment/templates", ["{body!r}"], ["brace that is no slot"]),
+        ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
+        ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["lies in a (x)"]),
+        ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
+        ("ladder", [], ["ladder"]),
+        ("ladder/0/targets", [], ["ladder.0.targets"]),
+        ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),
+    ],
+)
+def test_a_wrong_setting_is_named(path, value, words):
+    with pytest.raises(SettingsError) as error:
+        config.parse(changed(path, value))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_misspelt_key_comes_before_the_one_that_is_missing_for_it():
+    values = changed("tasks/route/taget", 0.9)
+    del values["tasks"]["route"]["target"]
+    with pytest.raises(SettingsError, match=r"(?s)unknown key \(1 more: tasks.route.target\).*taget"):
+        config.parse(values)
+
+
+def test_a_number_that_is_none_is_named(tmp_path):
+    (tmp_path / "params.yaml").write_text("train: {steps: .nan}")
+    with pytest.raises(SettingsError, match=r"train\.steps is no finite number"):
+        config.read_raw(tmp_path / "params.yaml")
+
+
+def test_a_missing_key_is_named():
+    values = changed("seed", 1)
+    del values["tasks"]["route"]["answer"]
+    with pytest.raises(SettingsError, match=r"(?s)a key is missing.*tasks\.route\.answer"):
+        config.parse(values)
+
+
+def test_a_section_that_dvc_needs_must_stand_there():
+    values = changed("seed", 1)
+    del values["split"]
+    with pytest.raises(SettingsError, match=r"(?s)a key is missing.*write `split: \{\}`"):
+        config.parse(values)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 2\n", "a: [1", "- 1\n", "", "\xff", "tasks: {1: x, route: y}", 'seed: "\\uD800"']
+)
+def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
+    (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
+    with pytest.raises(SettingsError, match=r"params\.yaml"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_what_dvc_can_not_read_is_refused_with_its_line(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 7\naugment: {endpoint: {url: http://host/v1}}\n")
+    with pytest.raises(SettingsError, match=r"(?s)can't be read.*line 2.*in quotes"):
+        config.read_raw(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text('seed: 7\naugment: {endpoint: {url: "http://host/v1"}}\n')
+    assert config.read_raw(tmp_path / "params.yaml")["augment"]["endpoint"]["url"] == "http://host/v1"
+
+
+def test_the_settings_in_the_readmes_sentences_can_be_read_by_dvc():
+    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
+    shown = re.findall(r"`([a-z_]+: [\[{][^`]*)`", text)
+    assert len(shown) > 10
+    for one in shown:
+        assert set(_loaded(one)) <= set(config.SECTIONS) | {"endpoint"}, one
+
+
+def test_a_missing_file_says_what_to_do(tmp_path):
+    with pytest.raises(SettingsError, match="RUNGWISE_WORKSPACE"):
+        config.load(tmp_path / "params.yaml")
+
+
+def test_every_setting_is_documented():
+    def sections(model):
+        yield model
+        for field in model.model_fields.values():
+            inner = config.inner_section(field.annotation)
+            if inner:
+                yield from sections(inner)
+
+    for section in sections(config.Settings):
+        for name, field in section.model_fields.items():
+            assert field.description, f"{section.__name__}.{name} has no docstring"
+
+
+def laddered(tmp_path, ladder):
+    path = tmp_path / "params.yaml"
+    path.write_text(PARAMS.format(target=0.9, ladder=ladder, steps=1))
+    return path
+
+
+def test_a_base_behind_an_anchor_is_pinned_once_for_all(tmp_path):
+    ladder = "  - {name: a, base: &hub acme/pocket, method: lora}\n  - {name: b, base: *hub, method: lora}"
+    path = laddered(tmp_path, ladder)
+    assert config.pin(path, lambda name: "a" * 40) == {"acme/pocket": "a" * 40}
+    assert [r.base for r in config.load(path).ladder] == ["acme/pocket@" + "a" * 40] * 2
+
+
+def test_a_base_that_does_not_stand_there_letter_by_letter_is_not_said_to_be_pinned(tmp_path):
+    path = laddered(tmp_path, '  - {name: a, base: "acme\\x2fpocket", method: lora}')
+    kept = path.read_bytes()
+    with pytest.raises(SettingsError, match="(?s)can't be written where the base is named.*acme/pocket@aaa"):
+        config.pin(path, lambda name: "a" * 40)
+    assert path.read_bytes() == kept
+
+
+def test_patience_without_looks_is_refused():
+    with pytest.raises(SettingsError, match="set look_every beside it"):
+        config.parse(changed("train/patience", 4))
+
+
+def test_looks_that_no_training_would_reach_are_refused():
+    steps = config.parse(changed("seed", 7)).train.steps
+    assert config.parse(changed("train/look_every", steps)).train.look_every == steps
+    with pytest.raises(
+        SettingsError, match=f"(?s){steps + 1} steps between looks, and no training has more than {steps}"
+    ):
+        config.parse(changed("train/look_every", steps + 1))
+    changes = changed("train/look_every", steps + 1)
+    changes["ladder"] = [{"name": "asked", "base": "bases/able", "method": "prompt", "examples": 2}]
+    assert config.parse(changes).train.look_every == steps + 1, "nothing trains"
+
+
+def test_a_fault_in_the_only_rung_is_one_fault():
+    with pytest.raises(SettingsError) as caught:
+        config.parse(changed("ladder/0/rank", -1))
+    assert "more" not in str(caught.value).splitlines()[0] and "rank" in str(caught.value)

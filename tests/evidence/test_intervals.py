@@ -1,0 +1,126 @@
+import math
+import random
+
+import pytest
+from scipy.stats import binomtest
+
+from rungwise.evidence import intervals as statistics
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (1, 1), (81, 263), (148, 148), (760, 810)])
+@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
+def test_wilson_equals_scipy(right, n, confidence):
+    expected = binomtest(right, n).proportion_ci(confidence, method="wilson")
+    assert statistics.wilson(right / n, n, confidence) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+def test_wilson_equals_the_published_example():
+    # Newcombe, 1998 (doi:10.1002/(SICI)1097-0258(19980430)17:8<857::AID-SIM777>3.0.CO;2-E), table I: 81 of 263
+    assert statistics.wilson(81 / 263, 263, 0.95) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+
+
+def test_copies_of_one_question_do_not_count_as_many():
+    correct = [True, False] * 50
+    alone = statistics.mean_interval(correct, [str(i) for i in range(100)], 0.95)
+    tenfold = statistics.mean_interval(
+        [c for c in correct[:10] for _ in range(10)], [str(i // 10) for i in range(100)], 0.95
+    )
+    assert tenfold.value == alone.value and tenfold.n == alone.n
+    assert tenfold.high - tenfold.low > 2 * (alone.high - alone.low)
+    assert statistics.effective_n([1.0] * 40, [str(i // 10) for i in range(40)]) == 4
+
+
+def test_values_that_cancel_out_within_every_group_are_no_division_by_zero():
+    assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 4
+    found = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
+    assert found.low < 0 < found.high
+
+
+def test_one_row_has_a_wide_interval_and_none_has_no_interval():
+    only = statistics.mean_interval([True], ["a"], 0.95)
+    assert only.low < 0.21 and only.high == 1.0
+    assert statistics.mean_interval([], [], 0.95) is None
+    assert statistics.paired_difference([], [], [], 0.95) is None
+
+
+def test_a_paired_difference_covers_the_truth_as_often_as_it_says():
+    draw, hits, trials = random.Random(3), 0, 600
+    for _ in range(trials):
+        # cells of the two-by-two table: both right, first only, second only, both wrong
+        cells = draw.choices(["11", "10", "01", "00"], weights=[0.7, 0.15, 0.05, 0.1], k=150)
+        found = statistics.paired_difference(
+            [c[0] == "1" for c in cells], [c[1] == "1" for c in cells], [str(i) for i in range(150)], 0.95
+        )
+        hits += found.low <= 0.10 <= found.high
+    assert hits / trials == pytest.approx(0.95, abs=0.025)
+
+
+def test_a_paired_difference_of_equal_answers_is_not_certain():
+    found = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
+    assert found.value == 0 and found.low < 0 < found.high
+
+
+def test_a_paired_difference_is_that_of_agresti_and_min():
+    # half an observation in each cell: n + 4 * 0.5, then Wald: 12 against 4 discordant of 100
+    found = statistics.paired_difference(
+        [True] * 12 + [False] * 4 + [True] * 84,
+        [False] * 12 + [True] * 4 + [True] * 84,
+        [str(i) for i in range(100)],
+        0.95,
+    )
+    b, c, n = 12.5, 4.5, 102
+    half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
+    assert (found.low, found.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
+
+
+def test_rows_needed_is_the_smallest_number_that_shows_the_bar():
+    n = statistics.rows_needed(0.93, 0.9, 0.95)
+    assert statistics.wilson(0.93, n, 0.95)[0] >= 0.9 > statistics.wilson(0.93, n - 1, 0.95)[0]
+    assert statistics.rows_needed(0.9, 0.9, 0.95) is None
+
+
+def test_share_needed_is_the_smallest_share_that_shows_the_bar():
+    share = statistics.share_needed(150, 0.9, 0.95)
+    assert statistics.wilson(share, 150, 0.95)[0] >= 0.9 > statistics.wilson(share - 1 / 150, 150, 0.95)[0]
+    assert statistics.share_needed(10, 0.99, 0.95) is None
+
+
+def test_the_interval_of_a_mean_of_fractions_covers_the_truth_as_often_as_it_says():
+    draw, hits, trials, n = random.Random(5), 0, 600, 120
+    for _ in range(trials):  # a beta distribution's mean is a / (a + b) = 0.75
+        values = [draw.betavariate(3, 1) for _ in range(n)]
+        found = statistics.mean_interval(values, [str(i) for i in range(n)], 0.95)
+        hits += found.low <= 0.75 <= found.high
+    assert hits / trials == pytest.approx(0.95, abs=0.025)
+
+
+def test_fractions_scatter_less_than_rights_and_wrongs_and_never_count_for_less_than_groups():
+    alone = [str(i) for i in range(100)]
+    fractions = statistics.mean_interval([0.4, 0.6] * 50, alone, 0.95)
+    rights = statistics.mean_interval([0.0, 1.0] * 50, alone, 0.95)
+    assert fractions.value == rights.value == 0.5
+    assert fractions.high - fractions.low < 0.3 * (rights.high - rights.low)
+    equal = statistics.mean_interval([0.5] * 100, [str(i // 10) for i in range(100)], 0.95)
+    assert equal.high - equal.low > 0.4  # ten groups that all say one half: the scatter can't be seen
+
+
+def test_a_paired_difference_of_fractions_covers_the_truth():
+    draw, hits, trials, n = random.Random(6), 0, 500, 120
+    for _ in range(trials):
+        first = [draw.betavariate(3, 1) for _ in range(n)]
+        second = [min(1.0, max(0.0, value - draw.uniform(-0.3, 0.5) / 2)) for value in first]
+        found = statistics.paired_difference(first, second, [str(i) for i in range(n)], 0.95)
+        hits += found.low <= 0.0475 <= found.high  # the mean of a million such differences, to three digits
+    assert hits / trials >= 0.93
+
+
+def test_macro_f1_is_that_of_scikit_learn_and_its_interval_follows_the_groups():
+    from sklearn.metrics import f1_score
+
+    draw = random.Random(1)
+    pairs = [(e, e if draw.random() < 0.8 else draw.choice("abc")) for e in draw.choices("abc", [7, 2, 1], k=200)]
+    found = statistics.macro_f1_interval(pairs, [str(i) for i in range(200)], 0.95)
+    assert found.value == pytest.approx(f1_score(*zip(*pairs, strict=True), average="macro"))
+    assert found.low < found.value < found.high and found.n == 200
+    fewer = statistics.macro_f1_interval(pairs, [str(i // 20) for i in range(200)], 0.95)
+    assert fewer.value == found.value and (fewer.low, fewer.high) != (found.low, found.high)

@@ -1,0 +1,203 @@
+"""The endpoint against a real server process, and against one with every fault."""
+
+import json
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from rungwise.config import EndpointSettings
+from rungwise.core.errors import GenerateError, SettingsError
+from rungwise.core.folders import read_lines
+from rungwise.generate.endpoint import Endpoint
+from rungwise.generate.generate import Ask
+from tests.conftest import environment, examples
+
+ASK = Ask("billing", tuple(examples(3)), 2, 7)
+GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usage": {"total_tokens": 12}}).encode()
+
+
+@pytest.fixture
+def server():
+    """A server that answers with what stands in `script`, one entry a request; the last one stays."""
+    script, seen = [(200, {}, GOOD)], []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *args):
+            pass
+
+        def do_POST(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((body, dict(self.headers)))
+            status, headers, content = script.pop(0) if len(script) > 1 else script[0]
+            if status == "slow":
+                time.sleep(2)
+                status = 200
+            if status == "cut":
+                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhalf")
+                self.wfile.flush()
+                self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def handle_one_request(self):
+            try:
+                super().handle_one_request()
+            except OSError:
+                self.close_connection = True
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    running.daemon_threads = True
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{running.server_port}/v1", script, seen
+    running.shutdown()
+    running.server_close()
+
+
+def endpoint(tmp_path, url, **settings):
+    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 2, "timeout_seconds": 0.5}
+    return Endpoint(EndpointSettings.model_validate({**values, **settings}), "body", tmp_path / "journal.jsonl")
+
+
+def test_without_consent_no_row_leaves_the_house(tmp_path, server):
+    with pytest.raises(SettingsError, match=r"(?s)leave the house.*augment\.endpoint\.consent"):
+        endpoint(tmp_path, server[0], consent=False)
+    assert not server[2]
+
+
+def test_an_answer_is_paid_for_once_even_after_a_kill(tmp_path, server, monkeypatch):
+    url, _, seen = server
+    monkeypatch.setenv("KEY", "secret")
+    assert endpoint(tmp_path, url, key_env="KEY")(ASK).texts == ("one", "two")
+    assert seen[0][1]["Authorization"] == "Bearer secret"
+    assert "billing" in seen[0][0]["messages"][0]["content"]
+    with (tmp_path / "journal.jsonl").open("a") as stream:
+        stream.write('{"key": "half')  # killed while it was writing
+    again = endpoint(tmp_path, url)
+    assert again(ASK).texts == ("one", "two") and len(seen) == 1
+    assert again(Ask("billing", ASK.shown, 2, 8)).texts == ("one", "two") and len(seen) == 2
+    assert len(list(read_lines(tmp_path / "journal.jsonl"))) == 2
+    assert "secret" not in (tmp_path / "journal.jsonl").read_text()
+    monkeypatch.delenv("KEY")
+    with pytest.raises(SettingsError, match="no environment variable KEY"):
+        endpoint(tmp_path, url, key_env="KEY")
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        [(429, {"Retry-After": "0"}, b""), (200, {}, GOOD)],
+        [(500, {}, b"oops"), (503, {}, b""), (200, {}, GOOD)],
+        [("slow", {}, GOOD), (200, {}, GOOD)],
+    ],
+)
+def test_what_passes_is_asked_again(tmp_path, server, faults):
+    server[1][:] = faults
+    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two")
+    assert len(server[2]) == len(faults)
+
+
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [
+        ((500, {}, b"oops"), "http_500"),
+        ((429, {}, b""), "http_429"),
+        (("slow", {}, GOOD), "timed_out|no_connection"),
+        (("cut", {}, b""), "cut_off|no_connection|no_completion"),
+        ((200, {}, b"<html>welcome</html>"), "no_completion"),
+        ((200, {}, b"[" * 100_000), "no_completion"),
+        ((200, {}, b'{"choices": []}'), "no_completion"),
+        ((200, {}, b'{"choices": [{"message": {"content": null}}]}'), "no_completion"),
+        ((200, {}, b'{"choices": [{"message": {"content": "sorry, no"}}]}'), "not_json"),
+        ((200, {}, b"x" * 10_000_002), "too_large"),
+        ((200, {"Content-Encoding": "gzip"}, GOOD), "cut_off|no_connection|no_completion"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "no_connection"),
+    ],
+)
+def test_what_does_not_pass_is_a_counted_failure_and_not_written_down(tmp_path, server, fault, failure):
+    server[1][:] = [fault]
+    reply = endpoint(tmp_path, server[0], retries=1)(ASK)
+    assert not reply.texts and reply.failure in failure.split("|")
+    assert not (tmp_path / "journal.jsonl").exists()
+
+
+def test_an_answer_that_can_not_be_used_is_asked_for_again(tmp_path, server):
+    server[1][:] = [(200, {}, b'{"choices": [{"message": {"content": "sorry"}}]}'), (200, {}, GOOD)]
+    assert endpoint(tmp_path, server[0])(ASK).failure == "not_json"
+    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two") and len(server[2]) == 2
+    # one that an earlier version wrote down is not believed either
+    (entry,) = read_lines(tmp_path / "journal.jsonl")
+    (tmp_path / "journal.jsonl").write_text(json.dumps({**entry, "content": "sorry"}) + "\n")
+    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two") and len(server[2]) == 3
+
+
+def test_a_refusal_or_a_spent_budget_ends_it(tmp_path, server):
+    server[1][:] = [(401, {}, b"who are you")]
+    with pytest.raises(GenerateError, match=r"refuses with HTTP 401.*key_env"):
+        endpoint(tmp_path, server[0])(ASK)
+    server[1][:] = [(200, {}, GOOD)]
+    few = endpoint(tmp_path, server[0], max_tokens=12)
+    few(ASK)
+    with pytest.raises(GenerateError, match=r"1 of 1000 requests, 12 of 12 tokens"):
+        few(Ask("billing", ASK.shown, 2, 9))
+    assert few(ASK).texts == ("one", "two")  # what was paid for is still there
+
+
+def test_nobody_there_is_a_counted_failure(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert endpoint(tmp_path, f"http://127.0.0.1:{port}/v1", retries=0)(ASK).failure == "no_connection"
+
+
+def test_a_real_server_is_understood(tmp_path, base_folder):
+    """`transformers serve` with a model of random weights: its answers are no JSON."""
+    folder = shutil.copytree(base_folder, tmp_path / "chatty")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][:60] }}{% endfor %}")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        sys.executable,
+        "-m",
+        "transformers.cli.transformers",
+        "serve",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
+    command += ["--device", "cpu", str(folder)]
+    log = (tmp_path / "server.log").open("wb")
+    running = subprocess.Popen(command, env=environment(HF_HUB_OFFLINE="1"), stdout=log, stderr=log)
+    try:
+        for _ in range(120):
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                    break
+            except OSError:
+                assert running.poll() is None, (tmp_path / "server.log").read_text()
+                time.sleep(0.5)
+        asked = endpoint(
+            tmp_path, f"http://127.0.0.1:{port}/v1", model=str(folder), timeout_seconds=60.0, max_tokens_per_request=20
+        )
+        reply = asked(ASK)
+        assert reply.failure == "not_json", (reply, (tmp_path / "server.log").read_text()[-3000:])
+    finally:
+        running.kill()
+        running.wait()
+        log.close()
+    assert asked._tokens > 0 and not (tmp_path / "journal.jsonl").exists()

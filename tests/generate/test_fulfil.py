@@ -1,0 +1,223 @@
+import csv
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rungwise.cli import main as cli
+from rungwise.core.errors import RungwiseError
+from rungwise.core.folders import read_lines
+from rungwise.generate import fulfil as module
+from rungwise.generate.fulfil import fulfil
+from rungwise.generate.generate import Reply
+from rungwise.pipeline.stages import run_stage
+from tests.conftest import environment
+
+
+class Scripted:
+    name, concurrency = "scripted", 1
+
+    def __call__(self, ask):
+        return Reply(
+            tuple(f"refund {ask.seed + i} {chr(97 + i) * 9} {ask.seed * 7919 + i * 104729}" for i in range(ask.n))
+        )
+
+
+@pytest.fixture
+def root(workspace, monkeypatch):
+    for verb in ("ingest", "validate", "split"):
+        run_stage(workspace, verb)
+    monkeypatch.setattr(module, "_generator", lambda *_: Scripted())
+    return workspace
+
+
+def test_what_was_generated_comes_back_as_a_source_whose_rows_only_teach(root):
+    found = fulfil(root, "route", None, {"billing": 6})
+    assert found["rows"] == 6 and not found["missing"]
+    path = root / "data/raw/generated-route.jsonl"
+    before = path.read_bytes()
+    assert fulfil(root, "route", None, {"billing": 6})["rows"] == 6 and path.read_bytes() == before
+    text = (root / "params.yaml").read_text()
+    source = found["source"]
+    (root / "params.yaml").write_text(text.replace("  sources:\n", f"  sources:\n    {source}\n", 1))
+    for verb in ("ingest", "validate", "split"):
+        run_stage(root, verb)
+    rows = {side: list(read_lines(root / f"data/split/route/{side}.jsonl")) for side in ("train", "dev", "test")}
+    teaching = {row["id"] for row in rows["train"]}
+    made = [row for row in rows["train"] if row["parents"]]
+    assert len(made) == 6 and all(set(row["parents"]) <= teaching for row in made)
+    assert not any(row["parents"] for row in rows["dev"] + rows["test"])
+
+
+def test_a_request_can_be_a_table_for_people(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    table = tmp_path / "wanted.csv"
+    assert cli.main(["generate", "route", "--label", "billing", "--rows", "3", "--export", str(table)]) == 0
+    assert "an empty row for each" in capsys.readouterr().out
+    with table.open(newline="") as stream:
+        assert list(csv.DictReader(stream)) == [{"body": "", "queue": "billing"}] * 3
+    table.write_text("filled in")
+    for place, said in (
+        (table, "may be filled in"),
+        (tmp_path, "a folder"),
+        (tmp_path / "no/x.csv", "make its folder"),
+    ):
+        assert cli.main(["generate", "route", "--label", "billing", "--rows", "3", "--export", str(place)]) == 2
+        said_all = capsys.readouterr().err
+        assert "the table can't be written" in said_all and said in said_all
+    assert table.read_text() == "filled in"
+
+
+@pytest.mark.parametrize(
+    ("split", "columns", "asks"),
+    [
+        ("group: customer", {"customer": ""}, "customer may stay empty"),
+        ("by_time: sent", {"sent": ""}, "sent needs a date"),
+        ("given: side", {"side": "train"}, "side says the row's side"),
+    ],
+)
+def test_a_table_for_people_has_the_columns_of_the_split_and_comes_back(
+    root, split, columns, asks, monkeypatch, capsys
+):
+    (column,) = columns
+    tickets = root / "data/raw/tickets.csv"
+    head, *lines = tickets.read_text().splitlines()
+    values = {"customer": "c{}", "sent": "2026-01-{:02}", "side": "{}"}[column]
+    sides = ("train", "train", "dev", "test")
+    ends = [values.format(sides[i % 4] if column == "side" else 1 + i % 28) for i in range(len(lines))]
+    tickets.write_text(
+        "\n".join([f"{head},{column}", *(f"{x},{end}" for x, end in zip(lines, ends, strict=True))]) + "\n"
+    )
+    text = (
+        (root / "params.yaml")
+        .read_text()
+        .replace("split: {dev: 0.25, test: 0.25}", f"split: {{{split}, max_leaked_share: 1.0}}")
+    )
+    (root / "params.yaml").write_text(text)
+    monkeypatch.chdir(root)
+    table = root / "wanted.csv"
+    assert cli.main(["generate", "route", "--label", "billing", "--rows", "2", "--export", str(table)]) == 0
+    assert asks in capsys.readouterr().out
+    with table.open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows == [{"body": "", "queue": "billing", **columns}] * 2
+    filled = [
+        {**row, "body": f"refund of {name}", **({"sent": "2025-12-01"} if column == "sent" else {})}
+        for row, name in zip(rows, ("zebras", "quaggas"), strict=True)
+    ]
+    with (root / "data/raw/wanted.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(filled)
+    (root / "params.yaml").write_text(
+        text.replace("  sources:\n", "  sources:\n    - {name: wanted, path: wanted.csv}\n")
+    )
+    run_stage(root, "ingest")
+    read = [row for row in read_lines(root / "data/ingest/route/examples.jsonl") if row["source"] == "wanted"]
+    assert len(read) == 2
+
+
+def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys):
+    class Down(Scripted):
+        name = "m at 127.0.0.1:8000"
+
+        def __call__(self, ask):
+            return Reply((), "no_connection") if ask.seed % 2 else super().__call__(ask)
+
+    monkeypatch.setattr(module, "_generator", lambda *_: Down())
+    monkeypatch.chdir(root)
+    text = (root / "params.yaml").read_text()
+    settings = "augment: {generate: {texts_per_request: 1, max_share: 0.02},"
+    (root / "params.yaml").write_text(text.replace("augment: {", settings))
+    for new in ("1", "0"):
+        assert cli.main(["generate", "route", "--label", "billing", "--rows", "30"]) == 0
+        said = capsys.readouterr().out
+        assert f"kept 1 rows, {new} of them new" in said
+        assert (
+            "limited: at most 1 rows are made, 2% of the training rows" in said
+            and "`augment.generate.max_share`" in said
+        )
+    (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))
+    assert cli.main(["generate", "route", "--label", "billing", "--rows", "8"]) == 0
+    said = capsys.readouterr().out
+    assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
+
+
+GENERATE = """
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a script starts in the background is deaf to Ctrl-C
+os.execv(sys.executable, [sys.executable, "-m", "rungwise", "generate", *sys.argv[1:]])
+"""
+
+
+def test_ctrl_c_ends_it_at_once_while_the_server_hangs(workspace):
+    for verb in ("ingest", "validate", "split"):
+        run_stage(workspace, verb)
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        text = (workspace / "params.yaml").read_text()
+        endpoint = f'augment: {{endpoint: {{url: "{url}", model: m, consent: true}},'
+        (workspace / "params.yaml").write_text(text.replace("augment: {", endpoint))
+        command = [sys.executable, "-c", GENERATE, "route", "--label", "billing", "--rows", "20"]
+        with subprocess.Popen(command, cwd=workspace, env=environment(), stderr=subprocess.PIPE, text=True) as running:
+            taken, _ = server.accept()  # it asks, and nobody answers
+            time.sleep(0.5)
+            running.send_signal(signal.SIGINT)
+            _, said = running.communicate(timeout=20)
+        taken.close()
+    assert running.returncode == 130 and "usable answers" in said and "attempts" not in said and "Traceback" not in said
+
+
+def test_the_command_says_what_came_of_it(root, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    assert cli.main(["generate", "route", "--label", "billing", "--rows", "2"]) == 0
+    said = capsys.readouterr().out
+    assert "kept 2 rows" in said and "- {name: generated-route, path: generated-route.jsonl, parents: parents}" in said
+    assert cli.main(["generate", "route", "--label", "billing", "--rows", "2", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nothing", None, {}), "no such task"),
+        (("route", None, {}), "no rows are wanted"),
+        (("route", None, {"nonsense": 3}), "no such rows can be wanted"),
+        (("route", None, {"billing": 0}), "no such rows can be wanted"),
+    ],
+)
+def test_what_can_not_be_wanted_is_said(root, arguments, message):
+    text = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(text.replace("per_label: 30", "per_label: 1"))
+    with pytest.raises(RungwiseError, match=message):
+        fulfil(root, *arguments)
+
+
+def test_without_anybody_to_ask_and_before_the_split_it_says_so(workspace):
+    with pytest.raises(RungwiseError, match="was not run yet"):
+        fulfil(workspace, "route", None, {"billing": 1})
+    for verb in ("ingest", "validate", "split"):
+        run_stage(workspace, verb)
+    with pytest.raises(RungwiseError, match="nobody to ask"):
+        fulfil(workspace, "route", None, {"billing": 1})
+    with pytest.raises(RungwiseError, match="a base can't be used"):
+        fulfil(workspace, "route", "a/b@main", {"billing": 1})
+    with pytest.raises(
+        RungwiseError, match=r"(?s)a base model is not there.*--base nowhere.*correct `--base`"
+    ) as error:
+        fulfil(workspace, "route", "nowhere", {"billing": 1})
+    assert "ladder" not in str(error.value)
+
+
+def test_a_local_base_writes_and_is_sifted_like_others(workspace):
+    for verb in ("ingest", "validate", "split"):
+        run_stage(workspace, verb)
+    found = fulfil(workspace, "route", "bases/able", {"billing": 2})
+    assert found["rows"] + sum(found["rejected"].values()) > 0
+    assert fulfil(workspace, "route", "bases/able", {"billing": 2}) == {**found, "new": 0}

@@ -1,0 +1,365 @@
+"""The versions of the rows, through DVC: accepted, compared, forgotten, pruned, sent away and fetched."""
+
+import json
+import shutil
+import subprocess
+import sys
+from contextlib import ExitStack, contextmanager
+
+import pytest
+
+from rungwise.cli import main as cli
+from rungwise.config import DriftSettings
+from rungwise.core.errors import DataError, WorkspaceError
+from rungwise.core.folders import read_lines
+from rungwise.core.table import Table
+from rungwise.dataset.drift import profile, shifts
+from rungwise.history.accept import accept
+from rungwise.history.diff import _paired, _Row, diff
+from rungwise.history.forget import forget, prune
+from rungwise.history.kept import hashes_of, log, outputs_of
+from rungwise.history.transfer import pull, push
+from rungwise.history.uses import uses
+from rungwise.pipeline import effects
+from rungwise.release.registry import Registry
+from rungwise.report.data import prune_text
+from rungwise.workspace.dvc import cache_folder, reproduce
+from rungwise.workspace.layout import Paths
+from tests.conftest import environment, examples, planted_rows, with_dvc, write_workspace
+
+LADDER = "  - {name: classical, method: tfidf}\n"
+
+
+def run(root):
+    assert reproduce(root) == 0
+    return accept(root)
+
+
+def rows_of(root, side="train"):
+    return list(read_lines(root / f"data/split/route/{side}.jsonl"))
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory, base_folder):
+    """A workspace with two accepted versions; a row of the first is gone in the second, and one has another label."""
+    root = with_dvc(
+        write_workspace(tmp_path_factory.mktemp("history") / "ws", base_folder, rows=300, ladder=LADDER, target=0.5)
+    )
+    first = run(root)
+    assert first.is_new and not first.shifts and not accept(root).is_new
+    assert effects.register(root, "route").version == 1
+    path = root / "data/raw/tickets.csv"
+    lines = path.read_text().splitlines()
+    gone, changed = rows_of(root)[:2]
+    lines[changed["line"] - 1] = (
+        f"{changed['fields']['body']},{'repair' if changed['answer'] != 'repair' else 'billing'}"
+    )
+    more = [f"{text} kayak,{label}" for text, label in planted_rows(600, 5) if label == "billing"]
+    path.write_text("\n".join([line for i, line in enumerate(lines) if i != gone["line"] - 1] + more) + "\n")
+    second = run(root)
+    return root, first, second, gone["id"], changed["id"]
+
+
+def test_each_accepted_version_adds_a_line_and_keeps_its_lock(history):
+    root, first, second, *_ = history
+    lines = log(root)
+    assert [line["data_version"] for line in lines] == [first.version, second.version]
+    assert lines[0]["rows"]["route"]["train"] == lines[0]["rows"]["route"]["train"] > 100
+    assert abs(sum(lines[0]["labels"]["route"].values()) - 1) < 1e-3
+    assert {p.name for p in Paths(root).versions.iterdir()} == {
+        f"{v}.{e}" for v in (first.version, second.version) for e in ("json", "lock")
+    }
+    assert "kayak" not in (Paths(root).versions / f"{second.version}.json").read_text()
+
+
+def test_drift_is_said_with_its_statistic_and_can_stop(history):
+    root, _, second, *_ = history
+    moved = {shift.what: shift for shift in second.shifts["route"]}
+    assert (
+        moved["labels"].is_over
+        and "billing (+" in moved["labels"].sentence
+        and "more than the 10%" in moved["labels"].sentence
+    )
+    assert not moved["sources"].is_over and moved["unseen_labels"].distance == 0
+    text = (root / "params.yaml").read_text()
+    kept = Paths(root).history.read_text()
+    Paths(root).history.write_text(kept.splitlines()[0] + "\n")
+    (root / "params.yaml").write_text(text.replace("min_rows: 20", "min_rows: 20, drift: {severity: stop}"))
+    try:
+        for act in (accept, effects.check_drift):
+            with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
+                act(root)
+    finally:
+        (root / "params.yaml").write_text(text)
+        Paths(root).history.write_text(kept)
+
+
+def test_a_diff_says_which_rows_came_went_and_changed(history, monkeypatch, capsys):
+    root, first, second, gone, changed = history
+    found = diff(root, first.version[:6], second.version)["tasks"]["route"]
+    assert gone in found["went"] and changed in [old for old, _ in found["changed"]]
+    assert set(found["came_by_label"]) == {"billing"} and len(found["came"]) > 20 and found["moved"] == {}
+    with pytest.raises(DataError, match="no such data version"):
+        diff(root, "nonsense", second.version)
+    monkeypatch.chdir(root)
+    assert cli.main(["data", "diff", first.version, second.version]) == 0
+    said = capsys.readouterr().out
+    assert "went" in said and "came: billing:" in said
+    assert cli.main(["data", "log"]) == 0
+    said = capsys.readouterr().out
+    assert said.index(second.version) < said.index(first.version) and "billing" in said and "careful: route:" in said
+
+
+SSH_SERVER = """
+import asyncio, sys, asyncssh
+
+async def main():
+    key, host = (asyncssh.generate_private_key("ssh-ed25519") for _ in range(2))
+    key.write_private_key(sys.argv[1])
+    allowed = asyncssh.import_authorized_keys(key.export_public_key().decode())
+    server = await asyncssh.create_server(
+        asyncssh.SSHServer, "127.0.0.1", 0, server_host_keys=[host], authorized_client_keys=allowed, sftp_factory=True
+    )
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await asyncio.sleep(300)
+
+asyncio.run(main())
+"""
+
+
+@contextmanager
+def ssh_server(key):
+    """An SSH server with SFTP on loopback that lets in whoever has the key in the file; yields its port."""
+    command = [sys.executable, "-c", SSH_SERVER, str(key)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            yield int(server.stdout.readline())
+        finally:
+            server.kill()
+
+
+@pytest.mark.parametrize("kind", ["folder", "ssh"])
+def test_what_is_sent_away_comes_back_whole(history, tmp_path, kind):
+    root = history[0]
+    (tmp_path / "remote").mkdir()
+
+    def dvc(*command):
+        command = [sys.executable, "-m", "dvc", *command]
+        subprocess.run(command, cwd=root, env=environment(), check=True, capture_output=True)
+
+    with ExitStack() as stack:
+        address, key = str(tmp_path / "remote"), None
+        if kind == "ssh":
+            key = tmp_path / "key"
+            port = stack.enter_context(ssh_server(key))
+            key.chmod(0o600)
+            address = f"ssh://tester@127.0.0.1:{port}{tmp_path / 'remote'}"
+        dvc("remote", "add", "-f", "-d", "store", address)
+        if key:
+            dvc("remote", "modify", "store", "keyfile", str(key))
+        for command in (["add", "-A"], ["commit", "-qm", "rows", "--allow-empty"]):
+            subprocess.run(["git", *command], cwd=root, check=True, capture_output=True)
+        push(root)
+        assert any((tmp_path / "remote").rglob("*.dir"))
+        cache = cache_folder(root)
+        kept = shutil.move(cache, tmp_path / "kept")
+        before = (root / "data/split/route/train.jsonl").read_bytes()
+        try:
+            shutil.rmtree(root / "data/split")
+            versions = [line["data_version"] for line in log(root)]
+            with pytest.raises(WorkspaceError, match="not in DVC's cache"):
+                diff(root, *versions)
+            pull(root)
+            assert (root / "data/split/route/train.jsonl").read_bytes() == before
+            assert diff(root, *versions)["tasks"]["route"]["came"]  # the older version's rows came too
+            assert not list(root.glob(".versions-*"))
+            lost = sorted(objects(root, versions[0]) - objects(root, versions[1]))[0]
+            for folder in (cache, tmp_path / "remote" / "files" / "md5"):
+                (folder / lost[:2] / lost[2:]).unlink()
+            assert f"the remote has not all of the rows of {versions[0]}" in pull(root)
+        finally:
+            shutil.rmtree(cache, ignore_errors=True)
+            shutil.move(kept, cache)
+
+
+def test_without_a_remote_it_says_so(tmp_path):
+    root = with_dvc(tmp_path)
+    for act in (push, pull):
+        with pytest.raises(WorkspaceError, match=r"(?s)no remote.*dvc remote add"):
+            act(root)
+
+
+def test_outside_a_workspace_nothing_is_made(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    for command in (["data", "log"], ["collect"], ["generate", "route"], ["promote", "route"]):
+        assert cli.main(command) == 2
+        assert "no params.yaml here" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
+def with_word(root, word):
+    return [
+        p.relative_to(root).as_posix()
+        for p in root.rglob("*")
+        if p.is_file() and ".git/" not in p.as_posix() and word in p.read_bytes()
+    ]
+
+
+def test_nothing_of_a_forgotten_row_is_left_in_the_workspace(tmp_path, base_folder, monkeypatch, capsys):
+    root = with_dvc(write_workspace(tmp_path / "ws", base_folder, rows=300, ladder=LADDER, target=0.5))
+    path = root / "data/raw/tickets.csv"
+    texts = [f"zanzibar {chr(97 + i) * 7} {chr(107 + i) * 5} parcel {chr(98 + i) * 9}" for i in range(6)]
+    path.write_text(path.read_text() + "".join(f"{text},delivery\n" for text in texts))
+    assert reproduce(root, "ingest") == 0  # a run that is never accepted leaves its objects in the cache
+    path.write_text(path.read_text() + "a last one about the refund today,billing\n")
+    first = run(root)
+    planted = next(row for row in rows_of(root) if "zanzibar" in row["fields"]["body"])
+    others = [row["id"] for side in ("train", "dev", "test") for row in rows_of(root, side)]
+    assert effects.register(root, "route").version == 1 and effects.promote(root, "route")[0] == "promote"
+    # a second climb on the same rows: another prompt makes another attempt
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("Queue:", "Team:"))
+    assert run(root).version == first.version and effects.register(root, "route").version == 2
+    assert len(uses(root, planted["id"])["attempts"]) == 2 and uses(root, planted["id"])["champions"] == ["route"]
+    # one that was made from it stays in data/raw until somebody deletes it
+    (root / "data/raw/generated.jsonl").write_text(
+        json.dumps({"body": "the parcel of a friend", "queue": "delivery", "parents": planted["id"]}) + "\n"
+    )
+    source = "    - {name: generated, path: generated.jsonl, parents: parents}\n"
+    (root / "params.yaml").write_text(params.replace("  sources:\n", "  sources:\n" + source))
+    path.write_text("".join(x for x in path.read_text().splitlines(keepends=True) if "zanzibar" not in x))
+    with pytest.raises(DataError, match="still among today's rows"):
+        forget(root, planted["id"])
+    run(root)
+    monkeypatch.chdir(root)
+    assert cli.main(["data", "docs"]) == 0
+    assert "mlartifacts" in str(with_word(root, b"zanzibar"))
+    capsys.readouterr()
+    assert cli.main(["data", "forget", planted["id"], "--purge"]) == 0
+    said = capsys.readouterr().out
+    assert "route lost its champion" in said and "generated line 1" in said and "git's history" in said
+    assert with_word(root, b"zanzibar") == [] and planted["id"] in others
+    assert Registry(root).versions("route") == []
+
+
+def test_a_mistyped_row_is_an_error_without_purge_too(copied, monkeypatch, capsys):
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "forget", "nonsense"]) == 2
+    assert "no version of the rows holds such a row" in capsys.readouterr().err
+
+
+def rows(*texts):
+    return {i: _Row(i, "train", answer, f"s\n{text}") for i, text, answer in texts}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "pairs", "went", "came"),
+    [
+        # one text with two labels: the second came, and the first did not change
+        ([("a", "t", "x")], [("a", "t", "x"), ("b", "t", "y")], [], [], ["b"]),
+        ([("a", "t", "x"), ("b", "t", "y")], [("b", "t", "y")], [], ["a"], []),
+        ([("a", "t", "x")], [("b", "t", "y")], [("a", "b")], [], []),
+        # two with one text: each keeps its own partner, by its answer first
+        ([("a", "t", "x"), ("b", "t", "y")], [("c", "t", "y"), ("d", "t", "z")], [("a", "d"), ("b", "c")], [], []),
+        ([("a", "t", "x")], [("b", "u", "x")], [], ["a"], ["b"]),
+    ],
+)
+def test_rows_of_two_versions_are_paired(old, new, pairs, went, came):
+    assert _paired(rows(*old), rows(*new)) == (pairs, went, came)
+
+
+def test_a_diff_names_rows_edited_in_case_and_tasks_that_only_one_version_has(copied, monkeypatch, capsys):
+    path = copied / "data/raw/tickets.csv"
+    row = rows_of(copied)[0]
+    lines = path.read_text().splitlines()
+    lines[row["line"] - 1] = f"{row['fields']['body'].upper()},{row['answer']}"
+    path.write_text("\n".join(lines) + "\n")
+    text = (copied / "params.yaml").read_text()
+    (copied / "params.yaml").write_text(
+        text.replace("  route:\n", "  route: &route\n").replace("ladder:", "  more: *route\nladder:")
+    )
+    old = log(copied)[-1]["data_version"]
+    new = run(copied).version
+    found = diff(copied, old, new)
+    assert [x for x, _ in found["tasks"]["route"]["edited"]] == [row["id"]] and found["new_tasks"] == ["more"]
+    assert not found["tasks"]["route"]["came"] and not found["tasks"]["route"]["changed"]
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "diff", new, old]) == 0
+    said = capsys.readouterr().out
+    assert "1 edited in letters' case" in said and "not compared: task more" in said
+
+
+@pytest.fixture
+def copied(history, tmp_path):
+    root = tmp_path / "ws"
+    shutil.copytree(history[0], root, symlinks=True)
+    return root
+
+
+def objects(root, version):
+    raw = {outputs_of(lock)["data/raw"] for lock in Paths(root).versions.glob("*.lock")}
+    return set(hashes_of(root, version)) - raw
+
+
+def test_a_row_is_forgotten_with_all_that_used_it(copied, history, monkeypatch, capsys):
+    _, first, second, gone, _ = history
+    found = uses(copied, gone)
+    assert found["versions"] == [first.version] and len(found["attempts"]) == 1 and not found["raw"]
+    only_first = objects(copied, first.version) - objects(copied, second.version)
+    assert only_first
+    done = forget(copied, gone)
+    assert done["objects"] >= len(only_first) and [line["data_version"] for line in log(copied)] == [second.version]
+    cache = cache_folder(copied)
+    assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)
+    assert all((cache / md5[:2] / md5[2:]).exists() for md5 in objects(copied, second.version))
+    assert not (Paths(copied).attempts / f"train-{found['attempts'][0]}").exists()
+    text = "".join(p.read_text(errors="replace") for p in cache.rglob("*") if p.is_file())
+    assert gone not in text
+    with pytest.raises(DataError, match="no version of the rows holds such a row"):
+        forget(copied, gone)
+
+
+def test_a_row_that_is_still_there_is_not_forgotten(copied, history, monkeypatch, capsys):
+    _, _, second, *_ = history
+    row = rows_of(copied)[0]["id"]
+    with pytest.raises(DataError, match=r"(?s)still among today's rows.*tickets line"):
+        forget(copied, row)
+    monkeypatch.chdir(copied)
+    assert cli.main(["data", "forget", row]) == 0
+    assert "delete it there first" in capsys.readouterr().out
+    assert cli.main(["data", "forget", row, "--json"]) == 0
+    assert second.version in json.loads(capsys.readouterr().out)["versions"]
+    assert cli.main(["data", "forget", row, "--purge"]) == 2
+
+
+def test_pruning_keeps_what_a_registered_version_names(history, tmp_path):
+    root, first, second, *_ = history
+    copied = tmp_path / "elsewhere"
+    shutil.copytree(root, copied, symlinks=True)
+    assert [v.number for v in Registry(copied).versions("route")] == [1]
+    found = prune(copied, 1)
+    assert found["dropped"] == [] and found["named"] == {first.version: ["route/1"]}
+    assert f"{first.version} stays: route/1 in the registry" in prune_text(found)
+    assert "no more than --keep asks for" in prune_text(prune(copied, 5))
+    (copied / "mlflow.db").unlink()
+    found = prune(copied, 1)
+    assert found["dropped"] == [first.version] and found["kept"] == [second.version] and found["objects"] > 0
+
+
+def test_a_registered_version_is_deleted_with_its_files(history):
+    root = history[0]
+    registry = Registry(root)
+    (version,) = registry.versions("route")
+    registry.delete("route", version.number)
+    assert registry.versions("route") == [] and not list((root / "mlartifacts/models").glob("*/artifacts"))
+
+
+def test_equal_rows_do_not_drift_and_few_rows_drift_by_chance_alone():
+    rows = examples(400)
+    one = profile(Table.of(rows), has_labels=True)
+    assert not any(s.is_over or s.distance for s in shifts(DriftSettings(), one, one))
+    halves = [profile(Table.of(rows[i::2]), has_labels=True) for i in (0, 1)]
+    assert not any(s.is_over for s in shifts(DriftSettings(), *halves))
+    other = profile(Table.of([e for e in rows if e.answer != "repair"]), has_labels=True)
+    found = {s.what: s for s in shifts(DriftSettings(), other, one)}
+    assert found["unseen_labels"].is_over and "mostly repair" in found["unseen_labels"].sentence

@@ -1,0 +1,151 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rungwise.core.errors import ModelError
+from rungwise.core.records import Base
+from rungwise.model import answers
+from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.language_model import encode_answers, encode_prompts, load
+from tests.conftest import planted_rows
+
+
+@pytest.fixture(scope="module")
+def lm(base_folder):
+    return load(Base(str(base_folder)), base_folder)
+
+
+def brute_force(lm, prompt, label):
+    """The label's log-likelihood by one full pass without padding, cache or batch."""
+    with torch.no_grad():
+        logits = lm.model(torch.tensor([[*prompt, *label]])).logits[0].log_softmax(-1)
+    return sum(float(logits[len(prompt) - 1 + i, token]) for i, token in enumerate(label))
+
+
+def test_label_scores_equal_one_full_pass_each(lm, monkeypatch):
+    prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(7)] + ["x"])
+    labels = encode_answers(lm, ["delivery", "a", "", "a much longer label", "account"])
+    expected = torch.tensor([[brute_force(lm, p, label) for label in labels] for p in prompts])
+    assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
+    monkeypatch.setattr(answers, "LOGITS_AT_ONCE", 1)  # one label at a time
+    monkeypatch.setattr(answers, "TOKENS_AT_ONCE", 1)  # one row at a time
+    assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
+
+
+def test_labels_of_a_single_token_need_no_second_pass(lm):
+    prompts = encode_prompts(lm, ["hello"])
+    assert score_labels(lm, prompts, [[5], [6]])[0, 0] == pytest.approx(brute_force(lm, prompts[0], [5]), abs=1e-4)
+
+
+def test_written_answers_equal_one_row_at_a_time_without_cache(lm):
+    def alone(prompt, limit):
+        ids, total = list(prompt), 0.0
+        for _ in range(limit):
+            with torch.inference_mode():
+                best = lm.model(torch.tensor([ids])).logits[0, -1].log_softmax(-1).max(-1)
+            total += float(best.values)
+            if int(best.indices) == lm.end:
+                return ids[len(prompt) :], total, False
+            ids.append(int(best.indices))
+        return ids[len(prompt) :], total, True
+
+    texts = [text + "\nQueue:" for text, _ in planted_rows(9)] + ["x", "<|end|>"]
+    prompts = encode_prompts(lm, texts)
+    found = write_answers(lm, prompts, 12)
+    for prompt, written in zip(prompts, found, strict=True):
+        ids, total, is_cut = alone(prompt, 12)
+        assert written.text == lm.tokenizer.decode(ids).strip() and written.is_cut == is_cut
+        assert written.probability == pytest.approx(math.exp(total / (len(ids) + (not is_cut))), abs=1e-4)
+
+
+def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
+    """Rows end at different steps: the end token is made likely after a row's own number of tokens."""
+    inner, calls = lm.model, []
+
+    class Ending:
+        def __call__(self, **inputs):
+            out = inner(**inputs)
+            calls.append(len(inputs["input_ids"]))
+            logits = out.logits.clone()
+            logits[:, -1, lm.end] = -1e9
+            ends = inputs["position_ids"][:, -1] >= 8
+            logits[ends, -1, lm.end] = 1e9
+            out.logits = logits
+            return out
+
+    ending = replace(lm, model=Ending())
+    prompts = [[5] * n for n in (3, 5, 8)]
+    found = write_answers(ending, prompts, 20)
+    assert calls[0] == 3 and calls[-1] == 1 and sorted(calls, reverse=True) == calls
+    assert not any(w.is_cut for w in found)
+    one_by_one = [write_answers(ending, [p], 20)[0] for p in prompts]
+    assert [w.text for w in found] == [w.text for w in one_by_one]
+
+
+class Sure:
+    """A model that is surer of one label after the prompt's last token, and counts what it reads after the prompts."""
+
+    def __init__(self, inner, path, strength):
+        self.inner, self.path, self.strength, self.read = inner, path, strength, 0
+
+    def __call__(self, **inputs):
+        if inputs.get("past_key_values") is not None:
+            self.read += inputs["input_ids"].numel()
+        out = self.inner(**inputs)
+        ids = inputs["input_ids"][:, -out.logits.shape[1] :]
+        for before, after in zip(self.path, self.path[1:], strict=False):
+            out.logits[..., after] += self.strength * (ids == before)
+        return out
+
+
+@pytest.mark.parametrize(("strength", "share"), [(0, 1.6), (8, 1.6), (25, 0.7)])
+def test_labels_that_might_matter_are_read_and_the_others_are_bounded(lm, strength, share):
+    prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(70)])
+    names = ["card fee", "card payment fee", "card payment", "delivery", "exchange", "refund late"]
+    labels = encode_answers(lm, names)
+    sure = replace(lm, model=Sure(lm.model, [prompts[0][-1], *labels[1]], strength))
+    alone = replace(lm, model=lambda ids: sure.model(input_ids=ids))
+    with torch.no_grad():
+        whole = torch.tensor([[brute_force(alone, prompt, label) for label in labels] for prompt in prompts])
+        found = score_labels(sure, prompts, labels)
+    assert found.argmax(1).tolist() == whole.argmax(1).tolist()
+    assert torch.allclose(found.softmax(1), whole.softmax(1), atol=answers.NEGLIGIBLE)
+    assert (found >= whole - 1e-3).all()
+    assert sure.model.read < share * len(prompts) * sum(len(label) - 1 for label in labels)
+    one_by_one = torch.cat([score_labels(sure, [prompt], labels) for prompt in prompts[:9]])
+    assert torch.allclose(one_by_one.softmax(1), found[:9].softmax(1), atol=1e-4)
+
+
+def test_labels_that_begin_with_another_label_or_equal_it_are_told_apart(lm):
+    (prompt,) = encode_prompts(lm, ["hello"])
+    labels = [[5, 6], [5], [5, 6, 7], [8], [5, 6]]
+    expected = [brute_force(lm, prompt, label) for label in labels]
+    assert score_labels(lm, [prompt], labels)[0].tolist() == pytest.approx(expected, abs=1e-4)
+
+
+def test_where_the_memory_runs_out_fewer_rows_are_answered_at_once(lm, monkeypatch, capsys):
+    prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(30)])
+    labels = encode_answers(lm, ["delivery", "account"])
+    scores, written = score_labels(lm, prompts, labels), write_answers(lm, prompts, 3)
+    whole, most = lm.model.forward, 9
+
+    def with_little_memory(*args, **kwargs):
+        if len(kwargs["input_ids"]) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(lm.model, "forward", with_little_memory)
+    assert torch.allclose(score_labels(lm, prompts, labels), scores, atol=1e-4)
+    assert "ran out with 30 rows answered at once; from there 15" in capsys.readouterr().err
+    assert [w.text for w in write_answers(lm, prompts, 3)] == [w.text for w in written]
+    most = 0
+    with pytest.raises(ModelError, match=r"(?s)does not hold a row alone.*tokens.*leave out the longest rows"):
+        score_labels(lm, prompts, labels)
+
+
+def test_other_errors_of_answering_are_not_taken_for_memory(lm, monkeypatch):
+    monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("shapes differ")))
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        write_answers(lm, [[1, 2], [3]], 3)

@@ -1,0 +1,116 @@
+import json
+import shutil
+
+import pytest
+
+from rungwise.core.errors import ModelError
+from rungwise.core.records import Base
+from rungwise.model import language_model as models
+from rungwise.model.bases import base_digest, base_folder
+
+
+@pytest.fixture(scope="module")
+def lm(base_folder):
+    return models.load(Base(str(base_folder)), base_folder)
+
+
+def test_a_row_that_says_the_end_token_stays_text(lm):
+    (ids,) = models.encode_prompts(lm, ["before <|end|> after"])
+    assert lm.end not in ids and lm.tokenizer.decode(ids) == "before <|end|> after"
+    (answer,) = models.encode_answers(lm, ["<|end|>"])
+    assert answer[-1] == lm.end and answer.count(lm.end) == 1
+
+
+def chat_base(tmp_path, base_folder, template):
+    folder = tmp_path / "chat"
+    shutil.copytree(base_folder, folder)
+    (folder / "chat_template.jinja").write_text(template)
+    return models.load(Base(str(folder)), folder, template="chat")
+
+
+TEMPLATE = "{% for m in messages %}<|end|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}assistant:"
+
+
+def test_a_chat_template_stands_around_the_text_and_the_text_stays_text(tmp_path, base_folder):
+    lm = chat_base(tmp_path, base_folder, TEMPLATE)
+    (ids,) = models.encode_prompts(lm, ["say <|end|> please"])
+    assert lm.tokenizer.decode(ids) == "<|end|>user\nsay <|end|> please<|end|>assistant:"
+    assert ids.count(lm.end) == 2 and ids[0] == lm.end
+    assert lm.tokenizer.decode(models.encode_answers(lm, ["billing"])[0]) == "billing<|end|>"
+
+
+def test_a_template_that_hides_or_repeats_the_text_is_an_error(tmp_path, base_folder):
+    with pytest.raises(ModelError, match="exactly once"):
+        chat_base(tmp_path, base_folder, "nothing")
+    with pytest.raises(ModelError, match="no chat template"):
+        models.load(Base(str(base_folder)), base_folder, template="chat")
+
+
+def test_the_templates_digest_differs_with_the_template(tmp_path, base_folder, lm):
+    assert chat_base(tmp_path, base_folder, TEMPLATE).template_digest != lm.template_digest
+
+
+@pytest.mark.parametrize(
+    ("lost", "words"),
+    [("model.safetensors", r"\*.safetensors"), ("config.json", "config.json"), ("tokenizer.json", "tokenizer.json")],
+)
+def test_a_base_that_lacks_a_part_is_an_error(tmp_path, base_folder, lost, words):
+    shutil.copytree(base_folder, tmp_path / "b")
+    (tmp_path / "b" / lost).unlink()
+    with pytest.raises(ModelError, match=rf"(?s)lacks a part.*{words}"):
+        base_folder_of(tmp_path)
+
+
+def base_folder_of(tmp_path):
+    return base_folder(Base("b"), tmp_path)
+
+
+def test_a_base_that_is_not_there_is_an_error(tmp_path):
+    with pytest.raises(ModelError, match=r"(?s)not there.*no folder"):
+        base_folder_of(tmp_path)
+    with pytest.raises(ModelError, match="`rungwise pin` writes a hub name"):
+        base_folder(Base("owner/name"), tmp_path)
+
+
+def test_weights_in_a_form_that_can_run_code_are_refused(tmp_path, base_folder):
+    shutil.copytree(base_folder, tmp_path / "b")
+    (tmp_path / "b" / "model.safetensors").rename(tmp_path / "b" / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="can run code and are refused"):
+        base_folder_of(tmp_path)
+
+
+def test_code_that_ships_with_a_model_is_not_run(tmp_path, base_folder):
+    shutil.copytree(base_folder, tmp_path / "b")
+    config = json.loads((tmp_path / "b" / "config.json").read_text())
+    config |= {"auto_map": {"AutoModelForCausalLM": "evil.Evil"}, "model_type": "evil", "architectures": ["Evil"]}
+    (tmp_path / "b" / "config.json").write_text(json.dumps(config))
+    (tmp_path / "b" / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: pass\n")
+    with pytest.raises(ModelError, match="can't be loaded"):
+        models.load(Base("b"), tmp_path)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_damaged_weights_are_one_message(tmp_path, base_folder):
+    shutil.copytree(base_folder, tmp_path / "b")
+    (tmp_path / "b" / "model.safetensors").write_bytes(b"\x00" * 100)
+    with pytest.raises(ModelError, match="can't be loaded"):
+        models.load(Base("b"), tmp_path)
+
+
+def test_the_digest_is_of_the_content(tmp_path, base_folder):
+    shutil.copytree(base_folder, tmp_path / "b")
+    assert base_digest(tmp_path / "b") == base_digest(base_folder)
+    with (tmp_path / "b" / "model.safetensors").open("r+b") as stream:
+        stream.seek(-1, 2)
+        stream.write(b"\x7f")
+    assert base_digest(tmp_path / "b") != base_digest(base_folder)
+
+
+def test_an_encoder_is_no_causal_model(tmp_path, base_folder):
+    import transformers
+
+    shutil.copytree(base_folder, tmp_path / "b")
+    sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
+    transformers.BertLMHeadModel(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "b")
+    with pytest.raises(ModelError, match=r"(?s)no causal language model.*BertLMHeadModel.*name another base"):
+        models.load(Base("b"), tmp_path)

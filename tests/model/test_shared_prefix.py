@@ -1,0 +1,244 @@
+"""First tokens that all prompts share are read once, and change nothing."""
+
+import random
+from dataclasses import replace
+
+import pytest
+import torch
+
+from rungwise.core.errors import ModelError
+from rungwise.core.methods import ADAPTING
+from rungwise.core.records import AttemptSpec, Base
+from rungwise.model import shared_prefix
+from rungwise.model.adapters import attach, trained_weights
+from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
+from rungwise.model.last_layer import shorten
+from rungwise.model.shared_prefix import ABLE, LEAST, can_share, read_prefix, shared_tokens
+from rungwise.model.virtual_tokens import VirtualTokens
+from rungwise.training.batches import TokenRow, micro_batches, part_tokens
+from rungwise.training.train import loss_sum, shared_in_training, train
+from tests.conftest import KEYWORDS, make_base, planted_rows
+
+INSTRUCTION = "Sort the mail of a customer into one of the queues that stand below.\n"
+
+
+@pytest.fixture
+def lm(base_folder):
+    return load(Base(str(base_folder)), base_folder)
+
+
+def prompts_of(lm, n=12):
+    return encode_prompts(lm, [f"{INSTRUCTION}{text}\nQueue:" for text, _ in planted_rows(n)])
+
+
+def rows_of(lm, n=12):
+    answers = encode_answers(lm, [label for _, label in planted_rows(n)])
+    return [TokenRow(tuple(p), tuple(a)) for p, a in zip(prompts_of(lm, n), answers, strict=True)]
+
+
+def spec_for(lm, method="lora", **more):
+    defaults = {"rank": 2, "layers": 1, "tokens": 4, "steps": 6, "batch_size": 4, "learning_rate": 1e-2, "seed": 5}
+    return AttemptSpec(lm.base, method, "{body}", ("a",), **{**defaults, **more})
+
+
+def counted(model, monkeypatch):
+    """Returns a list that grows by the number of tokens of every pass through the model."""
+    passed, whole = [], model.forward
+
+    def forward(*args, **kwargs):
+        passed.append(kwargs["input_ids"].numel())
+        return whole(*args, **kwargs)
+
+    monkeypatch.setattr(model, "forward", forward)
+    return passed
+
+
+def test_what_all_prompts_begin_with_is_found():
+    head = list(range(LEAST))
+    assert shared_tokens([[*head, 7, 8], [*head, 9], [*head, 7, 1]]) == LEAST
+    assert shared_tokens([[*head, 7, 8], [*head, 7, 9, 3]]) == LEAST + 1
+    assert shared_tokens([head + [7], head + [7]]) == LEAST, "a prompt's last token is its own"
+    assert shared_tokens([head, head + [7]]) == 0, "too few are left"
+    assert shared_tokens([head[:5] + [7], head[:5] + [8]]) == shared_tokens([head + [7]]) == shared_tokens([]) == 0
+
+
+def test_labels_and_texts_are_the_same_and_shared_tokens_are_read_once(lm, monkeypatch):
+    prompts, labels = prompts_of(lm), encode_answers(lm, sorted(set(KEYWORDS.values())))
+    n = shared_tokens(prompts)
+    assert n > LEAST
+    passed = counted(lm.model, monkeypatch)
+    scores, written = score_labels(lm, prompts, labels), write_answers(lm, prompts, 5)
+    own = max(len(p) for p in prompts) - n
+    assert passed[:2] == [n, len(prompts) * own]
+    monkeypatch.setattr(shared_prefix, "LEAST", 10_000)
+    assert torch.allclose(score_labels(lm, prompts, labels), scores, atol=1e-4)
+    assert [w.text for w in write_answers(lm, prompts, 5)] == [w.text for w in written]
+
+
+@pytest.mark.parametrize("method", ADAPTING)
+def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, method):
+    spec = spec_for(lm, method)
+    tuned, rows = attach(lm, spec), rows_of(lm)
+    weights = trained_weights(tuned)
+    with torch.no_grad():  # away from a start at which half of the gradients are zero
+        for weight in weights.values():
+            weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
+    n = shared_in_training(tuned, spec, rows)
+    assert n > LEAST
+    found = []
+    for n_shared in (0, n):
+        tuned.model.zero_grad()
+        loss = loss_sum(tuned.model, rows, tuned, n_shared=n_shared)
+        loss.backward()
+        found.append((loss.item(), {name: weight.grad.clone() for name, weight in weights.items()}))
+    (whole, whole_grads), (once, once_grads) = found
+    assert once == pytest.approx(whole, rel=1e-5)
+    for name, grad in whole_grads.items():
+        assert torch.allclose(once_grads[name], grad, rtol=1e-3, atol=1e-4 * float(grad.abs().max()) + 1e-7), name
+        assert float(grad.abs().max()) > 0
+
+
+def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_folder, monkeypatch):
+    def trained():
+        lm = load(Base(str(base_folder)), base_folder)
+        passed = counted(lm.model, monkeypatch)
+        return train(lm, spec_for(lm), rows_of(lm, 24), progress=lambda *_: None), sum(passed)
+
+    once, passed_once = trained()
+    monkeypatch.setattr(shared_prefix, "LEAST", 10_000)
+    whole, passed = trained()
+    assert once.losses == pytest.approx(whole.losses, rel=1e-4) and once.losses[-1] < once.losses[0]
+    assert once.tokens == whole.tokens and passed_once < 0.6 * passed
+    assert once.losses != whole.losses, "a training reads them once"
+
+
+def test_a_part_of_a_batch_counts_shared_tokens_once():
+    rows = [TokenRow(tuple(range(50)), (1, 2))] * 8
+    assert [len(part) for part in micro_batches(rows, 104)] == [2, 2, 2, 2]
+    assert part_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
+    assert [len(part) for part in micro_batches(rows, 125, None, 40)] == [5, 3]
+    assert [len(part) for part in micro_batches(rows, 124, None, 40)] == [4, 4]
+    assert [len(part) for part in micro_batches(rows, 40, None, 40)] == [1] * 8
+
+
+def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_path):
+    rows = rows_of(lm)
+    spec = spec_for(lm)
+    dropped = spec_for(lm, dropout=0.1)
+    tuned = attach(lm, dropped)
+    assert shared_in_training(tuned, dropped, rows) == 0
+    again = load(lm.base, tmp_path)
+    tuned = attach(again, spec)
+    assert shared_in_training(tuned, spec, rows) > LEAST
+    assert shared_in_training(tuned, replace(spec, checkpointing=True), rows) == 0
+    assert shared_in_training(tuned, replace(spec, compiled=True), rows) == 0
+    tuned.model.config.attention_dropout = 0.1
+    assert shared_in_training(tuned, spec, rows) == 0
+
+
+SIZES = {
+    "vocab_size": 120,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 256,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+MORE = {
+    "mistral": {"sliding_window": None},
+    "mixtral": {"num_local_experts": 2},
+    "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},
+    "qwen3": {"head_dim": 8},
+    "phi3": {"sliding_window": None},
+    "gemma": {"head_dim": 8},
+    "glm": {"head_dim": 8},
+}
+
+
+def random_model(kind, **more):
+    """A causal model of that architecture with weights that make tokens matter, ready to answer."""
+    from transformers import CONFIG_MAPPING, AutoModelForCausalLM
+
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(CONFIG_MAPPING[kind](**{**SIZES, **MORE.get(kind, {}), **more}))
+    with torch.no_grad():
+        for weight in model.parameters():
+            if weight.dim() > 1:
+                weight.normal_(0, 0.3)
+    shorten(model.eval().requires_grad_(False))
+    return LanguageModel(Base("b"), "", model, None, (), (), 2, "plain", 256, "cpu")
+
+
+def random_prompts():
+    draw = random.Random(0)
+    head = [draw.randrange(3, 120) for _ in range(40)]
+    return [head + [draw.randrange(3, 120) for _ in range(n)] for n in (2, 3, 5, 9, 30, 30, 7)]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", ABLE)
+def test_an_able_architecture_answers_as_for_each_prompt_alone(kind):
+    lm, prompts, labels = random_model(kind), random_prompts(), [[5, 6, 2], [5, 7, 8, 2], [9, 2]]
+    assert can_share(lm.model.config)
+    alone = torch.cat([score_labels(lm, [prompt], labels) for prompt in prompts])
+    likely = alone.exp() > 1e-9  # the others stand at a bound
+    assert torch.allclose(score_labels(lm, prompts, labels)[likely], alone[likely], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("mistral", {"sliding_window": 8}),
+        ("qwen2", {"use_sliding_window": True, "sliding_window": 8, "max_window_layers": 1}),
+        ("gpt_neo", {"num_layers": 2, "num_heads": 4, "attention_types": [[["global", "local"], 1]], "window_size": 8}),
+        ("mpt", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256}),
+        ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}),
+    ],
+)
+def test_where_padding_would_count_nothing_is_shared(kind, more, monkeypatch):
+    lm, prompts = random_model(kind, **more), random_prompts()
+    assert not can_share(lm.model.config)
+    passed = counted(lm.model, monkeypatch)
+    score_labels(lm, prompts, [[5, 2], [6, 2]])
+    assert passed[0] == len(prompts) * max(map(len, prompts))
+
+
+def test_virtual_tokens_do_not_hide_a_window():
+    lm = random_model("mistral", sliding_window=8)
+    spec = spec_for(lm, "prefix-tuning")
+    tuned = replace(lm, model=VirtualTokens(lm.model, "prefix-tuning", 4, range(3, 40)))
+    assert shared_in_training(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("more", [{"embd_pdrop": 0.1}, {"resid_pdrop": 0.1}, {"attn_pdrop": 0.1}, {}])
+def test_numbers_that_a_base_drops_are_dropped_for_each_row(more):
+    lm = random_model("gpt2", **{"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, **more})
+    rows = [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]
+    assert bool(shared_in_training(lm, spec_for(lm), rows)) == (not more)
+
+
+def test_memory_that_does_not_hold_the_shared_tokens_is_said_of_a_row(lm, monkeypatch):
+    def none(*args, **kwargs):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(lm.model, "forward", none)
+    with pytest.raises(ModelError, match="does not hold a row alone"):
+        write_answers(lm, prompts_of(lm), 3)
+
+
+def test_a_prefix_stands_before_any_number_of_rows_and_stays_as_it_was(tmp_path):
+    lm = load(Base("b"), make_base(tmp_path / "b", layers=3).parent)
+    with torch.no_grad():
+        prefix = read_prefix(lm.model, range(40), "cpu")
+        for n_rows in (1, 5):
+            grown = prefix.of(n_rows)
+            lm.model(input_ids=torch.ones(n_rows, 3).long(), past_key_values=grown, use_cache=True)
+            assert grown.get_seq_length() == 43 and grown.layers[0].keys.shape[0] == n_rows
+    assert prefix.cache.get_seq_length() == 40 and prefix.cache.layers[0].keys.shape[0] == 1

@@ -1,0 +1,263 @@
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
+from rungwise.core.folders import read_json, read_lines
+from rungwise.core.recipes import STAGES
+from rungwise.pipeline import effects
+from rungwise.pipeline.stages import run_stage
+from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
+from rungwise.workspace.layout import Paths
+from tests.conftest import environment, write_workspace
+
+LADDER = """\
+  - {name: prompt, base: bases/able, method: prompt, examples: 2}
+  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}
+"""
+RELOAD = """
+import json, sys, mlflow
+mlflow.set_tracking_uri(sys.argv[1])
+model = mlflow.pyfunc.load_model("models:/route@champion")
+print(json.dumps([{"answer": a.answer, "probability": a.probability} for a in model.predict(json.loads(sys.argv[2]))]))
+"""
+
+
+@pytest.fixture(scope="module")
+def climbed(tmp_path_factory, base_folder):
+    """A workspace with a passing climb, registered and promoted."""
+    root = write_workspace(
+        tmp_path_factory.mktemp("climbed") / "ws", base_folder, rows=400, ladder=LADDER, steps=120, target=0.85
+    )
+    for verb in STAGES:
+        run_stage(root, verb)
+    registered = effects.register(root, "route")
+    assert registered.version == 1, registered.sentence
+    action, reasons = effects.promote(root, "route")
+    assert action == "promote", reasons
+    return root
+
+
+def test_the_version_says_what_it_is(climbed):
+    version = Registry(climbed).version("route", CHAMPION)
+    evidence = next(e for e in effects.climb_of(climbed, "route").evidence if e.rung == "rank-8")
+    assert version.number == 1 and version.tags["reload"] == "exact"
+    assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
+    assert version.tags["base_sha256"] == evidence.base_digest and version.tags["dev_n"] == str(evidence.score.n)
+    assert version.tags["data_version"] == effects.version_of_data(climbed)
+
+
+def test_the_addresses_of_the_registry_do_not_leak_into_the_environment(climbed, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setenv("MLFLOW_REGISTRY_URI", "sqlite:///of-the-user.db")
+    before = dict(os.environ)
+    Registry(climbed).version("route", CHAMPION)
+    assert dict(os.environ) == before
+
+
+def test_only_the_adapter_is_stored(climbed):
+    with Registry(climbed).attempt_folder(Registry(climbed).version("route", CHAMPION)) as folder:
+        names = {p.name for p in folder.iterdir()}
+        size = sum(p.stat().st_size for p in folder.rglob("*"))
+    assert names == {
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "data.json",
+        "parity.safetensors",
+        "result.json",
+        "spec.json",
+    }
+    assert size < (climbed / "bases/able/model.safetensors").stat().st_size * 2
+
+
+def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{climbed / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("rungwise")
+    runs = {r.data.tags["rungwise.rung"]: r for r in client.search_runs([experiment.experiment_id])}
+    assert set(runs) == {"prompt", "rank-8"}
+    lora = runs["rank-8"]
+    assert lora.data.params["rank"] == "8" and lora.data.metrics["train_seconds"] > 0
+    assert {"dev_score", "dev_score_low", "train_tokens"} <= set(lora.data.metrics)
+    assert lora.data.tags["rungwise.data_version"] == effects.version_of_data(climbed)
+    assert any(f.path.endswith("safetensors") for f in client.list_artifacts(lora.info.run_id, "attempt"))
+
+
+def test_a_new_process_answers_exactly_as_was_scored(climbed):
+    predictions = list(read_lines(Paths(climbed).output("climb") / "route/predictions/rank-8.jsonl"))
+    rows = {row["id"]: row for row in read_lines(Paths(climbed).output("split") / "route/dev.jsonl")}
+    inputs = [{"body": rows[p["id"]]["fields"]["body"]} for p in predictions]
+    command = [sys.executable, "-W", "ignore", "-c", RELOAD, f"sqlite:///{climbed / 'mlflow.db'}", json.dumps(inputs)]
+    done = subprocess.run(
+        command, env=environment(RUNGWISE_WORKSPACE=str(climbed)), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
+
+
+def test_doing_it_again_does_nothing(climbed):
+    looks = Paths(climbed).ledger.read_text()
+    assert effects.register(climbed, "route").version == 1
+    assert effects.promote(climbed, "route") == ("keep", ("Version 1 is the champion already.",))
+    assert Paths(climbed).ledger.read_text() == looks and len(looks.splitlines()) == 1
+
+
+def test_a_look_that_was_answered_is_not_taken_again(climbed, monkeypatch):
+    registry = Registry(climbed)
+    champion = registry.version("route", CHAMPION)
+    # the same attempt once more, as if the data had got another name: a tie, so the champion stays
+    monkeypatch.setattr(effects, "version_of_data", lambda root: "another-data")
+    assert effects.register(climbed, "route").version == 2
+    action, reasons = effects.promote(climbed, "route")
+    assert action == "keep" and "no clear difference" in reasons[-1]
+    n_looks = len(Paths(climbed).ledger.read_text().splitlines())
+    action, reasons = effects.promote(climbed, "route")
+    assert action == "keep" and "looked at on" in reasons[-1]
+    assert len(Paths(climbed).ledger.read_text().splitlines()) == n_looks
+    assert registry.version("route", CHAMPION) == champion
+    assert registry.version("route", CHALLENGER).number == 2
+    registry.set_alias(champion, CHALLENGER)
+
+
+def test_a_challenger_of_other_data_is_refused_without_a_look(climbed, monkeypatch):
+    registry, looks = Registry(climbed), Paths(climbed).ledger.read_text()
+    second = next(v for v in [registry.version("route", CHAMPION)])
+    monkeypatch.setattr(
+        registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
+    )
+    other = type(second)("route", 9, {**second.tags, "data_version": "older"})
+    action, reasons = effects.promote(climbed, "route")
+    assert action == "refuse" and "was trained on data older" in reasons[0]
+    assert Paths(climbed).ledger.read_text() == looks
+
+
+def test_rows_text_does_not_reach_mlflow_before_a_gate(climbed):
+    assert (
+        Paths(climbed).attempts / f"train-{effects.climb_of(climbed, 'route').evidence[0].attempt}/shown.json"
+    ).is_file()
+    assert not list((climbed / "mlartifacts").rglob("shown.json"))
+
+
+def test_an_address_with_a_password_is_not_shown():
+    from rungwise.release.registry import _without_secrets
+
+    assert _without_secrets("to http://user:s3cret@host:1/x failed") == "to http://host:1/x failed"
+
+
+def test_answers_and_status(climbed):
+    found = effects.answer(climbed, "route", {}, "please the parcel when")
+    assert found["answer"] == "delivery" and found["version"] == 1 and 0.25 < found["probability"] <= 1
+    task = effects.status(climbed)["tasks"]["route"]
+    assert task["champion"]["version"] == 1 and task["decision"]["passes"] and task["test_looks"]
+    with pytest.raises(RungwiseError, match="can't be scored"):
+        effects.answer(climbed, "route", {}, "parcel " * 300)
+    with pytest.raises(RungwiseError, match="no such task"):
+        effects.answer(climbed, "../x", {}, "text")
+
+
+def test_a_changed_base_is_not_answered_with(climbed):
+    weights = climbed / "bases/able/model.safetensors"
+    kept = weights.read_bytes()
+    try:
+        weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(RungwiseError, match=r"(?s)not the one that was trained on.*bases/able"):
+            effects.answer(climbed, "route", {}, "parcel")
+    finally:
+        weights.write_bytes(kept)
+
+
+def test_changed_files_in_the_registry_are_refused(climbed):
+    stored = {p: p.read_bytes() for p in climbed.glob("mlartifacts/models/*/**/adapter_model.safetensors")}
+    assert stored
+    try:
+        for path, kept in stored.items():
+            path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+        with pytest.raises(RegistryError, match="files were changed"):
+            effects.answer(climbed, "route", {}, "parcel")
+    finally:
+        for path, kept in stored.items():
+            path.write_bytes(kept)
+
+
+def test_files_that_are_lost_are_registered_again(climbed):
+    import shutil
+
+    shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
+    try:
+        with pytest.raises(RegistryError, match="files were changed"):
+            effects.answer(climbed, "route", {}, "parcel")
+        again = effects.register(climbed, "route").version
+        assert again > 1
+        action, reasons = effects.promote(climbed, "route")
+        assert action == "promote" and "can't answer any more" in " ".join(reasons)
+        assert effects.answer(climbed, "route", {}, "parcel")["version"] == again
+    finally:
+        shutil.copytree(climbed / "mlartifacts/gone", climbed / "mlartifacts/models", dirs_exist_ok=True)
+
+
+def test_fields_that_the_prompt_does_not_have_are_said(climbed):
+    with pytest.raises(SettingsError, match=r"(?s)not those of the prompt.*found:  body, junk.*wanted: body"):
+        effects.answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
+
+
+def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    from rungwise.release import parity
+
+    kept = Paths(climbed).output("climb") / "route/kept"
+    shutil.copytree(kept, tmp_path / "a")
+    parity.record(tmp_path / "a", climbed)
+    parity.prove(tmp_path / "a", climbed)
+    weights = load_file(tmp_path / "a/adapter_model.safetensors")
+    first = sorted(n for n in weights if "lora_B" in n)[0]
+    weights[first] += 0.01
+    save_file(weights, tmp_path / "a/adapter_model.safetensors")
+    with pytest.raises(RegistryError, match="does not reload as it was scored"):
+        parity.prove(tmp_path / "a", climbed)
+
+
+def test_a_rung_without_training_is_registered_and_answers_too(tmp_path, base_folder):
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
+    for verb in STAGES:
+        run_stage(root, verb)
+    assert effects.register(root, "route").version == 1
+    assert effects.promote(root, "route")[0] == "promote"
+    found = effects.answer(root, "route", {"body": "the parcel please"}, None)
+    assert found["answer"] in {"account", "billing", "delivery", "repair"}
+
+
+def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, base_folder):
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.9)
+    for verb in STAGES:
+        run_stage(root, verb)
+    assert effects.register(root, "route").version is None
+    with pytest.raises(RegistryError, match="nothing to promote"):
+        effects.promote(root, "route")
+    assert read_json(Paths(root).output("climb") / "route/climb.json")["decision"]["passes"] is False
+
+
+def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_path):
+    import shutil
+
+    (tmp_path / "a").mkdir()
+    first = Registry(tmp_path / "a")
+    with first._client() as (_, client):
+        kept = first._experiment(client, "rungwise")
+        assert first._experiment(client, "rungwise") == kept
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    second = Registry(tmp_path / "b")
+    with second._client() as (_, client):
+        with pytest.raises(RegistryError, match=r"(?s)in another place.*experiment rungwise.*moved or copied.*NAME"):
+            second._experiment(client, "rungwise")
+        assert client.get_experiment(second._experiment(client, "other")).artifact_location.startswith(
+            (tmp_path / "b").as_uri()
+        )
+    assert second._remove(str(tmp_path / "a")) == [str(tmp_path / "a")] and (tmp_path / "a").is_dir()
