@@ -12,7 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rungwise.core.errors import RungwiseError, WorkspaceError, problem
+from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
 from rungwise.core.folders import replace_text
 from rungwise.pipeline.effects import status
 from rungwise.report.text import status_text
@@ -52,7 +52,7 @@ def check_room(root: Path) -> None:
     for what, found, wanted in (("disk", disk, DISK_MIB), ("memory", memory, MEMORY_MIB)):
         if found is not None and found < wanted:
             raise WorkspaceError(
-                problem(
+                Problem(
                     f"there is too little {what} for the demonstration",
                     where=str(root),
                     found=f"{found:.0f} MiB free",
@@ -73,7 +73,7 @@ def check_is_demo(root: Path) -> None:
     paths = [source.path for source in settings_of(root).ingest.sources]
     if paths != [ROWS.name] or not (root / "infra" / "demo" / "models").is_dir():
         raise WorkspaceError(
-            problem(
+            Problem(
                 "this workspace is not the demonstration's",
                 where=str(root),
                 found=f"sources {', '.join(paths)}",
@@ -92,7 +92,7 @@ def place_rows(root: Path) -> None:
     target = Paths(root).raw / ROWS.name
     if target.exists() and target.read_bytes() != ROWS.read_bytes():
         raise WorkspaceError(
-            problem(
+            Problem(
                 "data/raw holds other rows than the demonstration's",
                 where=str(target),
                 do="`rungwise run` climbs with your rows; move them away to see the demonstration",
@@ -105,7 +105,7 @@ def place_rows(root: Path) -> None:
     command = [sys.executable, "-m", "dvc", "add", "-q", "data/raw"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise WorkspaceError(problem("DVC can't take the rows", where=str(root), found=done.stderr.strip()[-300:]))
+        raise WorkspaceError(Problem("DVC can't take the rows", where=str(root), found=done.stderr.strip()[-300:]))
 
 
 def add_full(params: Path) -> list[str]:

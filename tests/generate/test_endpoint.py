@@ -146,7 +146,7 @@ def test_an_answer_that_can_not_be_used_is_asked_for_again(tmp_path, server):
 
 def test_a_refusal_or_a_spent_budget_ends_it(tmp_path, server):
     server[1][:] = [(401, {}, b"who are you")]
-    with pytest.raises(GenerateError, match=r"refuses with HTTP 401.*key_env"):
+    with pytest.raises(GenerateError, match=r"refuses with HTTP 401\n.*key_env"):
         endpoint(tmp_path, server[0])(ASK)
     server[1][:] = [(200, {}, GOOD)]
     few = endpoint(tmp_path, server[0], max_tokens=12)

@@ -9,12 +9,13 @@ import os
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from rungwise.attempts import bundle as bundles
 from rungwise.attempts.run import How, train_attempt
 from rungwise.attempts.store import attempt_digest, versions
-from rungwise.core.errors import RungwiseError, WorkspaceError, problem
+from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
 from rungwise.core.folders import sweep
 from rungwise.core.progress import LineProgress, say
 from rungwise.workspace.process import prepare_environment
@@ -31,7 +32,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
     here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.looked_at)
     if here != bundle.name:
         raise WorkspaceError(
-            problem(
+            Problem(
                 "the attempt would be another one here",
                 where=str(folder),
                 found=", ".join(f"{name} {number}" for name, number in versions().items()),
@@ -44,7 +45,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
     store = folder / bundles.RESULT
     if store.exists() and not store.is_dir():
         raise WorkspaceError(
-            problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
+            Problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
         )
     how = How(
         checkpoint_steps=int(bundle.how["checkpoint_steps"]),
@@ -83,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         result = run(arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent)
     except RungwiseError as error:
-        told = bundles.ERROR + json.dumps([type(error).__name__, str(error)])
+        told = bundles.ERROR + json.dumps([type(error).__name__, asdict(error.problem)])
         say(told if arguments.for_a_parent else f"rungwise: {error}")
         return 2
     if not arguments.for_a_parent and int(os.environ.get("RANK", "0")) == 0:

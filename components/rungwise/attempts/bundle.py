@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from rungwise.core import errors
-from rungwise.core.errors import ModelError, TrainingError, WorkspaceError, problem
+from rungwise.core.errors import ModelError, Problem, TrainingError, WorkspaceError
 from rungwise.core.folders import is_sealed, joined, read_json, read_lines, write_folder, write_json, write_lines
 from rungwise.core.records import AttemptSpec, Example, Json, example_from_json, spec_from_json, to_json, to_lines
 from rungwise.model.bases import base_folder
@@ -26,7 +26,7 @@ CONTENT, RESULT = "content", "result"
 _LAUNCHERS: Final = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
 """Launcher -> its module."""
 ERROR: Final = "@error "
-"""What a line of a launched run begins with that says why it ended: the error's class and message."""
+"""What a line of a launched run begins with that says why it ended: the error's class and its Problem."""
 PROGRESS: Final = "@progress "
 """What a line of a launched run begins with that says how far it is."""
 
@@ -57,11 +57,11 @@ def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise WorkspaceError(
-            problem("a bundle can't be written", where=str(folder), found="a file", wanted="a folder, or a new name")
+            Problem("a bundle can't be written", where=str(folder), found="a file", wanted="a folder, or a new name")
         )
     if folder.exists() and any(folder.iterdir()) and not (folder / CONTENT / BUNDLE).is_file():
         raise WorkspaceError(
-            problem("a folder is not empty", where=str(folder), wanted="a new folder, or an older bundle to replace")
+            Problem("a folder is not empty", where=str(folder), wanted="a new folder, or an older bundle to replace")
         )
 
     spec = bundle.spec
@@ -83,7 +83,7 @@ def _relative(spec: AttemptSpec) -> Path:
     path = Path(spec.base.name)
     if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
         raise ModelError(
-            problem(
+            Problem(
                 "a base can't travel",
                 where=f"ladder: base {spec.base}",
                 found="a path that leads out of the workspace",
@@ -99,7 +99,7 @@ def _content(folder: Path) -> Path:
     content = folder / CONTENT
     if not is_sealed(content):
         raise WorkspaceError(
-            problem(
+            Problem(
                 "there is no whole bundle",
                 where=str(folder),
                 found="its files differ from its marker" if content.exists() else "nothing that was packed",
@@ -121,7 +121,7 @@ def read(folder: Path, root: Path | None = None) -> Bundle:
     wanted = {"name", "spec", "versions", "how"}
     if not isinstance(found, dict) or wanted - set(found):
         raise WorkspaceError(
-            problem(
+            Problem(
                 "there is no whole bundle",
                 where=str(content / BUNDLE),
                 found=joined(sorted(found)) if isinstance(found, dict) else type(found).__name__,
@@ -146,7 +146,7 @@ def unpack(folder: Path, store: Path) -> Path:
         there = [p.name for p in (folder / RESULT).glob("train-*")]
         if result.is_dir():
             raise WorkspaceError(
-                problem(
+                Problem(
                     "the result of a bundle was changed or is not whole",
                     where=str(result),
                     found="its files differ from its marker, SEAL.json",
@@ -155,7 +155,7 @@ def unpack(folder: Path, store: Path) -> Path:
                 )
             )
         raise WorkspaceError(
-            problem(
+            Problem(
                 "a bundle has no whole result",
                 where=str(folder),
                 found=joined(there),
@@ -187,12 +187,12 @@ def launched(
     if command[0] in _LAUNCHERS:  # of this environment, whatever the path says
         whole[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
     last: list[str] = []
-    failed: list[str] = []
+    failed: tuple[str, dict[str, str]] | None = None
     try:
         process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
     except OSError as error:
         raise TrainingError(
-            problem(
+            Problem(
                 "the processes of a training can't be started",
                 where="params.yaml: train.launch",
                 found=f"{command[0]}: {error.strerror}",
@@ -214,10 +214,10 @@ def launched(
             process.terminate()
             raise
     if failed:  # as the process said it itself
-        raise getattr(errors, failed[0], TrainingError)(failed[1])
+        raise getattr(errors, failed[0], TrainingError)(Problem(**failed[1]))
     if process.returncode:
         raise TrainingError(
-            problem(
+            Problem(
                 "a training on several processes failed",
                 where="params.yaml: train.launch",
                 found=" | ".join(last[-3:])[:400],
@@ -227,7 +227,7 @@ def launched(
         )
     if not any((bundle / RESULT).glob("train-*")):
         raise TrainingError(
-            problem(
+            Problem(
                 "a launcher ended without a training",
                 where="params.yaml: train.launch",
                 found=" ".join(command)[:200],

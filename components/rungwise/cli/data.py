@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.cli.common import Add, at_least_one, show
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.workspace.lock import locked
 
 
@@ -80,7 +80,7 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
 
     if (arguments.label is None) != (arguments.rows is None):
         raise SettingsError(
-            problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
+            Problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
         )
     wanted = {arguments.label: arguments.rows} if arguments.label else {}
     settings_of(root)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rungwise.cli import data, training
 from rungwise.cli.common import show
-from rungwise.core.errors import RungwiseError, SettingsError, problem
+from rungwise.core.errors import Problem, RungwiseError, SettingsError
 from rungwise.core.progress import say
 from rungwise.workspace.lock import locked
 from rungwise.workspace.process import prepare_environment, workspace_root
@@ -85,13 +85,13 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
 
     if (arguments.text is None) == (not arguments.field):
         raise SettingsError(
-            problem("there is no text to answer", wanted='a "text", or --field NAME=TEXT for each slot')
+            Problem("there is no text to answer", wanted='a "text", or --field NAME=TEXT for each slot')
         )
     fields = {}
     for pair in arguments.field:
         name, is_pair, value = pair.partition("=")
         if not is_pair:
-            raise SettingsError(problem("a field has no value", found=name[:40], wanted="--field NAME=TEXT"))
+            raise SettingsError(Problem("a field has no value", found=name[:40], wanted="--field NAME=TEXT"))
         fields[name] = value
     found = answer(root, arguments.task, fields, arguments.text)
     text = f"{found['answer']}  (probability {found['probability']:.2f}, version {found['version']})"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.cli.common import Add, at_least_one, show
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.progress import say
 from rungwise.workspace.lock import locked
@@ -48,7 +48,7 @@ def _methods(root: Path, arguments: argparse.Namespace) -> int:
     rates = dict(_rate(text) for text in arguments.rate)
     if strange := [name for name in rates if name not in (*methods, "lora")]:
         raise SettingsError(
-            problem(
+            Problem(
                 "a learning rate is of no method that is compared",
                 found=f"--rate {strange[0]}={rates[strange[0]]:g}",
                 wanted=f"a method of {joined(methods, 20)}",
@@ -71,7 +71,7 @@ def _rate(text: str) -> tuple[str, float]:
     except ValueError:
         rate = 0.0
     if not name or not 0 < rate < float("inf"):
-        raise SettingsError(problem("a learning rate can't be read", found=text[:60], wanted="--rate lora=1e-3"))
+        raise SettingsError(Problem("a learning rate can't be read", found=text[:60], wanted="--rate lora=1e-3"))
     return name, rate
 
 
@@ -183,7 +183,7 @@ def _check_together(arguments: argparse.Namespace) -> None:
     for option, (others, why) in apart.items():
         if option in given and (both := sorted(others & set(given))):
             raise SettingsError(
-                problem(
+                Problem(
                     "options can't go together",
                     found=f"{option} with {joined(both)}",
                     wanted=f"{option} without: {why}",
@@ -192,7 +192,7 @@ def _check_together(arguments: argparse.Namespace) -> None:
             )
     if not arguments.config and (lone := [option for option in ("--rows", "--steps") if option in given]):
         raise SettingsError(
-            problem(
+            Problem(
                 "an option belongs to another",
                 found=f"{joined(lone)} without --config",
                 wanted="--config FILE beside it; the ladder's are `train.batch_size` and `train.steps` of params.yaml",
@@ -200,7 +200,7 @@ def _check_together(arguments: argparse.Namespace) -> None:
         )
     if arguments.tokens and arguments.answer_tokens and arguments.answer_tokens >= arguments.tokens:
         raise SettingsError(
-            problem(
+            Problem(
                 "an answer is a part of its row",
                 found=f"--answer-tokens {arguments.answer_tokens} with --tokens {arguments.tokens}",
                 wanted="fewer tokens of the answer than of the row",

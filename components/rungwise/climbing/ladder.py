@@ -14,7 +14,7 @@ from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.climbing.rungs import EvaluateRung, TaskClimb, TrainRung
 from rungwise.config import Settings, base_of
-from rungwise.core.errors import DataError, ModelError, problem
+from rungwise.core.errors import DataError, ModelError, Problem
 from rungwise.core.folders import read_json
 from rungwise.core.progress import say
 from rungwise.core.records import Base, Climb, Json, climb_from_json, counted, to_json, to_lines
@@ -54,7 +54,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     settings = one.settings
     if len(one.dev) < settings.decide.min_scored:
         raise DataError(
-            problem(
+            Problem(
                 "there are too few development rows to judge anything",
                 where=f"step climb: {one.name}",
                 found=f"{len(one.dev)} rows",

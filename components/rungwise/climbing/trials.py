@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rungwise.climbing.rungs import TaskClimb, how_of, spec_of, task_climb
 from rungwise.config import RungSettings, Settings, base_named
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.methods import ADAPTING, METHODS
 from rungwise.core.progress import LineProgress
@@ -91,12 +91,12 @@ def compare(
     if task not in settings.tasks or unknown or not methods:
         found = ", ".join(unknown) or (task if task not in settings.tasks else "no method")
         wanted = f"a task of {joined(settings.tasks)}, and methods of {joined(ADAPTING, 20)}"
-        raise SettingsError(problem("there is nothing such to compare", found=found[:200], wanted=wanted))
+        raise SettingsError(Problem("there is nothing such to compare", found=found[:200], wanted=wanted))
     one = task_climb(root, settings, task)
     trained = [r for r in settings.ladder if METHODS[r.method].trains and r.base and base in (None, r.base)]
     chosen = base or (trained[0].base if trained else None)
     if chosen is None:
-        raise SettingsError(problem("there is no base to compare methods on", wanted="--base, or a rung that trains"))
+        raise SettingsError(Problem("there is no base to compare methods on", wanted="--base, or a rung that trains"))
     like: dict[str, Any] = {"base": chosen}
     if trained:  # how a rung reads its base, methods read it too
         like |= {"template": trained[0].template, "remote_code": trained[0].remote_code}
@@ -134,7 +134,7 @@ def _try(
     try:
         attempt = train_attempt(store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, how=how)
     except ModelError as error:
-        return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, str(error).splitlines()[0]), ()
+        return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, error.problem.what), ()
     predictions = evaluate_attempt(store, attempt, spec, one.dev, one.root, LineProgress(f"evaluate {label}"))
     result, cost = attempt.result, attempt.cost
     confidence = settings.evaluate.confidence

@@ -23,7 +23,7 @@ from rungwise.config.ladder import (
     TrainSettings,
 )
 from rungwise.config.section import Count, Name, Section, no_twins
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined, replace_text
 from rungwise.core.methods import METHODS
 from rungwise.core.prompts import slots
@@ -140,7 +140,7 @@ def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
         left = sorted({rung.base for rung in after_all.ladder if rung.base in pinned})
         if left:
             raise SettingsError(
-                problem(
+                Problem(
                     "a base's commit can't be written where the base is named",
                     where=f"{path}: ladder",
                     found=f"{left[0]}, which does not stand there letter by letter",
@@ -171,7 +171,7 @@ def read_raw(path: Path) -> dict[str, Any]:
         json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise SettingsError(
-            problem(
+            Problem(
                 "there is no params.yaml here",
                 where=str(path),
                 wanted="the folder of a Rungwise workspace",
@@ -182,11 +182,11 @@ def read_raw(path: Path) -> dict[str, Any]:
         found, is_colon = _one_line(error), "':'" in _one_line(error)
         do = 'put what holds a colon, such as an address, in quotes: {url: "http://..."}' if is_colon else ""
         raise SettingsError(
-            problem("params.yaml can't be read", where=str(path), found=found, wanted="UTF-8 YAML", do=do)
+            Problem("params.yaml can't be read", where=str(path), found=found, wanted="UTF-8 YAML", do=do)
         ) from None
     if not isinstance(values, dict):
         raise SettingsError(
-            problem(
+            Problem(
                 "params.yaml holds no settings",
                 where=str(path),
                 found=type(values).__name__ if values is not None else "an empty file",
@@ -234,7 +234,7 @@ def load(path: Path) -> Settings:
     return parse(read_raw(path), str(path))
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str) -> Problem:
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     below = {fault["loc"][:-1] for fault in faults if fault["loc"]}
     # a list whose only entry has a fault is called too short as well
@@ -255,7 +255,7 @@ def _explain(error: ValidationError, where: str) -> str:
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
         wanted, do = f"the section `{key}`", f"write `{key}: {{}}` for its defaults (a seed is a number)"
-    return problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do=do)
+    return Problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do=do)
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> str:

@@ -1,21 +1,59 @@
-"""Everything that Rungwise raises on purpose, each with one message that says what to do.
+"""Everything that Rungwise raises on purpose. Each error carries one Problem that says what to do.
 
     RungwiseError
-    ├── SettingsError        params.yaml or a command's argument is not what was wanted
-    ├── DataError            rows or files that the run can't go on with
+    ├── SettingsError        params.yaml or a command's argument is not valid
+    ├── DataError            rows or files that the run can't continue with
     ├── ModelError           a base model, tokenizer, template or adapter that can't be used
-    ├── TrainingError        a training that must not go on (non-finite loss)
+    ├── TrainingError        a training run that must not continue (non-finite loss)
+    ├── GenerateError        a generator that can't continue: refused, out of budget, or failing again and again
     ├── WorkspaceError       the folder, its lock, its recorded state
-    │   ├── WorkspaceBusy    somebody else holds the lock
+    │   ├── WorkspaceBusy    another process holds the lock
     │   └── ChangedUnderRun  an input was edited while a run was using it
     └── RegistryError        MLflow's answer, a missing version, a failed proof
 
 Every class takes exactly one argument, so that it survives pickling between processes.
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong and what to do about it. Code reads the fields; text is made where it is shown."""
+
+    what: str
+    """The fault in one line, without the particulars."""
+    where: str = ""
+    """File and key, command option, base, row."""
+    found: str = ""
+    wanted: str = ""
+    do: str = ""
+    """The next thing to try."""
+    setting: str = ""
+    """The setting at fault, where a command has an option of its own for it: `columns`, `format`, `records`, `base`."""
+
+    def __str__(self) -> str:
+        """Returns the message: what, then where, found, wanted and do, each on a line of its own where it is given."""
+        parts = (("where", self.where), ("found", self.found), ("wanted", self.wanted), ("do", self.do))
+        return "\n".join([_shown(self.what), *(f"  {name + ':':<7} {_shown(text)}" for name, text in parts if text)])
+
+    @property
+    def line(self) -> str:
+        """The message on one line."""
+        return " ".join(str(self).split())
+
+
+def _shown(text: str) -> str:
+    """Returns text in which characters that would control a terminal are escaped; lines stay lines."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+
 
 class RungwiseError(Exception):
-    """A fault that a person can mend; the command line prints it without a traceback and exits 2."""
+    """A fault that the user can fix. The command line prints it without a traceback and exits with 2."""
+
+    def __init__(self, problem: Problem | str) -> None:
+        self.problem = problem if isinstance(problem, Problem) else Problem(problem)
+        super().__init__(self.problem)
 
 
 class SettingsError(RungwiseError):
@@ -52,14 +90,3 @@ class ChangedUnderRun(WorkspaceError):
 
 class RegistryError(RungwiseError):
     """The registry refused, lacks a version, or holds one that fails its proof."""
-
-
-def problem(what: str, *, where: str = "", found: str = "", wanted: str = "", do: str = "") -> str:
-    """Returns the one message of an error: what, then where, found, wanted and what to do, a line each."""
-    parts = (("where", where), ("found", found), ("wanted", wanted), ("do", do))
-    return "\n".join([_shown(what), *(f"  {name + ':':<7} {_shown(text)}" for name, text in parts if text)])
-
-
-def _shown(text: str) -> str:
-    """Returns text in which what would steer a terminal is spelt out; lines stay lines."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

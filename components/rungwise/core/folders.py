@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.records import Json, canonical_json
 
 MARKER = "SEAL.json"
@@ -94,7 +94,7 @@ def open_sealed(path: Path, made_by: str) -> Path:
         return path
     if not path.exists():
         raise WorkspaceError(
-            problem(
+            Problem(
                 "an earlier step was not run yet",
                 where=str(path),
                 found="nothing",
@@ -104,7 +104,7 @@ def open_sealed(path: Path, made_by: str) -> Path:
         )
     found = "its files differ from its marker" if (path / MARKER).is_file() else "no complete folder there"
     raise WorkspaceError(
-        problem(
+        Problem(
             "the output of an earlier step can't be used",
             where=str(path),
             found=found,

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.records import AnswerForm
 
 _TOKEN = re.compile(r"\{\{|\}\}|\{([A-Za-z_][A-Za-z0-9_]*)\}|\{|\}")
@@ -24,7 +24,7 @@ def slots(template: str) -> tuple[str, ...]:
     for match in _TOKEN.finditer(template):
         if match.group(0) in "{}":
             raise SettingsError(
-                problem(
+                Problem(
                     "a template has a brace that is no slot",
                     where=f"character {match.start() + 1} of {template[:60]!r}",
                     found=repr(template[match.start() : match.start() + 20]),

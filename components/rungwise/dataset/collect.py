@@ -21,7 +21,7 @@ from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
 from rungwise.config import CollectSettings
-from rungwise.core.errors import DataError, RungwiseError, problem
+from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import file_digest, joined, read_json, replace_text
 from rungwise.dataset.sources import FINGERPRINTS
 
@@ -145,7 +145,7 @@ def _known(record: Path) -> dict[str, Any]:
         return dict(known)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
-            problem(
+            Problem(
                 "the fingerprints of what was collected can't be read",
                 where=str(record),
                 wanted="what `rungwise collect` wrote: JSON with the `files` of each source",
@@ -164,7 +164,7 @@ def _place(source: CollectSettings, raw: Path, record: Path, known: dict[str, An
         is_own = part.target in before or part.target in theirs
         if path.is_dir() or (path.exists() and not is_own and file_digest(path) != part.print["sha256"]):
             raise DataError(
-                problem(
+                Problem(
                     "a source would replace what was not collected",
                     where=f"collect: {source.name}, {path}",
                     found="a file that `rungwise collect` did not put there" if path.is_file() else "a folder",
@@ -198,7 +198,7 @@ def _address(source: CollectSettings) -> str:
     address = os.environ.get(source.url_env or "")
     if not address:
         raise DataError(
-            problem(
+            Problem(
                 "a source's address is missing",
                 where=f"collect: {source.name}",
                 found=f"no environment variable {source.url_env}",
@@ -236,7 +236,7 @@ def _files(source: CollectSettings, address: str, root: Path, raw: Path) -> Iter
     shown = [n for n in names if not any(part.startswith(".") for part in PurePosixPath(inner[n]).parts)]
     if not shown:
         raise DataError(
-            problem(
+            Problem(
                 "a source holds no files",
                 where=f"collect: {source.name}",
                 found=f"{'hidden files alone' if names else 'nothing'} at {source.from_ or '$' + str(source.url_env)}",
@@ -282,7 +282,7 @@ def _tables(source: CollectSettings, address: str, root: Path, raw: Path) -> Ite
             names = list(result.keys()) if result.returns_rows else []
             if not names or len(set(names)) != len(names):
                 raise DataError(
-                    problem(
+                    Problem(
                         "a query gives no table",
                         where=f"collect: {source.name}",
                         found=joined(names),
@@ -295,7 +295,7 @@ def _tables(source: CollectSettings, address: str, root: Path, raw: Path) -> Ite
             if not part.print["bytes"]:
                 part.part.unlink()
                 raise DataError(
-                    problem(
+                    Problem(
                         "a query gives no rows",
                         where=f"collect: {source.name}",
                         found=f"columns {joined(names)}, and nothing below them",
@@ -323,7 +323,7 @@ def _rooted(source: CollectSettings, address: str, root: Path) -> Any:
     path = root / Path(name).expanduser()
     if not path.is_file():
         raise DataError(
-            problem(
+            Problem(
                 "a source's database is missing",
                 where=f"collect: {source.name}",
                 found=f"no file {path if source.from_ else 'where $' + str(source.url_env) + ' says'}",
@@ -338,7 +338,7 @@ def _line(source: CollectSettings, row: dict[str, Any]) -> bytes:
     for name, value in row.items():
         if isinstance(value, bytes | memoryview):
             raise DataError(
-                problem(
+                Problem(
                     "a column holds bytes",
                     where=f"collect: {source.name}, column {name}",
                     wanted="text, a number, a date or nothing",
@@ -357,10 +357,10 @@ def _write(raw: Path, target: str, pieces: Iterator[bytes]) -> _Part:
     path = raw / target
     at = next((folder for folder in path.parents if folder.exists()), raw)
     if not path.parent.resolve().is_relative_to(raw.resolve()):
-        raise DataError(problem("a target leads out of data/raw", where=str(path), found="a link", do="remove it"))
+        raise DataError(Problem("a target leads out of data/raw", where=str(path), found="a link", do="remove it"))
     if not at.is_dir():
         raise DataError(
-            problem("a target lies in a file", where=str(path), found=f"{at} is a file", do="correct the source's `to`")
+            Problem("a target lies in a file", where=str(path), found=f"{at} is a file", do="correct the source's `to`")
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
@@ -386,7 +386,7 @@ def _failed(source: CollectSettings, address: str, error: Exception) -> DataErro
         text = _masked(text, address)
     missing = next((p for m, p in _EXTRAS.items() if isinstance(error, ImportError) and m in str(error)), "")
     return DataError(
-        problem(
+        Problem(
             "a source can't be collected",
             where=f"collect: {source.name}, {source.from_ or '$' + str(source.url_env)}",
             found=f"{type(error).__name__}: {text[:300]}",

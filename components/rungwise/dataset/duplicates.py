@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rungwise.config import DuplicateSettings
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Rejection, canonical_json
 from rungwise.core.table import Table
@@ -54,7 +54,7 @@ def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -
     if contradicting and settings.contradictions == "stop":
         first = [f"{table.source[i]} line {table.line[i]} and {table.line[j]}" for i, j in contradicting]
         raise DataError(
-            problem(
+            Problem(
                 f"{len(contradicting)} rows have another answer than an equal text before them",
                 where=f"step ingest: {joined(first)}",
                 wanted="one answer to one text",

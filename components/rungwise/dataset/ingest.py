@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from rungwise.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.prompts import list_text, object_text, parse_list, slots
 from rungwise.core.records import Example, Rejection, canonical_json, counted
@@ -48,7 +48,7 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
     if not examples:
         raise DataError(
-            problem(
+            Problem(
                 "the sources hold no rows",
                 where=joined([f"{s.name} ({s.path})" for s in chosen]),
                 found="0 rows",
@@ -180,7 +180,7 @@ def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: floa
         for reason, count in counts.items()
     ]
     raise DataError(
-        problem(
+        Problem(
             f"{len(rejections)} of {n} rows were rejected",
             where=f"step {stage}",
             found="; ".join(listed),

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rungwise.config import SourceSettings
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.shapes import COLUMNS, is_shaped, shaped
 
@@ -76,7 +76,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     if not found:
         beside = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
         raise DataError(
-            problem(
+            Problem(
                 "a source's file is missing",
                 where=where,
                 found=f"in {raw}: {joined(beside)}",
@@ -87,7 +87,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     for path in found:
         if not path.resolve().is_relative_to(raw.resolve()):
             raise DataError(
-                problem(
+                Problem(
                     "a source's file leads out of data/raw",
                     where=where,
                     found=f"{path.name} is a link",
@@ -96,7 +96,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
             )
         if path.stat().st_size == 0:
             raise DataError(
-                problem("a source's file is empty", where=str(path), found="0 bytes", wanted="rows with a header")
+                Problem("a source's file is empty", where=str(path), found="0 bytes", wanted="rows with a header")
             )
     return tuple(found)
 
@@ -117,12 +117,13 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
     form = source.format or _ENDINGS.get(path.suffix.lower())
     if form is None:
         raise DataError(
-            problem(
+            Problem(
                 "a source's format can't be told from its ending",
                 where=str(path),
                 found=path.suffix or "no ending",
                 wanted=joined(sorted(_ENDINGS)),
                 do="give the file such an ending, or set the source's `format`",
+                setting="format",
             )
         )
     reader = {
@@ -139,7 +140,7 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         yield from reader(source, path, needed)
     except UnicodeError as error:  # an encoding that can't go on after a bad byte, such as utf-16
         raise DataError(
-            problem(
+            Problem(
                 "a source's text is not in its encoding",
                 where=str(path),
                 found=str(error).splitlines()[0][:100],
@@ -156,7 +157,7 @@ def _check_text(source: SourceSettings, path: Path) -> None:
     is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff") or start.count(0) > len(start) // 4
     if is_wide and "16" not in source.encoding and "32" not in source.encoding:
         raise DataError(
-            problem(
+            Problem(
                 "a source's text is not in its encoding",
                 where=str(path),
                 found="a file that begins like UTF-16",
@@ -226,7 +227,7 @@ def _header(reader: Any, path: Path) -> list[str]:
     try:
         return list(next(reader, []))
     except csv.Error as error:
-        raise DataError(problem("a header can't be read", where=f"{path}, line 1", found=str(error))) from None
+        raise DataError(Problem("a header can't be read", where=f"{path}, line 1", found=str(error))) from None
 
 
 def _column(source: SourceSettings, name: str, header: list[str], path: Path) -> int:
@@ -238,12 +239,13 @@ def _column(source: SourceSettings, name: str, header: list[str], path: Path) ->
         if len(header) == 1 and title in [cell.strip('" ') for cell in header[0].split(other)]:
             do = f"set `delimiter: {json.dumps(other)}` in source {source.name}"
     raise DataError(
-        problem(
+        Problem(
             "a column is missing" if title not in header else "a column stands in the header twice",
             where=f"{path}, line 1",
             found=joined([name[:20] for name in header]),  # without a header this is a row: show little of it
             wanted=title,
             do=do,
+            setting="columns",
         )
     )
 
@@ -292,7 +294,7 @@ def _json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
     except (ValueError, RecursionError) as error:
         found = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise DataError(
-            problem("a JSON file can't be read", where=str(path), found=found, wanted=f"JSON in {source.encoding}")
+            Problem("a JSON file can't be read", where=str(path), found=found, wanted=f"JSON in {source.encoding}")
         ) from None
     seen: set[str] = set()
     n_rows = 0
@@ -341,7 +343,7 @@ def _arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> 
                 yield _picked(source, line, {**value, **named}, needed)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
-            problem(
+            Problem(
                 "a file can't be read",
                 where=str(path),
                 found=str(error).splitlines()[0][:200],
@@ -388,12 +390,13 @@ def _walk(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, s
         inner = [(value[step], {})]
     else:
         raise DataError(
-            problem(
+            Problem(
                 "a JSON file is of another form than `records` says",
                 where=f"{path}, at `{steps}`",
                 found=f"an object with {joined(value)}" if isinstance(value, dict) else type(value).__name__,
                 wanted={"[]": "a list"}.get(step, f"an object for `{step}`"),
                 do="correct the source's `records`",
+                setting="records",
             )
         )
     for item, keys in inner:
@@ -448,11 +451,12 @@ def _all_seen(source: SourceSettings, path: Path, needed: tuple[str, ...], seen:
         first = where.split(".")[0].removesuffix("[]")
         if n_rows and where not in seen and first not in seen and not (name in COLUMNS and is_shaped(seen)):
             raise DataError(
-                problem(
+                Problem(
                     "a column is missing",
                     where=f"{path}, in all {n_rows} rows",
                     found=joined(sorted(seen)),
                     wanted=where,
                     do=f"correct the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}",
+                    setting="columns",
                 )
             )

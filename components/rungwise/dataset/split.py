@@ -11,7 +11,7 @@ from collections.abc import Sequence, Set
 from dataclasses import dataclass
 
 from rungwise.config import SplitSettings
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import SIDES, Example, Rejection, counted
 from rungwise.core.table import Table
@@ -80,7 +80,7 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     for side in SIDES:
         if not rows[side]:
             raise DataError(
-                problem(
+                Problem(
                     f"the split leaves no rows for {side}",
                     where="step split",
                     found=", ".join(f"{name}: {len(rows[name])}" for name in SIDES)
@@ -177,7 +177,7 @@ def _check_share(settings: SplitSettings, sides: Sequence[str], lost: dict[int, 
     orphans = sum(reason == "leak_child" and f": {_STRANGER}" in detail for reason, detail in lost.values())
     if orphans and len(reasons) - orphans <= settings.max_leaked_share * n_train:
         raise DataError(
-            problem(
+            Problem(
                 f"{len(reasons)} of {n_train} training rows lose their place",
                 where="step split",
                 found=f"{orphans} generated rows whose parents are not among the rows ({_listed(lost)})",
@@ -187,7 +187,7 @@ def _check_share(settings: SplitSettings, sides: Sequence[str], lost: dict[int, 
             )
         )
     raise DataError(
-        problem(
+        Problem(
             f"{len(reasons)} of {n_train} training rows hold what dev or test asks for",
             where="step split",
             found=", ".join(f"{reason}: {n}" for reason, n in counted(reasons).items()),

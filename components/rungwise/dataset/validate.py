@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rungwise.config import TaskSettings, ValidateSettings
-from rungwise.core.errors import DataError, SettingsError, problem
+from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.prompts import slots
 from rungwise.core.records import Example, Rejection
@@ -100,7 +100,7 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
     if rare and settings.rare_labels == "stop":
         lines = {e.answer: f"{e.source} line {e.line}" for e in reversed(examples) if e.answer in rare}
         raise DataError(
-            problem(
+            Problem(
                 f"{len(rare)} label(s) have too few rows to be learned and tested",
                 where=joined([lines[label] for label in rare]),
                 found=joined([f"{n} row(s)" for n in rare.values()]),
@@ -119,7 +119,7 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
                 f"{len(check.failed_ids)} rows, such as {check.failed_ids[0]}" if check.failed_ids else check.observed
             )
             raise DataError(
-                problem(
+                Problem(
                     "the rows don't meet an expectation",
                     where=f"step validate: {check.expectation}" + (f" on {check.column}" if check.column else ""),
                     found=rows,
@@ -130,7 +130,7 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
     n_answers = len(set(kept.answer))
     if len(kept) < settings.min_rows or n_answers < 2:
         raise DataError(
-            problem(
+            Problem(
                 "too little is left after the rejections",
                 where="step validate",
                 found=f"{len(kept)} rows with {n_answers} label(s)",
@@ -230,7 +230,7 @@ def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str
         return make(**arguments, meta={"severity": severity})
     except (ValueError, TypeError) as error:
         raise SettingsError(
-            problem(
+            Problem(
                 "an expectation can't be used",
                 where=f"params.yaml: validate.expectations: {name}",
                 found=" ".join(str(error).split())[:300],
@@ -264,7 +264,7 @@ def _check(result: Mapping[str, Any]) -> Check:
     column = str(config["kwargs"].get("column", "")).removeprefix("field_")
     if broken.get("raised_exception"):
         raise DataError(
-            problem(
+            Problem(
                 "an expectation could not be checked",
                 where=f"step validate: {config['type']} on {column or 'the table'}",
                 found=" ".join(str(broken.get("exception_message", "")).split())[:200],

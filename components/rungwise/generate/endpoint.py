@@ -13,7 +13,7 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from rungwise.config import EndpointSettings
-from rungwise.core.errors import GenerateError, SettingsError, problem
+from rungwise.core.errors import GenerateError, Problem, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.core.records import digest
 from rungwise.generate.generate import Ask, Reply, instruction, texts_of
@@ -37,7 +37,7 @@ class Endpoint:
 
         if not settings.consent:
             raise SettingsError(
-                problem(
+                Problem(
                     "rows would leave the house",
                     where="params.yaml: augment.endpoint.consent",
                     found="false",
@@ -65,7 +65,7 @@ class Endpoint:
             key = os.environ.get(settings.key_env)
             if not key:
                 raise SettingsError(
-                    problem(
+                    Problem(
                         "the endpoint's key is missing",
                         where="params.yaml: augment.endpoint.key_env",
                         found=f"no environment variable {settings.key_env}",
@@ -101,8 +101,10 @@ class Endpoint:
             budget = self._settings
             if self._requests >= budget.max_requests or self._tokens >= budget.max_tokens:
                 raise GenerateError(
-                    f"the budget is spent: {self._requests} of {budget.max_requests} requests, {self._tokens:,} of "
-                    f"{budget.max_tokens:,} tokens (`augment.endpoint.max_requests`, `max_tokens`)"
+                    Problem(
+                        f"the budget is spent: {self._requests} of {budget.max_requests} requests, {self._tokens:,} of "
+                        f"{budget.max_tokens:,} tokens (`augment.endpoint.max_requests`, `max_tokens`)"
+                    )
                 )
             self._requests += 1
         address = self._settings.url.rstrip("/") + "/chat/completions"
@@ -116,7 +118,10 @@ class Endpoint:
             return {"failure": "cut_off"}
         if status in (400, 401, 403, 404, 405, 422):
             raise GenerateError(
-                f"the endpoint {self.name} refuses with HTTP {status}: check `augment.endpoint` (url, model, key_env)"
+                Problem(
+                    f"the endpoint {self.name} refuses with HTTP {status}",
+                    do="check `augment.endpoint` (url, model, key_env)",
+                )
             )
         if status != 200:
             return {"failure": f"http_{status}"}

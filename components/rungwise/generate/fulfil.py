@@ -2,11 +2,12 @@
 
 import csv
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 from rungwise.config import AugmentSettings, Settings, SplitSettings, TaskSettings, augment_field, base_named
-from rungwise.core.errors import ModelError, SettingsError, problem
+from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined, open_sealed, replace_text
 from rungwise.core.progress import LineProgress
 from rungwise.core.prompts import slots
@@ -96,12 +97,12 @@ def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
     """Returns the task and the slot that is written anew."""
     if task not in settings.tasks:
         found, names = task[:60], joined(settings.tasks)
-        raise SettingsError(problem("there is no such task", where="params.yaml: tasks", found=found, wanted=names))
+        raise SettingsError(Problem("there is no such task", where="params.yaml: tasks", found=found, wanted=names))
     one = settings.tasks[task]
     field = augment_field(settings.augment, one)
     if one.answer.format != "label" or field is None:
         raise SettingsError(
-            problem(
+            Problem(
                 "rows can't be generated for this task",
                 where=f"task {task}",
                 found=f"answers of format {one.answer.format}, slots {joined(slots(one.prompt))}",
@@ -117,11 +118,11 @@ def _request(augment: AugmentSettings, task: str, train: Table, wanted: Mapping[
     for name, n in wanted.items():
         if name not in names or n < 1:
             found, known = f"{name[:60]}: {n}", f"a number of rows for one of {joined(names)}"
-            raise SettingsError(problem("no such rows can be wanted", found=found, wanted=known))
+            raise SettingsError(Problem("no such rows can be wanted", found=found, wanted=known))
     request = request if wanted else request_of(augment, task, train)
     if not request.wanted:
         raise SettingsError(
-            problem(
+            Problem(
                 "no rows are wanted",
                 where="params.yaml: augment",
                 found=f"per_label: {augment.per_label}",
@@ -139,17 +140,17 @@ def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base
             named = base_named(base)
         except ValueError as error:
             found, wanted = base[:80], str(error)
-            raise SettingsError(problem("a base can't be used", where="--base", found=found, wanted=wanted)) from None
+            raise SettingsError(Problem("a base can't be used", where="--base", found=found, wanted=wanted)) from None
         try:
             return LocalModel(augment.generate, field, named, root)
         except ModelError as error:  # it speaks of the rung that names a base elsewhere
-            said = str(error).replace("ladder: base ", "--base ").replace("the rung's `base`", "`--base`")
-            raise ModelError(said) from None
+            do = "correct `--base`" if error.problem.setting == "base" else error.problem.do
+            raise ModelError(replace(error.problem, where=f"--base {named}", do=do)) from None
     if augment.endpoint is not None:
         from rungwise.generate.endpoint import Endpoint
 
         return Endpoint(augment.endpoint, field, root / ".rungwise" / "generate" / f"{task}.jsonl")
-    raise SettingsError(problem("there is nobody to ask", wanted="--base MODEL, or a server in `augment.endpoint`"))
+    raise SettingsError(Problem("there is nobody to ask", wanted="--base MODEL, or a server in `augment.endpoint`"))
 
 
 def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: SplitSettings) -> str:
@@ -171,7 +172,7 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
     except OSError as error:
         is_there = path.exists()
         raise SettingsError(
-            problem(
+            Problem(
                 "the table can't be written",
                 where=f"--export {path}",
                 found="a folder"

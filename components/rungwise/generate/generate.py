@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from rungwise.config import AugmentSettings, GenerateSettings
-from rungwise.core.errors import GenerateError
+from rungwise.core.errors import GenerateError, Problem
 from rungwise.core.records import Example
 from rungwise.core.table import Table
 from rungwise.dataset.similar import copies, near_pairs, normalised, plain
@@ -156,7 +156,7 @@ def generate(
                 if kept >= allowed:
                     break
         except GenerateError as error:
-            note = str(error)
+            note = error.problem.line
         if kept < n:
             missing[name] = n - kept
         if note:
@@ -220,7 +220,9 @@ def _rounds(generator: Generator, asks: Iterator[Ask], failed: Counter[str]) -> 
                 failed[reply.failure] += 1
                 failures += 1
                 if failures >= FAILURES:
-                    raise GenerateError(f"{generator.name} failed {failures} times in a row, last with {reply.failure}")
+                    raise GenerateError(
+                        Problem(f"{generator.name} failed {failures} times in a row, last with {reply.failure}")
+                    )
                 continue
             failures = 0
             made += [(ask, text) for text in reply.texts]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.config import Settings
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import read_json, replace_text, write_json
 from rungwise.core.records import SIDES, canonical_json
 from rungwise.core.table import Table
@@ -100,7 +100,7 @@ def _check(root: Path, settings: Settings, version: str, moved: Mapping[str, tup
     over = [f"{name}: {s.sentence}" for name, found in moved.items() for s in found if s.is_over]
     if over and settings.validate_.drift.severity == "stop":
         raise DataError(
-            problem(
+            Problem(
                 "the rows drifted from those accepted before",
                 where=f"data version {version}, before it {log(root)[-1]['data_version']}",
                 found="; ".join(over),

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.errors import DataError, problem
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined, read_json, replace_text
 from rungwise.core.records import canonical_json
 from rungwise.history.kept import hashes_of, locks_of, log, objects_of
@@ -36,7 +36,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
     found = uses(root, row)
     if found["raw"]:
         raise DataError(
-            problem(
+            Problem(
                 "the row is still among today's rows",
                 where=joined(found["raw"]),
                 do="delete it from its file in data/raw, `rungwise run`, and forget it then",
@@ -47,7 +47,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
     still = [path.parent.name for path in Paths(root).output("climb").glob("*/climb.json") if _is_of(path, found)]
     if still:
         raise DataError(
-            problem(
+            Problem(
                 "the last climb used the row",
                 where=f"data/climb: {joined(sorted(still))}",
                 wanted="a climb without it",

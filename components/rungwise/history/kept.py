@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.errors import DataError, WorkspaceError, problem
+from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined, read_lines
 from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths
@@ -27,7 +27,7 @@ def resolve(root: Path, name: str) -> str:
     found = [version for version in known if name and version.startswith(name)]
     if len(set(found)) != 1:
         raise DataError(
-            problem(
+            Problem(
                 "there is no such data version" if not found else "the name of a data version is too short",
                 where=str(Paths(root).history),
                 found=name[:40],
@@ -85,7 +85,7 @@ def cached(root: Path, version: str, verb: str, name: str, lock: Path | None = N
             if entry["relpath"] == name and found.is_file():
                 return found
     raise WorkspaceError(
-        problem(
+        Problem(
             "a version's rows are not in DVC's cache",
             where=f"data version {version}, {prefix}/{name}",
             wanted="what its run put there",

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.config import Settings
-from rungwise.core.errors import DataError, WorkspaceError, problem
+from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined, read_json, read_lines
 from rungwise.core.records import SIDES
 from rungwise.core.table import Table
@@ -57,7 +57,7 @@ def no_such_row(root: Path, row: str, unseen: Sequence[str]) -> DataError:
     """Returns the error that nothing holds a row; `unseen`: the versions that could not be looked at."""
     missing = f"; not looked at: {joined(unseen)}, which are not in DVC's cache" if unseen else ""
     return DataError(
-        problem(
+        Problem(
             "no version of the rows holds such a row",
             where=str(Paths(root).history),
             found=row[:60] + missing,

@@ -4,13 +4,13 @@ import codecs
 import glob
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from rungwise.config import SourceSettings, ValidateSettings
-from rungwise.core.errors import DataError, SettingsError, problem
+from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.dataset.sources import LOST_BYTE, Bad, Row, rows
 
 LEAST_ROWS = ValidateSettings().min_rows
@@ -48,18 +48,18 @@ def given(name: str, file: Path, text: str, answer: str, records: str, others: S
     """
     if not file.is_file():
         raise DataError(
-            problem(
+            Problem(
                 "there is no such file of rows",
                 where=str(file),
                 wanted="CSV, TSV, JSON, JSON lines or lines of `LABEL text`",
             )
         )
     if file.stat().st_size == 0:
-        raise DataError(problem("a file of rows is empty", where=str(file), found="0 bytes", wanted="rows"))
+        raise DataError(Problem("a file of rows is empty", where=str(file), found="0 bytes", wanted="rows"))
     for other in others:
         if other.file.resolve() == file.resolve() and other.source.records == records:
             raise SettingsError(
-                problem(
+                Problem(
                     "the same rows can't stand on two sides",
                     where=str(file),
                     found=f"the file is named for {other.source.name} and for {name}",
@@ -69,18 +69,18 @@ def given(name: str, file: Path, text: str, answer: str, records: str, others: S
     for what, word in (("file", file.name), ("text column", text), ("answer column", answer)):
         if not word.isprintable() or not word.strip():
             raise SettingsError(
-                problem(f"a {what} has a name that can't be written", found=ascii(word)[:60], do="rename it")
+                Problem(f"a {what} has a name that can't be written", found=ascii(word)[:60], do="rename it")
             )
     slot = _slot(text)
     if text == answer:
         raise SettingsError(
-            problem(
+            Problem(
                 "text and answer are the same column", found=text, wanted="two columns: what is read, what is answered"
             )
         )
     if slot == answer:
         raise SettingsError(
-            problem("a column can't be called `text` here", found=text, do="rename the answer's column")
+            Problem("a column can't be called `text` here", found=text, do="rename the answer's column")
         )
     is_taken = any(one.stored == file.name and one.file.resolve() != file.resolve() for one in others)
     stored = f"{name}-{file.name}" if is_taken else file.name
@@ -99,7 +99,7 @@ def given(name: str, file: Path, text: str, answer: str, records: str, others: S
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise SettingsError(
-            problem("a file of rows can't be named in params.yaml", found=str(file), wanted=str(fault["msg"]))
+            Problem("a file of rows can't be named in params.yaml", found=str(file), wanted=str(fault["msg"]))
         ) from None
     found, n = [], 0
     for row in _read(source, file, (slot, answer)):
@@ -108,7 +108,7 @@ def given(name: str, file: Path, text: str, answer: str, records: str, others: S
             found.append((str(row.values[slot]), str(row.values[answer]).strip()))
     if len(found) < LEAST_ROWS:
         raise DataError(
-            problem(
+            Problem(
                 "there are too few rows to begin with",
                 where=str(file),
                 found=f"{len(found)} rows with text and answer, of {n}",
@@ -119,23 +119,21 @@ def given(name: str, file: Path, text: str, answer: str, records: str, others: S
     return Given(source, file, stored, found, n, slot, answer)
 
 
+_OPTIONS = {
+    "columns": "name the columns as the header does: --text COLUMN --answer COLUMN",
+    "format": "give the file such an ending",
+    "records": "say where the rows are: --records KEY.[] (or --dev-records ...)",
+}
+"""Setting of a source at fault -> what to do about it with the command's options."""
+
+
 def _read(source: SourceSettings, file: Path, needed: tuple[str, str]) -> Iterator[Row | Bad]:
     """Yields a file's rows; an error names the command's options, where a later one would name params.yaml."""
     try:
         yield from rows(source, file, needed)
     except DataError as error:
-        said = str(error)
-        if said.startswith("a column"):
-            said = re.sub(
-                r"\n  do: .*", "\n  do:     name the columns as the header does: --text COLUMN --answer COLUMN", said
-            )
-        if said.startswith("a source's format"):
-            said = re.sub(r"\n  do: .*", "\n  do:     give the file such an ending", said)
-        if said.startswith("a JSON file is of another form"):
-            said = re.sub(
-                r"\n  do: .*", "\n  do:     say where the rows stand: --records KEY.[] (or --dev-records ...)", said
-            )
-        raise DataError(said) from None
+        do = _OPTIONS.get(error.problem.setting, error.problem.do)
+        raise DataError(replace(error.problem, do=do)) from None
 
 
 def _slot(column: str) -> str:

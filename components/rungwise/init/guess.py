@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rungwise.config import HUB_NAME, METRICS
-from rungwise.core.errors import DataError, SettingsError, problem
+from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.workspace.resources import POCKET_BASES, package_file
 
@@ -50,7 +50,7 @@ def guess(answers: Sequence[str]) -> Guess:
     n, distinct = len(answers), Counter(answers)
     if len(distinct) == 1:
         raise DataError(
-            problem(
+            Problem(
                 "all answers are equal, so there is nothing to learn",
                 found=f"{n} rows with one answer of {len(answers[0])} characters",
                 wanted="at least two different answers",
@@ -93,7 +93,7 @@ def ladder_of(bases: Sequence[str], ladder: str | None) -> Ladder:
         presets = {p.stem: p for p in sorted(package_file("init", "ladders").glob("*.yaml"))}
         if bases or ladder not in presets:
             raise SettingsError(
-                problem(
+                Problem(
                     "a ladder is named by --ladder or built from --base, not both"
                     if bases
                     else "there is no such ladder",
@@ -109,7 +109,7 @@ def ladder_of(bases: Sequence[str], ladder: str | None) -> Ladder:
         path = Path(base).expanduser()
         if not path.is_dir() and base not in POCKET_BASES and not HUB_NAME.fullmatch(base.partition("@")[0]):
             raise SettingsError(
-                problem(
+                Problem(
                     "there is no such base",
                     where="--base",
                     found=base[:80],

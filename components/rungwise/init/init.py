@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rungwise.config import Settings, parse
-from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
 from rungwise.init.given import SHARE, Given, given
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
@@ -95,7 +95,7 @@ def _sides(n: int, file: Path, counts: Mapping[str, int], own: Mapping[str, Path
 def _check_target(target: Path) -> None:
     if (target / "params.yaml").exists() or (target / "dvc.yaml").exists():
         raise WorkspaceError(
-            problem(
+            Problem(
                 "there is a workspace or a DVC pipeline already",
                 where=str(target),
                 do="add tasks and sources to its params.yaml by hand, or name another folder",
@@ -104,7 +104,7 @@ def _check_target(target: Path) -> None:
     for parent in target.resolve().parents:
         if (parent / "params.yaml").is_file() and (parent / "dvc.yaml").is_file():
             raise WorkspaceError(
-                problem(
+                Problem(
                     "a workspace can't stand inside another",
                     where=str(target),
                     found=f"a workspace in {parent}",
@@ -114,7 +114,7 @@ def _check_target(target: Path) -> None:
     for folder in (target, target / "data", target / "data" / "raw"):
         if folder.exists() and not folder.is_dir():
             do = "move the file away, or name another folder"
-            raise WorkspaceError(problem("the workspace's place is taken by a file", where=str(folder), do=do))
+            raise WorkspaceError(Problem("the workspace's place is taken by a file", where=str(folder), do=do))
 
 
 def _params(files: Sequence[Given], guessed: Guess, ladder: Ladder, shares: Mapping[str, float]) -> str:
@@ -172,7 +172,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
         for name, file in files.items():
             if (raw / name).exists() and (raw / name).read_bytes() != file.read_bytes():
                 raise WorkspaceError(
-                    problem(
+                    Problem(
                         "a file of that name stands in data/raw already",
                         where=str(raw / name),
                         do="rename one of the two",
@@ -190,7 +190,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
             init_repository(target)
         except (OSError, subprocess.CalledProcessError) as error:
             raise WorkspaceError(
-                problem("git or DVC could not be set up", where=str(target), found=str(error))
+                Problem("git or DVC could not be set up", where=str(target), found=str(error))
             ) from None
         shutil.copy(package_file("init", "dvc.yaml"), part / "dvc.yaml")
         (part / "dvc.yaml").rename(target / "dvc.yaml")

@@ -15,7 +15,7 @@ from typing import Any
 
 import torch
 
-from rungwise.core.errors import ModelError, SettingsError, problem
+from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined, read_json, write_json
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
@@ -61,7 +61,7 @@ def with_room(lm: LanguageModel, tokens: int, where: str) -> LanguageModel:
     left = lm.context_tokens - tokens
     if left < 2:
         raise ModelError(
-            problem(
+            Problem(
                 "virtual tokens leave no room for a row",
                 where=where,
                 found=f"{tokens} of a context of {lm.context_tokens}",
@@ -92,7 +92,7 @@ def _wrapped(lm: LanguageModel, spec: AttemptSpec) -> Any:
 
 def _unsupported(lm: LanguageModel, spec: AttemptSpec, found: str) -> ModelError:
     return ModelError(
-        problem(
+        Problem(
             "a method can't be used with this base",
             where=f"ladder: base {spec.base}, architecture {getattr(lm.model.config, 'model_type', '?')}",
             found=f"{spec.method}: {' '.join(found.split())[:200]}",
@@ -131,7 +131,7 @@ def _peft_config(lm: LanguageModel, spec: AttemptSpec) -> Any:
 
 def _too_many_layers(spec: AttemptSpec, n_layers: int) -> ModelError:
     return ModelError(
-        problem(
+        Problem(
             "a base has fewer layers than are to be trained",
             where=f"ladder: base {spec.base}",
             found=f"{n_layers} layers",
@@ -170,7 +170,7 @@ def _check_targets(lm: LanguageModel, spec: AttemptSpec) -> None:
         met = {n: module for n, module in linear.items() if n == target or n.endswith("." + target)}
         if not met:
             raise ModelError(
-                problem(
+                Problem(
                     "a target module matches nothing",
                     where=f"ladder: base {spec.base}, targets",
                     found=target,
@@ -183,7 +183,7 @@ def _check_targets(lm: LanguageModel, spec: AttemptSpec) -> None:
     if narrow and spec.method != "vera":  # its matrices are drawn once and not trained: they may be wider
         width = min(min(chosen[n].in_features, chosen[n].out_features) for n in narrow)
         raise ModelError(
-            problem(
+            Problem(
                 "a rank is larger than a layer is wide",
                 where=f"ladder: base {spec.base}, {joined(sorted(narrow), 3)}",
                 found=f"rank {spec.rank}",
@@ -287,7 +287,7 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
             model, missing, unknown = _with_weights(lm, config, weights)
     except Exception as error:  # a damaged folder shows itself in many ways; each becomes one message here
         raise ModelError(
-            problem(
+            Problem(
                 "an adapter can't be loaded",
                 where=str(folder),
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
@@ -296,7 +296,7 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
         ) from None
     if missing or unknown:
         raise ModelError(
-            problem(
+            Problem(
                 "an adapter does not fit its base",
                 where=str(folder),
                 found=f"{missing} weights missing, {unknown} unknown",
@@ -354,7 +354,7 @@ def merged(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
     if not METHODS[spec.method].merges:
         able = joined([name for name, method in METHODS.items() if method.merges], 20)
         raise SettingsError(
-            problem("an adapter can't be merged into its base", found=f"method {spec.method}", wanted=f"one of {able}")
+            Problem("an adapter can't be merged into its base", found=f"method {spec.method}", wanted=f"one of {able}")
         )
     if METHODS[spec.method].family == "full" or spec.method == "last-layers":
         return lm

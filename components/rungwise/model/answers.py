@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch.nn.functional import log_softmax
 
-from rungwise.core.errors import ModelError, problem
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.memory import is_out_of_memory
@@ -140,7 +140,7 @@ def _fewer(n_rows: int, longest: int, error: BaseException) -> int:
     """Returns half as many rows, and says so; raises ModelError where one row alone was too much."""
     if n_rows == 1:
         raise ModelError(
-            problem(
+            Problem(
                 "the memory does not hold a row alone",
                 where=f"answers to a prompt of {longest} tokens",
                 found=" ".join(str(error).split())[:160],

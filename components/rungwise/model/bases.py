@@ -13,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.errors import ModelError, problem
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import file_digest, joined
 from rungwise.core.records import Base, digest
 from rungwise.workspace.resources import pocket_base
@@ -47,12 +47,13 @@ def base_folder(base: Base, root: Path) -> Path:
             else ""
         )
         raise ModelError(
-            problem(
+            Problem(
                 "a base model is not there",
                 where=f"ladder: base {base}",
                 found=f"no folder {folder}",
                 wanted="a folder with config.json, *.safetensors and a tokenizer",
                 do=hint or "correct the rung's `base` (a path is taken from the workspace's folder)",
+                setting="" if hint else "base",
             )
         )
     _check_parts(base, folder)
@@ -74,7 +75,7 @@ def _check_parts(base: Base, folder: Path) -> None:
     missing = [name for name, is_there in parts.items() if not is_there]
     if missing:
         raise ModelError(
-            problem(
+            Problem(
                 "a base model lacks a part",
                 where=f"ladder: base {base}, {folder}",
                 found=joined(sorted(p.name for p in folder.iterdir())),
@@ -92,7 +93,7 @@ def _from_hub(base: Base) -> Path:
         path = snapshot_download(base.name, revision=base.revision, allow_patterns=[*_HASHED, _CODE])
     except Exception as error:  # as in `newest_commit`
         raise ModelError(
-            problem(
+            Problem(
                 "a base model can't be fetched from the hub",
                 where=f"ladder: base {base}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
@@ -119,11 +120,12 @@ def here(base: Base, root: Path) -> Path:
         any((folder / name).is_file() for name in names) for names in (("config.json",), _TOKENIZER_EITHER)
     ):
         raise ModelError(
-            problem(
+            Problem(
                 "the base is not on this machine",
                 where=f"ladder: base {base}",
                 wanted="its config.json and tokenizer",
                 do="correct the rung's `base`; a hub model is fetched when it is first tried",
+                setting="base",
             )
         )
     return folder
@@ -142,7 +144,7 @@ def newest_commit(name: str) -> str:
         commit = HfApi().model_info(name, timeout=30).sha
     except Exception as error:  # the hub's own errors, and those of whichever client carries its requests
         raise ModelError(
-            problem(
+            Problem(
                 "the hub could not be asked for a model's commit",
                 where=f"{name}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
@@ -181,7 +183,7 @@ def may_run_code(base: Base, folder: Path) -> bool:
     found = code_digest(folder)
     if found != base.code:
         raise ModelError(
-            problem(
+            Problem(
                 "the code of a base model is not the code that was allowed",
                 where=f"ladder: base {base}, {folder}",
                 found=f"sha256 {found} of {_listed(folder)}",
@@ -193,7 +195,7 @@ def may_run_code(base: Base, folder: Path) -> bool:
         for reference in _references(folder / name):
             if not _REFERENCE.fullmatch(reference):
                 raise ModelError(
-                    problem(
+                    Problem(
                         "a base model leads to code outside its folder",
                         where=f"ladder: base {base}, {folder / name}: auto_map",
                         found=reference[:80],
@@ -219,7 +221,7 @@ def _listed(folder: Path) -> str:
 def code_refused(base: Base, folder: Path) -> ModelError:
     """Returns what is said of a base that can't be loaded without code of its own."""
     return ModelError(
-        problem(
+        Problem(
             "a base model needs code of its own, which is not run",
             where=f"ladder: base {base}, {folder}",
             found=_listed(folder),

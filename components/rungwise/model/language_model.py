@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from rungwise.core.errors import ModelError, SettingsError, problem
+from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
 from rungwise.model.bases import base_digest, base_folder, code_refused, here, may_run_code
@@ -70,7 +70,7 @@ def device_name() -> str:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(
-            problem(
+            Problem(
                 "there is no such device here",
                 where="environment: RUNGWISE_DEVICE",
                 found=f"{name[:40]} ({str(error).splitlines()[0][:100]})",
@@ -112,7 +112,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
         if not runs_code and "trust_remote_code" in str(error):
             raise code_refused(base, folder) from None
         raise ModelError(
-            problem(
+            Problem(
                 "a base model can't be loaded",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
@@ -138,7 +138,7 @@ def _check_causal(model: Any, base: Base, folder: Path, device: str) -> None:
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     if why:
         raise ModelError(
-            problem(
+            Problem(
                 "a base is no causal language model",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(model).__name__}: {why}",
@@ -167,7 +167,7 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
         if not runs_code and "trust_remote_code" in str(error):
             raise code_refused(base, folder) from None
         raise ModelError(
-            problem(
+            Problem(
                 "a base model's tokenizer can't be read",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
@@ -180,7 +180,7 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
 def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageModel:
     """Returns a base as far as its tokenizer and config know it; raises ModelError."""
     if tokenizer.eos_token_id is None:
-        raise ModelError(problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
+        raise ModelError(Problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
     return LanguageModel(
         base=base,
@@ -208,7 +208,7 @@ def _in_4_bits(base: Base, device: str) -> dict[str, Any]:
     lacking = lacking or ("" if find_spec("bitsandbytes") else "no package bitsandbytes")
     if lacking:
         raise SettingsError(
-            problem(
+            Problem(
                 "a base can't be loaded in 4 bits here",
                 where=f"base {base}, `train.precision: 4bit`",
                 found=lacking,
@@ -237,7 +237,7 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
     """Returns the tokens before and after the user's text, so that the text itself can be encoded as mere text."""
     if not tokenizer.chat_template:
         raise ModelError(
-            problem(
+            Problem(
                 "a base model has no chat template",
                 where=f"ladder: base {base}",
                 wanted="a tokenizer with a chat template",
@@ -249,7 +249,7 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
     pieces = str(text).split(_USER)
     if len(pieces) != 2:
         raise ModelError(
-            problem(
+            Problem(
                 "a chat template does not show the user's text exactly once",
                 where=f"ladder: base {base}",
                 found=f"{len(pieces) - 1} times",

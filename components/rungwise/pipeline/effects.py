@@ -11,7 +11,7 @@ from typing import Any
 from rungwise.climbing.ladder import KEPT
 from rungwise.climbing.rungs import form_of, how_of, task_climb
 from rungwise.config import Settings
-from rungwise.core.errors import RungwiseError, SettingsError, WorkspaceError, problem
+from rungwise.core.errors import Problem, RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import is_sealed, joined, open_sealed, read_json, read_lines
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import LineProgress, say
@@ -55,7 +55,7 @@ def task_settings(settings: Settings, task: str) -> None:
     """
     if task not in settings.tasks:
         raise SettingsError(
-            problem(
+            Problem(
                 "there is no such task",
                 where="params.yaml: tasks",
                 found=task[:60],
@@ -101,7 +101,7 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
     able = [r.name for r in settings.ladder if METHODS[r.method].trains]
     if rung not in able:
         raise SettingsError(
-            problem(
+            Problem(
                 "there is no such rung to train",
                 where="params.yaml: ladder",
                 found=rung[:60],
@@ -149,7 +149,7 @@ def climb_of(root: Path, task: str) -> Climb:
     folder = Paths(root).output("climb")
     if not folder.exists() or not (open_sealed(folder, "climb") / task / "climb.json").is_file():
         raise WorkspaceError(
-            problem("a task was not climbed yet", where=str(folder), found=task, do="`rungwise run` climbs it")
+            Problem("a task was not climbed yet", where=str(folder), found=task, do="`rungwise run` climbs it")
         )
     return climb_from_json(read_json(folder / task / "climb.json"))
 
@@ -236,7 +236,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
     version = registry.version(task, CHAMPION)
     if version is None:
         raise RungwiseError(
-            problem(
+            Problem(
                 "there is no champion to answer",
                 where=f"task {task}",
                 wanted="a promoted version",
@@ -249,7 +249,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
         if text is not None:
             if len(answerer.slots) != 1:
                 raise SettingsError(
-                    problem(
+                    Problem(
                         "one text is given for several fields",
                         where=f"task {task}",
                         wanted="--field NAME=TEXT for each of " + joined(answerer.slots),
@@ -258,7 +258,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
             row[answerer.slots[0]] = text
         if set(row) != set(answerer.slots):
             raise SettingsError(
-                problem(
+                Problem(
                     "the fields are not those of the prompt",
                     where=f"task {task}, version {version.number}",
                     found=joined(sorted(row)),
@@ -269,7 +269,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None) -
         prediction = answerer([row])[0]
     if prediction.answer is None:
         raise RungwiseError(
-            problem(
+            Problem(
                 "the text can't be scored",
                 where=f"task {task}, version {version.number}",
                 found=prediction.unscored,

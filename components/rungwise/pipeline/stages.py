@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from rungwise.climbing.ladder import changed_bases, check_bases, climb_ladder
 from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
 from rungwise.config import Settings, TaskSettings
-from rungwise.core.errors import DataError, RungwiseError, problem
+from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
 from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
@@ -275,7 +275,7 @@ def check_rows(root: Path) -> None:
     raw = Paths(root).raw
     if not raw.is_dir() or not any(raw.iterdir()):
         raise DataError(
-            problem(
+            Problem(
                 "there are no rows yet",
                 where=str(raw),
                 found="no file",

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
 
 TABLE = Path(__file__).with_name("machines.yaml")
@@ -72,7 +72,7 @@ def machine_named(name: str, table: Mapping[str, Machine]) -> Machine:
     """
     if name not in table:
         raise SettingsError(
-            problem(
+            Problem(
                 "there is no such machine in the table",
                 found=name[:60],
                 wanted="one of " + joined(table, 60),
@@ -102,7 +102,7 @@ def _read(path: Path) -> dict[str, Any]:
 def _fault(path: Path, place: str, found: str, wanted: str) -> SettingsError:
     where = f"{path}: {place}" if place else str(path)
     return SettingsError(
-        problem("a table of machines can't be used", where=where, found=found, wanted=wanted, do="correct it")
+        Problem("a table of machines can't be used", where=where, found=found, wanted=wanted, do="correct it")
     )
 
 

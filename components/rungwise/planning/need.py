@@ -13,7 +13,7 @@ NF4 with double quantization, 4.127 bits a weight: Dettmers et al., 2023, https:
 
 from dataclasses import dataclass, replace
 
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.planning.shape import ALL_LINEAR, IN_PLACE, Shape, check_method, frozen_extra, targeted, trained_numbers
 
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "4bit": 4.127 / 8}
@@ -142,11 +142,11 @@ def _check(shape: Shape, job: Job) -> None:
     check_method(job.method)
     if job.precision not in BYTES:
         raise SettingsError(
-            problem("there is no such precision", found=job.precision[:40], wanted="one of " + ", ".join(BYTES))
+            Problem("there is no such precision", found=job.precision[:40], wanted="one of " + ", ".join(BYTES))
         )
     if job.precision == "4bit" and job.method in IN_PLACE:
         raise SettingsError(
-            problem(
+            Problem(
                 "weights in 4 bit can't be trained themselves",
                 found=f"method {job.method} with precision 4bit",
                 wanted="a method that puts an adapter beside the base, as lora",
@@ -154,7 +154,7 @@ def _check(shape: Shape, job: Job) -> None:
         )
     if not 0 < job.answer_tokens <= job.tokens <= shape.context or job.rows < 1:
         raise SettingsError(
-            problem(
+            Problem(
                 "rows of this size don't exist for this model",
                 found=f"{job.rows} rows of {job.tokens} tokens, {job.answer_tokens} of them the answer",
                 wanted=f"at least one row, answers within rows, at most {shape.context} tokens",

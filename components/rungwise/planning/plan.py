@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.config import RungSettings, Settings, base_of
-from rungwise.core.errors import ModelError, problem
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Base
 from rungwise.planning.largest import largest_batch
@@ -77,7 +77,7 @@ def read_config(path: Path) -> dict[str, Any]:
             raise ValueError(f"a {type(values).__name__}")
     except (OSError, ValueError) as error:
         raise ModelError(
-            problem(
+            Problem(
                 "a model's config can't be read",
                 where=str(path),
                 found=str(error).splitlines()[0][:120],
@@ -99,7 +99,7 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
         path = hf_hub_download(base.name, "config.json", revision=base.revision)
     except Exception as error:  # the hub's own errors, and those of whichever client carries its requests
         raise ModelError(
-            problem(
+            Problem(
                 "a model's config can't be fetched from the hub",
                 where=f"ladder: base {base}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
@@ -312,7 +312,7 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         try:
             shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
         except ModelError as error:
-            told.append(f"{rung.name}: its memory is not checked beforehand: {str(error).splitlines()[0]}")
+            told.append(f"{rung.name}: its memory is not checked beforehand: {error.problem.what}")
             continue
         jobs = [job_of(settings, rung, machine.device, lengths, shape) for lengths in measured[rung.name].values()]
         job = max(jobs, key=lambda job: _tightness(shape, job, machine.memory_bytes))
@@ -321,7 +321,7 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
             continue
         if broken := impossible(shape, replace(job, device=machine.device)):
             raise ModelError(
-                problem(
+                Problem(
                     "a rung can't be trained on its base",
                     where=f"ladder: {one.rung}, base {one.base}, method {one.method} in {one.precision}",
                     wanted=joined(broken),
@@ -331,7 +331,7 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         least = need_of(shape, replace(job, rows=1, device=machine.device))
         if least.total > (machine.memory_bytes or 0):
             raise ModelError(
-                problem(
+                Problem(
                     "a rung does not fit this machine",
                     where=f"ladder: {one.rung}, base {one.base}, method {one.method} in {one.precision}",
                     found=f"about {least.gigabytes:.1f} GB for one row of {one.tokens} tokens"

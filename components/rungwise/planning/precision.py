@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rungwise.config import Settings, base_of, parse, read_raw
-from rungwise.core.errors import SettingsError, problem
+from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import replace_text
 from rungwise.core.records import AnswerForm, AttemptSpec
 from rungwise.planning.measure import Probe
@@ -56,7 +56,7 @@ def choose_precision(root: Path, path: Path, settings: Settings, *, tokens: int,
     base = base_of(rung) if rung else None
     if rung is None or base is None:
         raise SettingsError(
-            problem(
+            Problem(
                 "no rung trains a language model",
                 where="params.yaml: ladder",
                 wanted="a rung of a method such as lora, whose base can be measured",
@@ -106,7 +106,7 @@ def write_precision(path: Path, precision: str) -> bool:
     wanted = before.model_dump() | {"train": before.train.model_dump() | {"precision": precision}}
     if parse(YAML(typ="safe", pure=True).load(changed), str(path)).model_dump() != wanted:
         raise SettingsError(
-            problem(
+            Problem(
                 "a precision can't be written where `train` stands",
                 where=f"{path}: train",
                 found="a form in which its place is not plain",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rungwise.config import RungSettings, Settings, base_of
-from rungwise.core.errors import ModelError
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import is_sealed, joined
 from rungwise.core.methods import METHODS
 from rungwise.core.prompts import shown, slots
@@ -116,7 +116,7 @@ def ladder_lengths(root: Path, settings: Settings) -> dict[str, dict[str, Length
             continue
         try:
             if len(tasks) < len(settings.tasks):
-                raise ModelError("the rows are not prepared, or not whole: `rungwise run` prepares them")
+                raise ModelError(Problem("the rows are not prepared, or not whole: `rungwise run` prepares them"))
             lm = reader_of(root, rung)
             found[rung.name] = {}
             for name, rows in tasks.items():
@@ -125,7 +125,7 @@ def ladder_lengths(root: Path, settings: Settings) -> dict[str, dict[str, Length
                     known[key] = lengths_of(settings, name, rung, rows, lm)
                 found[rung.name][name] = known[key]
         except ModelError as error:
-            found[rung.name] = {"": Lengths(why=str(error).splitlines()[0])}
+            found[rung.name] = {"": Lengths(why=error.problem.what)}
     return found
 
 
@@ -149,13 +149,13 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
 
     if lacking := set(slots(settings.tasks[name].prompt)) - set(rows.drawn[0].fields):
         raise ModelError(
-            f"the prepared rows of {name} lack {joined(sorted(lacking))}: `rungwise run` prepares them anew"
+            Problem(f"the prepared rows of {name} lack {joined(sorted(lacking))}: `rungwise run` prepares them anew")
         )
     template = _template(settings, name, rung, rows.drawn, lm)
     drawn, too_long = _tokens(lm, template, rows.drawn)
     most, more = _tokens(lm, template, rows.longest)
     if not drawn:
-        raise ModelError(f"no row of {name} that was looked at fits the context of {lm.context_tokens} tokens")
+        raise ModelError(Problem(f"no row of {name} that was looked at fits the context of {lm.context_tokens} tokens"))
     steps = max(1, len(drawn) // settings.train.batch_size)
     steps_of = list(batches(drawn, batch_size=settings.train.batch_size, steps=steps, seed=settings.seed))
     n_shown = sum(len(batch) for batch in steps_of)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rungwise.core.errors import ModelError, SettingsError, problem
+from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.methods import ADAPTING
 
@@ -126,7 +126,7 @@ def shape_of(config: Mapping[str, Any], where: str = "config.json") -> Shape:
     model_type = str(config.get("model_type", "nothing"))
     if model_type not in _FAMILIES:
         raise ModelError(
-            problem(
+            Problem(
                 "the planner does not know this architecture",
                 where=f"{where}: model_type",
                 found=model_type,
@@ -149,7 +149,7 @@ class _Reader:
         value = next((self.config[key] for key in keys if self.config.get(key) is not None), default)
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ModelError(
-                problem(
+                Problem(
                     "a model's config lacks a number",
                     where=f"{self.where}: {keys[0]}",
                     found="nothing" if value is None else repr(value)[:40],
@@ -169,7 +169,7 @@ class _Reader:
             return default
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
             raise ModelError(
-                problem(
+                Problem(
                     "a model's config has no share where one is wanted",
                     where=f"{self.where}: {key}",
                     found=repr(value)[:40],
@@ -315,7 +315,7 @@ def targeted(shape: Shape, targets: Sequence[str]) -> tuple[Linear, ...]:
     unknown = [target for target in targets if target not in known]
     if unknown:
         raise SettingsError(
-            problem(
+            Problem(
                 "a target module matches nothing",
                 where=f"{shape.model_type}: targets",
                 found=unknown[0][:60],
@@ -332,7 +332,7 @@ def check_method(method: str) -> None:
     """Raises SettingsError where the planner does not know a method of that name."""
     if method not in METHODS:
         raise SettingsError(
-            problem("the planner does not know this method", found=method[:40], wanted="one of " + ", ".join(METHODS))
+            Problem("the planner does not know this method", found=method[:40], wanted="one of " + ", ".join(METHODS))
         )
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.attempts.store import open_attempt
-from rungwise.core.errors import RegistryError, RungwiseError, problem
+from rungwise.core.errors import Problem, RegistryError, RungwiseError
 from rungwise.workspace.process import prepare_environment, workspace_root
 
 LOGITS = "parity.safetensors"
@@ -60,7 +60,7 @@ def prove(folder: Path, root: Path) -> None:
     found = lines[-1] if lines else f"exit code {done.returncode}"
     if done.returncode != 0 or json.loads(found)["difference"] != 0.0:
         raise RegistryError(
-            problem(
+            Problem(
                 "a model does not reload as it was scored",
                 where=str(folder),
                 found=found,
@@ -76,7 +76,7 @@ def main() -> int:
     try:
         difference = largest_difference(Path(sys.argv[1]), workspace_root())
     except RungwiseError as error:
-        sys.stderr.write(" ".join(str(error).split()) + "\n")
+        sys.stderr.write(error.problem.line + "\n")
         return 2
     sys.stdout.write(json.dumps({"difference": difference if difference < float("inf") else 1e30}) + "\n")
     return 0

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.config import PromoteSettings
-from rungwise.core.errors import ModelError, RegistryError, problem
+from rungwise.core.errors import ModelError, Problem, RegistryError
 from rungwise.core.folders import read_lines
 from rungwise.core.records import Prediction, canonical_json
 from rungwise.evidence.metrics import Metric, difference, estimate
@@ -104,7 +104,7 @@ def promote(
     challenger, champion = registry.version(task, CHALLENGER), registry.version(task, CHAMPION)
     if challenger is None:
         raise RegistryError(
-            problem(
+            Problem(
                 "there is nothing to promote",
                 where=f"task {task}",
                 found="no version with the alias challenger",
@@ -139,7 +139,7 @@ def promote(
             with registry.attempt_folder(champion) as folder:
                 second = score(champion, folder)
         except (ModelError, RegistryError) as error:
-            why_alone = f"Champion {champion.number} can't answer any more ({str(error).splitlines()[0]})."
+            why_alone = f"Champion {champion.number} can't answer any more ({error.problem.what})."
     is_smaller = _is_smaller(challenger, champion)
     verdict = judge(settings, target, metric, confidence, first, second, is_smaller, why_alone)
     # first the record, then the act: a crash between the two can only lead to a second look

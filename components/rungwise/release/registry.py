@@ -24,7 +24,7 @@ from urllib.parse import unquote, urlsplit
 
 from rungwise.attempts.store import COST, SHOWN, SPEC, classical_versions
 from rungwise.attempts.store import versions as library_versions
-from rungwise.core.errors import RegistryError, problem
+from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Climb, Evidence, digest, spec_from_json
 from rungwise.release import parity
@@ -67,7 +67,7 @@ def _quiet() -> Iterator[Any]:
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             is_file = isinstance(error, SQLAlchemyError)
             raise RegistryError(
-                problem(
+                Problem(
                     "the registry can't be read" if is_file else "the registry refused",
                     where=_without_secrets(mlflow.get_tracking_uri()),
                     found=_without_secrets(str(error).splitlines()[0])[:300],
@@ -203,7 +203,7 @@ class Registry:
             found = digest(tree_digests(folder)) if folder.is_dir() else "no attempt in it"
             if found != version.tags.get("artifact_sha256"):
                 raise RegistryError(
-                    problem(
+                    Problem(
                         "a registered model's files were changed or lost",
                         where=uri,
                         found=found,
@@ -336,7 +336,7 @@ class Registry:
         is_own = self._uri == f"sqlite:///{self.root / 'mlflow.db'}" and urlsplit(location).scheme in ("", "file")
         if is_own and not path.resolve().is_relative_to(self.root.resolve()):
             raise RegistryError(
-                problem(
+                Problem(
                     "the registry keeps its files in another place",
                     where=f"{self.root / 'mlflow.db'}, experiment {name}",
                     found=str(path),

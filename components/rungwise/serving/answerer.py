@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rungwise.attempts.store import RESULT, SPEC, open_attempt
-from rungwise.core.errors import ModelError, problem
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import joined, read_json
 from rungwise.core.records import Example, Prediction
 
@@ -17,7 +17,7 @@ class Answerer:
         recorded = read_json(folder / RESULT)["base_digest"]
         if recorded != self._model.digest:
             raise ModelError(
-                problem(
+                Problem(
                     "a base model is not the one that was trained on",
                     where=f"base {read_json(folder / SPEC)['base']['name']}",
                     found=f"sha256 {self._model.digest}",
@@ -43,7 +43,7 @@ class Answerer:
         for row in rows:
             if not set(self.slots) <= set(row.fields):
                 raise ModelError(
-                    problem(
+                    Problem(
                         "a row lacks a field of the model's prompt",
                         where=f"{row.source} line {row.line}",
                         found=joined(sorted(row.fields)),

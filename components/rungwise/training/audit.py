@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import torch
 
-from rungwise.core.errors import TrainingError, problem
+from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.faults import LIMITS
 from rungwise.core.folders import write_lines
 from rungwise.core.prompts import answer_text
@@ -110,7 +110,7 @@ def check(found: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Mapp
     write_lines(shown, "\n\n".join(written_out(lm, rows[place]) for place in places if place < len(rows)) + "\n")
     told = [f"{MEANINGS[name]} ({name}, {found.faults[name]:.1%} of {found.rows} rows)" for name in over]
     raise TrainingError(
-        problem(
+        Problem(
             "the tokens of the training rows are not what they should be",
             where=f"base {lm.base}, template {lm.template}",
             found="; ".join(told),
@@ -126,7 +126,7 @@ def check_again(faults: Mapping[str, float], rows: int, limits: Mapping[str, flo
     over = [name for name, share in faults.items() if share > limits.get(name, _LIMITS[name])]
     if over:
         raise TrainingError(
-            problem(
+            Problem(
                 "the tokens of rows that were trained on earlier are not what they should be by the limits of now",
                 where=where,
                 found="; ".join(f"{MEANINGS[name]} ({name}, {faults[name]:.1%} of {rows} rows)" for name in over),

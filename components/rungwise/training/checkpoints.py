@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from rungwise.core.errors import TrainingError, problem
+from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.folders import is_sealed, joined, read_json, write_folder, write_json
 from rungwise.core.progress import say
 from rungwise.core.records import Json, canonical_json
@@ -92,7 +92,7 @@ class Checkpoints:
         other = [name for name in sorted({*made_for, *wanted}) if made_for.get(name) != wanted.get(name)]
         if other:
             raise TrainingError(
-                problem(
+                Problem(
                     "a checkpoint was made for another training",
                     where=str(folder),
                     found=joined([f"{name}: {str(made_for.get(name))[:60]}" for name in other]),

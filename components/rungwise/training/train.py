@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from rungwise.core.errors import ModelError, TrainingError, problem
+from rungwise.core.errors import ModelError, Problem, TrainingError
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
@@ -252,7 +252,7 @@ def _halve(run: _Run, part: Sequence[TokenRow], n_processes: int, error: BaseExc
     if len(part) == 1 or n_processes > 1:
         alone = "a row alone" if len(part) == 1 else f"a step on {n_processes} processes"
         raise TrainingError(
-            problem(
+            Problem(
                 f"the memory does not hold {alone}",
                 where=f"step {run.step + 1}, {tokens} tokens at once",
                 found=" ".join(str(error).split())[:160],
@@ -331,7 +331,7 @@ def _check_probe(model: Any, lm: LanguageModel, rows: Sequence[TokenRow], spec: 
     kind = torch.float32 if spec.precision == "fp32" else torch.bfloat16
     if math.isfinite(alone) and abs(together - alone) > PROBE_TOLERANCE[kind] * max(1.0, abs(alone)):
         raise TrainingError(
-            problem(
+            Problem(
                 "a row's loss depends on the rows beside it",
                 where=f"base {lm.base}, architecture {getattr(lm.model.config, 'model_type', '?')}",
                 found=f"{together:.6g} for two rows together, {alone:.6g} one by one",
@@ -345,7 +345,7 @@ def _check_gradients(weights: dict[str, torch.Tensor], spec: AttemptSpec) -> Non
     lost = [name for name, weight in weights.items() if weight.grad is None]
     if lost or not weights:
         raise TrainingError(
-            problem(
+            Problem(
                 "trained numbers get no gradient",
                 where=f"base {spec.base}, method {spec.method}",
                 found=f"{len(lost)} of {len(weights)}, such as {lost[0] if lost else 'none at all'}",
@@ -357,7 +357,7 @@ def _check_gradients(weights: dict[str, torch.Tensor], spec: AttemptSpec) -> Non
 
 def _diverged(spec: AttemptSpec, step: int, loss: float, norm: float, peak: float) -> TrainingError:
     return TrainingError(
-        problem(
+        Problem(
             "the training diverged",
             where=f"step {step + 1} of {spec.steps}, base {spec.base}",
             found=f"loss {loss}, gradient norm {norm}",
@@ -447,7 +447,7 @@ def _prepare_memory(lm: LanguageModel, spec: AttemptSpec) -> None:
     base = getattr(lm.model, "base", lm.model)
     if spec.method == "prefix-tuning" or not getattr(base, "supports_gradient_checkpointing", False):
         raise ModelError(
-            problem(
+            Problem(
                 "activations can't be computed again",
                 where=f"base {spec.base}, method {spec.method}, `train.checkpointing`",
                 found="a cache of keys that must stay" if spec.method == "prefix-tuning" else "no support in the model",

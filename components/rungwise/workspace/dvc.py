@@ -13,7 +13,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import MARKER, write_json
 from rungwise.core.records import digest
 
@@ -30,7 +30,7 @@ def _dvc(root: Path, *arguments: str) -> str:
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise WorkspaceError(
-            problem(
+            Problem(
                 f"`dvc {arguments[0]}` failed",
                 where=str(root),
                 found=" / ".join(lines[-3:]) or f"exit code {done.returncode}",
@@ -61,10 +61,10 @@ def _git(root: Path, *arguments: str, check: bool = True) -> str:
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise WorkspaceError(problem("git is not installed", wanted="git on the PATH", do="install git")) from None
+        raise WorkspaceError(Problem("git is not installed", wanted="git on the PATH", do="install git")) from None
     if done.returncode and check:
         found = done.stderr.strip()[-200:]
-        raise WorkspaceError(problem(f"`git {arguments[0]}` failed", where=str(root), found=found))
+        raise WorkspaceError(Problem(f"`git {arguments[0]}` failed", where=str(root), found=found))
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -164,7 +164,7 @@ def _check_remote(root: Path) -> None:
     done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
         raise WorkspaceError(
-            problem(
+            Problem(
                 "there is no remote to send rows to or fetch them from",
                 where=str(root / ".dvc" / "config"),
                 found="no default remote",

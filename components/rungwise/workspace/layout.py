@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rungwise.config import SECTIONS, Settings, parse, read_raw
-from rungwise.core.errors import ChangedUnderRun, SettingsError, problem
+from rungwise.core.errors import ChangedUnderRun, Problem, SettingsError
 from rungwise.core.folders import file_digest, tree_digests
 from rungwise.core.recipes import RECIPES
 from rungwise.core.records import digest
@@ -99,7 +99,7 @@ def check_unchanged(root: Path, before: Snapshot) -> None:
     changed = [name for name in names if now.inputs.get(name) != before.inputs.get(name)]
     if changed:
         raise ChangedUnderRun(
-            problem(
+            Problem(
                 "an input was changed while the run was using it",
                 where=str(root),
                 found="changed: " + ", ".join(changed),
@@ -121,7 +121,7 @@ def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
     found = recipe if recipe is not None else int(named.group(1)) if named else None
     if found != RECIPES[verb]:
         raise SettingsError(
-            problem(
+            Problem(
                 "dvc.yaml was written for another recipe of a stage",
                 where=f"{graph}: {verb}",
                 found=f"--recipe {found}",

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from rungwise.core.errors import SettingsError, WorkspaceBusy, problem
+from rungwise.core.errors import Problem, SettingsError, WorkspaceBusy
 
 HOLDER = "RUNGWISE_LOCK_HOLDER"
 """Environment variable: the process that holds the lock on behalf of the processes it starts."""
@@ -54,7 +54,7 @@ def _patience() -> float:
         return float(text)
     except ValueError:
         raise SettingsError(
-            problem("RUNGWISE_LOCK_SECONDS is no number", found=text[:40], wanted="seconds, such as 30")
+            Problem("RUNGWISE_LOCK_SECONDS is no number", found=text[:40], wanted="seconds, such as 30")
         ) from None
 
 
@@ -71,7 +71,7 @@ def _take(handle: int, path: Path, seconds: float) -> bool:
                 return False
             if time.monotonic() >= deadline:
                 raise WorkspaceBusy(
-                    problem(
+                    Problem(
                         "the workspace is in use",
                         where=str(path.parent.parent),
                         found=f"process {holder.get('pid', 'unknown')} holds it ({holder.get('what', 'starting')})",

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from rungwise.core.errors import WorkspaceError, problem
+from rungwise.core.errors import Problem, WorkspaceError
 
 POCKET_BASES: Final = ("pocket-s", "pocket-m", "pocket-l")
 """The bases that come with the package, smallest first; a rung names one as `base: pocket-s`."""
@@ -22,7 +22,7 @@ def package_file(*parts: str) -> Path:
     path = Path(str(files("rungwise"))).joinpath(*parts)
     if not path.exists():
         raise WorkspaceError(
-            problem(
+            Problem(
                 "this installation of rungwise lacks a file",
                 where=str(path),
                 wanted="/".join(("rungwise", *parts)),
