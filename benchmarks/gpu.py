@@ -184,7 +184,7 @@ def checks(size: Size) -> dict[str, str]:
         return module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
 
     def parts() -> str:
-        gap = max(abs(a - b) for a, b in zip(losses(), losses(tokens_at_once=200), strict=True))
+        gap = max(abs(a - b) for a, b in zip(losses(), losses(max_tokens_per_microbatch=200), strict=True))
         return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
 
     def again() -> str:

@@ -123,7 +123,7 @@ def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str =
         learning_rate=RATE,
         warmup_share=0.0,
         schedule="constant",
-        tokens_at_once=4_096,
+        max_tokens_per_microbatch=4_096,
     )
     ends = [time.perf_counter()]
     made = train(

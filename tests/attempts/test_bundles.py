@@ -71,7 +71,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 def test_a_bundle_runs_on_a_bare_machine_and_comes_back_by_its_hashes(root, tmp_path_factory):
-    spec = spec_for(look_every=3, look_rows=20, metric="accuracy")
+    spec = spec_for(eval_every=3, eval_rows=20, metric="accuracy")
     bundle, name = packed(root, spec)
     away = tmp_path_factory.mktemp("away") / "bundle"
     shutil.move(bundle, away)

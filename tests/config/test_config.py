@@ -164,20 +164,20 @@ def test_a_base_that_does_not_stand_there_letter_by_letter_is_not_said_to_be_pin
 
 
 def test_patience_without_looks_is_refused():
-    with pytest.raises(SettingsError, match="set look_every beside it"):
+    with pytest.raises(SettingsError, match="set eval_every beside it"):
         config.parse(changed("train/patience", 4))
 
 
 def test_looks_that_no_training_would_reach_are_refused():
     steps = config.parse(changed("seed", 7)).train.steps
-    assert config.parse(changed("train/look_every", steps)).train.look_every == steps
+    assert config.parse(changed("train/eval_every", steps)).train.eval_every == steps
     with pytest.raises(
         SettingsError, match=f"(?s){steps + 1} steps between looks, and no training has more than {steps}"
     ):
-        config.parse(changed("train/look_every", steps + 1))
-    changes = changed("train/look_every", steps + 1)
+        config.parse(changed("train/eval_every", steps + 1))
+    changes = changed("train/eval_every", steps + 1)
     changes["ladder"] = [{"name": "asked", "base": "bases/able", "method": "prompt", "examples": 2}]
-    assert config.parse(changes).train.look_every == steps + 1, "nothing trains"
+    assert config.parse(changes).train.eval_every == steps + 1, "nothing trains"
 
 
 def test_a_fault_in_the_only_rung_is_one_fault():

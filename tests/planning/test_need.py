@@ -208,12 +208,12 @@ def test_scoring_and_training_take_as_much_at_once_as_they_say():
 
 
 @pytest.mark.parametrize("shared", [0, 40, 400])
-@pytest.mark.parametrize("tokens_at_once", [100, 500, 1500, 4096])
-def test_as_many_rows_go_through_together_as_in_training(shared, tokens_at_once):
+@pytest.mark.parametrize("max_tokens_per_microbatch", [100, 500, 1500, 4096])
+def test_as_many_rows_go_through_together_as_in_training(shared, max_tokens_per_microbatch):
     rows = [TokenRow(tuple(range(430)), (1, 2))] * 32
     job = Job("lora", rows=32, tokens=432, answer_tokens=2, shared_tokens=shared)
-    largest = max(len(part) for part in micro_batches(rows, tokens_at_once, None, shared))
-    assert rows_at_once(LLAMA, job, tokens_at_once) == largest
+    largest = max(len(part) for part in micro_batches(rows, max_tokens_per_microbatch, None, shared))
+    assert rows_at_once(LLAMA, job, max_tokens_per_microbatch) == largest
 
 
 @pytest.mark.parametrize("change", [{"dropout": 0.1}, {"is_checkpointed": True}])

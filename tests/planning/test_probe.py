@@ -64,7 +64,7 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
         for number, batch in enumerate(
             measure.batches(rows, batch_size=spec.batch_size, steps=spec.steps, seed=spec.seed)
         ):
-            shown.append(padded(batch, spec.tokens_at_once)[0])
+            shown.append(padded(batch, spec.max_tokens_per_microbatch)[0])
             progress(number + 1, spec.steps, "")
 
     def now():

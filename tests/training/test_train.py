@@ -125,10 +125,10 @@ def test_the_rate_rises_then_falls_along_a_cosine(lm):
 
 
 def test_a_step_in_parts_has_the_loss_and_gradient_of_the_whole(base_folder):
-    def first_step(tokens_at_once):
+    def first_step(max_tokens_per_microbatch):
         lm = load(Base(str(base_folder)), base_folder)
         rows, _ = token_rows(lm, PROMPT, examples(40))
-        spec = spec_for(lm, steps=1, batch_size=16, tokens_at_once=tokens_at_once)
+        spec = spec_for(lm, steps=1, batch_size=16, max_tokens_per_microbatch=max_tokens_per_microbatch)
         trained = train(lm, spec, rows, progress=quiet)
         return trained.losses[0], torch.cat([p.flatten() for p in module.trained_weights(trained.lm).values()])
 
@@ -160,7 +160,7 @@ def test_where_the_memory_runs_out_fewer_tokens_go_through_at_once(lm, monkeypat
     monkeypatch.setattr(module, "loss_sum", with_little_memory)
     found = train(lm, spec_for(lm, batch_size=16), rows, progress=quiet)
     assert found.losses == pytest.approx(wanted.losses, rel=1e-3)
-    assert found.notes and "the memory ran out" in found.notes[0] and not wanted.notes
+    assert found.notes and "out of memory" in found.notes[0] and not wanted.notes
 
 
 def test_a_row_that_the_memory_does_not_hold_is_an_error(lm, monkeypatch):
@@ -256,7 +256,7 @@ def test_looks_keep_the_best_weights_and_patience_ends_the_training(base_folder)
     def run(scores, **more):
         lm, left = load(Base(str(base_folder)), base_folder), list(scores)
         rows, _ = token_rows(lm, PROMPT, examples(40))
-        spec = spec_for(lm, steps=10, look_every=2, **more)
+        spec = spec_for(lm, steps=10, eval_every=2, **more)
         kept = []
 
         def score(model):
@@ -278,8 +278,8 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize(("method", "look_every"), [("lora", 0), ("lora", 2), ("full", 0), ("prefix-tuning", 0)])
-def test_a_training_that_was_cut_off_goes_on_with_equal_bits(base_folder, tmp_path, method, look_every):
+@pytest.mark.parametrize(("method", "eval_every"), [("lora", 0), ("lora", 2), ("full", 0), ("prefix-tuning", 0)])
+def test_a_training_that_was_cut_off_goes_on_with_equal_bits(base_folder, tmp_path, method, eval_every):
     own = {"tokens": 4} if method == "prefix-tuning" else {}
     dropout = 0.2 if method == "lora" else 0.0
     rate = {} if method == "lora" else {"learning_rate": 1e-3}
@@ -287,7 +287,7 @@ def test_a_training_that_was_cut_off_goes_on_with_equal_bits(base_folder, tmp_pa
     def run(name, kill_at=None):
         lm = load(Base(str(base_folder)), base_folder)
         rows, _ = token_rows(lm, PROMPT, examples(40))
-        spec = replace(spec_for(lm, dropout=dropout, look_every=look_every, **own, **rate), method=method)
+        spec = replace(spec_for(lm, dropout=dropout, eval_every=eval_every, **own, **rate), method=method)
         checkpoints = Checkpoints(tmp_path / name, {"seed": spec.seed}, every=2)
 
         def progress(done, total, what):

@@ -30,9 +30,9 @@ from rungwise.training.checkpoints import Checkpoints
 
 def _looked_at(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
     """Returns the development rows that a training looks at: some of them, by their ids' hashes; none by default."""
-    if not spec.look_every:
+    if not spec.eval_every:
         return ()
-    return sorted(dev, key=lambda e: digest(e.id))[: spec.look_rows]
+    return sorted(dev, key=lambda e: digest(e.id))[: spec.eval_rows]
 
 
 @dataclass(frozen=True)

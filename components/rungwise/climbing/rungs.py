@@ -57,13 +57,13 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
     )
     if not METHODS[rung.method].trains:
         return replace(common, steps=0, batch_size=0)
-    looks = settings.train.look_every
+    looks = settings.train.eval_every
     return replace(
         common,
         steps=rung.steps or settings.train.steps,
         batch_size=settings.train.batch_size,
         max_over_context=settings.train.audit.get("over_context", LIMITS["over_context"]),
-        tokens_at_once=settings.train.tokens_at_once,
+        max_tokens_per_microbatch=settings.train.max_tokens_per_microbatch,
         checkpointing=settings.train.checkpointing,
         compiled=settings.train.compiled,
         learning_rate=rung.learning_rate or settings.train.learning_rate,
@@ -71,8 +71,8 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
         schedule=settings.train.schedule,
         clip_norm=settings.train.clip_norm,
         weight_decay=settings.train.weight_decay,
-        look_every=looks,
-        look_rows=settings.train.look_rows if looks else 0,
+        eval_every=looks,
+        eval_rows=settings.train.eval_rows if looks else 0,
         patience=settings.train.patience if looks else 0,
         metric=task.measure if looks else "",
     )

@@ -171,7 +171,7 @@ class TrainSettings(Section):
     """Optimizer steps."""
     batch_size: Positive = 32
     """Rows per optimizer step."""
-    tokens_at_once: Positive = 4_096
+    max_tokens_per_microbatch: Positive = 4_096
     """Tokens, padding among them, that go through the model at once. A step with more goes through in parts, with the
     same loss; fewer need less memory, more may be faster on a large GPU. First tokens that all rows share count once,
     and an eighth in each row. Where the memory runs out it is halved by itself."""
@@ -190,10 +190,10 @@ class TrainSettings(Section):
     """The gradient's norm is clipped to this."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's decay of the adapter's weights."""
-    look_every: Count = 0
+    eval_every: Count = 0
     """Steps between looks at the development rows, by the task's metric; the best look's weights are kept. 0: none, and
     those of the last step are kept."""
-    look_rows: Positive = 500
+    eval_rows: Positive = 500
     """At most so many development rows are looked at while training."""
     patience: Count = 0
     """The training ends after so many looks without a better score; 0: it goes on to its last step."""
@@ -210,8 +210,8 @@ class TrainSettings(Section):
 
     @model_validator(mode="after")
     def _looks(self) -> "TrainSettings":
-        if self.patience and not self.look_every:
-            raise ValueError("patience counts looks at development rows: set look_every beside it")
+        if self.patience and not self.eval_every:
+            raise ValueError("patience counts looks at development rows: set eval_every beside it")
         return self
 
 

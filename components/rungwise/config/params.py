@@ -79,8 +79,8 @@ class Settings(Section):
                     raise ValueError(f"tasks.{name}.sources: no source is called {source!r}")
             _augment_fits(self.augment, name, task)
         most = max((rung.steps or self.train.steps for rung in self.ladder if METHODS[rung.method].trains), default=0)
-        if most and self.train.look_every > most:
-            found = f"train.look_every: {self.train.look_every} steps between looks"
+        if most and self.train.eval_every > most:
+            found = f"train.eval_every: {self.train.eval_every} steps between looks"
             raise ValueError(f"{found}, and no training has more than {most}")
         return self
 

@@ -122,7 +122,7 @@ class AttemptSpec:
     steps: int = 300
     batch_size: int = 32
     """Rows per optimizer step."""
-    tokens_at_once: int = 0
+    max_tokens_per_microbatch: int = 0
     """Tokens, padding among them, that go through the model at once; 0: a whole step's."""
     checkpointing: bool = False
     """Whether activations are computed again in the backward pass."""
@@ -134,9 +134,9 @@ class AttemptSpec:
     schedule: str = "cosine"
     clip_norm: float = 1.0
     weight_decay: float = 0.0
-    look_every: int = 0
+    eval_every: int = 0
     """Steps between looks at the development rows; 0: none, and the last step's weights are kept."""
-    look_rows: int = 0
+    eval_rows: int = 0
     metric: str = ""
     """What a look measures."""
     patience: int = 0

@@ -155,7 +155,7 @@ def pace(
     `tokens` counts a batch's, with its padding. The median of the steps counts, so that what else runs here for a
     moment does not. `lm`'s modules are wrapped in place; what is learnt is thrown away.
     """
-    spec = replace(spec, steps=steps + 1, look_every=0, patience=0)
+    spec = replace(spec, steps=steps + 1, eval_every=0, patience=0)
     ends: list[float] = []
 
     def note(done: int, total: int, what: str) -> None:

@@ -225,13 +225,13 @@ def _passing(shape: Shape, job: Job) -> int:
     return job.rows * (job.tokens - shared) + shared + front
 
 
-def rows_at_once(shape: Shape, job: Job, tokens_at_once: int) -> int:
+def rows_at_once(shape: Shape, job: Job, max_tokens_per_microbatch: int) -> int:
     """Returns how many of the job's rows a training lets through together, within so many tokens and its logits.
 
     By the rule of `training.batches.part_tokens`; a test holds them equal.
     """
     shared = _shared(shape, job)
-    rows = min(job.rows, (tokens_at_once - shared) // _each(job, shared))
+    rows = min(job.rows, (max_tokens_per_microbatch - shared) // _each(job, shared))
     if holds_logits(shape, job.method):
         rows = min(rows, TRAINING_LOGITS[job.device] // shape.vocabulary // job.answer_tokens)
     return max(1, rows)

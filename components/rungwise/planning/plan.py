@@ -113,7 +113,8 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
 def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths, shape: Shape) -> Job:
     """Returns what a rung does to its base, with the settings that decide memory; rows are cut to the context.
 
-    As many rows go through together as the training lets: within `tokens_at_once`, and within its bound of logits.
+    As many rows go through together as the training lets: within
+    `max_tokens_per_microbatch`, and within its bound of logits.
     """
     train = settings.train
     tokens = min(lengths.tokens, shape.context)
@@ -137,7 +138,9 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
         labels=labels or Job("prompt").labels,
         device=device,
     )
-    return job if rung.method == "prompt" else replace(job, rows=rows_at_once(shape, job, train.tokens_at_once))
+    return (
+        job if rung.method == "prompt" else replace(job, rows=rows_at_once(shape, job, train.max_tokens_per_microbatch))
+    )
 
 
 def _setting(rung: RungSettings, name: str, default: Any) -> Any:

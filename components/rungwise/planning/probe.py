@@ -59,6 +59,6 @@ def _probed(root: Path, settings: Settings, one: Fit, spec_of: SpecOf, say: Call
     wanted = round(SECONDS * n_steps / one.seconds) if one.seconds else LEAST
     steps = min(n_steps, max(LEAST, min(MOST, wanted)))
     say(f"plan: {steps} steps of {one.task + '/' if one.task else ''}{one.rung}")
-    a_token = pace(lm, spec, shown, steps=steps, tokens=lambda batch: padded(batch, spec.tokens_at_once)[0])
+    a_token = pace(lm, spec, shown, steps=steps, tokens=lambda batch: padded(batch, spec.max_tokens_per_microbatch)[0])
     mean = min(one.lengths.mean_tokens, one.tokens)
     return replace(one, measured_seconds=a_token * mean * size * n_steps, measured_steps=steps)

@@ -159,7 +159,7 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
     steps = max(1, len(drawn) // settings.train.batch_size)
     steps_of = list(batches(drawn, batch_size=settings.train.batch_size, steps=steps, seed=settings.seed))
     n_shown = sum(len(batch) for batch in steps_of)
-    sizes = [padded(batch, settings.train.tokens_at_once) for batch in steps_of]
+    sizes = [padded(batch, settings.train.max_tokens_per_microbatch) for batch in steps_of]
     task = settings.tasks[name]
     labels = task.answer.labels or {e.answer for e in (*rows.drawn, *rows.longest)}
     return Lengths(
@@ -176,11 +176,11 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
     )
 
 
-def padded(batch: Sequence["TokenRow"], tokens_at_once: int) -> tuple[int, int]:
+def padded(batch: Sequence["TokenRow"], max_tokens_per_microbatch: int) -> tuple[int, int]:
     """Returns a step's tokens with padding, and for how many positions it computes logits."""
     from rungwise.training.batches import micro_batches
 
-    parts = list(micro_batches(sorted(batch, key=lambda row: row.length), tokens_at_once))
+    parts = list(micro_batches(sorted(batch, key=lambda row: row.length), max_tokens_per_microbatch))
     tokens = sum(len(part) * part[-1].length for part in parts)
     return tokens, sum(len(part) * max(len(row.answer) for row in part) for part in parts)
 

@@ -49,9 +49,9 @@ def token_rows(lm: LanguageModel, encoded: Sequence[Encoded]) -> tuple[tuple[Tok
 
 
 def micro_batches(
-    rows: Sequence[TokenRow], tokens_at_once: int, targets_at_once: int | None = None, n_shared: int = 0
+    rows: Sequence[TokenRow], max_tokens_per_microbatch: int, targets_at_once: int | None = None, n_shared: int = 0
 ) -> Iterator[list[TokenRow]]:
-    """Yields `rows`, sorted by length, in parts that are at most `tokens_at_once` tokens large with their padding.
+    """Yields `rows`, sorted by length, in microbatches of at most `max_tokens_per_microbatch` tokens, padding included.
 
     `targets_at_once`: the most targets of a part, those included that padding adds. `n_shared`: first tokens of all
     rows, which pass once a part (see `part_tokens`). A row that is longer than that is a part of its own.
@@ -61,7 +61,8 @@ def micro_batches(
     for row in rows:
         n, targets = len(part) + 1, max(longest, len(row.answer))
         if part and (
-            part_tokens(n, row.length, n_shared) > tokens_at_once or (targets_at_once and targets * n > targets_at_once)
+            part_tokens(n, row.length, n_shared) > max_tokens_per_microbatch
+            or (targets_at_once and targets * n > targets_at_once)
         ):
             yield part
             part, targets = [], len(row.answer)
@@ -72,7 +73,7 @@ def micro_batches(
 
 
 def part_tokens(n_rows: int, longest: int, n_shared: int = 0) -> int:
-    """Returns what rows that pass together, padded to the longest, take of `tokens_at_once`.
+    """Returns what rows that pass together, padded to the longest, take of `max_tokens_per_microbatch`.
 
     Shared tokens pass once, but each row keeps their keys and values, an eighth of what is kept of its own tokens. One
     row alone shares nothing.

@@ -81,7 +81,7 @@ def train(
     """Returns the base with an adapter trained on `rows`; `lm`'s own modules are wrapped in place.
 
     Equal arguments give bit-identical weights on one machine with one number of threads, killed and taken up again by
-    `checkpoints` or not. `score` looks at the model every `spec.look_every` steps; the best step's weights are kept.
+    `checkpoints` or not. `score` looks at the model every `spec.eval_every` steps; the best step's weights are kept.
 
     Raises:
         TrainingError: the loss or gradient is not finite (the weights of that step are not used), a row alone does not
@@ -106,7 +106,7 @@ def train(
     if spec.compiled:
         model = torch.compile(model, dynamic=True)
     run = _Run(
-        tokens_at_once=spec.tokens_at_once or max(r.length for r in rows) * spec.batch_size,
+        max_tokens_per_microbatch=spec.max_tokens_per_microbatch or max(r.length for r in rows) * spec.batch_size,
         n_shared=0 if is_sharded else shared_in_training(tuned, spec, rows),
     )
     with torch.random.fork_rng():
@@ -133,7 +133,7 @@ def train(
             run.answer_tokens += n_targets
             progress(run.step, spec.steps, f"steps, loss {loss:.3f}")
             is_over = run.step == spec.steps
-            if score and spec.look_every and (is_over or run.step % spec.look_every == 0):
+            if score and spec.eval_every and (is_over or run.step % spec.eval_every == 0):
                 with mixed_types(tuned, spec):
                     is_over = _look(tuned, spec, score, weights, run) or is_over
                 model.train()
@@ -162,7 +162,7 @@ def train(
 class _Run:
     """Where a training stands: the one thing that changes while it runs."""
 
-    tokens_at_once: int
+    max_tokens_per_microbatch: int
     n_shared: int = 0
     """First tokens of all rows, which each pass reads once."""
     step: int = 0
@@ -215,7 +215,7 @@ def _accumulate(
     while True:
         optimizer.zero_grad(set_to_none=True)
         total = torch.zeros((), device=lm.device)
-        parts = list(micro_batches(mine, run.tokens_at_once, targets_at_once(lm), run.n_shared))
+        parts = list(micro_batches(mine, run.max_tokens_per_microbatch, targets_at_once(lm), run.n_shared))
         try:
             for number, part in enumerate(parts):
                 with _no_sync(accelerator, model, is_last=number == len(parts) - 1):
@@ -257,12 +257,13 @@ def _halve(run: _Run, part: Sequence[TokenRow], n_processes: int, error: BaseExc
                 where=f"step {run.step + 1}, {tokens} tokens at once",
                 found=" ".join(str(error).split())[:160],
                 wanted="memory for its activations",
-                do="set `train.checkpointing: true`, lower `train.tokens_at_once`, or leave out the longest rows",
+                do="set `train.checkpointing: true`, lower `train.max_tokens_per_microbatch`, or remove the longest rows",
             )
         ) from None
-    run.tokens_at_once = run.n_shared + (tokens - run.n_shared) // 2
+    run.max_tokens_per_microbatch = run.n_shared + (tokens - run.n_shared) // 2
     run.notes.append(
-        f"step {run.step + 1}: the memory ran out with {tokens} tokens at once; from there {run.tokens_at_once}"
+        f"step {run.step + 1}: out of memory with {tokens} tokens per microbatch; from here on "
+        f"{run.max_tokens_per_microbatch}"
     )
 
 
@@ -401,7 +402,7 @@ def _checkpoint(run: _Run, weights: dict[str, torch.Tensor], optimizer: Any, dev
             f"square.{name}": moments["exp_avg_sq"],
         }
     numbers |= {f"best.{name}": value for name, value in run.best.items()}
-    counts = ("tokens_at_once", "n_shared", "tokens", "answer_tokens", "losses", "scores", "notes")
+    counts = ("max_tokens_per_microbatch", "n_shared", "tokens", "answer_tokens", "losses", "scores", "notes")
     # the same tensor under two names can't be written; a checkpoint holds copies
     copied = {name: value.detach().clone() for name, value in numbers.items()}
     return Checkpoint(run.step, copied, {name: getattr(run, name) for name in counts})
@@ -452,7 +453,7 @@ def _prepare_memory(lm: LanguageModel, spec: AttemptSpec) -> None:
                 where=f"base {spec.base}, method {spec.method}, `train.checkpointing`",
                 found="a cache of keys that must stay" if spec.method == "prefix-tuning" else "no support in the model",
                 wanted="an architecture and a method that can",
-                do="leave `train.checkpointing` out and lower `train.tokens_at_once`",
+                do="leave `train.checkpointing` out and lower `train.max_tokens_per_microbatch`",
             )
         )
     base.activation_checkpointing_enable({"use_reentrant": False})
