@@ -43,8 +43,8 @@ def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from rungwise.core.records import Base
+    from rungwise.model.kernels.last_layer import shorten
     from rungwise.model.language_model import LanguageModel, device_name
-    from rungwise.model.last_layer import shorten
 
     device = device_name()
     config = Qwen2Config(

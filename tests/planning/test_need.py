@@ -6,7 +6,7 @@ import transformers
 from torch.nn.functional import cross_entropy
 
 from rungwise.core.errors import SettingsError
-from rungwise.model.shared_prefix import padded, read_prefix
+from rungwise.model.kernels.shared_prefix import padded, read_prefix
 from rungwise.planning.largest import family_member, largest_batch, largest_model
 from rungwise.planning.need import (
     BYTES,
@@ -195,7 +195,8 @@ def test_what_makes_no_sense_is_said(change, says):
 
 
 def test_scoring_and_training_take_as_much_at_once_as_they_say():
-    from rungwise.model import answer_loss, answers, last_layer
+    from rungwise.model import answers
+    from rungwise.model.kernels import answer_loss, last_layer
     from rungwise.planning import need
     from rungwise.training import train
 

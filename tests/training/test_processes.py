@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from rungwise.model.language_model import load
-from rungwise.model.shared_prefix import shared_tokens
+from rungwise.model.kernels.shared_prefix import shared_tokens
 from rungwise.core.records import AttemptSpec, Base
 from rungwise.training import train as module
 from rungwise.training.batches import encode, token_rows
@@ -57,7 +57,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from rungwise.model import adapters
 from rungwise.model.language_model import load
-from rungwise.model.low_rank import fuse
+from rungwise.model.kernels.low_rank import fuse
 from rungwise.core.records import AttemptSpec, Base
 from rungwise.training.batches import encode, token_rows
 from rungwise.training.train import loss_sum

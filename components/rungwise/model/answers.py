@@ -13,9 +13,9 @@ from torch.nn.functional import log_softmax
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
+from rungwise.model.kernels.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.memory import is_out_of_memory
-from rungwise.model.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 
 Found = TypeVar("Found")
 

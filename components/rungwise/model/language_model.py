@@ -15,7 +15,7 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
 from rungwise.model.bases import base_digest, base_folder, code_refused, here, may_run_code
-from rungwise.model.last_layer import shorten
+from rungwise.model.kernels.last_layer import shorten
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what); what it does with it is the caller's choice."""

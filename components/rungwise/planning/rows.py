@@ -144,7 +144,7 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
     Raises:
         ModelError: none fits the base's context, or the prompt has a slot that the rows lack.
     """
-    from rungwise.model.shared_prefix import shared_tokens
+    from rungwise.model.kernels.shared_prefix import shared_tokens
     from rungwise.training.batches import batches
 
     if lacking := set(slots(settings.tasks[name].prompt)) - set(rows.drawn[0].fields):

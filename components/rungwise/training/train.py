@@ -22,11 +22,11 @@ from rungwise.core.errors import ModelError, Problem, TrainingError
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
-from rungwise.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
+from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
+from rungwise.model.kernels.low_rank import fuse
+from rungwise.model.kernels.shared_prefix import can_share, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, Progress
-from rungwise.model.low_rank import fuse
 from rungwise.model.memory import is_out_of_memory
-from rungwise.model.shared_prefix import can_share, padded, read_prefix, shared_tokens
 from rungwise.training.batches import TokenRow, batches, micro_batches, part_tokens
 from rungwise.training.checkpoints import Checkpoint, Checkpoints
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
-from rungwise.model.last_layer import is_short
+from rungwise.model.kernels.last_layer import is_short
 
 IGNORED = -100
 """Marks positions without a target."""

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from rungwise.model import answer_loss as losses
-from rungwise.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
-from rungwise.model.last_layer import shorten
-from tests.model.test_last_layer import model_of, padded
+from rungwise.model.kernels import answer_loss as losses
+from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
+from rungwise.model.kernels.last_layer import shorten
+from tests.model.kernels.test_last_layer import model_of, padded
 
 
 def sizes(seed=3, bias=True):

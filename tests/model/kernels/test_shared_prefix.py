@@ -9,12 +9,12 @@ import torch
 from rungwise.core.errors import ModelError
 from rungwise.core.methods import ADAPTING
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.model import shared_prefix
 from rungwise.model.adapters import attach, trained_weights
 from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.kernels import shared_prefix
+from rungwise.model.kernels.last_layer import shorten
+from rungwise.model.kernels.shared_prefix import ABLE, LEAST, can_share, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
-from rungwise.model.last_layer import shorten
-from rungwise.model.shared_prefix import ABLE, LEAST, can_share, read_prefix, shared_tokens
 from rungwise.model.virtual_tokens import VirtualTokens
 from rungwise.training.batches import TokenRow, micro_batches, part_tokens
 from rungwise.training.train import loss_sum, shared_in_training, train

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from rungwise.model.last_layer import ALIKE, shorten
+from rungwise.model.kernels.last_layer import ALIKE, shorten
 
 SIZES = {
     "vocab_size": 50,
