@@ -120,7 +120,7 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
 
     from rungwise.planning.need import Job, need_of
     from rungwise.planning.shape import shape_of
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     gc.collect()
     lm = made(shape, size)
@@ -159,7 +159,7 @@ def checks(size: Size) -> dict[str, str]:
     """Returns check -> `ok`, or what was found."""
     import torch
 
-    from rungwise.training import train as module
+    from rungwise.training import loop, step
     from rungwise.training.checkpoints import Checkpoints
 
     lm32 = made(TINY, size, "fp32")
@@ -174,14 +174,14 @@ def checks(size: Size) -> dict[str, str]:
 
     def last_logits() -> str:
         with torch.no_grad():
-            last = module.answer_logits(lm32.model, rows[:4], lm32)
-            whole = module.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
+            last = step.answer_logits(lm32.model, rows[:4], lm32)
+            whole = step.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
         gap = float((last - whole[:, -last.shape[1] :]).abs().max())
         return "" if gap < 1e-3 else f"differ by {gap:.3g}"
 
     def losses(**more: Any) -> tuple[float, ...]:
         spec = spec_for(replace(size, steps=4), precision="fp32", **more)
-        return module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+        return loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
 
     def parts() -> str:
         gap = max(abs(a - b) for a, b in zip(losses(), losses(max_tokens_per_microbatch=200), strict=True))
@@ -200,17 +200,17 @@ def checks(size: Size) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder) / "c", {"a": 1}, 1, lambda _: None)
             spec = spec_for(replace(size, steps=4), precision="fp32", dropout=0.1)
-            wanted = module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+            wanted = loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
 
             def stop(step: int, *_: Any) -> None:
                 if step == 3:
                     raise KeyboardInterrupt
 
             try:
-                module.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
+                loop.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
             except KeyboardInterrupt:
                 pass
-            found = module.train(
+            found = loop.train(
                 made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None, checkpoints=checkpoints
             ).losses
         return "" if found == wanted else f"{found} in place of {wanted}"
@@ -223,17 +223,17 @@ def checks(size: Size) -> dict[str, str]:
         torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + 2**30) / total))
         try:
             lm = made({**TINY, "hidden_size": 512, "intermediate_size": 2048}, wide)
-            notes = module.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
+            notes = loop.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        return "" if any("memory ran out" in note for note in notes) else "the memory did not run out"
+        return "" if any("out of memory" in note for note in notes) else "no microbatch was out of memory"
 
     for name, act in (
         ("the last logits are the whole's", last_logits),
         ("a step in parts has the loss of the whole", parts),
         ("equal seeds give equal losses", again),
         ("checkpointed activations give equal losses", checkpointed),
-        ("a training taken up again has equal losses", resumed),
+        ("a resumed training run has equal losses", resumed),
         ("where memory runs out the parts are halved", out_of_memory),
     ):
         check(name, act)

@@ -56,7 +56,7 @@ def tuned(lm: Any, taught: list[Any], asked: list[list[int]], labels: list[list[
     """Returns what `compared` says of the base once it is tuned, and of labels before."""
     from rungwise.core.records import AnswerForm, AttemptSpec
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     before = compared(lm, asked, labels)["labels_times_as_fast_as_generate"]
     spec = AttemptSpec(

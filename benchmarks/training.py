@@ -108,7 +108,7 @@ def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str =
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
     from rungwise.model.language_model import load
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     lm = load(Base(folder.name), folder.parent, precision=precision)
     spec = AttemptSpec(

@@ -243,7 +243,7 @@ def test_a_training_killed_at_any_step_ends_with_the_same_bytes(root):
     assert not is_sealed(bundle / "result" / f"train-{name}")
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
-    assert "taken up again after step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
+    assert "resumed from step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
     found = tree_digests(bundle / "result" / f"train-{name}")
     assert {n: d for n, d in found.items() if n != attempts.COST} == {
         n: d for n, d in wanted.items() if n != attempts.COST

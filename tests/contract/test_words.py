@@ -38,7 +38,7 @@ def test_a_stage_of_another_recipe_is_refused(workspace):
 def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
     # a folder on the path that hides the package, as on a bare GPU machine
     (tmp_path / f"{extra}.py").write_text(f"raise ImportError('{extra} is not on this machine')")
-    code = "import rungwise.training.train, rungwise.model.predict, rungwise.attempts.run"
+    code = "import rungwise.training.loop, rungwise.model.predict, rungwise.attempts.run"
     env = environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'components'}")
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

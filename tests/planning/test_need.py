@@ -198,14 +198,14 @@ def test_scoring_and_training_take_as_much_at_once_as_they_say():
     from rungwise.model import answers
     from rungwise.model.kernels import answer_loss, last_layer
     from rungwise.planning import need
-    from rungwise.training import train
+    from rungwise.training import step
 
     assert need.TOKENS_AT_ONCE == answers.TOKENS_AT_ONCE
     assert need.LOGITS_AT_ONCE == answers.LOGITS_AT_ONCE
     assert need.ROWS_AT_ONCE == answers.ROWS_AT_ONCE
     assert (need.LOSS_LOGITS_AT_ONCE, need.FEWEST_AT_ONCE) == (answer_loss.LOGITS_AT_ONCE, answer_loss.FEWEST_AT_ONCE)
     assert {f"{kind}decoderlayer" for kind in need.SHORT} == {name.lower() for name in last_layer.ALIKE}
-    assert need.TRAINING_LOGITS == train.LOGITS_AT_ONCE
+    assert need.TRAINING_LOGITS == step.LOGITS_AT_ONCE
 
 
 @pytest.mark.parametrize("shared", [0, 40, 400])

@@ -1,6 +1,7 @@
 """Two processes on the CPU: gradients are equal on all ranks, and a model shared out by FSDP2 saves what it is."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ from rungwise.core.records import AttemptSpec, Base
 from rungwise.model import adapters
 from rungwise.model.language_model import load
 from rungwise.training.batches import encode, token_rows
-from rungwise.training.train import loss_sum, train
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum
 from tests.conftest import REPOSITORY, environment, examples
 
 RANKS = """
@@ -23,7 +25,7 @@ from accelerate import Accelerator
 from rungwise.model.language_model import load
 from rungwise.model.kernels.shared_prefix import shared_tokens
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.training import train as module
+from rungwise.training import loop
 from rungwise.training.batches import encode, token_rows
 from tests.conftest import examples
 base = Base(sys.argv[1])
@@ -37,7 +39,7 @@ def step(self, *a, **k):
     return real(self, *a, **k)
 torch.optim.AdamW.step = step
 spec = AttemptSpec(base, sys.argv[2], "{body}", ("a",), rank=4, tokens=4, steps=3, batch_size=7, learning_rate=1e-3, seed=1)
-made = module.train(lm, spec, rows, progress=lambda *a: None)
+made = loop.train(lm, spec, rows, progress=lambda *a: None)
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2, accelerator.num_processes
 for gradient in seen:
@@ -60,7 +62,7 @@ from rungwise.model.language_model import load
 from rungwise.model.kernels.low_rank import fuse
 from rungwise.core.records import AttemptSpec, Base
 from rungwise.training.batches import encode, token_rows
-from rungwise.training.train import loss_sum
+from rungwise.training.step import loss_sum
 from tests.conftest import examples
 dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (2,))
@@ -92,7 +94,7 @@ def torchrun(tmp_path, code, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.run(
         [*command, str(tmp_path / "script.py"), *map(str, arguments)],
-        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=str(REPOSITORY)),
+        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=f"{REPOSITORY / 'components'}{os.pathsep}{REPOSITORY}"),
         capture_output=True,
         text=True,
         check=False,

@@ -22,7 +22,7 @@ from rungwise.model.adapters import VIRTUAL, base_parameters, with_room
 from rungwise.model.adapters import save as save_adapter
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
-from rungwise.training import train as train_module
+from rungwise.training import loop
 from rungwise.training.audit import Audit, audit, check, check_again
 from rungwise.training.batches import encode, token_rows
 from rungwise.training.checkpoints import Checkpoints
@@ -178,14 +178,14 @@ def _adapt_into(
     how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
     if left_out := sum(rejected.values()):
         how.say(f"{left_out} of {len(rows)} training rows are longer than the base reads, and left out")
-    trained = train_module.train(
+    trained = loop.train(
         lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.looked_at, result)
     )
     for note in trained.notes:
         how.say(note)
     save_adapter(trained.lm, spec, part)
     result |= {"train_tokens": trained.tokens, "trained_parameters": trained.parameters}
-    result |= {"learning_rate": trained.learning_rate, "kept_step": trained.kept_step}
+    result |= {"learning_rate": trained.learning_rate, "kept_step": trained.best_step}
     losses = [round(loss, 6) for loss in trained.losses]
     write_json(part / LOSSES, {"losses": losses, "scores": [list(score) for score in trained.scores]})
     return result, trained.notes

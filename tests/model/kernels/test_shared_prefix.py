@@ -17,7 +17,8 @@ from rungwise.model.kernels.shared_prefix import ABLE, LEAST, can_share, read_pr
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
 from rungwise.model.virtual_tokens import VirtualTokens
 from rungwise.training.batches import TokenRow, micro_batches, part_tokens
-from rungwise.training.train import loss_sum, shared_in_training, train
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum, shared_prefix_length
 from tests.conftest import KEYWORDS, make_base, planted_rows
 
 INSTRUCTION = "Sort the mail of a customer into one of the queues that stand below.\n"
@@ -84,7 +85,7 @@ def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, meth
     with torch.no_grad():  # away from a start at which half of the gradients are zero
         for weight in weights.values():
             weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
-    n = shared_in_training(tuned, spec, rows)
+    n = shared_prefix_length(tuned, spec, rows)
     assert n > LEAST
     found = []
     for n_shared in (0, n):
@@ -127,14 +128,14 @@ def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_p
     spec = spec_for(lm)
     dropped = spec_for(lm, dropout=0.1)
     tuned = attach(lm, dropped)
-    assert shared_in_training(tuned, dropped, rows) == 0
+    assert shared_prefix_length(tuned, dropped, rows) == 0
     again = load(lm.base, tmp_path)
     tuned = attach(again, spec)
-    assert shared_in_training(tuned, spec, rows) > LEAST
-    assert shared_in_training(tuned, replace(spec, checkpointing=True), rows) == 0
-    assert shared_in_training(tuned, replace(spec, compiled=True), rows) == 0
+    assert shared_prefix_length(tuned, spec, rows) > LEAST
+    assert shared_prefix_length(tuned, replace(spec, checkpointing=True), rows) == 0
+    assert shared_prefix_length(tuned, replace(spec, compiled=True), rows) == 0
     tuned.model.config.attention_dropout = 0.1
-    assert shared_in_training(tuned, spec, rows) == 0
+    assert shared_prefix_length(tuned, spec, rows) == 0
 
 
 SIZES = {
@@ -213,7 +214,7 @@ def test_virtual_tokens_do_not_hide_a_window():
     lm = random_model("mistral", sliding_window=8)
     spec = spec_for(lm, "prefix-tuning")
     tuned = replace(lm, model=VirtualTokens(lm.model, "prefix-tuning", 4, range(3, 40)))
-    assert shared_in_training(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
+    assert shared_prefix_length(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -221,7 +222,7 @@ def test_virtual_tokens_do_not_hide_a_window():
 def test_numbers_that_a_base_drops_are_dropped_for_each_row(more):
     lm = random_model("gpt2", **{"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, **more})
     rows = [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]
-    assert bool(shared_in_training(lm, spec_for(lm), rows)) == (not more)
+    assert bool(shared_prefix_length(lm, spec_for(lm), rows)) == (not more)
 
 
 def test_memory_that_does_not_hold_the_shared_tokens_is_said_of_a_row(lm, monkeypatch):
