@@ -148,13 +148,13 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
     from trl import SFTConfig, SFTTrainer
 
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
-    from rungwise.model import adapters
+    from rungwise.model import adapter_files, adapters
     from rungwise.model.language_model import load
 
     lm = load(Base(folder.name), folder.parent)
     spec = AttemptSpec(lm.base, "lora", "{x}", AnswerForm("text"), rank=RANK)
     with tempfile.TemporaryDirectory() as start:
-        adapters.save(adapters.attach(lm, spec), spec, Path(start))
+        adapter_files.save(adapters.attach(lm, spec), spec, Path(start))
         del lm
         base = AutoModelForCausalLM.from_pretrained(folder)
         model = PeftModel.from_pretrained(base, start, is_trainable=True)

@@ -159,7 +159,7 @@ def test_a_launcher_that_trains_nothing_is_an_error(root):
 def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
     told = []
     for launch in ((), (sys.executable,)):
-        with pytest.raises(ModelError, match="a rank is larger than a layer is wide") as caught:
+        with pytest.raises(ModelError, match="a rank exceeds the width of a layer") as caught:
             how = attempts.How(launch=launch)
             attempts.train_attempt(root / "store", spec_for(rank=99), examples(40), root, quiet, how=how)
         told.append(str(caught.value))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.model import adapters
+from rungwise.model import adapter_files
 from rungwise.model.language_model import load
 from rungwise.training.batches import encode, token_rows
 from rungwise.training.loop import train
@@ -57,7 +57,7 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from rungwise.model import adapters
+from rungwise.model import adapter_files, adapters
 from rungwise.model.language_model import load
 from rungwise.model.kernels.low_rank import fuse
 from rungwise.core.records import AttemptSpec, Base
@@ -84,7 +84,7 @@ for _ in range(3):
 tuned.model.eval()
 with torch.no_grad():
     torch.save(loss_sum(tuned.model, rows[:8], tuned), out / "loss.pt")
-adapters.save(tuned, spec, out)
+adapter_files.save(tuned, spec, out)
 print("SAVED")
 """
 
@@ -121,9 +121,9 @@ def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base
 def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base_folder):
     done = torchrun(tmp_path, SHARDS, base_folder, tmp_path)
     assert done.returncode == 0 and done.stdout.count("SAVED") == 2, done.stdout + done.stderr[-3000:]
-    files = [(tmp_path / rank / adapters.WEIGHTS).read_bytes() for rank in "01"]
+    files = [(tmp_path / rank / adapter_files.WEIGHTS).read_bytes() for rank in "01"]
     assert files[0] == files[1]
-    lm = adapters.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
+    lm = adapter_files.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
     rows, _ = token_rows(lm, encode(lm, "{body}\nQueue:", examples(40)))
     with torch.no_grad():
         found = loss_sum(lm.model, rows[:8], lm)

@@ -18,8 +18,8 @@ from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
 from rungwise.evidence.metrics import Metric
 from rungwise.model import classical
 from rungwise.model import predict as predict_module
+from rungwise.model.adapter_files import save as save_adapter
 from rungwise.model.adapters import VIRTUAL, base_parameters, with_room
-from rungwise.model.adapters import save as save_adapter
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
 from rungwise.training import loop

@@ -13,7 +13,7 @@ from rungwise.core.folders import read_json
 from rungwise.core.recipes import ANSWERING, CLASSICAL, TRAINING
 from rungwise.core.records import AttemptSpec, Example, Json, digest, spec_from_json, to_json
 from rungwise.model import classical
-from rungwise.model.adapters import load as load_adapter
+from rungwise.model.adapter_files import load as load_adapter
 from rungwise.model.bases import base_digest, base_folder
 from rungwise.model.language_model import load
 from rungwise.model.predict import Answering, Prompted
