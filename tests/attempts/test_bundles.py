@@ -54,7 +54,7 @@ BARE = """
 import importlib.util
 import sys
 
-LACKING = {"pydantic", "ruamel", "mlflow", "dvc", "prefect", "great_expectations", "sklearn", "rensa", "rapidfuzz",
+LACKING = {"ruamel", "mlflow", "dvc", "prefect", "great_expectations", "sklearn", "rensa", "rapidfuzz",
            "sqlalchemy", "pyarrow", "sacrebleu"}
 
 class Bare:
