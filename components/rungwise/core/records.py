@@ -268,13 +268,13 @@ def from_json(kind: type[Record], value: Json) -> Record:
     Raises:
         ValueError: a field is missing or has a wrong type (pydantic's ValidationError).
     """
-    key: type[Any] = kind  # mypy takes no type variable for hashable
-    record: Record = _validator(key).validate_python(value)
+    as_key: Any = kind  # mypy does not take a type for hashable
+    record: Record = _validator(as_key).validate_python(value)
     return record
 
 
 @functools.cache
-def _validator(kind: type[Any]) -> "TypeAdapter[Any]":
+def _validator(kind: Any) -> "TypeAdapter[Any]":
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
