@@ -166,7 +166,7 @@ def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
     assert told[0] == told[1]
 
 
-def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
+def test_current_limits_apply_to_finished_attempts(root):
     rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
     spec, said = spec_for(max_over_context=0.5), []
 
@@ -176,7 +176,9 @@ def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
 
     assert train() == train()
     assert said[-1] == "2 of 42 training rows are longer than the base reads, and left out"
-    with pytest.raises(TrainingError, match=r"(?s)by the limits of now.*prompt_over_context, 4.8% of 42.*at most 1.0%"):
+    with pytest.raises(
+        TrainingError, match=r"(?s)exceed the current limits.*prompt_over_context, 4.8% of 42.*at most 1.0%"
+    ):
         train(prompt_over_context=0.01)
 
 

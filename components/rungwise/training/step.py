@@ -22,7 +22,7 @@ from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head
 from rungwise.model.kernels.shared_prefix import can_share, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel
 from rungwise.model.memory import is_out_of_memory
-from rungwise.training.batches import TokenRow, micro_batches, part_tokens
+from rungwise.training.batches import TokenRow, micro_batches, microbatch_tokens
 
 LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**29}
 """Device -> the most logits of one forward pass: on a CPU 128 MiB, which the loss takes several times over."""
@@ -92,7 +92,7 @@ def accumulate(
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            tokens = part_tokens(len(part), max(row.length for row in part), n_shared)
+            tokens = microbatch_tokens(len(part), max(row.length for row in part), n_shared)
             if len(part) == 1 or n_processes > 1:
                 raise _out_of_memory(step, tokens, len(part), n_processes, error) from None
             limit = n_shared + (tokens - n_shared) // 2

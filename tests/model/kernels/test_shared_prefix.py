@@ -16,7 +16,7 @@ from rungwise.model.kernels.last_layer import shorten
 from rungwise.model.kernels.shared_prefix import ABLE, LEAST, can_share, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
 from rungwise.model.virtual_tokens import VirtualTokens
-from rungwise.training.batches import TokenRow, micro_batches, part_tokens
+from rungwise.training.batches import TokenRow, micro_batches, microbatch_tokens
 from rungwise.training.loop import train
 from rungwise.training.step import loss_sum, shared_prefix_length
 from tests.conftest import KEYWORDS, make_base, planted_rows
@@ -117,7 +117,7 @@ def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_fol
 def test_a_part_of_a_batch_counts_shared_tokens_once():
     rows = [TokenRow(tuple(range(50)), (1, 2))] * 8
     assert [len(part) for part in micro_batches(rows, 104)] == [2, 2, 2, 2]
-    assert part_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
+    assert microbatch_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
     assert [len(part) for part in micro_batches(rows, 125, None, 40)] == [5, 3]
     assert [len(part) for part in micro_batches(rows, 124, None, 40)] == [4, 4]
     assert [len(part) for part in micro_batches(rows, 40, None, 40)] == [1] * 8
