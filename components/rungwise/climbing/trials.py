@@ -132,7 +132,9 @@ def _try(
     how = replace(how_of(one, rung.name), launch=(sys.executable,))
     family = METHODS[rung.method].family
     try:
-        attempt = train_attempt(store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, how=how)
+        attempt = train_attempt(
+            store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, options=how
+        )
     except ModelError as error:
         return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, error.problem.what), ()
     predictions = evaluate_attempt(store, attempt, spec, one.dev, one.root, LineProgress(f"evaluate {label}"))

@@ -109,7 +109,7 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
             )
         )
     one = task_climb(root, settings, task)
-    bundle = bundle_of(one.spec(rung), one.train, root, dev=one.dev, how=how_of(one, rung))
+    bundle = bundle_of(one.spec(rung), one.train, root, dev=one.dev, options=how_of(one, rung))
     bundles.pack(folder, bundle, with_base=True)
     return bundle.name
 
@@ -137,7 +137,7 @@ def _attempts_to_come(root: Path) -> dict[str, str]:
         for rung in (r for r in settings.ladder if METHODS[r.method].trains):
             try:
                 one = task_climb(root, settings, task)
-                bundle = bundle_of(one.spec(rung.name), one.train, root, dev=one.dev, how=how_of(one, rung.name))
+                bundle = bundle_of(one.spec(rung.name), one.train, root, dev=one.dev, options=how_of(one, rung.name))
             except RungwiseError:  # rows that are not prepared, a base that is not there: no climb could be run
                 continue
             found[f"{task}/{rung.name}"] = bundle.name
