@@ -1,4 +1,4 @@
-"""Two processes on the CPU: gradients are equal on all ranks, and a model shared out by FSDP2 saves what it is."""
+"""Two processes on the CPU: gradients are equal on all ranks, and a model sharded by FSDP2 saves its whole adapter."""
 
 import json
 import os
@@ -107,7 +107,7 @@ INSTRUCTED = "Sort the mail of a customer into one of the queues that stand belo
 
 @pytest.mark.parametrize("template", ["{body}\nQueue:", INSTRUCTED], ids=["short", "instructed"])
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning"])
-def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base_folder, method, template):
+def test_ranks_have_equal_gradients_and_the_losses_of_one_process(tmp_path, base_folder, method, template):
     done = torchrun(tmp_path, RANKS, base_folder, method, template, tmp_path / "losses.json")
     assert done.returncode == 0 and done.stdout.count("EQUAL") == 2, done.stdout + done.stderr[-3000:]
     base = Base(str(base_folder))
@@ -118,7 +118,7 @@ def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base
     assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx(alone.losses, rel=1e-4)
 
 
-def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base_folder):
+def test_a_sharded_model_saves_and_reloads_its_adapter(tmp_path, base_folder):
     done = torchrun(tmp_path, SHARDS, base_folder, tmp_path)
     assert done.returncode == 0 and done.stdout.count("SAVED") == 2, done.stdout + done.stderr[-3000:]
     files = [(tmp_path / rank / adapter_files.WEIGHTS).read_bytes() for rank in "01"]
@@ -130,7 +130,7 @@ def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base
     torch.testing.assert_close(found, torch.load(tmp_path / "0" / "loss.pt"), atol=1e-3, rtol=1e-4)
 
 
-def test_the_settings_files_are_what_accelerate_reads():
+def test_accelerate_reads_the_config_files():
     from accelerate.commands.config.config_args import load_config_from_file
 
     from tests.conftest import REPOSITORY

@@ -16,7 +16,7 @@ from rungwise.model import classical
 from rungwise.model.adapter_files import load as load_adapter
 from rungwise.model.bases import base_digest, base_folder
 from rungwise.model.language_model import load
-from rungwise.model.predict import Answering, Prompted
+from rungwise.model.predict import AnswerModel, Prompted
 
 SPEC, RESULT, SHOWN, COST, PREDICTIONS = "spec.json", "result.json", "shown.json", "cost.json", "predictions.jsonl"
 AUDIT, LOSSES = "audit.json", "losses.json"
@@ -68,7 +68,7 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
     )
 
 
-def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> Answering:
+def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> AnswerModel:
     """Returns the model of an attempt's folder, ready to answer.
 
     `spec` replaces the spec of the folder, for example to load the base from another path.

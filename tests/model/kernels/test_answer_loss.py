@@ -22,7 +22,7 @@ def sizes(seed=3, bias=True):
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 @pytest.mark.parametrize("bias", [True, False])
-def test_loss_and_gradient_are_those_of_all_logits(monkeypatch, at_once, bias):
+def test_loss_and_gradient_equal_those_of_all_logits(monkeypatch, at_once, bias):
     monkeypatch.setattr(losses, "FEWEST_AT_ONCE", at_once)
     monkeypatch.setattr(losses, "LOGITS_AT_ONCE", {"cpu": 1, "cuda": 1})
     hidden, head, targets = sizes(bias=bias)
@@ -49,7 +49,7 @@ def test_gradients_are_right_by_finite_differences():
     assert torch.autograd.gradcheck(lambda h: answer_loss(h, head, targets).double(), hidden, eps=1e-2, atol=1e-2)
 
 
-def test_the_head_is_taken_where_it_is_all_that_stands_between_hidden_states_and_logits():
+def test_frozen_head_is_the_output_layer_if_it_alone_makes_the_logits():
     model = model_of("llama").requires_grad_(False)
     assert frozen_head(model) is None  # not made short
     shorten(model)
@@ -68,7 +68,7 @@ def test_the_head_is_taken_where_it_is_all_that_stands_between_hidden_states_and
     assert frozen_head(trained) is None and frozen_head(model_of("gpt2")) is None
 
 
-def test_positions_without_a_target_are_not_multiplied(monkeypatch):
+def test_positions_without_a_target_are_not_computed(monkeypatch):
     seen = []
     monkeypatch.setattr(losses, "linear", lambda x, *rest: seen.append(len(x)) or torch.nn.functional.linear(x, *rest))
     hidden, head, targets = sizes()

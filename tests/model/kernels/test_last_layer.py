@@ -33,7 +33,7 @@ def padded(model):
 
 
 @pytest.mark.parametrize("kind", ["llama", "mistral", "qwen2", "qwen3"])
-def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_changes(kind):
+def test_the_last_mlp_computes_only_the_kept_positions_and_results_do_not_change(kind):
     whole = model_of(kind)
     short = copy.deepcopy(whole)
     assert type(short.model.layers[-1]).__name__ in ALIKE and shorten(short)
@@ -53,7 +53,7 @@ def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_chang
     assert short.state_dict().keys() == whole.state_dict().keys()
 
 
-def test_a_prompt_that_is_read_at_its_last_position_can_be_written_on():
+def test_generation_gives_the_same_tokens():
     whole = model_of("llama")
     short = copy.deepcopy(whole)
     shorten(short)
@@ -69,7 +69,7 @@ def test_a_prompt_that_is_read_at_its_last_position_can_be_written_on():
     assert not torch.allclose(again(**inputs, **kept).logits, whole(**inputs, **kept).logits, atol=1e-3)
 
 
-def test_a_layer_that_is_computed_again_stays_whole():
+def test_a_layer_with_activation_checkpointing_computes_all_positions():
     model = model_of("llama")
     shorten(model)
     seen = []
@@ -80,12 +80,12 @@ def test_a_layer_that_is_computed_again_stays_whole():
     assert seen == [11, 11]
 
 
-def test_another_make_of_layers_stays_as_it_is():
+def test_layers_of_other_architectures_are_not_changed():
     assert not shorten(model_of("gpt2"))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_model_stays_whole():
+def test_a_compiled_model_computes_all_positions():
     model = model_of("llama")
     shorten(model)
     compiled = torch.compile(model, backend="eager", dynamic=True)

@@ -1,4 +1,4 @@
-"""First tokens that all prompts share are read once, and change nothing."""
+"""A shared prefix is computed once, and results do not change."""
 
 import random
 from dataclasses import replace
@@ -55,7 +55,7 @@ def counted(model, monkeypatch):
     return passed
 
 
-def test_what_all_prompts_begin_with_is_found():
+def test_the_shared_prefix_is_found():
     head = list(range(LEAST))
     assert shared_tokens([[*head, 7, 8], [*head, 9], [*head, 7, 1]]) == LEAST
     assert shared_tokens([[*head, 7, 8], [*head, 7, 9, 3]]) == LEAST + 1
@@ -64,7 +64,7 @@ def test_what_all_prompts_begin_with_is_found():
     assert shared_tokens([head[:5] + [7], head[:5] + [8]]) == shared_tokens([head + [7]]) == shared_tokens([]) == 0
 
 
-def test_labels_and_texts_are_the_same_and_shared_tokens_are_read_once(lm, monkeypatch):
+def test_labels_and_texts_are_the_same_and_shared_tokens_are_computed_once(lm, monkeypatch):
     prompts, labels = prompts_of(lm), encode_answers(lm, sorted(set(KEYWORDS.values())))
     n = shared_tokens(prompts)
     assert n > LEAST
@@ -78,7 +78,7 @@ def test_labels_and_texts_are_the_same_and_shared_tokens_are_read_once(lm, monke
 
 
 @pytest.mark.parametrize("method", ADAPTING)
-def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, method):
+def test_loss_and_gradients_of_every_method_equal_those_of_whole_rows(lm, method):
     spec = spec_for(lm, method)
     tuned, rows = attach(lm, spec), rows_of(lm)
     weights = trained_weights(tuned)
@@ -100,7 +100,7 @@ def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, meth
         assert float(grad.abs().max()) > 0
 
 
-def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_folder, monkeypatch):
+def test_training_gives_equal_losses_up_to_rounding_from_fewer_tokens(base_folder, monkeypatch):
     def trained():
         lm = load(Base(str(base_folder)), base_folder)
         passed = counted(lm.model, monkeypatch)
@@ -114,7 +114,7 @@ def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_fol
     assert once.losses != whole.losses, "a training reads them once"
 
 
-def test_a_part_of_a_batch_counts_shared_tokens_once():
+def test_a_microbatch_counts_shared_tokens_once():
     rows = [TokenRow(tuple(range(50)), (1, 2))] * 8
     assert [len(part) for part in micro_batches(rows, 104)] == [2, 2, 2, 2]
     assert microbatch_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
@@ -123,7 +123,7 @@ def test_a_part_of_a_batch_counts_shared_tokens_once():
     assert [len(part) for part in micro_batches(rows, 40, None, 40)] == [1] * 8
 
 
-def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_path):
+def test_dropout_checkpointing_and_compiling_share_nothing(lm, tmp_path):
     rows = rows_of(lm)
     spec = spec_for(lm)
     dropped = spec_for(lm, dropout=0.1)
@@ -183,7 +183,7 @@ def random_prompts():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ABLE)
-def test_an_able_architecture_answers_as_for_each_prompt_alone(kind):
+def test_a_supported_architecture_answers_as_for_each_prompt_alone(kind):
     lm, prompts, labels = random_model(kind), random_prompts(), [[5, 6, 2], [5, 7, 8, 2], [9, 2]]
     assert can_share(lm.model.config)
     alone = torch.cat([score_labels(lm, [prompt], labels) for prompt in prompts])
@@ -202,7 +202,7 @@ def test_an_able_architecture_answers_as_for_each_prompt_alone(kind):
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}),
     ],
 )
-def test_where_padding_would_count_nothing_is_shared(kind, more, monkeypatch):
+def test_architectures_that_count_padding_share_nothing(kind, more, monkeypatch):
     lm, prompts = random_model(kind, **more), random_prompts()
     assert not can_share(lm.model.config)
     passed = counted(lm.model, monkeypatch)
@@ -219,22 +219,22 @@ def test_virtual_tokens_do_not_hide_a_window():
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("more", [{"embd_pdrop": 0.1}, {"resid_pdrop": 0.1}, {"attn_pdrop": 0.1}, {}])
-def test_numbers_that_a_base_drops_are_dropped_for_each_row(more):
+def test_a_base_with_dropout_shares_nothing(more):
     lm = random_model("gpt2", **{"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, **more})
     rows = [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]
     assert bool(shared_prefix_length(lm, spec_for(lm), rows)) == (not more)
 
 
-def test_memory_that_does_not_hold_the_shared_tokens_is_said_of_a_row(lm, monkeypatch):
+def test_a_prefix_out_of_memory_is_reported_for_a_single_row(lm, monkeypatch):
     def none(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(lm.model, "forward", none)
-    with pytest.raises(ModelError, match="does not hold a row alone"):
+    with pytest.raises(ModelError, match="a single row is out of memory"):
         write_answers(lm, prompts_of(lm), 3)
 
 
-def test_a_prefix_stands_before_any_number_of_rows_and_stays_as_it_was(tmp_path):
+def test_a_prefix_is_expanded_to_any_number_of_rows_and_does_not_change(tmp_path):
     lm = load(Base("b"), make_base(tmp_path / "b", layers=3).parent)
     with torch.no_grad():
         prefix = read_prefix(lm.model, range(40), "cpu")
