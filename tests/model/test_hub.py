@@ -127,7 +127,7 @@ def test_pin_adds_the_commit_and_changes_nothing_else_in_the_file(hub, tmp_path,
     rung = "  - {name: hub, base: acme/pocket, method: lora}   # from the hub\n"
     params.write_text(text.replace("ingest:", rung + "ingest:", 1))
     refused = rungwise(workspace, "run")
-    assert refused.returncode == 2 and "`rungwise pin` writes" in refused.stderr
+    assert refused.returncode == 2 and "`rungwise pin` adds" in refused.stderr
     done = rungwise(workspace, "pin", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
     assert done.returncode == 0 and done.stdout == f"acme/pocket@{COMMIT}\n", done.stderr
     assert f"base: acme/pocket@{COMMIT}, method: lora}}   # from the hub" in params.read_text()

@@ -39,9 +39,10 @@ def score_labels(
 
     The prefix that all prompts share is computed once, then each prompt's own tokens, then the path of likeliest tokens
     to the end of a label. This path bounds every other label: a label is at most as likely as its tokens up to the
-    point where it leaves the path. Labels that may matter are read to their end. For the others (see `NEGLIGIBLE`) the result
-    is the bound, so that the likeliest label is exact and its share of all labels is correct to 0.001. Prompts are
-    processed in order of length; the result has the order of `prompts`. Every prompt and label must fit the context.
+    point where it leaves the path. Labels that may matter are read to their end. The others (see `NEGLIGIBLE`) get
+    their bound as the result, so that the likeliest label is exact and its share of all labels is correct to 0.001.
+    Prompts are processed in order of length; the result has the order of `prompts`. Every prompt and label must fit the
+    context (see `fits`).
     """
     scores_NL = torch.empty(len(prompts), len(labels))
     longest_label = max(len(label) for label in labels)

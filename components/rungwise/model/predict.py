@@ -96,8 +96,8 @@ class Prompted:
     def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
         """Returns one prediction for each row, in order.
 
-        A row whose prompt and longest answer exceed the model's context has no answer (`over_context`). Of equally likely
-        labels the first by name wins.
+        A row whose prompt and longest answer exceed the model's context has no answer (`over_context`). Of equally
+        likely labels the first by name wins.
         """
         before = shown(self.spec.prompt, self.examples)
         prompts = encode_prompts(self.lm, [before + prompt_text(self.spec.prompt, e.fields) for e in rows])
