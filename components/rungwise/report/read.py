@@ -101,6 +101,7 @@ def status(root: Path) -> Status:
     tasks = {}
     for name, task in settings.tasks.items():
         climb = _climb(root, name) if is_climbed else None
+        aliases = registry.aliases(name)
         tasks[name] = TaskStatus(
             name=name,
             metric=task.measure,
@@ -109,8 +110,8 @@ def status(root: Path) -> Status:
             evidence=climb.evidence if climb else (),
             decision=climb.decision if climb else None,
             comparison=climb.comparison if climb else "",
-            challenger=registry.version(name, CHALLENGER),
-            champion=registry.version(name, CHAMPION),
+            challenger=aliases.get(CHALLENGER),
+            champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
         )
     return Status(
