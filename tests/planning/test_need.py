@@ -194,19 +194,6 @@ def test_what_makes_no_sense_is_said(change, says):
         need_of(LLAMA, replace(Job("lora", tokens=100), **change))
 
 
-def test_scoring_and_training_take_as_much_at_once_as_they_say():
-    from rungwise.model import answer_loss, answers, last_layer
-    from rungwise.planning import need
-    from rungwise.training import train
-
-    assert need.TOKENS_AT_ONCE == answers.TOKENS_AT_ONCE
-    assert need.LOGITS_AT_ONCE == answers.LOGITS_AT_ONCE
-    assert need.ROWS_AT_ONCE == answers.ROWS_AT_ONCE
-    assert (need.LOSS_LOGITS_AT_ONCE, need.FEWEST_AT_ONCE) == (answer_loss.LOGITS_AT_ONCE, answer_loss.FEWEST_AT_ONCE)
-    assert {f"{kind}decoderlayer" for kind in need.SHORT} == {name.lower() for name in last_layer.ALIKE}
-    assert need.TRAINING_LOGITS == train.LOGITS_AT_ONCE
-
-
 @pytest.mark.parametrize("shared", [0, 40, 400])
 @pytest.mark.parametrize("max_tokens_per_microbatch", [100, 500, 1500, 4096])
 def test_as_many_rows_go_through_together_as_in_training(shared, max_tokens_per_microbatch):

@@ -9,10 +9,11 @@ from rungwise.cli import main as cli
 from rungwise.config import load as load_settings
 from rungwise.core.errors import ModelError
 from rungwise.core.records import Base
+from rungwise.model import limits
 from rungwise.planning import measure
 from rungwise.planning.largest import most_of
 from rungwise.planning.machines import THIS, Machine, machines
-from rungwise.planning.need import ROWS_AT_ONCE, Job, need_of, scoring_need, whole_need
+from rungwise.planning.need import Job, need_of, scoring_need, whole_need
 from rungwise.planning.plan import check_ladder, config_of, fit, plan_config, plan_ladder, read_config
 from rungwise.planning.remedies import remedies
 from rungwise.planning.shape import METHODS, shape_of
@@ -29,8 +30,8 @@ def settings(workspace):
 
 def test_scoring_takes_fewer_rows_on_a_gpu_that_does_not_hold_all():
     shape = shape_of(SEVEN_B)
-    job = Job("prompt", precision="bf16", rows=ROWS_AT_ONCE, tokens=512, labels=8)
-    all_rows, one_row = (scoring_need(shape, replace(job, rows=n)).total for n in (ROWS_AT_ONCE, 1))
+    job = Job("prompt", precision="bf16", rows=limits.SCORING_ROWS, tokens=512, labels=8)
+    all_rows, one_row = (scoring_need(shape, replace(job, rows=n)).total for n in (limits.SCORING_ROWS, 1))
     limit = (all_rows + one_row) // 2
     assert one_row < whole_need(shape, job, limit).total <= limit < all_rows
     assert whole_need(shape, job, one_row - 1).total == one_row, "no fewer than one"

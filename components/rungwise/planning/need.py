@@ -14,6 +14,7 @@ NF4 with double quantization, 4.127 bits a weight: Dettmers et al., 2023, https:
 from dataclasses import dataclass, replace
 
 from rungwise.core.errors import Problem, SettingsError
+from rungwise.model import limits
 from rungwise.planning.shape import ALL_LINEAR, IN_PLACE, Shape, check_method, frozen_extra, targeted, trained_numbers
 
 BYTES = {"fp32": 4.0, "fp16": 2.0, "bf16": 2.0, "4bit": 4.127 / 8}
@@ -24,15 +25,9 @@ PARTS = ("weights", "adapter", "gradients", "optimizer", "activations", "logits"
 FRAMEWORK_CUDA = 1_343_000_000
 """Bytes that a process takes on a GPU before its first tensor, by transformers' documentation
 (https://huggingface.co/docs/transformers/model_memory_anatomy, read 2026-11-25); not measured here."""
-TOKENS_AT_ONCE, LOGITS_AT_ONCE, ROWS_AT_ONCE = 32_768, 2**25, 64
-LOSS_LOGITS_AT_ONCE, FEWEST_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}, 64
-"""As in `model.answers` and `model.answer_loss`, which bring torch along and are not imported here; a test holds them
-equal."""
 SHORT = ("llama", "mistral", "qwen2", "qwen3")
 """Architectures whose last layer is computed, and whose loss is taken, at answer positions alone; as in
 `model.last_layer`."""
-TRAINING_LOGITS = {"cpu": 2**25, "cuda": 2**29}
-"""Device -> the most logits of one forward pass of training, as in `training.train`; a test holds them equal too."""
 FRAMEWORK_CPU = 0
 """On a CPU the libraries are loaded before the model and counted before it (see `benchmarks.planner`)."""
 
@@ -233,13 +228,13 @@ def rows_at_once(shape: Shape, job: Job, max_tokens_per_microbatch: int) -> int:
     shared = _shared(shape, job)
     rows = min(job.rows, (max_tokens_per_microbatch - shared) // _each(job, shared))
     if holds_logits(shape, job.method):
-        rows = min(rows, TRAINING_LOGITS[job.device] // shape.vocabulary // job.answer_tokens)
+        rows = min(rows, limits.TRAINING_LOGITS[job.device] // shape.vocabulary // job.answer_tokens)
     return max(1, rows)
 
 
 def _each(job: Job, shared: int) -> int:
     """Returns what one row takes of the tokens at once, beside those that all share."""
-    return job.tokens - shared + shared // 8
+    return limits.tokens_per_row(job.tokens, shared)
 
 
 def checkpointed(shape: Shape, job: Job) -> Job:
@@ -274,7 +269,7 @@ def _logits_bytes(shape: Shape, job: Job) -> int:
     """
     if not holds_logits(shape, job.method):
         targets = job.rows * job.answer_tokens
-        at_once = min(targets, max(FEWEST_AT_ONCE, LOSS_LOGITS_AT_ONCE[job.device] // shape.vocabulary))
+        at_once = min(targets, max(limits.LOSS_MIN_POSITIONS, limits.LOSS_LOGITS[job.device] // shape.vocabulary))
         copies = 4 if job.precision == "fp32" else 4 + 2 + 2
         return at_once * shape.vocabulary * copies + 2 * targets * shape.width * _width(job)
     copies = job.answer_tokens * 4 * (2 if job.precision == "fp32" else 3)
@@ -423,8 +418,9 @@ def scoring_need(shape: Shape, job: Job) -> Need:
     wide = _width(job)
     prompt = job.tokens - job.answer_tokens
     shared = 0 if shape.is_windowed else min(job.shared_tokens, max(0, prompt - 1))
-    rows = max(1, min(ROWS_AT_ONCE, job.rows, TOKENS_AT_ONCE // 4 // job.tokens))
-    most = min(LOGITS_AT_ONCE // (shape.vocabulary * job.answer_tokens), TOKENS_AT_ONCE * 3 // 4 // job.tokens)
+    rows = max(1, min(limits.SCORING_ROWS, job.rows, limits.SCORING_TOKENS // 4 // job.tokens))
+    by_logits = limits.SCORING_LOGITS // (shape.vocabulary * job.answer_tokens)
+    most = min(by_logits, limits.SCORING_TOKENS * 3 // 4 // job.tokens)
     pairs = max(1, min(rows * job.labels, most))
     token = 2 * shape.key_width * shape.layers * wide
     cache = (pairs * job.tokens + rows * prompt) * token
@@ -454,7 +450,7 @@ def whole_need(shape: Shape, job: Job, limit: int | None = None) -> Need:
     On a GPU of `limit` bytes scoring takes fewer rows at once until they fit, as `model.answers` does where the memory
     runs out; a CPU's system does not say in time that it has no more.
     """
-    scored = replace(job, rows=ROWS_AT_ONCE)
+    scored = replace(job, rows=limits.SCORING_ROWS)
     while limit and job.device == "cuda" and scored.rows > 1 and scoring_need(shape, scored).total > limit:
         scored = replace(scored, rows=scored.rows // 2)
     score = scoring_need(shape, scored)

@@ -14,9 +14,10 @@ from rungwise.config import RungSettings, Settings, base_of
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Base
+from rungwise.model import limits
 from rungwise.planning.largest import largest_batch
 from rungwise.planning.machines import Machine
-from rungwise.planning.need import ROWS_AT_ONCE, Job, Need, impossible, need_of, rows_at_once, seconds_of, whole_need
+from rungwise.planning.need import Job, Need, impossible, need_of, rows_at_once, seconds_of, whole_need
 from rungwise.planning.remedies import remedies
 from rungwise.planning.rows import Lengths, ladder_lengths
 from rungwise.planning.shape import Shape, shape_of, trained_numbers
@@ -125,7 +126,7 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
     job = Job(
         method=rung.method,
         precision=train.precision,
-        rows=ROWS_AT_ONCE if rung.method == "prompt" else train.batch_size,
+        rows=limits.SCORING_ROWS if rung.method == "prompt" else train.batch_size,
         tokens=tokens,
         answer_tokens=answer_tokens,
         rank=_setting(rung, "rank", 16),
