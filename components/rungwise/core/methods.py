@@ -89,7 +89,7 @@ _LORA: Final = {"rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": ("all-line
 
 METHODS: Final[Mapping[str, Method]] = {
     "tfidf": Method("none", {}, "a linear model of words and letters; there is no language model", has_base=False),
-    "prompt": Method("none", {"examples": 4}, "the examples that stand in the prompt"),
+    "prompt": Method("none", {"examples": 4}, "the examples in the prompt"),
     "full": Method("full", {}, "all weights", 1.0, merges=True, base_parameters="all"),
     "lora": Method(
         "reparametrisation",
@@ -175,7 +175,7 @@ METHODS: Final[Mapping[str, Method]] = {
         virtual_tokens="last_layers",
     ),
     # 3 to 1000: 0.057 to 0.096, little better than guessing; the loss fell from 4.00 at 3 to 2.23 at 10, 0.99 at 100
-    # and 0.79 at 300, and rose to 2.76 at 1000: 300 was the best here, and is next to where it breaks
+    # and 0.79 at 300, and rose to 2.76 at 1000: 300 was the best here, but close to the rates that fail
     "layer-norm": Method(
         "selection",
         {},

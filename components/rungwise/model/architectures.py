@@ -89,7 +89,7 @@ ARCHITECTURES: Final[Mapping[str, Architecture]] = {
     "cohere": Architecture(can_share_prefix=True),
     "glm": Architecture(can_share_prefix=True),
 }
-"""`model_type` of a config.json -> what is known of it. Tests hold each statement against the model itself."""
+"""`model_type` of a config.json -> what is known of it. Tests compare each statement with the model itself."""
 
 SHORT_LAYERS: Final = frozenset(known.short_layer for known in ARCHITECTURES.values() if known.short_layer)
 """Class names of the decoder layers that can be computed at answer positions alone."""

@@ -75,8 +75,8 @@ def largest_model(job: Job, limit: int) -> Shape | None:
             middle = (low + high + 1) // 2
             fits = need_of(family_member(middle, width), job).total <= limit
             low, high = (middle, high) if fits else (low, middle - 1)
-        found = family_member(low, width)
-        best = found if best is None or found.parameters > best.parameters else best
+        model = family_member(low, width)
+        best = model if best is None or model.parameters > best.parameters else best
     return best
 
 

@@ -182,9 +182,9 @@ class _Figures:
 
         `is_bare` also allows a whole number without a source, as the `gpus` of a single card.
         """
-        found = value if is_bare and isinstance(value, int) else self.figure(value, path, place)
-        if found is None:
+        number = value if is_bare and isinstance(value, int) else self.figure(value, path, place)
+        if number is None:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < float("inf"):
-            raise _fault(path, place, repr(found)[:40], "a number above 0")
-        return float(found)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
+            raise _fault(path, place, repr(number)[:40], "a number above 0")
+        return float(number)

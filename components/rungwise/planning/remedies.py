@@ -13,7 +13,7 @@ from rungwise.planning.shape import Shape
 
 def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> tuple[str, ...]:
     """Returns what would make a job fit into `limit` bytes, the easiest first; `others` are machines to name."""
-    found = _of_training(shape, job, limit) if job.trains else []
+    options = _of_training(shape, job, limit) if job.trains else []
 
     def holds(other: Machine) -> bool:
         memory = other.memory_bytes or 0
@@ -23,8 +23,8 @@ def remedies(shape: Shape, job: Job, limit: int, others: Sequence[Machine]) -> t
     if large_enough:
         best = min(large_enough, key=lambda m: (m.price_usd_hour is None, m.price_usd_hour or 0.0, m.memory_bytes or 0))
         price = f", {best.price_usd_hour:g} USD an hour" if best.price_usd_hour is not None else ""
-        found.append(f"another machine: {best.name} ({(best.memory_bytes or 0) / 1e9:g} GB a card{price})")
-    return tuple(found) or ("a smaller base: no machine of the table is large enough for this one",)
+        options.append(f"another machine: {best.name} ({(best.memory_bytes or 0) / 1e9:g} GB a card{price})")
+    return tuple(options) or ("a smaller base: no machine of the table is large enough for this one",)
 
 
 def _of_training(shape: Shape, job: Job, limit: int) -> list[str]:
@@ -33,29 +33,29 @@ def _of_training(shape: Shape, job: Job, limit: int) -> list[str]:
     def works(other: Job) -> bool:
         return peak_need(shape, other, limit).total <= limit
 
-    found = []
+    options = []
     again, quantized = checkpointed(shape, job), replace(job, precision="4bit")
     rows = largest_batch(shape, job, limit)
     if 0 < rows < job.rows and works(replace(job, rows=rows)):
-        found.append(f"a smaller batch: {rows} rows at once")
+        options.append(f"a smaller batch: {rows} rows at once")
     if not job.is_checkpointed and works(again):
-        found.append("activation checkpointing")
+        options.append("activation checkpointing")
     elif not job.is_checkpointed and (rows := min(again.rows, largest_batch(shape, again, limit))):
         if works(replace(again, rows=rows)):
-            found.append(f"activation checkpointing with {rows} rows at once")
+            options.append(f"activation checkpointing with {rows} rows at once")
     half = replace(job, precision="bf16")
     if job.precision == "fp32" and works(half):
-        found.append("precision bf16")
+        options.append("precision bf16")
     trains_base = job.properties.trains_base
     if trains_base:
         smaller = replace(job, method="lora")
         if works(smaller):
-            found.append("another method: lora")
+            options.append("another method: lora")
         quantized = replace(smaller, precision="4bit")
     if job.precision != "4bit" and job.device == "cuda":
         small = checkpointed(shape, quantized)
         if works(quantized):
-            found.append("4-bit weights" + (" with lora" if trains_base else ""))
+            options.append("4-bit weights" + (" with lora" if trains_base else ""))
         elif (rows := min(small.rows, largest_batch(shape, small, limit))) and works(replace(small, rows=rows)):
-            found.append(f"4-bit weights, activation checkpointing and {rows} rows at once")
-    return found
+            options.append(f"4-bit weights, activation checkpointing and {rows} rows at once")
+    return options
