@@ -3,7 +3,7 @@
 `python -m benchmarks.planner [--quick] [--write]`. Each combination of size, method, length and batch runs in a process
 of its own, with a Llama of random weights: two steps of the training loop, or one batch of scoring. On a CPU the peak
 is the process's highest resident memory (VmHWM) minus its resident memory before the model is made, with the libraries
-loaded and warm, and with glibc told to return freed blocks (MALLOC_MMAP_THRESHOLD_=131072). By default glibc's heap
+loaded and warm, and with glibc set to return freed blocks (MALLOC_MMAP_THRESHOLD_=131072). By default glibc's heap
 keeps the holes between blocks, and the process grows well beyond what it uses. No estimate from a config can know how
 far, so three combinations are measured with the default heap too (`default_heap`). On a GPU the peak is
 `torch.cuda.max_memory_allocated`, compared with the estimate without the framework's share. An error is

@@ -1,7 +1,7 @@
-"""Writes down what the demonstration showed: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
+"""Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-results.json holds each task's ladder with n, intervals and seconds; results.svg is its picture; the README's table and
-sentences are made from it (`readme_table`). A test holds the README against it.
+Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The README's table
+and sentences are made from results.json (`readme_table`); a test compares them.
 """
 
 import json
@@ -21,8 +21,8 @@ RESULTS, PICTURE = HERE / "results.json", HERE / "results.svg"
 
 
 def results(root: Path) -> dict[str, Any]:
-    """Returns what the last climb of the workspace showed: task -> bar, rungs, verdict; and the machine."""
-    climbs, stands = explain(root), status(root)["tasks"]
+    """Returns the results of the workspace's last climb: task -> bar, rungs and verdict; and the machine."""
+    climbs, states = explain(root), status(root)["tasks"]
     tasks = {}
     for name, task in climbs.items():
         rungs = [
@@ -37,7 +37,7 @@ def results(root: Path) -> dict[str, Any]:
             }
             for rung in task["rungs"]
         ]
-        champion = stands[name]["champion"]
+        champion = states[name]["champion"]
         tasks[name] = {
             "family": settings_of(root).tasks[name].family,
             "metric": task["metric"],
@@ -45,11 +45,11 @@ def results(root: Path) -> dict[str, Any]:
             "dev_rows": task["dev_rows"],
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
-            "sentence": sentence(name, stands[name]),
+            "sentence": sentence(name, states[name]),
             "comparison": task["comparison"],
             "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],
-            "test_look": [" ".join(look["reasons"]) for look in stands[name]["test_looks"][-1:]],
+            "test_look": [" ".join(look["reasons"]) for look in states[name]["test_looks"][-1:]],
         }
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return {"machine": machine, "tasks": tasks}
@@ -78,15 +78,15 @@ def readme_table(found: dict[str, Any]) -> str:
 WIDE, ROW, LEFT, RIGHT, HEAD = 720, 24, 110, 40, 34
 
 
-def picture(found: dict[str, Any]) -> str:
-    """Returns an SVG: a panel a task, a line a rung with its interval, and the bar as a line across."""
+def picture(recorded: dict[str, Any]) -> str:
+    """Returns an SVG: one panel per task, one line per rung with its interval, and the bar as a dashed line."""
     parts, y = [], 10
     span = WIDE - LEFT - RIGHT
 
     def x(value: float) -> float:
         return round(LEFT + span * value, 1)
 
-    for name, task in found["tasks"].items():
+    for name, task in recorded["tasks"].items():
         head = f"{name} ({task['family']}): {task['metric']}, bar {task['bar']:g}"
         bottom = y + HEAD + ROW * len(task["rungs"])
         parts.append(f'<text x="10" y="{y + 16}" class="head">{escape(head)}</text>')
