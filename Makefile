@@ -5,7 +5,7 @@ VENV   ?= .venv
 TORCH  ?=
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
-CHECKS := check-format check-lint check-types check-imports check-spelling
+CHECKS := check-format check-lint check-types check-imports check-spelling check-prose
 
 # The usage telemetry of all libraries is off.
 export DO_NOT_TRACK := true
@@ -17,7 +17,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 # The tools of the virtual environment come first; without it, those of the active environment are used.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: help setup demo demo-full gpu-check check $(CHECKS) check-prose test test-all docs wheel format clean
+.PHONY: help setup demo demo-full gpu-check check $(CHECKS) test test-all docs wheel format clean
 .DEFAULT_GOAL := help
 
 help:  ## print this list
@@ -43,7 +43,7 @@ gpu-check:  ## check and measure the training engine on a CUDA GPU
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --write
 
 # Each check is a target without set-up: .pre-commit-config.yaml calls the same targets.
-check: setup  ## all checks: format, lint, types, imports, spelling
+check: setup  ## all checks: format, lint, types, imports, spelling, prose
 	$(MAKE) --no-print-directory $(CHECKS)
 
 check-format:  ## check the format of the code

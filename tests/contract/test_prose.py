@@ -76,6 +76,10 @@ def test_results_and_the_changelog_are_not_searched():
     assert not [name for name in names if name.startswith("benchmarks/results/") or name == "CHANGELOG.md"]
 
 
+def test_the_repository_follows_the_glossary():
+    assert [str(hit) for hit in prose.check(REPOSITORY)] == []
+
+
 def test_hits_are_counted_by_folder():
     rule = prose.Rule("a", "b")
     paths = ("components/rungwise/core/errors.py", "components/rungwise/core/table.py", "README.md", "tests/demo/x.py")
