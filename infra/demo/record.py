@@ -1,7 +1,7 @@
-"""Writes down what the demonstration showed: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
+"""Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-results.json holds each task's ladder with n, intervals and seconds; results.svg is its picture; the README's table and
-sentences are made from it (`readme_table`). A test holds the README against it.
+Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The README's table
+and sentences are made from results.json (`readme_table`); a test compares them.
 """
 
 import json
@@ -79,15 +79,15 @@ def readme_table(found: dict[str, Any]) -> str:
 WIDE, ROW, LEFT, RIGHT, HEAD = 720, 24, 110, 40, 34
 
 
-def picture(found: dict[str, Any]) -> str:
-    """Returns an SVG: a panel a task, a line a rung with its interval, and the bar as a line across."""
+def picture(recorded: dict[str, Any]) -> str:
+    """Returns an SVG: one panel per task, one line per rung with its interval, and the bar as a dashed line."""
     parts, y = [], 10
     span = WIDE - LEFT - RIGHT
 
     def x(value: float) -> float:
         return round(LEFT + span * value, 1)
 
-    for name, task in found["tasks"].items():
+    for name, task in recorded["tasks"].items():
         head = f"{name} ({task['family']}): {task['metric']}, bar {task['bar']:g}"
         bottom = y + HEAD + ROW * len(task["rungs"])
         parts.append(f'<text x="10" y="{y + 16}" class="head">{escape(head)}</text>')
