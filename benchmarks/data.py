@@ -95,7 +95,8 @@ def peer(source: Path, n: int) -> dict[str, Any]:
     datasketch is measured with our bands and with 20 of 7, and the faster stands beside ours. Recall is the share of
     all pairs that any search found which the one found.
     """
-    from rungwise.dataset.similar import BANDS, near_pairs, plain
+    from rungwise.dataset.similar import near_pairs, plain
+    from rungwise.dataset.similar.minhash import BANDS
 
     rows = sorted({plain(text) for text, _ in texts(source_rows(source), n)})
     near_pairs(rows[:500], THRESHOLD)  # libraries are loaded
@@ -119,7 +120,7 @@ def datasketch_pairs(rows: list[str], bands: tuple[int, int]) -> tuple[set[tuple
     """Returns the pairs that datasketch's MinHash finds and verification leaves, and seconds of processor time."""
     from datasketch import MinHash, MinHashLSH
 
-    from rungwise.dataset.similar import SHINGLE
+    from rungwise.dataset.similar.minhash import SHINGLE
 
     start = time.process_time()
     padded = [f" {text} ".ljust(SHINGLE) for text in rows]

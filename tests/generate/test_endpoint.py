@@ -15,8 +15,8 @@ import pytest
 from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, SettingsError
 from rungwise.core.folders import read_lines
+from rungwise.generate.asks import Ask
 from rungwise.generate.endpoint import Endpoint
-from rungwise.generate.generate import Ask
 from tests.conftest import environment, examples
 
 ASK = Ask("billing", tuple(examples(3)), 2, 7)

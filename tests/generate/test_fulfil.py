@@ -12,8 +12,8 @@ from rungwise.cli import main as cli
 from rungwise.core.errors import RungwiseError
 from rungwise.core.folders import read_lines
 from rungwise.generate import fulfil as module
+from rungwise.generate.asks import Reply
 from rungwise.generate.fulfil import fulfil
-from rungwise.generate.generate import Reply
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import environment
 

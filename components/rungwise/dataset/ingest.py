@@ -15,12 +15,13 @@ from rungwise.config import AnswerSettings, FieldSettings, IngestSettings, Sourc
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.prompts import list_text, object_text, parse_list, slots
-from rungwise.core.records import Example, Rejection, canonical_json, counted
+from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
 from rungwise.dataset.duplicates import Duplicate, deduplicate
+from rungwise.dataset.readers import Bad, Row, files, rows
 from rungwise.dataset.redact import redactor
+from rungwise.dataset.rejections import check_share
 from rungwise.dataset.similar import normalised
-from rungwise.dataset.sources import Bad, Row, files, rows
 
 _ROLES = {"train", "dev", "test"}
 
@@ -160,34 +161,6 @@ def _time(text: str | None) -> datetime | None:
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
-
-
-def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
-    """Stops a stage that rejected more than its limit.
-
-    Raises:
-        DataError: with the reasons counted and the first line of each.
-    """
-    if not rejections or len(rejections) <= limit * n:
-        return
-    first: dict[str, Rejection] = {}
-    for rejection in rejections:
-        first.setdefault(rejection.reason, rejection)
-    counts = counted([r.reason for r in rejections])
-    listed = [
-        f"{reason}: {count} (first: {first[reason].source} line {first[reason].line}"
-        + (f", {first[reason].detail})" if first[reason].detail else ")")
-        for reason, count in counts.items()
-    ]
-    raise DataError(
-        Problem(
-            f"{len(rejections)} of {n} rows were rejected",
-            where=f"step {stage}",
-            found="; ".join(listed),
-            wanted=f"at most {limit:.0%} (`{stage}.max_rejected_share`)",
-            do="mend the rows, or raise the limit if so many are to be expected",
-        )
-    )
 
 
 def _answer(answer: AnswerSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> tuple[str, str]:

@@ -16,7 +16,8 @@ from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, Problem, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.core.records import digest
-from rungwise.generate.generate import Ask, Reply, instruction, texts_of
+from rungwise.generate.asks import Ask, Reply
+from rungwise.generate.prompt import instruction, texts_of
 
 MOST_BYTES: Final = 10_000_000
 """Of an answer no more than this is read."""

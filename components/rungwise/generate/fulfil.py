@@ -14,7 +14,8 @@ from rungwise.core.prompts import slots
 from rungwise.core.records import canonical_json, derive_seed
 from rungwise.core.table import Table
 from rungwise.dataset.redact import redactor
-from rungwise.generate.generate import DataRequest, Generated, Generator, generate, request_of
+from rungwise.generate.asks import DataRequest, Generator, request_of
+from rungwise.generate.generate import Generated, generate
 from rungwise.workspace.layout import Paths, settings_of
 
 

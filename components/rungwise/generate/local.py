@@ -4,7 +4,7 @@ from pathlib import Path
 
 from rungwise.config import GenerateSettings
 from rungwise.core.records import Base
-from rungwise.generate.generate import Ask, Reply
+from rungwise.generate.asks import Ask, Reply
 from rungwise.model.language_model import load
 
 MARK = "\n###\n"
