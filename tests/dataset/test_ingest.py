@@ -49,7 +49,7 @@ def test_a_message_never_holds_a_rows_text(tmp_path):
 
 
 def test_no_rows_at_all_is_an_error(tmp_path):
-    with pytest.raises(DataError, match="hold no rows"):
+    with pytest.raises(DataError, match="have no rows"):
         run(tmp_path, "body,queue\n")
 
 

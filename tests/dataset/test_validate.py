@@ -87,7 +87,7 @@ def test_expectations_of_ones_own_stop_warn_or_reject():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"expect": "expect_column_values_to_be_prety"}, "can't be used.*near it"),
+        ({"expect": "expect_column_values_to_be_prety"}, "can't be used.*similar names"),
         (
             {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": {"regx": "a"}},
             "can't be used",

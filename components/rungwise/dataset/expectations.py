@@ -1,6 +1,7 @@
-"""The Great Expectations suite that follows from a task, and its outcome.
+"""Builds the Great Expectations suite that follows from a task, and runs it.
 
-Great Expectations: https://docs.greatexpectations.io
+Reads a table, returns the outcome of each expectation. The only module that uses Great Expectations
+(https://docs.greatexpectations.io).
 """
 
 import difflib
@@ -27,20 +28,20 @@ class Check:
     expectation: str
     """Its Great Expectations type, such as `expect_column_values_to_be_in_set`."""
     column: str
-    """The column it is about; empty for the whole table."""
+    """The column that it checks; empty for the whole table."""
     success: bool
     severity: str
     """What a failure does: `stop`, `warn` or `reject`."""
     failed_ids: tuple[str, ...]
     """Rows that fail it; empty for expectations about the table."""
     observed: str
-    """What a table expectation saw; a number, never text of a row."""
+    """The value that a table expectation observed; a number, never text of a row."""
     wanted: str
     """The expectation's arguments as JSON."""
 
 
 def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, dict[str, Any], str]]:
-    """Returns (Great Expectations name, arguments, severity) of all that the rows have to meet."""
+    """Returns (Great Expectations name, arguments, severity) of every expectation: the task's and the user's."""
     fields = slots(task.prompt)
     columns = ["id", *(f"field_{name}" for name in fields), *(f"words_{name}" for name in fields), "answer"]
     suite: list[tuple[str, dict[str, Any], str]] = [
@@ -61,7 +62,7 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
         labels = {"column": "answer", "value_set": list(task.answer.labels)}
         suite.append(("expect_column_values_to_be_in_set", labels, "reject"))
     if task.answer.format == "list":
-        # items, each with a letter, and the separator between them
+        # items that each contain a word character, with the separator between them
         item, between = (
             rf"[^{re.escape(task.answer.separator)}]*\w[^{re.escape(task.answer.separator)}]*",
             task.answer.separator,
@@ -77,9 +78,15 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
 
 
 def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> tuple[tuple[Check, ...], dict[str, Any]]:
+    """Returns the outcome of each expectation, and the whole result in Great Expectations' own format.
+
+    Raises:
+        DataError: an expectation could not be checked.
+        SettingsError: an expectation does not exist, or does not accept its arguments.
+    """
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside Great Expectations' own dependencies
+        warnings.simplefilter("ignore")  # deprecation warnings from dependencies of Great Expectations
         logging.getLogger("great_expectations").setLevel(logging.ERROR)
         import great_expectations as gx
         import pandas as pd
@@ -110,13 +117,13 @@ def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> t
 
 
 def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str) -> Any:
-    """Returns an expectation; raises SettingsError where there is none of that name, or not with these arguments."""
+    """Returns an expectation; raises SettingsError if it does not exist or does not accept the arguments."""
     title = "".join(word.capitalize() for word in name.split("_"))
     make = getattr(known, title, None)
     try:
         if make is None:
             names = [re.sub(r"(?<=.)(?=[A-Z])", "_", n).lower() for n in dir(known) if n.startswith("Expect")]
-            raise ValueError(f"none of that name; near it: {joined(difflib.get_close_matches(name, names))}")
+            raise ValueError(f"not an expectation; similar names: {joined(difflib.get_close_matches(name, names))}")
         return make(**arguments, meta={"severity": severity})
     except (ValueError, TypeError) as error:
         raise SettingsError(
@@ -130,13 +137,13 @@ def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str
         ) from None
 
 
-_NUMBERS = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
+_COUNTS = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
 
 
 def _without_values(result: dict[str, Any]) -> dict[str, Any]:
-    """Returns an expectation's result with numbers and ids, and without what stood in the rows."""
+    """Returns an expectation's result with its counts and row ids, and without values of rows."""
     outcome = result.get("result") or {}
-    kept = {name: outcome[name] for name in _NUMBERS if name in outcome}
+    kept = {name: outcome[name] for name in _COUNTS if name in outcome}
     if isinstance(outcome.get("observed_value"), int | float):
         kept["observed_value"] = outcome["observed_value"]
     if ids := sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}):
@@ -147,9 +154,10 @@ def _without_values(result: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(result: Mapping[str, Any]) -> Check:
+    """Returns the outcome of one expectation; raises DataError if it could not be checked."""
     config, outcome = result["expectation_config"], result.get("result") or {}
     broken = result.get("exception_info") or {}
-    if "raised_exception" not in broken:  # one a metric, under a name of its own
+    if "raised_exception" not in broken:  # the info has one entry per metric
         broken = next((b for b in broken.values() if isinstance(b, dict) and b.get("raised_exception")), {})
     column = str(config["kwargs"].get("column", "")).removeprefix("field_")
     if broken.get("raised_exception"):
@@ -164,10 +172,10 @@ def _check(result: Mapping[str, Any]) -> Check:
         )
     ids = tuple(sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}))
     if result["success"]:
-        ids = ()  # `mostly`: some rows fail it, and that is allowed
+        ids = ()  # `mostly` allows some rows to fail
     observed = outcome.get("observed_value")
-    seen = str(observed) if isinstance(observed, (int, float)) else ""
-    asked = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "column")}
+    value = str(observed) if isinstance(observed, (int, float)) else ""
+    arguments = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "column")}
     severity = str((config.get("meta") or {}).get("severity", "stop"))
-    wanted = json.dumps(asked, sort_keys=True, ensure_ascii=False)[:200]
-    return Check(str(config["type"]), column, bool(result["success"]), severity, ids, seen, wanted)
+    wanted = json.dumps(arguments, sort_keys=True, ensure_ascii=False)[:200]
+    return Check(str(config["type"]), column, bool(result["success"]), severity, ids, value, wanted)

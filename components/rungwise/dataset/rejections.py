@@ -1,4 +1,4 @@
-"""How many rows a stage may reject."""
+"""Limits how many rows a stage may reject."""
 
 from collections.abc import Sequence
 
@@ -7,10 +7,10 @@ from rungwise.core.records import Rejection, counted
 
 
 def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
-    """Stops a stage that rejected more than its limit.
+    """Checks that a stage rejected at most a share `limit` of its `n` rows.
 
     Raises:
-        DataError: with the reasons counted and the first line of each.
+        DataError: it rejected more. The error has the number of rows per reason and the first line of each.
     """
     if not rejections or len(rejections) <= limit * n:
         return
@@ -29,6 +29,6 @@ def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: floa
             where=f"step {stage}",
             found="; ".join(listed),
             wanted=f"at most {limit:.0%} (`{stage}.max_rejected_share`)",
-            do="mend the rows, or raise the limit if so many are to be expected",
+            do="fix the rows, or raise the limit if this many are expected",
         )
     )

@@ -1,8 +1,8 @@
-"""A Great Expectations suite derived from the task stands between the rows and everything that is trained.
+"""Checks the rows against the expectations that follow from the task, before anything is trained.
 
-Expectations about a row reject the rows that fail them, counted; expectations about the table stop the run.
-The report names expectations and row ids, never a customer's text unless a setting asks for it.
-Great Expectations: https://docs.greatexpectations.io
+Reads examples; returns the remaining rows, counted rejections and every check. Expectations about single rows reject
+the rows that fail them; expectations about the table stop the run. The report has names of expectations and ids of
+rows, and no text of a row unless `validate.save_values` is set.
 """
 
 from collections import Counter
@@ -22,13 +22,13 @@ from rungwise.dataset.suspects import Suspect, suspects
 
 @dataclass(frozen=True)
 class Validated:
-    """The rows that go on, those that don't, and every check that was made."""
+    """The remaining rows, the rejected rows, and every check that was made."""
 
     examples: Table
     rejections: tuple[Rejection, ...]
     checks: tuple[Check, ...]
     outcome: dict[str, Any]
-    """The suite's result as Great Expectations gives it, without rows' text: what its own pages are made of."""
+    """The suite's result in Great Expectations' own format, for its pages; with text of rows only if set."""
     suspects: tuple[Suspect, ...]
     """Rows whose labels may be wrong."""
 
@@ -37,9 +37,9 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
     """Returns the rows that meet the task's expectations, in their order.
 
     Raises:
-        DataError: too few rows, fewer than two labels, too many rejections, a rare label where that stops, or an
-            expectation of severity `stop` that is not met.
-        SettingsError: Great Expectations knows no such expectation, or not with these arguments.
+        DataError: there are too few rows, fewer than two labels, too many rejections, a rare label and `rare_labels` is
+            `stop`, or an expectation of severity `stop` is not met.
+        SettingsError: Great Expectations does not have such an expectation, or not with these arguments.
     """
     table = Table.of(examples)
     checks, outcome = run_suite(settings, task, table)
@@ -61,8 +61,8 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
         kept = kept.take(i for i, answer in enumerate(kept.answer) if answer not in rare)
     _check_table(settings, checks, kept)
     check_share("validate", rejections, len(table), settings.max_rejected_share)
-    looked_at = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
-    return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if looked_at else ())
+    are_suspects_wanted = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
+    return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if are_suspects_wanted else ())
 
 
 def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
@@ -70,6 +70,7 @@ def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
 
 
 def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
+    """Returns label -> rows for labels with too few rows; raises DataError if `rare_labels` is `stop`."""
     counts = Counter(examples.answer)
     rare = {label: n for label, n in sorted(counts.items()) if n < settings.min_rows_per_label}
     if rare and settings.rare_labels == "stop":
@@ -79,7 +80,7 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
                 f"{len(rare)} label(s) have too few rows to be learned and tested",
                 where=joined([lines[label] for label in rare]),
                 found=joined([f"{n} row(s)" for n in rare.values()]),
-                wanted=f"{settings.min_rows_per_label} rows a label (`validate.min_rows_per_label`)",
+                wanted=f"{settings.min_rows_per_label} rows per label (`validate.min_rows_per_label`)",
                 do="add rows, merge the labels, or set `validate.rare_labels: reject`",
             )
         )
@@ -88,12 +89,13 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
 
 _HINTS = {
     "expect_table_row_count_to_be_between": " rows (`validate.min_rows`)",
-    "expect_column_unique_value_count_to_be_between": " different answers: with one there is nothing to learn",
-    "expect_column_proportion_of_unique_values_to_be_between": " of the ids are there once",
+    "expect_column_unique_value_count_to_be_between": " different answers: with only one there is nothing to learn",
+    "expect_column_proportion_of_unique_values_to_be_between": " of the ids are unique",
 }
 
 
 def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Table) -> None:
+    """Raises DataError if an expectation that stops the run is not met, or too few rows or labels remain."""
     for check in checks:
         stops = check.severity == "stop" or (check.severity == "reject" and not check.failed_ids)
         if not check.success and stops:
@@ -106,17 +108,17 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
                     where=f"step validate: {check.expectation}" + (f" on {check.column}" if check.column else ""),
                     found=rows,
                     wanted=check.wanted + _HINTS.get(check.expectation, ""),
-                    do="mend or collect rows, or correct the setting that asks for it (`validate`)",
+                    do="fix the rows or collect others, or correct the setting that requires it (`validate`)",
                 )
             )
     n_answers = len(set(kept.answer))
     if len(kept) < settings.min_rows or n_answers < 2:
         raise DataError(
             Problem(
-                "too little is left after the rejections",
+                "too few rows or labels are left after the rejections",
                 where="step validate",
                 found=f"{len(kept)} rows with {n_answers} label(s)",
                 wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 labels",
-                do="collect more rows, or look at the rejections",
+                do="collect more rows, or check the rejections",
             )
         )

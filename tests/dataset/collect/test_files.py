@@ -25,9 +25,9 @@ def test_folders_and_patterns_become_folders_and_what_is_gone_goes(tmp_path):
     assert set(run(tmp_path, settings(**{"from": "in/a.csv", "to": "one/"}))[0].files) == {"one/a.csv"}
     pattern = settings(**{"from": "in/**/*.csv", "to": "all"})
     assert set(run(tmp_path, pattern)[0].files) == {"all/a.csv", "all/deep/b.csv"}
-    with pytest.raises(DataError, match="holds no files"):
+    with pytest.raises(DataError, match="has no files"):
         run(tmp_path, settings(**{"from": "in/*.json"}))
-    with pytest.raises(DataError, match="holds no files"):
+    with pytest.raises(DataError, match="has no files"):
         run(tmp_path, settings(**{"from": "nothing.csv"}))
 
 
@@ -37,7 +37,7 @@ def test_an_address_on_the_network_and_one_that_is_none(tmp_path):
 
     with web(tmp_path / "out") as (address, asked):
         assert run(tmp_path, settings(**{"from": f"{address}/rows.csv"}))[0].changed == ("x.csv",)
-        with pytest.raises(DataError, match="holds no files"):
+        with pytest.raises(DataError, match="has no files"):
             run(tmp_path, settings(**{"from": f"{address}/nothing.csv"}))
         # what stands behind a question mark is a query, and no part of the file's name
         (found,) = run(tmp_path, settings(**{"from": f"{address}/rows.csv?a=1&keyword=b"}, to="web/", name="q"))
@@ -95,7 +95,7 @@ def test_an_object_store_is_read_and_one_that_is_down_is_an_error(tmp_path, monk
             store.pipe(f"bucket/{key}", b"body,queue\nhello,billing\n")
         (found,) = run(tmp_path, settings(**{"from": "s3://bucket/rows"}, to="a"))
         assert sorted(found.files) == ["a/a.csv", "a/more/b.csv"]
-        with pytest.raises(DataError, match="holds no files"):
+        with pytest.raises(DataError, match="has no files"):
             run(tmp_path, settings(**{"from": "s3://bucket/none.csv"}, to="a"))
     finally:
         server.kill()

@@ -13,7 +13,7 @@ def test_fingerprints_that_can_not_be_read_are_an_error(tmp_path):
     (tmp_path / "raw").mkdir()
     for text in ("{", "[]", '{"a": 1}', '{"a": {}}'):
         (tmp_path / "raw" / FINGERPRINTS).write_text(text)
-        with pytest.raises(DataError, match="fingerprints of what was collected"):
+        with pytest.raises(DataError, match="fingerprints of the collected files"):
             run(tmp_path, settings(**{"from": "a.csv"}))
 
 

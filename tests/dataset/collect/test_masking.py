@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from rungwise.core.errors import DataError
-from rungwise.dataset.collect.masking import masked
+from rungwise.dataset.collect.masking import mask_secrets
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
 
@@ -32,7 +32,9 @@ def test_a_secret_in_an_address_is_known_by_whole_words(address, is_secret):
 
 def test_messages_hide_whole_words_and_survive_any_address(tmp_path, monkeypatch):
     told = "can't reach a table in ahosts at host as a: password hunter2, (a:hunter2@host)"
-    assert masked(told, "x://a:hunter2@host/db") == ("can't reach a table in ahosts at ... as a: password ..., (...)")
+    assert mask_secrets(told, "x://a:hunter2@host/db") == (
+        "can't reach a table in ahosts at ... as a: password ..., (...)"
+    )
     for address in ("postgresql://ada:hun[ter2@secret.example/db", "nosuch://ada:hun/ter2@secret.example/db"):
         monkeypatch.setenv("CRM_URL", address)
         for extra in ({}, {"query": "select 1"}):

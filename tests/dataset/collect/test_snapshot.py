@@ -6,7 +6,7 @@ import pytest
 
 from rungwise.core.errors import DataError
 from rungwise.core.folders import file_digest, read_json
-from rungwise.dataset.collect import part, snapshot
+from rungwise.dataset.collect import snapshot, staged
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
@@ -51,10 +51,10 @@ def test_a_query_without_rows_and_a_folder_of_hidden_files_change_nothing(tmp_pa
     folder = settings(**{"from": "in"}, to="in", name="f")
     run(tmp_path, query, folder)
     before = state(tmp_path / "raw")
-    with pytest.raises(DataError, match="a query gives no rows"):
+    with pytest.raises(DataError, match="a query returns no rows"):
         run(tmp_path, query.model_copy(update={"query": "select body from mails where body = 'b'"}), folder)
     (tmp_path / "in/a.csv").rename(tmp_path / "in/.a.csv")
-    with pytest.raises(DataError, match=r"(?s)holds no files.*hidden files alone"):
+    with pytest.raises(DataError, match=r"(?s)has no files.*only hidden files"):
         run(tmp_path, query, folder)
     assert state(tmp_path / "raw") == before
     with pytest.raises(DataError, match=r"(?s)database is missing.*crn\.db"):
@@ -79,7 +79,7 @@ def test_of_several_files_all_take_their_places_or_none(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(handle)
 
-    monkeypatch.setattr(part.os, "fsync", third_fails)
+    monkeypatch.setattr(staged.os, "fsync", third_fails)
     with pytest.raises(DataError, match="No space left"):
         run(tmp_path, source)
     monkeypatch.undo()
@@ -91,11 +91,11 @@ def test_a_file_of_the_users_own_is_not_replaced(tmp_path):
     (tmp_path / "a.csv").write_text("new")
     (tmp_path / "raw/folder").mkdir(parents=True)
     (tmp_path / "raw/x.csv").write_text("mine")
-    with pytest.raises(DataError, match=r"(?s)replace what was not collected.*did not put there"):
+    with pytest.raises(DataError, match=r"(?s)replace a file that was not collected.*did not write"):
         run(tmp_path, settings(**{"from": "a.csv"}))
-    with pytest.raises(DataError, match=r"(?s)replace what was not collected.*a folder"):
+    with pytest.raises(DataError, match=r"(?s)replace a file that was not collected.*a folder"):
         run(tmp_path, settings(**{"from": "a.csv"}, to="folder"))
-    with pytest.raises(DataError, match="lies in a file"):
+    with pytest.raises(DataError, match="below a file"):
         run(tmp_path, settings(**{"from": "a.csv"}, to="x.csv/y.csv"))
     assert state(tmp_path / "raw") == {"x.csv": b"mine"}
     (tmp_path / "raw/x.csv").write_text("new")  # the same: as a killed run leaves it

@@ -27,8 +27,8 @@ def test_a_query_becomes_json_lines(tmp_path, monkeypatch):
     assert found.origin == "$CRM_URL" and str(tmp_path) not in (tmp_path / "raw" / FINGERPRINTS).read_text()
     for query, said in (
         ("select nosuch from mails", "OperationalError.*no such column"),
-        ("select body, queue as body from mails", "gives no table"),
-        ("create table t (a)", "gives no table"),
+        ("select body, queue as body from mails", "does not return a table"),
+        ("create table t (a)", "does not return a table"),
         ("select x'00ff' as picture", "column holds bytes"),
     ):
         with pytest.raises(DataError, match=f"(?s){said}"):

@@ -14,11 +14,11 @@ def test_of_very_long_texts_some_shingles_are_looked_at_and_copies_still_found(m
     draw = random.Random(5)
     words = [" ".join("".join(draw.choices("abcdefghijklmno", k=6)) for _ in range(300)) for _ in range(20)]
     texts = [*words, "x" + words[3][1:], words[7] + " more"]
-    monkeypatch.setattr(minhash, "MOST_HASHES", 5_000)
-    monkeypatch.setattr(candidates, "MOST_HASHES", 5_000)
-    monkeypatch.setattr(minhash, "CHARACTERS_AT_ONCE", 3_000)
-    monkeypatch.setattr(within, "CHARACTERS_AT_ONCE", 3_000)
-    assert sum(map(len, texts)) > 2 * minhash.MOST_HASHES
+    monkeypatch.setattr(minhash, "MAX_HASHES", 5_000)
+    monkeypatch.setattr(candidates, "MAX_HASHES", 5_000)
+    monkeypatch.setattr(minhash, "CHUNK_CHARACTERS", 3_000)
+    monkeypatch.setattr(within, "CHUNK_CHARACTERS", 3_000)
+    assert sum(map(len, texts)) > 2 * minhash.MAX_HASHES
     assert [(p.left, p.right) for p in near_pairs(texts, 0.8)] == [(3, 20), (7, 21)]
     assert [(p.left, p.right) for p in copies(texts[20:], words)] == [(0, 3), (1, 7)]
 

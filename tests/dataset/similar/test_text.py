@@ -1,7 +1,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rungwise.dataset.similar import normalised, plain, unwrapped
+from rungwise.dataset.similar import normalised, plain, without_shared_ends
 
 
 def test_what_is_compared():
@@ -16,7 +16,7 @@ def test_what_is_compared():
     st.lists(st.text(max_size=40), max_size=30),
 )
 def test_unwrapping_takes_off_what_all_have(head, tail, texts):
-    wrapped = unwrapped([f"{head}\n{text}\n{tail}" for text in texts])
+    wrapped = without_shared_ends([f"{head}\n{text}\n{tail}" for text in texts])
     assert len(wrapped) == len(texts)
     assert all(w in f"{head}\n{t}\n{tail}" for w, t in zip(wrapped, texts, strict=True))
     assert [len(a) - len(b) for a, b in zip(texts, texts[1:], strict=False)] == [

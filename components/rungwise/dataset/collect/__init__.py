@@ -1,10 +1,12 @@
-"""Copies what the sources hold into data/raw, with a fingerprint of every file: the only step that looks outside.
+"""Copies the rows of external sources into data/raw, with a fingerprint of every file.
 
-An effect before the DVC graph: `ingest` reads data/raw alone, so that a run depends on what was collected and never
-on the weather. All files of a source are written beside their places before the first one takes its place; one that
-did not change is not touched. Addresses and credentials reach neither a message nor the fingerprints.
+The only step that reads from outside the workspace, apart from `generate`. It runs before the DVC graph: `ingest` reads
+only data/raw, so a run depends on what was collected and not on the network. All files of a source are written to
+temporary files before the first one replaces its target; an unchanged file is not touched. Secret addresses and
+credentials appear neither in messages nor in the fingerprints.
 
-Files by fsspec (https://filesystem-spec.readthedocs.io), tables by SQLAlchemy (https://docs.sqlalchemy.org).
+Files are read with fsspec (https://filesystem-spec.readthedocs.io), tables with SQLAlchemy
+(https://docs.sqlalchemy.org).
 """
 
 from rungwise.dataset.collect.snapshot import Collected, Collection, collect

@@ -1,10 +1,10 @@
-"""What file systems and database drivers raise, as one error of ours."""
+"""Translates what file systems and database drivers raise into a DataError without secrets."""
 
 from typing import Final
 
 from rungwise.config import CollectSettings
 from rungwise.core.errors import DataError, Problem
-from rungwise.dataset.collect.masking import masked
+from rungwise.dataset.collect.masking import mask_secrets
 
 _DATABASES: Final = ("postgresql", "postgres", "mysql", "mariadb", "sqlite", "mssql", "oracle")
 _EXTRAS: Final = {
@@ -13,14 +13,14 @@ _EXTRAS: Final = {
     "MySQLdb": "mysqlclient",
     "pyodbc": "pyodbc",
 }
-"""Module that may be missing -> the package that brings it; of several in one message the last one."""
+"""Optional module -> the package that provides it."""
 
 
-def failed(source: CollectSettings, address: str, error: Exception) -> DataError:
-    """Returns an error that says what went wrong without the address that an environment variable keeps secret."""
+def collect_error(source: CollectSettings, address: str, error: Exception) -> DataError:
+    """Returns the error to raise; an address from an environment variable does not appear in it."""
     text = " ".join(str(error).split())
     if not source.from_:
-        text = masked(text, address)
+        text = mask_secrets(text, address)
     missing = next((p for m, p in _EXTRAS.items() if isinstance(error, ImportError) and m in str(error)), "")
     return DataError(
         Problem(
@@ -34,9 +34,8 @@ def failed(source: CollectSettings, address: str, error: Exception) -> DataError
 
 
 def _advice(source: CollectSettings, address: str) -> str:
+    """Returns what the user can do about the failure."""
     scheme = address.partition("://")[0].partition("+")[0]
     if not source.query and scheme in _DATABASES:
-        return (
-            "a database is asked by SQL, and the source has no `query`: give it one, `query: select ... order by ...`"
-        )
-    return "try the address by hand; what was collected before is untouched"
+        return "a database needs a query and the source has no `query`: add one, `query: select ... order by ...`"
+    return "check the address by hand; the files collected earlier are unchanged"

@@ -1,4 +1,4 @@
-"""What `collect` notes about the files that it copied."""
+"""Reads and writes the fingerprints of the collected files: data/raw/SOURCES.json."""
 
 import json
 from pathlib import Path
@@ -8,15 +8,16 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import read_json
 
 FINGERPRINTS: Final = "SOURCES.json"
-"""What `collect` writes into data/raw about what it copied there; no source of rows."""
+"""File in data/raw that records what `collect` copied there. It is not a source of rows."""
 
 
 def fingerprints_text(known: dict[str, Any]) -> str:
+    """Returns the fingerprints as the text of the file; equal fingerprints give equal text."""
     return json.dumps(known, sort_keys=True, ensure_ascii=False, indent=1) + "\n"
 
 
 def read_fingerprints(record: Path) -> dict[str, Any]:
-    """Returns source -> what it put into data/raw before.
+    """Returns source name -> its entry: origin, licence, query, and the `files` that it put into data/raw.
 
     Raises:
         DataError: the fingerprints can't be read.
@@ -31,9 +32,9 @@ def read_fingerprints(record: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise DataError(
             Problem(
-                "the fingerprints of what was collected can't be read",
+                "the fingerprints of the collected files can't be read",
                 where=str(record),
-                wanted="what `rungwise collect` wrote: JSON with the `files` of each source",
-                do="restore it (git has it if it was committed); or move it away, and the files that it names too",
+                wanted="the JSON that `rungwise collect` wrote, with the `files` of each source",
+                do="restore it (from git if it was committed), or move it away together with the files that it names",
             )
         ) from None

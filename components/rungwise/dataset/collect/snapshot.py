@@ -1,7 +1,10 @@
-"""Every source into data/raw, all of its files or none."""
+"""Copies every source into data/raw: all files of a source or none.
+
+Reads the `collect` settings, returns what each source held, and updates the fingerprints.
+"""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,124 +12,142 @@ from typing import Any
 from rungwise.config import CollectSettings
 from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import file_digest, replace_text
-from rungwise.dataset.collect.failures import failed
-from rungwise.dataset.collect.files import files
+from rungwise.dataset.collect.failures import collect_error
+from rungwise.dataset.collect.files import copy_files
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS, fingerprints_text, read_fingerprints
-from rungwise.dataset.collect.part import Part
-from rungwise.dataset.collect.tables import tables
+from rungwise.dataset.collect.staged import StagedFile
+from rungwise.dataset.collect.tables import copy_table
 
 
 @dataclass(frozen=True)
 class Collected:
-    """What one source held."""
+    """The files that one source held."""
 
     name: str
     origin: str
-    """The address in params.yaml, or the name of the environment variable that holds it."""
+    """The address in params.yaml, or `$NAME` of the environment variable that holds it."""
     files: dict[str, dict[str, Any]]
     """Path in data/raw -> its `bytes` and `sha256`."""
     changed: tuple[str, ...]
-    """The paths that are new, differ from before, or are gone."""
+    """The paths that are new, changed or removed."""
 
 
 @dataclass(frozen=True)
 class Collection:
-    """What all sources held."""
+    """The result of collecting all sources."""
 
     sources: tuple[Collected, ...]
     orphans: tuple[str, ...]
-    """Files of sources that params.yaml does not name any more: they stay, and `ingest` may still read them."""
+    """Files of sources that params.yaml no longer names. They stay, and `ingest` may still read them."""
 
 
 def collect(
     sources: tuple[CollectSettings, ...], root: Path, raw: Path, show: Callable[[int, int, str], None]
 ) -> Collection:
-    """Snapshots every source into `raw`, in their order; relative addresses start at `root`.
+    """Copies every source into `raw`, in their order; relative addresses start at `root`.
 
-    What a source put there before and no longer holds is removed, unless another source has put a file in its place. A
-    source that fails leaves its files as they were, and those after it too. What a source put there that is not named
-    any more stays, and is marked `orphaned` in the fingerprints.
+    A file that a source no longer holds is removed, unless another source wrote a file to the same path. If a source
+    fails, its files and those of the sources after it stay unchanged. Files of a source that params.yaml no longer
+    names stay, and the fingerprints mark them as `orphaned`. `show` receives the progress.
 
     Raises:
-        DataError: a source can't be read, holds nothing, would replace a file that `collect` did not write, an
+        DataError: a source can't be read or is empty, it would replace a file that `collect` did not write, an
             environment variable is missing, or the fingerprints can't be read.
     """
     raw.mkdir(parents=True, exist_ok=True)
     record = raw / FINGERPRINTS
     known = read_fingerprints(record)
-    for half in raw.rglob(".*.part"):
-        half.unlink(missing_ok=True)  # of a run that was killed
-    done = []
+    for leftover in raw.rglob(".*.part"):
+        leftover.unlink(missing_ok=True)  # of a killed run
+    collected = []
     for number, source in enumerate(sources):
         address = _address(source)
-        parts: list[Part] = []
+        staged: list[StagedFile] = []
+        copy = copy_table if source.query else copy_files
         try:
-            for part in tables(source, address, root, raw) if source.query else files(source, address, root, raw):
-                parts.append(part)
-            one = _place(source, raw, record, known, parts)
+            for file in copy(source, address, root, raw):
+                staged.append(file)
+            one = _replace(source, raw, record, known, staged)
         except RungwiseError:
             raise
-        except Exception as error:  # every file system and database driver has errors of its own
-            raise failed(source, address, error) from None
+        except Exception as error:  # every file system and database driver has its own exceptions
+            raise collect_error(source, address, error) from None
         finally:
-            for part in parts:
-                part.part.unlink(missing_ok=True)
-        done.append(one)
+            for file in staged:
+                file.path.unlink(missing_ok=True)
+        collected.append(one)
         replace_text(record, fingerprints_text(known))
         show(number + 1, len(sources), "sources")
-    names = {source.name for source in sources}
-    owned = {path for one in done for path in one.files}
-    for name in [name for name in known if name not in names]:
-        left = {path: found for path, found in known[name]["files"].items() if path not in owned}
-        left = {path: found for path, found in left.items() if (raw / path).is_file()}
-        known[name] = {**known[name], "files": left, "orphaned": True}
-        if not left:
-            del known[name]
+    orphans = _mark_orphans(known, raw, collected)
     if known or record.is_file():
         replace_text(record, fingerprints_text(known))
-    orphans = sorted({path for name, value in known.items() if name not in names for path in value["files"]})
-    return Collection(tuple(done), tuple(orphans))
+    return Collection(tuple(collected), orphans)
 
 
-def _place(source: CollectSettings, raw: Path, record: Path, known: dict[str, Any], parts: list[Part]) -> Collected:
-    """Gives the files of a source their places and removes what it no longer holds; notes both in `known`."""
-    found = {part.target: part.print for part in parts}
+def _replace(
+    source: CollectSettings, raw: Path, record: Path, known: dict[str, Any], staged: list[StagedFile]
+) -> Collected:
+    """Moves the staged files of a source to their targets, removes the files it no longer holds, and updates `known`.
+
+    Raises:
+        DataError: a target is a folder, or a file that `collect` did not write.
+    """
+    files = {file.target: file.fingerprint for file in staged}
     before = known.get(source.name, {}).get("files", {})
-    theirs = {path for name, value in known.items() if name != source.name for path in value["files"]}
-    for part in parts:
-        path = raw / part.target
-        is_own = part.target in before or part.target in theirs
-        if path.is_dir() or (path.exists() and not is_own and file_digest(path) != part.print["sha256"]):
+    others = {path for name, entry in known.items() if name != source.name for path in entry["files"]}
+    for file in staged:
+        path = raw / file.target
+        is_collected = file.target in before or file.target in others
+        if path.is_dir() or (path.exists() and not is_collected and not _is_equal(path, file)):
             raise DataError(
                 Problem(
-                    "a source would replace what was not collected",
+                    "a source would replace a file that was not collected",
                     where=f"collect: {source.name}, {path}",
-                    found="a file that `rungwise collect` did not put there" if path.is_file() else "a folder",
-                    wanted="a name that is free in data/raw",
+                    found="a file that `rungwise collect` did not write" if path.is_file() else "a folder",
+                    wanted="an unused name in data/raw",
                     do="move it away, or correct the source's `to`",
                 )
             )
-    if found.keys() - before.keys():  # a kill from here on must not leave files that seem to be the user's own
-        mine = {**known.get(source.name, {"from": source.from_}), "files": {**found, **before}}
-        replace_text(record, fingerprints_text({**known, source.name: mine}))
-    for part in parts:
-        path = raw / part.target
-        if not path.is_file() or file_digest(path) != part.print["sha256"]:
-            os.replace(part.part, path)
-    gone = [path for path in before if path not in found]
-    for path in gone:
-        if path not in theirs:
+    if files.keys() - before.keys():
+        # if the run is killed from here on, the new files must not look like the user's own
+        entry = {**known.get(source.name, {"from": source.from_}), "files": {**files, **before}}
+        replace_text(record, fingerprints_text({**known, source.name: entry}))
+    for file in staged:
+        if not (raw / file.target).is_file() or not _is_equal(raw / file.target, file):
+            os.replace(file.path, raw / file.target)
+    removed = [path for path in before if path not in files]
+    for path in removed:
+        if path not in others:
             (raw / path).unlink(missing_ok=True)
-    changed = [path for path in found if before.get(path) != found[path]]
+    changed = [path for path in files if before.get(path) != files[path]]
     origin = source.from_ or f"${source.url_env}"
-    for value in (value for name, value in known.items() if name != source.name):
-        value["files"] = {path: entry for path, entry in value["files"].items() if path not in found}
-    known[source.name] = {"from": origin, "licence": source.licence, "files": found}
+    for entry in (entry for name, entry in known.items() if name != source.name):
+        entry["files"] = {path: value for path, value in entry["files"].items() if path not in files}
+    known[source.name] = {"from": origin, "licence": source.licence, "files": files}
     known[source.name] |= {"query": source.query} if source.query else {}
-    return Collected(source.name, origin, found, tuple(sorted([*changed, *gone])))
+    return Collected(source.name, origin, files, tuple(sorted([*changed, *removed])))
+
+
+def _is_equal(path: Path, file: StagedFile) -> bool:
+    return bool(file_digest(path) == file.fingerprint["sha256"])
+
+
+def _mark_orphans(known: dict[str, Any], raw: Path, sources: Sequence[Collected]) -> tuple[str, ...]:
+    """Marks in `known` the sources that are no longer named, and returns their files that are still there, sorted."""
+    names = {source.name for source in sources}
+    owned = {path for source in sources for path in source.files}
+    for name in [name for name in known if name not in names]:
+        files = {
+            path: value for path, value in known[name]["files"].items() if path not in owned and (raw / path).is_file()
+        }
+        known[name] = {**known[name], "files": files, "orphaned": True}
+        if not files:
+            del known[name]
+    return tuple(sorted({path for name, entry in known.items() if name not in names for path in entry["files"]}))
 
 
 def _address(source: CollectSettings) -> str:
+    """Returns the source's address; raises DataError if its environment variable is missing."""
     if source.from_:
         return source.from_
     address = os.environ.get(source.url_env or "")

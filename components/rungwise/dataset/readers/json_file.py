@@ -1,4 +1,4 @@
-"""JSON lines, and nested JSON by a path."""
+"""Reads JSON lines, and nested JSON whose rows are at the path in `records`."""
 
 import json
 import re
@@ -16,6 +16,11 @@ _KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    """Yields the rows of a file with one JSON object per line.
+
+    Raises:
+        DataError: a needed column is in no row.
+    """
     seen: set[str] = set()
     n_rows = 0
     with path.open(encoding=encoding_of(source), errors="surrogateescape", newline="\n") as stream:
@@ -40,6 +45,11 @@ def jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
 
 
 def json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    """Yields the rows of one JSON document; `line` counts rows.
+
+    Raises:
+        DataError: the file is not JSON, it has another form than `records` says, or a needed column is in no row.
+    """
     try:
         document = json.loads(path.read_bytes().decode(encoding_of(source)))
     except (ValueError, RecursionError) as error:
@@ -49,7 +59,7 @@ def json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
         ) from None
     seen: set[str] = set()
     n_rows = 0
-    for number, (value, keys) in enumerate(_walk(document, source.records, path), start=1):
+    for number, (value, keys) in enumerate(_rows_below(document, source.records, path), start=1):
         if not isinstance(value, dict | list):
             yield Bad(number, "bad_json", f"{type(value).__name__}, wanted an object or a list of cells")
             continue
@@ -61,8 +71,8 @@ def json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
     check_columns(source, path, needed, seen, n_rows)
 
 
-def _walk(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
-    """Yields the rows below `value` with the keys that the steps named on the way."""
+def _rows_below(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:
+    """Yields (row, keys) for the rows below `value`; `keys` holds the object keys that `{name}` steps passed."""
     step, _, rest = steps.partition(".")
     if not step:
         yield value, {}
@@ -77,7 +87,7 @@ def _walk(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, s
     else:
         raise DataError(
             Problem(
-                "a JSON file is of another form than `records` says",
+                "a JSON file has another form than `records` says",
                 where=f"{path}, at `{steps}`",
                 found=f"an object with {joined(value)}" if isinstance(value, dict) else type(value).__name__,
                 wanted={"[]": "a list"}.get(step, f"an object for `{step}`"),
@@ -86,5 +96,5 @@ def _walk(value: Any, steps: str, path: Path) -> Iterator[tuple[Any, dict[str, s
             )
         )
     for item, keys in inner:
-        for row, more in _walk(item, rest, path):
+        for row, more in _rows_below(item, rest, path):
             yield row, {**keys, **more}

@@ -1,4 +1,4 @@
-"""The files of a source, and the reader that each one takes."""
+"""Finds the files of a source and reads each with the reader for its format."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,64 +30,64 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     """Returns the files of a source under `raw`, sorted by name.
 
     Raises:
-        DataError: there are none, one leads out of `raw` by a link, or one is empty.
+        DataError: there is none, one is a link to a file outside `raw`, or one is empty.
     """
     try:
-        met = sorted(raw.glob(source.path))
+        matches = sorted(raw.glob(source.path))
     except (ValueError, IndexError):
-        met = []  # no pattern at all, such as `.` or `a**b`
-    found = sorted({f for p in met for f in ([p] if p.is_file() else _inside(p)) if f != raw / FINGERPRINTS})
+        matches = []  # not a valid pattern, such as `.` or `a**b`
+    paths = sorted({f for p in matches for f in ([p] if p.is_file() else _files_in(p)) if f != raw / FINGERPRINTS})
     where = f"ingest.sources: {source.name}, {raw / source.path}"
-    if not found:
-        beside = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
+    if not paths:
+        others = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
         raise DataError(
             Problem(
                 "a source's file is missing",
                 where=where,
-                found=f"in {raw}: {joined(beside)}",
+                found=f"in {raw}: {joined(others)}",
                 wanted="at least one file",
                 do="put the file there, or correct the source's `path`",
             )
         )
-    for path in found:
+    for path in paths:
         if not path.resolve().is_relative_to(raw.resolve()):
             raise DataError(
                 Problem(
-                    "a source's file leads out of data/raw",
+                    "a source's file is outside data/raw",
                     where=where,
-                    found=f"{path.name} is a link",
-                    do="copy the file",
+                    found=f"{path.name} is a link to another folder",
+                    do="copy the file into data/raw",
                 )
             )
         if path.stat().st_size == 0:
             raise DataError(
-                Problem("a source's file is empty", where=str(path), found="0 bytes", wanted="rows with a header")
+                Problem("a source's file is empty", where=str(path), found="0 bytes", wanted="a header and rows")
             )
-    return tuple(found)
+    return tuple(paths)
 
 
-def _inside(folder: Path) -> list[Path]:
-    """Returns a folder's files of known endings; beside Arrow files others only describe them."""
+def _files_in(folder: Path) -> list[Path]:
+    """Returns a folder's files with known endings. If there are Arrow files, the others only describe them."""
     known = [p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file()]
     arrow = [p for p in known if p.suffix.lower() == ".arrow"]
     return arrow or known
 
 
 def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
-    """Yields the rows of one file in their order, with the columns in `needed` under those names.
+    """Yields the rows of one file in their order, each with the columns in `needed`.
 
     Raises:
-        DataError: a needed column is missing, or the file is of another form than its format says.
+        DataError: a needed column is missing, or the file does not have the form of its format.
     """
     form = source.format or _ENDINGS.get(path.suffix.lower())
     if form is None:
         raise DataError(
             Problem(
-                "a source's format can't be told from its ending",
+                "a source's format can't be inferred from its ending",
                 where=str(path),
                 found=path.suffix or "no ending",
                 wanted=joined(sorted(_ENDINGS)),
-                do="give the file such an ending, or set the source's `format`",
+                do="rename the file with one of these endings, or set the source's `format`",
                 setting="format",
             )
         )
@@ -103,7 +103,7 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         _check_text(source, path)
     try:
         yield from reader(source, path, needed)
-    except UnicodeError as error:  # an encoding that can't go on after a bad byte, such as utf-16
+    except UnicodeError as error:  # an encoding that can't continue after an invalid byte, such as utf-16
         raise DataError(
             Problem(
                 "a source's text is not in its encoding",
@@ -116,7 +116,11 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
 
 
 def _check_text(source: SourceSettings, path: Path) -> None:
-    """Checks that a file does not begin like UTF-16 where its source says otherwise."""
+    """Checks that a file does not look like UTF-16 if its source names another encoding.
+
+    Raises:
+        DataError: it looks like UTF-16.
+    """
     with path.open("rb") as stream:
         start = stream.read(64)
     is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff") or start.count(0) > len(start) // 4

@@ -1,20 +1,22 @@
-"""Which texts are copies of one another: exact, near, or one inside the other. Texts in, pairs of row numbers out.
+"""Finds texts that are duplicates of each other: equal, near duplicates, or one inside the other.
 
-Candidates come from hashes of many rows at once (numpy), and every one is verified on the two texts themselves, so
-that hashing decides how much is looked at and never what is said.
+Reads texts, returns pairs of row numbers. Candidate pairs come from hashes of many rows in numpy arrays. Every
+candidate is then verified on the two texts, so hashing decides only which pairs are compared, never the result.
 
-- near duplicates of one collection: MinHash of character 5-grams, then their true Jaccard similarity.
-- copies across two collections: bags of words of which up to two are left out, MinHash for longer texts, and the
-  rarest runs of words for texts inside others; then edit distance, shared words weighed by rarity, and containment.
+- `near_pairs`: near duplicates within one collection. Candidates by MinHash of character 5-grams, verified by their
+  exact Jaccard similarity.
+- `copies`: duplicates across two collections. Candidates are texts whose bags of words are equal except for up to two
+  words, longer texts that MinHash pairs, and texts that contain another's rarest run of words. They are verified by
+  edit distance, by shared words weighted by rarity, and by containment.
 
-MinHash: Broder, "On the resemblance and containment of documents" (1997), by rensa
-(https://github.com/beowolx/rensa). Edit distance with exchanged neighbours by RapidFuzz
-(https://rapidfuzz.github.io/RapidFuzz/).
+Sources: Broder, "On the resemblance and containment of documents" (1997), for MinHash; its implementation rensa
+(https://github.com/beowolx/rensa); RapidFuzz (https://rapidfuzz.github.io/RapidFuzz/) for the edit distance with
+transpositions.
 """
 
 from rungwise.dataset.similar.across import copies
 from rungwise.dataset.similar.pairs import Pair
-from rungwise.dataset.similar.text import normalised, plain, unwrapped
+from rungwise.dataset.similar.text import normalised, plain, without_shared_ends
 from rungwise.dataset.similar.within import near_pairs
 
-__all__ = ["Pair", "copies", "near_pairs", "normalised", "plain", "unwrapped"]
+__all__ = ["Pair", "copies", "near_pairs", "normalised", "plain", "without_shared_ends"]

@@ -1,4 +1,4 @@
-"""Copies across two collections."""
+"""Duplicates across two collections: for each text on the left, the closest one on the right."""
 
 from collections.abc import Sequence
 
@@ -6,26 +6,26 @@ from rungwise.dataset.similar.candidates import cross_candidates
 from rungwise.dataset.similar.pairs import Pair
 from rungwise.dataset.similar.text import plain
 from rungwise.dataset.similar.verify import Verifier
-from rungwise.dataset.similar.words import Words
+from rungwise.dataset.similar.words import WordIds
 
 
 def copies(left: Sequence[str], right: Sequence[str]) -> list[Pair]:
-    """Returns, for each text of `left` of which `right` holds a copy, the pair with the closest; sorted.
+    """Returns, for each text of `left` with a duplicate in `right`, the pair with the most similar one; sorted.
 
-    The texts are as people wrote them. See the module's docstring for what a copy is.
+    The texts are as people wrote them. The package's docstring says what counts as a duplicate.
     """
     plain_left, plain_right = [plain(t) for t in left], [plain(t) for t in right]
-    places: dict[str, int] = {}
+    row_of_text: dict[str, int] = {}
     for row, text in enumerate(plain_right):
-        places.setdefault(text, row)
-    found = {row: Pair(row, places[t], "exact", 1.0) for row, t in enumerate(plain_left) if t in places}
-    todo = [row for row in range(len(left)) if row not in found]
-    both = Words([plain_left[row] for row in todo], list(places))
-    of_right = list(places.values())
-    judge = Verifier([left[row] for row in todo], [right[row] for row in of_right], both)
-    for a, b in cross_candidates(both):
-        judge.look(a, b)
-    for a, b, kind, similarity in judge.verdict():
-        if (old := found.get(todo[a])) is None or old.similarity < similarity:
-            found[todo[a]] = Pair(todo[a], of_right[b], kind, similarity)
-    return [found[row] for row in sorted(found)]
+        row_of_text.setdefault(text, row)
+    closest = {row: Pair(row, row_of_text[t], "exact", 1.0) for row, t in enumerate(plain_left) if t in row_of_text}
+    rest = [row for row in range(len(left)) if row not in closest]
+    words = WordIds([plain_left[row] for row in rest], list(row_of_text))
+    right_rows = list(row_of_text.values())
+    verifier = Verifier([left[row] for row in rest], [right[row] for row in right_rows], words)
+    for a, b in cross_candidates(words):
+        verifier.add(a, b)
+    for a, b, kind, similarity in verifier.duplicates():
+        if (old := closest.get(rest[a])) is None or old.similarity < similarity:
+            closest[rest[a]] = Pair(rest[a], right_rows[b], kind, similarity)
+    return [closest[row] for row in sorted(closest)]

@@ -1,4 +1,4 @@
-"""Hashes of many rows at once."""
+"""64-bit hashes of many rows at once, and the limits that bound their memory."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
@@ -7,19 +7,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 Hashes = NDArray[np.uint64]
-Numbers = NDArray[np.int64]
-AT_ONCE: Final = 50_000
-"""Rows whose hashes are held at once."""
-CHARACTERS_AT_ONCE: Final = 1_000_000
-"""Characters of pairs of texts that are compared at once."""
-MOST_HASHES: Final = 200_000_000
-"""Of more 5-grams, or runs of words, than this only some are looked at, the same in every text."""
-FULL_BUCKET: Final = 32
-"""Of rows with one hash so many are paired with each other; of more, each with its neighbours alone."""
+Integers = NDArray[np.int64]
+CHUNK_CHARACTERS: Final = 1_000_000
+"""Characters of text that are hashed or compared at a time."""
+MAX_HASHES: Final = 200_000_000
+"""Upper bound of the 5-grams, or runs of words, that are held. Beyond it a sample is used, the same in every text."""
+MAX_BUCKET_ROWS: Final = 32
+"""Up to this many rows with the same hash are all paired with each other; of more, each only with its neighbours."""
 
 
 def distinct(values: NDArray[Any]) -> NDArray[Any]:
-    """Returns the distinct values, sorted (`np.unique` hashes integers, which takes ten times as long)."""
+    """Returns the distinct values, sorted. Ten times as fast as `np.unique`, which hashes integers."""
     ordered = np.sort(values)
     is_new = np.ones(len(ordered), dtype=bool)
     is_new[1:] = ordered[1:] != ordered[:-1]
@@ -27,12 +25,12 @@ def distinct(values: NDArray[Any]) -> NDArray[Any]:
     return distinct
 
 
-def portions(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
-    """Yields (begin, end) of portions of rows whose sizes add up to `most` or a little more."""
+def chunks(sizes: Sequence[int], limit: int) -> Iterator[tuple[int, int]]:
+    """Yields (begin, end) of consecutive rows whose sizes add up to `limit` or slightly more."""
     begin = total = 0
     for row, size in enumerate(sizes):
         total += size
-        if total >= most:
+        if total >= limit:
             yield begin, row + 1
             begin, total = row + 1, 0
     if begin < len(sizes):
@@ -40,7 +38,7 @@ def portions(sizes: Sequence[int], most: int) -> Iterator[tuple[int, int]]:
 
 
 def rolling_hashes(values: Hashes, width: int) -> Hashes:
-    """Returns a hash for each run of `width` values."""
+    """Returns a hash of every run of `width` consecutive values."""
     n = len(values) - width + 1
     total = np.zeros(max(0, n), dtype=np.uint64)
     for offset in range(width):
@@ -49,7 +47,7 @@ def rolling_hashes(values: Hashes, width: int) -> Hashes:
 
 
 def folded_hashes(values_RW: Hashes) -> Hashes:
-    """Returns a hash of each row of numbers."""
+    """Returns a hash of each row of integers."""
     total = np.zeros(len(values_RW), dtype=np.uint64)
     for column in values_RW.T:
         total = mixed(total + column)
@@ -57,7 +55,7 @@ def folded_hashes(values_RW: Hashes) -> Hashes:
 
 
 def mixed(values: Hashes) -> Hashes:
-    """Returns each number spread over 64 bits (the finalizer of SplitMix64: Steele, Lea and Flood, 2014)."""
+    """Returns each integer mixed over 64 bits by the finalizer of SplitMix64 (Steele, Lea and Flood, 2014)."""
     values = values + np.uint64(0x9E3779B97F4A7C15)
     values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -1,15 +1,15 @@
-"""Two rows that are copies of one another."""
+"""The result of a search for duplicates: two rows and how similar they are."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two rows that are copies of one another."""
+    """Two rows that are duplicates of each other."""
 
     left: int
     right: int
     kind: str
-    """`exact` (equal words), `near`, or `contained` (one inside the other)."""
+    """`exact` (same words), `near`, or `contained` (one text inside the other)."""
     similarity: float
-    """0 to 1; of `near` within one collection the Jaccard similarity of 5-grams."""
+    """0 to 1. For `near` within one collection: the Jaccard similarity of the 5-grams."""

@@ -4,7 +4,7 @@ import pytest
 from pydantic import ValidationError
 
 from rungwise.core.errors import DataError
-from rungwise.dataset.collect import part
+from rungwise.dataset.collect import staged
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
@@ -15,7 +15,7 @@ def test_a_link_in_data_raw_leads_nowhere(tmp_path):
     (tmp_path / "raw").mkdir()
     (tmp_path / "else").mkdir()
     (tmp_path / "raw/out").symlink_to(tmp_path / "else")
-    with pytest.raises(DataError, match="leads out"):
+    with pytest.raises(DataError, match="outside data/raw"):
         run(tmp_path, settings(**{"from": "in.csv", "to": "out/x.csv"}))
 
 
@@ -28,7 +28,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(part.os, "fsync", full)
+    monkeypatch.setattr(staged.os, "fsync", full)
     with pytest.raises(DataError, match="No space left"):
         run(tmp_path, settings(**{"from": "mails.csv"}))
     assert (
