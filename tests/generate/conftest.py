@@ -5,8 +5,8 @@ from dataclasses import replace
 
 from rungwise.config import GenerateSettings
 from rungwise.core.table import Table
-from rungwise.generate.asks import DataRequest
 from rungwise.generate.generate import generate
+from rungwise.generate.queries import DataRequest
 from tests.conftest import examples
 
 TRAIN = Table.of(examples(200))
@@ -21,11 +21,11 @@ class Scripted:
     name, concurrency = "scripted", 2
 
     def __init__(self, write):
-        self.write, self.asks = write, []
+        self.write, self.queries = write, []
 
-    def __call__(self, ask):
-        self.asks.append(ask)
-        return self.write(ask)
+    def __call__(self, query):
+        self.queries.append(query)
+        return self.write(query)
 
 
 def texts(n, seed=0):

@@ -1,25 +1,28 @@
 import pytest
 
-from rungwise.generate.asks import Reply
+from rungwise.generate.queries import Reply
 from tests.generate.conftest import TRAIN, Scripted, run, texts
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        (lambda ask: " ", "empty"),
-        (lambda ask: "?!", "empty"),
-        (lambda ask: "refund \0", "not_text"),
-        (lambda ask: "refund " * 999, "too_long"),
-        (lambda ask: ask.shown[0].fields["body"].upper(), "copy_of_prompt"),
-        (lambda ask: next(t for t, a in zip(TRAIN.fields["body"], TRAIN.answer, strict=True) if a == "repair"), "copy"),
-        (lambda ask: "please, the refund for my holiday in Norway is missing", "leak_near|leak_contained"),
-        (lambda ask: "the refund for my holiday in Norway is missing!", "leak_exact"),
-        (lambda ask: "login login login account login", "checker"),
+        (lambda query: " ", "empty"),
+        (lambda query: "?!", "empty"),
+        (lambda query: "refund \0", "not_text"),
+        (lambda query: "refund " * 999, "too_long"),
+        (lambda query: query.examples[0].fields["body"].upper(), "copy_of_prompt"),
+        (
+            lambda query: next(t for t, a in zip(TRAIN.fields["body"], TRAIN.answer, strict=True) if a == "repair"),
+            "copy",
+        ),
+        (lambda query: "please, the refund for my holiday in Norway is missing", "leak_near|leak_contained"),
+        (lambda query: "the refund for my holiday in Norway is missing!", "leak_exact"),
+        (lambda query: "login login login account login", "checker"),
     ],
 )
 def test_texts_that_are_not_worth_having_are_counted(text, reason):
-    result = run(Scripted(lambda ask: Reply((text(ask),))))
+    result = run(Scripted(lambda query: Reply((text(query),))))
     assert not result.drafts and result.missing == {"billing": 5}
     assert set(result.rejected) <= {*reason.split("|"), "copy"} and set(result.rejected) & set(reason.split("|"))
 
@@ -27,5 +30,5 @@ def test_texts_that_are_not_worth_having_are_counted(text, reason):
 def test_near_copies_of_real_and_of_generated_texts_go():
     first = texts(1)[0]
     slip = first[:-2] + first[-1] + first[-2] if first[-1] != first[-2] else first[:-1] + "z"
-    result = run(Scripted(lambda ask: Reply((first, slip))))
+    result = run(Scripted(lambda query: Reply((first, slip))))
     assert len(result.drafts) == 1 and set(result.rejected) & {"near_generated", "near_training"}

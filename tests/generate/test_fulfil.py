@@ -12,8 +12,8 @@ from rungwise.cli import main as cli
 from rungwise.core.errors import RungwiseError
 from rungwise.core.folders import read_lines
 from rungwise.generate import fulfil as module
-from rungwise.generate.asks import Reply
 from rungwise.generate.fulfil import fulfil
+from rungwise.generate.queries import Reply
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import environment
 
@@ -21,9 +21,12 @@ from tests.conftest import environment
 class Scripted:
     name, concurrency = "scripted", 1
 
-    def __call__(self, ask):
+    def __call__(self, query):
         return Reply(
-            tuple(f"refund {ask.seed + i} {chr(97 + i) * 9} {ask.seed * 7919 + i * 104729}" for i in range(ask.n))
+            tuple(
+                f"refund {query.seed + i} {chr(97 + i) * 9} {query.seed * 7919 + i * 104729}"
+                for i in range(query.n_texts)
+            )
         )
 
 
@@ -64,7 +67,7 @@ def test_a_request_can_be_a_table_for_people(root, tmp_path, monkeypatch, capsys
     for place, said in (
         (table, "may be filled in"),
         (tmp_path, "a folder"),
-        (tmp_path / "no/x.csv", "make its folder"),
+        (tmp_path / "no/x.csv", "create its folder"),
     ):
         assert cli.main(["generate", "route", "--label", "billing", "--rows", "3", "--export", str(place)]) == 2
         said_all = capsys.readouterr().err
@@ -77,7 +80,7 @@ def test_a_request_can_be_a_table_for_people(root, tmp_path, monkeypatch, capsys
     [
         ("group: customer", {"customer": ""}, "customer may stay empty"),
         ("by_time: sent", {"sent": ""}, "sent needs a date"),
-        ("given: side", {"side": "train"}, "side says the row's side"),
+        ("given: side", {"side": "train"}, "side holds the row's side"),
     ],
 )
 def test_a_table_for_people_has_the_columns_of_the_split_and_comes_back(
@@ -125,8 +128,8 @@ def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys)
     class Down(Scripted):
         name = "m at 127.0.0.1:8000"
 
-        def __call__(self, ask):
-            return Reply((), "no_connection") if ask.seed % 2 else super().__call__(ask)
+        def __call__(self, query):
+            return Reply((), "no_connection") if query.seed % 2 else super().__call__(query)
 
     monkeypatch.setattr(module, "_generator", lambda *_: Down())
     monkeypatch.chdir(root)
@@ -138,13 +141,13 @@ def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys)
         said = capsys.readouterr().out
         assert f"kept 1 rows, {new} of them new" in said
         assert (
-            "limited: at most 1 rows are made, 2% of the training rows" in said
+            "limited: at most 1 rows are generated, 2% of the training rows" in said
             and "`augment.generate.max_share`" in said
         )
     (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "8"]) == 0
     said = capsys.readouterr().out
-    assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
+    assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in said and "check that it runs" in said
 
 
 GENERATE = """
@@ -188,8 +191,8 @@ def test_the_command_says_what_came_of_it(root, monkeypatch, capsys):
     [
         (("nothing", None, {}), "no such task"),
         (("route", None, {}), "no rows are wanted"),
-        (("route", None, {"nonsense": 3}), "no such rows can be wanted"),
-        (("route", None, {"billing": 0}), "no such rows can be wanted"),
+        (("route", None, {"nonsense": 3}), "these rows can't be generated"),
+        (("route", None, {"billing": 0}), "these rows can't be generated"),
     ],
 )
 def test_what_can_not_be_wanted_is_said(root, arguments, message):
@@ -204,7 +207,7 @@ def test_without_anybody_to_ask_and_before_the_split_it_says_so(workspace):
         fulfil(workspace, "route", None, {"billing": 1})
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
-    with pytest.raises(RungwiseError, match="nobody to ask"):
+    with pytest.raises(RungwiseError, match="there is no generator"):
         fulfil(workspace, "route", None, {"billing": 1})
     with pytest.raises(RungwiseError, match="a base can't be used"):
         fulfil(workspace, "route", "a/b@main", {"billing": 1})

@@ -4,38 +4,40 @@ from rungwise.config import AugmentSettings, GenerateSettings
 from rungwise.core.errors import GenerateError
 from rungwise.core.table import Table
 from rungwise.dataset.redact import redactor
-from rungwise.generate.asks import Reply, request_of
 from rungwise.generate.generate import generate
+from rungwise.generate.queries import Reply, request_of
 from tests.generate.conftest import HELD_OUT, TRAIN, Scripted, run, texts
 
 
 def test_new_texts_become_drafts_with_the_rows_that_were_shown_as_parents():
-    generator = Scripted(lambda ask: Reply(texts(ask.n, ask.seed)))
+    generator = Scripted(lambda query: Reply(texts(query.n_texts, query.seed)))
     result = run(generator)
     assert [d.label for d in result.drafts] == ["billing"] * 5 and not result.missing and not result.note
-    shown = {e.id for ask in generator.asks for e in ask.shown}
+    shown = {e.id for query in generator.queries for e in query.examples}
     assert all(d.parents and set(d.parents) <= shown for d in result.drafts)
-    assert {e.answer for ask in generator.asks for e in ask.shown} == {"billing"}
+    assert {e.answer for query in generator.queries for e in query.examples} == {"billing"}
     assert run(Scripted(generator.write)) == result
 
 
 def test_the_share_is_capped_and_what_is_missing_is_said():
     settings = GenerateSettings(max_share=0.1)
-    result = run(Scripted(lambda ask: Reply(texts(ask.n, ask.seed))), {"billing": 60, "repair": 5}, settings)
+    result = run(
+        Scripted(lambda query: Reply(texts(query.n_texts, query.seed))), {"billing": 60, "repair": 5}, settings
+    )
     assert len(result.drafts) == 22 and result.missing == {"billing": 38, "repair": 5}
-    assert "at most 22 rows are made, 10% of the training rows" in result.limit
-    assert not run(Scripted(lambda ask: Reply(texts(ask.n, ask.seed)))).limit
+    assert "at most 22 rows are generated, 10% of the training rows" in result.limit
+    assert not run(Scripted(lambda query: Reply(texts(query.n_texts, query.seed)))).limit
 
 
 def test_a_generator_that_fails_and_fails_is_given_up_and_one_that_ends_keeps_what_it_wrote():
-    result = run(Scripted(lambda ask: Reply((), "http_500")), {"billing": 30})
+    result = run(Scripted(lambda query: Reply((), "http_500")), {"billing": 30})
     assert "failed 5 times in a row, last with http_500" in result.note and result.rejected == {"http_500": 5}
     assert result.failures == {"http_500": 5}
 
-    def ends(ask):
-        if len(generator.asks) > 3:
+    def ends(query):
+        if len(generator.queries) > 3:
             raise GenerateError("the budget is spent")
-        return Reply(texts(1, ask.seed))
+        return Reply(texts(1, query.seed))
 
     generator = Scripted(ends)
     generator.concurrency = 1
@@ -47,9 +49,9 @@ def test_a_generator_that_fails_and_fails_is_given_up_and_one_that_ends_keeps_wh
 def test_only_collected_rows_are_shown_and_redacted():
     rows = [replace(e, fields={"body": f"refund to ada{i}@example.org"}) for i, e in enumerate(TRAIN)]
     rows = [replace(e, parents=("x",)) if i % 2 else e for i, e in enumerate(rows)]
-    generator = Scripted(lambda ask: Reply(texts(ask.n, ask.seed)))
+    generator = Scripted(lambda query: Reply(texts(query.n_texts, query.seed)))
     run(generator, train=Table.of(rows), redact=redactor(("email",), None))
-    shown = [e for ask in generator.asks for e in ask.shown]
+    shown = [e for query in generator.queries for e in query.examples]
     assert shown and all("[EMAIL]" in e.fields["body"] and "@" not in e.fields["body"] for e in shown)
     assert all(int(e.id.removeprefix("row-")) % 2 == 0 for e in shown)
 
@@ -63,12 +65,12 @@ def test_a_request_fills_up_slices_with_the_labels_that_stand_there():
     n = sum(e.fields["language"] == "de" for e in rows)
     request = request_of(AugmentSettings(slice="language", per_label=n + 6), "route", train)
     assert dict(request.wanted) == {"de": 6} and "values of language" in request.why
-    generator = Scripted(lambda ask: Reply(texts(1, ask.seed)))
+    generator = Scripted(lambda query: Reply(texts(1, query.seed)))
     settings = GenerateSettings(texts_per_request=1, checker=False)
     held_out = Table.of([replace(e, fields={**e.fields, "language": "en"}) for e in HELD_OUT])
     result = generate(settings, request, "body", train, held_out, generator, seed=1, redact=str, show=lambda *_: None)
     assert len(result.drafts) == 6 and not result.missing
-    shown = [e for ask in generator.asks for e in ask.shown]
+    shown = [e for query in generator.queries for e in query.examples]
     assert {e.fields["language"] for e in shown} == {"de"}
-    assert all({e.answer for e in ask.shown} == {ask.label} for ask in generator.asks)
-    assert len({ask.label for ask in generator.asks}) > 1
+    assert all({e.answer for e in query.examples} == {query.label} for query in generator.queries)
+    assert len({query.label for query in generator.queries}) > 1

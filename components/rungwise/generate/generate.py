@@ -1,8 +1,8 @@
-"""From a data request to rows: what a generator is asked, what of its texts is kept, and why the rest is not.
+"""Generates texts for a data request: queries a generator and filters its replies.
 
-Only training rows are shown to a generator, and each text that it writes names the rows that it was shown, so that
-`split` can tell whose child it is. As in Wang et al., "Self-Instruct" (2023): a few rows of the label wanted, in
-an order of their own each time, then the filters.
+Reads training rows and returns drafts and counts. A generator sees only training rows, and each draft names the rows
+that were shown for it, so that `split` knows its parents. As in Wang et al., "Self-Instruct" (2023,
+https://arxiv.org/abs/2212.10560): each query shows a few randomly drawn rows of the label, and filters follow.
 """
 
 import random
@@ -17,32 +17,32 @@ from rungwise.config import GenerateSettings
 from rungwise.core.errors import GenerateError, Problem
 from rungwise.core.records import Example
 from rungwise.core.table import Table
-from rungwise.generate.asks import Ask, DataRequest, Generator, Reply
-from rungwise.generate.filters import Draft, Sieve
+from rungwise.generate.filters import Draft, Filters
+from rungwise.generate.queries import DataRequest, Generator, Query, Reply
 
-SHOWN: Final = 4
-"""Rows that a generator is shown at a time."""
-PATIENCE: Final = 4
-"""A label is given up after so many times as many asks as would do if every text were kept."""
-FAILURES: Final = 5
-"""After so many failures in a row a generator is given up."""
+EXAMPLES_PER_QUERY: Final = 4
+"""Training rows that one query shows."""
+MAX_QUERIES_FACTOR: Final = 4
+"""Upper bound of the queries for a label, as a multiple of those needed if every text were kept."""
+MAX_FAILURES: Final = 5
+"""After this many consecutive failures no more queries are sent."""
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What a request came to."""
+    """The result of a request."""
 
     drafts: tuple[Draft, ...]
     rejected: Mapping[str, int]
-    """Reason -> texts, and failures of the generator."""
+    """Reason -> number of texts, and code of a failure -> number of queries."""
     missing: Mapping[str, int]
-    """Label or slice -> rows that could not be made."""
+    """Label or slice -> rows that could not be generated."""
     note: str
-    """Why it ended early; empty where it did not."""
+    """Why it ended early; empty if it did not."""
     failures: Mapping[str, int]
-    """Code -> asks that the generator did not answer; they are counted in `rejected` too."""
+    """Code -> queries that the generator did not answer; also counted in `rejected`."""
     limit: str
-    """How `max_share` limits the rows; empty where it does not."""
+    """How `max_share` limits the rows; empty if it does not."""
 
 
 def generate(
@@ -57,12 +57,13 @@ def generate(
     redact: Callable[[str], str],
     show: Callable[[int, int, str], None],
 ) -> Generated:
-    """Returns texts for the labels or slices wanted, at most `max_share` of all training rows.
+    """Returns texts for the wanted labels or slices, at most `max_share` of all training rows.
 
-    `field`: the slot that a text fills. The same rows, seed and replies give the same texts.
+    `field`: the slot that a text fills. `redact` is applied to the rows before the generator sees them; `show` receives
+    the progress. The same rows, seed and replies give the same texts.
     """
     budget = int(len(train) * settings.max_share / (1 - settings.max_share)) if settings.max_share < 1 else None
-    sieve = Sieve(settings, train, held_out, field)
+    filters = Filters(settings, train, held_out, field)
     drafts: list[Draft] = []
     failed: Counter[str] = Counter()
     missing, note, limit = {}, "", ""
@@ -71,11 +72,11 @@ def generate(
         kept = 0
         allowed = n if budget is None else min(n, budget - len(drafts))
         if allowed < n:
-            limit = f"at most {budget} rows are made, {settings.max_share:.0%} of the training rows with them"
-        asks = _asks(settings, request, name, train, field, allowed, seed, redact)
+            limit = f"at most {budget} rows are generated, {settings.max_share:.0%} of the training rows with them"
+        queries = _queries(settings, request, name, train, field, allowed, seed, redact)
         try:
-            for made in _rounds(generator, asks, failed):
-                for draft in sieve.keep(made)[: allowed - kept]:
+            for texts in _rounds(generator, queries, failed):
+                for draft in filters.keep(texts)[: allowed - kept]:
                     drafts.append(draft)
                     kept += 1
                 show(len(drafts), total, "rows kept")
@@ -88,11 +89,11 @@ def generate(
         if note:
             missing |= {other: m for other, m in request.wanted.items() if other > name}
             break
-    rejected = dict(sorted((sieve.rejected + failed).items()))
+    rejected = dict(sorted((filters.rejected + failed).items()))
     return Generated(tuple(drafts), rejected, missing, note, dict(sorted(failed.items())), limit)
 
 
-def _asks(
+def _queries(
     settings: GenerateSettings,
     request: DataRequest,
     name: str,
@@ -101,10 +102,10 @@ def _asks(
     n: int,
     seed: int,
     redact: Callable[[str], str],
-) -> Iterator[Ask]:
-    """Yields asks for a label or a slice, each with rows drawn anew; what they show is redacted first.
+) -> Iterator[Query]:
+    """Yields queries for a label or a slice, each with newly drawn and redacted rows.
 
-    Of a slice each ask is for one label, drawn as often as it stands there.
+    For a slice each query has one label, drawn in proportion to its rows in the slice.
     """
     rows = [
         i
@@ -115,63 +116,63 @@ def _asks(
         return
     labels = train.answer
     draw = random.Random(f"{seed}/{request.task}/{name}")
-    for number in range(PATIENCE * -(-n // settings.texts_per_request)):
+    for number in range(MAX_QUERIES_FACTOR * -(-n // settings.texts_per_request)):
         label = labels[draw.choice(rows)] if request.slice else name
         same = [i for i in rows if labels[i] == label]
-        examples = [train[i] for i in draw.sample(same, min(SHOWN, len(same)))]
-        hidden = tuple(
+        examples = [train[i] for i in draw.sample(same, min(EXAMPLES_PER_QUERY, len(same)))]
+        redacted = tuple(
             Example(e.id, {**e.fields, field: redact(e.fields[field])}, e.answer, e.source, e.line, e.group)
             for e in examples
         )
-        yield Ask(label, hidden, min(n, settings.texts_per_request), draw.randrange(2**31) + number)
+        yield Query(label, redacted, min(n, settings.texts_per_request), draw.randrange(2**31) + number)
 
 
-def _rounds(generator: Generator, asks: Iterator[Ask], failed: Counter[str]) -> Iterator[list[tuple[Ask, str]]]:
-    """Yields the texts of some asks at a time, in the order of the asks.
+def _rounds(generator: Generator, queries: Iterator[Query], failed: Counter[str]) -> Iterator[list[tuple[Query, str]]]:
+    """Yields the texts of each round of concurrent queries, in the order of the queries.
 
     Raises:
-        GenerateError: the generator can't go on, or fails again and again.
+        GenerateError: the generator can't continue, or fails MAX_FAILURES times in a row.
     """
     failures = 0
-    while some := [ask for ask, _ in zip(asks, range(generator.concurrency), strict=False)]:
-        made: list[tuple[Ask, str]] = []
-        replies = _replies(generator, some)
-        for ask in some:
+    while chunk := [query for query, _ in zip(queries, range(generator.concurrency), strict=False)]:
+        texts: list[tuple[Query, str]] = []
+        replies = _replies(generator, chunk)
+        for query in chunk:
             try:
                 reply = next(replies)
             except GenerateError:
-                yield made  # what was paid for is used
+                yield texts  # uses the replies that were already paid for
                 raise
             if reply.failure:
                 failed[reply.failure] += 1
                 failures += 1
-                if failures >= FAILURES:
+                if failures >= MAX_FAILURES:
                     raise GenerateError(
                         Problem(f"{generator.name} failed {failures} times in a row, last with {reply.failure}")
                     )
                 continue
             failures = 0
-            made += [(ask, text) for text in reply.texts]
-        yield made
+            texts += [(query, text) for text in reply.texts]
+        yield texts
 
 
-def _replies(generator: Generator, asks: Sequence[Ask]) -> Iterator[Reply]:
-    """Yields the replies to some asks, which are made at a time, in their order.
+def _replies(generator: Generator, queries: Sequence[Query]) -> Iterator[Reply]:
+    """Sends all queries concurrently and yields the replies in the order of the queries.
 
-    The threads are daemons and no pool's: nobody waits for them after Ctrl-C, as Python does for those of a pool.
+    Uses daemon threads and no thread pool, because after Ctrl-C Python waits for the threads of a pool.
     """
-    if len(asks) == 1:
-        yield generator(asks[0])
+    if len(queries) == 1:
+        yield generator(queries[0])
         return
 
-    def answer(ask: Ask, reply: "Future[Reply]") -> None:
+    def answer(query: Query, reply: "Future[Reply]") -> None:
         try:
-            reply.set_result(generator(ask))
+            reply.set_result(generator(query))
         except BaseException as error:
             reply.set_exception(error)
 
-    replies: list[Future[Reply]] = [Future() for _ in asks]
-    for ask, reply in zip(asks, replies, strict=True):
-        threading.Thread(target=answer, args=(ask, reply), daemon=True).start()
+    replies: list[Future[Reply]] = [Future() for _ in queries]
+    for query, reply in zip(queries, replies, strict=True):
+        threading.Thread(target=answer, args=(query, reply), daemon=True).start()
     for reply in replies:
         yield reply.result()

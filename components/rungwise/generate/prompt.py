@@ -1,24 +1,24 @@
-"""The prompt of a model that follows instructions, and the texts in its answer."""
+"""Writes the prompt for an instruction-following model, and reads the texts from its answer."""
 
 import json
 
-from rungwise.generate.asks import Ask
+from rungwise.generate.queries import Query
 
 
-def instruction(ask: Ask, field: str) -> str:
-    """Returns what a model that follows instructions is asked."""
-    examples = json.dumps([e.fields[field] for e in ask.shown], ensure_ascii=False, indent=0)
-    label = json.dumps(ask.label, ensure_ascii=False)
+def instruction(query: Query, field: str) -> str:
+    """Returns the prompt for a query; `field` is the slot whose text the examples show."""
+    examples = json.dumps([e.fields[field] for e in query.examples], ensure_ascii=False, indent=0)
+    label = json.dumps(query.label, ensure_ascii=False)
     return (
         f"Here are texts that people wrote; all of them belong to the category {label}:\n"
         f"{examples}\n"
-        f"Write {ask.n} new texts of this category, as different people would write them: other details, other words, "
-        "other lengths. Answer with a JSON array of strings and nothing else."
+        f"Write {query.n_texts} new texts of this category, as different people would write them: other details, other "
+        "words, other lengths. Answer with a JSON array of strings and nothing else."
     )
 
 
 def texts_of(content: str) -> tuple[str, ...] | None:
-    """Returns the texts of a model's answer: the JSON array of strings in it, or None where there is none."""
+    """Returns the JSON array of strings in a model's answer, or None if there is none."""
     start, end = content.find("["), content.rfind("]")
     if start < 0 or end < start:
         return None

@@ -1,7 +1,7 @@
 from collections import Counter
 
 from rungwise.config import AugmentSettings
-from rungwise.generate.asks import request_of
+from rungwise.generate.queries import request_of
 from tests.generate.conftest import TRAIN
 
 
