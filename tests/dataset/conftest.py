@@ -1,4 +1,4 @@
-"""What several tests of the rows share."""
+"""Functions that several tests of the rows share."""
 
 import contextlib
 import random
@@ -8,12 +8,13 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 from hypothesis import strategies as st
 
-from rungwise.config import CollectSettings, SourceSettings
+from rungwise.config import CollectSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
 from rungwise.dataset.collect import collect
+from rungwise.dataset.ingest import ingest
 from rungwise.dataset.readers import rows
 
 WORDS = [f"{a}{b}" for a in ("ba", "ko", "mi", "tre", "sul", "fen") for b in ("lar", "den", "ti", "ro", "gas")]
-COPIED = "how do i change the pin of my new card"
+DUPLICATED = "how do i change the pin of my new card"
 
 
 def edited(n: int, seed: int) -> list[str]:
@@ -69,17 +70,17 @@ def run_collect(tmp_path, *sources):
 
 @contextlib.contextmanager
 def web(folder):
-    """A server of a folder's files on loopback; yields its address and the requests' paths."""
-    asked = []
+    """Serves the files of a folder on loopback; yields the address and the paths of the requests."""
+    requests = []
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *args):
-            asked.append(self.path)
+            requests.append(self.path)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
+        yield f"http://127.0.0.1:{server.server_port}", requests
     finally:
         server.shutdown()
         server.server_close()
@@ -87,3 +88,15 @@ def web(folder):
 
 def state(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+
+
+def ingested(tmp_path, text, split=None, task=TASK, **settings):
+    (tmp_path / "x.csv").write_text(text)
+    sources = ({"name": "tickets", "path": "x.csv"},)
+    ingest_settings = IngestSettings.model_validate(
+        {"sources": sources, "max_rejected_share": 1.0, **settings}, strict=False
+    )
+    return ingest(ingest_settings, split or SplitSettings(), task, tmp_path)

@@ -72,7 +72,7 @@ def endpoint(tmp_path, url, **settings):
     return Endpoint(EndpointSettings.model_validate({**values, **settings}), "body", tmp_path / "journal.jsonl")
 
 
-def test_without_consent_no_row_leaves_the_house(tmp_path, server):
+def test_without_consent_no_row_is_sent(tmp_path, server):
     with pytest.raises(SettingsError, match=r"(?s)would be sent to a server.*augment\.endpoint\.consent"):
         endpoint(tmp_path, server[0], consent=False)
     assert not server[2]
@@ -104,7 +104,7 @@ def test_an_answer_is_paid_for_once_even_after_a_kill(tmp_path, server, monkeypa
         [("slow", {}, GOOD), (200, {}, GOOD)],
     ],
 )
-def test_what_passes_is_asked_again(tmp_path, server, faults):
+def test_temporary_failures_are_retried(tmp_path, server, faults):
     server[1][:] = faults
     assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two")
     assert len(server[2]) == len(faults)
@@ -127,14 +127,14 @@ def test_what_passes_is_asked_again(tmp_path, server, faults):
         ((302, {"Location": "http://127.0.0.1:1/"}, b""), "no_connection"),
     ],
 )
-def test_what_does_not_pass_is_a_counted_failure_and_not_written_down(tmp_path, server, fault, failure):
+def test_permanent_failures_are_counted_and_not_written_to_the_journal(tmp_path, server, fault, failure):
     server[1][:] = [fault]
     reply = endpoint(tmp_path, server[0], retries=1)(QUERY)
     assert not reply.texts and reply.failure in failure.split("|")
     assert not (tmp_path / "journal.jsonl").exists()
 
 
-def test_an_answer_that_can_not_be_used_is_asked_for_again(tmp_path, server):
+def test_an_unusable_answer_is_requested_again(tmp_path, server):
     server[1][:] = [(200, {}, b'{"choices": [{"message": {"content": "sorry"}}]}'), (200, {}, GOOD)]
     assert endpoint(tmp_path, server[0])(QUERY).failure == "not_json"
     assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two") and len(server[2]) == 2
@@ -144,7 +144,7 @@ def test_an_answer_that_can_not_be_used_is_asked_for_again(tmp_path, server):
     assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two") and len(server[2]) == 3
 
 
-def test_a_refusal_or_a_spent_budget_ends_it(tmp_path, server):
+def test_a_refusal_or_a_spent_budget_stops_the_generator(tmp_path, server):
     server[1][:] = [(401, {}, b"who are you")]
     with pytest.raises(GenerateError, match=r"refuses with HTTP 401\n.*key_env"):
         endpoint(tmp_path, server[0])(QUERY)
@@ -156,7 +156,7 @@ def test_a_refusal_or_a_spent_budget_ends_it(tmp_path, server):
     assert few(QUERY).texts == ("one", "two")  # what was paid for is still there
 
 
-def test_nobody_there_is_a_counted_failure(tmp_path):
+def test_an_unreachable_server_is_a_counted_failure(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -191,13 +191,13 @@ def test_a_real_server_is_understood(tmp_path, base_folder):
             except OSError:
                 assert running.poll() is None, (tmp_path / "server.log").read_text()
                 time.sleep(0.5)
-        asked = endpoint(
+        chat = endpoint(
             tmp_path, f"http://127.0.0.1:{port}/v1", model=str(folder), timeout_seconds=60.0, max_tokens_per_request=20
         )
-        reply = asked(QUERY)
+        reply = chat(QUERY)
         assert reply.failure == "not_json", (reply, (tmp_path / "server.log").read_text()[-3000:])
     finally:
         running.kill()
         running.wait()
         log.close()
-    assert asked._tokens > 0 and not (tmp_path / "journal.jsonl").exists()
+    assert chat._tokens > 0 and not (tmp_path / "journal.jsonl").exists()

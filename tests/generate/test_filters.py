@@ -21,13 +21,13 @@ from tests.generate.conftest import TRAIN, Scripted, run, texts
         (lambda query: "login login login account login", "checker"),
     ],
 )
-def test_texts_that_are_not_worth_having_are_counted(text, reason):
+def test_rejected_texts_are_counted_by_reason(text, reason):
     result = run(Scripted(lambda query: Reply((text(query),))))
     assert not result.drafts and result.missing == {"billing": 5}
     assert set(result.rejected) <= {*reason.split("|"), "copy"} and set(result.rejected) & set(reason.split("|"))
 
 
-def test_near_copies_of_real_and_of_generated_texts_go():
+def test_near_duplicates_of_real_and_generated_texts_are_rejected():
     first = texts(1)[0]
     slip = first[:-2] + first[-1] + first[-2] if first[-1] != first[-2] else first[:-1] + "z"
     result = run(Scripted(lambda query: Reply((first, slip))))

@@ -19,7 +19,7 @@ def test_new_texts_become_drafts_with_the_rows_that_were_shown_as_parents():
     assert run(Scripted(generator.write)) == result
 
 
-def test_the_share_is_capped_and_what_is_missing_is_said():
+def test_the_share_is_limited_and_missing_rows_are_reported():
     settings = GenerateSettings(max_share=0.1)
     result = run(
         Scripted(lambda query: Reply(texts(query.n_texts, query.seed))), {"billing": 60, "repair": 5}, settings
@@ -29,7 +29,7 @@ def test_the_share_is_capped_and_what_is_missing_is_said():
     assert not run(Scripted(lambda query: Reply(texts(query.n_texts, query.seed)))).limit
 
 
-def test_a_generator_that_fails_and_fails_is_given_up_and_one_that_ends_keeps_what_it_wrote():
+def test_repeated_failures_stop_the_generator_and_earlier_texts_are_kept():
     result = run(Scripted(lambda query: Reply((), "http_500")), {"billing": 30})
     assert "failed 5 times in a row, last with http_500" in result.note and result.rejected == {"http_500": 5}
     assert result.failures == {"http_500": 5}
@@ -56,7 +56,7 @@ def test_only_collected_rows_are_shown_and_redacted():
     assert all(int(e.id.removeprefix("row-")) % 2 == 0 for e in shown)
 
 
-def test_a_request_fills_up_slices_with_the_labels_that_stand_there():
+def test_a_request_fills_up_slices_with_their_labels():
     rows = [
         replace(e, fields={**e.fields, "language": "de" if i % 4 == 0 else "en"})
         for i, e in enumerate(TRAIN[: len(TRAIN)])

@@ -15,5 +15,5 @@ from rungwise.generate.prompt import texts_of
         ("", None),
     ],
 )
-def test_the_array_in_an_answer_is_found(content, found):
+def test_the_json_array_in_an_answer_is_found(content, found):
     assert texts_of(content) == found

@@ -7,7 +7,7 @@ from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
 
 
-def test_a_driver_that_is_missing_and_a_query_that_is_missing_are_named(tmp_path, monkeypatch):
+def test_a_missing_driver_and_a_missing_query_are_named(tmp_path, monkeypatch):
     for address, package in (("postgresql+psycopg://h/d", "psycopg"), ("mysql+pymysql://h/d", "pymysql")):
         monkeypatch.setitem(sys.modules, package, None)
         monkeypatch.setenv("CRM_URL", address)

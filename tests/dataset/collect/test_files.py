@@ -14,7 +14,7 @@ from tests.dataset.conftest import run_collect as run
 from tests.dataset.conftest import web
 
 
-def test_folders_and_patterns_become_folders_and_what_is_gone_goes(tmp_path):
+def test_folders_and_patterns_become_folders_and_removed_files_are_removed(tmp_path):
     for name in ("in/a.csv", "in/deep/b.csv", "in/.git/c.csv", "in/d.txt"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
@@ -31,17 +31,17 @@ def test_folders_and_patterns_become_folders_and_what_is_gone_goes(tmp_path):
         run(tmp_path, settings(**{"from": "nothing.csv"}))
 
 
-def test_an_address_on_the_network_and_one_that_is_none(tmp_path):
+def test_web_addresses_and_unknown_schemes(tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/rows.csv").write_text("body,queue\na,b\n")
 
-    with web(tmp_path / "out") as (address, asked):
+    with web(tmp_path / "out") as (address, requests):
         assert run(tmp_path, settings(**{"from": f"{address}/rows.csv"}))[0].changed == ("x.csv",)
         with pytest.raises(DataError, match="has no files"):
             run(tmp_path, settings(**{"from": f"{address}/nothing.csv"}))
         # what stands behind a question mark is a query, and no part of the file's name
         (found,) = run(tmp_path, settings(**{"from": f"{address}/rows.csv?a=1&keyword=b"}, to="web/", name="q"))
-        assert set(found.files) == {"web/rows.csv"} and "/rows.csv?a=1&keyword=b" in "".join(asked)
+        assert set(found.files) == {"web/rows.csv"} and "/rows.csv?a=1&keyword=b" in "".join(requests)
     with pytest.raises(DataError, match=r"the server 127\.0\.0\.1:\d+ can't be reached"):
         run(tmp_path, settings(**{"from": f"{address}/rows.csv"}))
     with pytest.raises(DataError, match=r"(?s)can't be collected.*do: "):
@@ -49,12 +49,12 @@ def test_an_address_on_the_network_and_one_that_is_none(tmp_path):
     assert (tmp_path / "raw/x.csv").read_text() == "body,queue\na,b\n"
 
 
-def test_names_with_brackets_that_exist_are_names(tmp_path):
+def test_existing_names_with_brackets_are_not_patterns(tmp_path):
     (tmp_path / "mails[1].csv").write_text("x")
     assert set(run(tmp_path, settings(**{"from": "mails[1].csv"}, to="in/"))[0].files) == {"in/mails[1].csv"}
 
 
-def test_what_datasets_saved_is_collected_and_read(tmp_path):
+def test_files_that_datasets_saved_are_collected_and_read(tmp_path):
     import pyarrow as pa
 
     folder = tmp_path / "saved/train"

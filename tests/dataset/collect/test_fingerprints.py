@@ -17,7 +17,7 @@ def test_fingerprints_that_can_not_be_read_are_an_error(tmp_path):
             run(tmp_path, settings(**{"from": "a.csv"}))
 
 
-def test_what_a_source_left_that_is_gone_is_named_and_stays(tmp_path):
+def test_files_of_a_source_that_is_no_longer_named_are_reported_and_stay(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.csv").write_text(name)
     one, two = (settings(**{"from": f"{n}.csv"}, name=n, to=f"{n}.csv") for n in "ab")

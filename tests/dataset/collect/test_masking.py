@@ -22,7 +22,7 @@ from tests.dataset.conftest import run_collect as run
         ("https://[ab@host/x.csv", True),
     ],
 )
-def test_a_secret_in_an_address_is_known_by_whole_words(address, is_secret):
+def test_a_secret_in_an_address_is_recognised_by_whole_words(address, is_secret):
     if is_secret:
         with pytest.raises(ValidationError, match="holds a password"):
             settings(**{"from": address})
@@ -31,8 +31,8 @@ def test_a_secret_in_an_address_is_known_by_whole_words(address, is_secret):
 
 
 def test_messages_hide_whole_words_and_survive_any_address(tmp_path, monkeypatch):
-    told = "can't reach a table in ahosts at host as a: password hunter2, (a:hunter2@host)"
-    assert mask_secrets(told, "x://a:hunter2@host/db") == (
+    message = "can't reach a table in ahosts at host as a: password hunter2, (a:hunter2@host)"
+    assert mask_secrets(message, "x://a:hunter2@host/db") == (
         "can't reach a table in ahosts at ... as a: password ..., (...)"
     )
     for address in ("postgresql://ada:hun[ter2@secret.example/db", "nosuch://ada:hun/ter2@secret.example/db"):
@@ -43,7 +43,7 @@ def test_messages_hide_whole_words_and_survive_any_address(tmp_path, monkeypatch
             assert not [w for w in ("hun", "ter2", "secret.example", "ada:") if w in str(error.value)], error.value
 
 
-def test_passwords_stand_in_the_environment_and_reach_no_message(tmp_path, monkeypatch):
+def test_passwords_come_from_the_environment_and_appear_in_no_message(tmp_path, monkeypatch):
     for address in ("postgresql://ada:hunter2@host/db", "https://host/x.csv?token=hunter2", "s3://k:hunter2@b/x"):
         with pytest.raises(ValidationError, match="holds a password"):
             settings(**{"from": address})

@@ -62,7 +62,7 @@ def test_a_query_without_rows_and_a_folder_of_hidden_files_change_nothing(tmp_pa
     assert not (tmp_path / "crn.db").exists()
 
 
-def test_of_several_files_all_take_their_places_or_none(tmp_path, monkeypatch):
+def test_all_files_of_a_source_are_replaced_or_none(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in "abc":
         (tmp_path / f"in/{name}.csv").write_text(name)
@@ -102,7 +102,7 @@ def test_a_file_of_the_users_own_is_not_replaced(tmp_path):
     assert run(tmp_path, settings(**{"from": "a.csv"}))[0].changed == ("x.csv",)
 
 
-def test_a_kill_between_two_files_is_made_good_by_the_next_run(tmp_path, monkeypatch):
+def test_the_next_run_repairs_a_kill_between_two_files(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     for name in "ab":
         (tmp_path / f"in/{name}.csv").write_text(name)

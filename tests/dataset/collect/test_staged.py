@@ -10,7 +10,7 @@ from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
 
 
-def test_a_link_in_data_raw_leads_nowhere(tmp_path):
+def test_a_link_out_of_data_raw_is_an_error(tmp_path):
     (tmp_path / "in.csv").write_text("x")
     (tmp_path / "raw").mkdir()
     (tmp_path / "else").mkdir()

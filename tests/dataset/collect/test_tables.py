@@ -25,17 +25,17 @@ def test_a_query_becomes_json_lines(tmp_path, monkeypatch):
         {"body": "ü", "queue": "y", "n": 2.0, "at": "2026"},
     ]
     assert found.origin == "$CRM_URL" and str(tmp_path) not in (tmp_path / "raw" / FINGERPRINTS).read_text()
-    for query, said in (
+    for query, message in (
         ("select nosuch from mails", "OperationalError.*no such column"),
         ("select body, queue as body from mails", "does not return a table"),
         ("create table t (a)", "does not return a table"),
         ("select x'00ff' as picture", "column holds bytes"),
     ):
-        with pytest.raises(DataError, match=f"(?s){said}"):
+        with pytest.raises(DataError, match=f"(?s){message}"):
             run(tmp_path, settings(url_env="CRM_URL", query=query, to="m.jsonl"))
     assert len((tmp_path / "raw/m.jsonl").read_text().splitlines()) == 2  # what was there before stays
 
 
-def test_a_databases_json_stays_json():
+def test_a_json_column_stays_json():
     line = tables_module._line(settings(**{"from": "a"}), {"a": {"b": [1, "ü"]}, "c": [True, None]})
     assert json.loads(json.loads(line)["a"]) == {"b": [1, "ü"]} and json.loads(json.loads(line)["c"]) == [True, None]

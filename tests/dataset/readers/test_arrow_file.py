@@ -58,7 +58,7 @@ def test_parquet_and_arrow_files_and_folders_of_them(tmp_path):
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables, st.sampled_from([("body", "queue"), CHAT]))
-def test_whatever_the_table_a_parquet_file_gives_rows_or_one_clear_error(tmp_path, table, needed):
+def test_any_parquet_table_gives_rows_or_one_clear_error(tmp_path, table, needed):
     import pyarrow as pa
     from pyarrow import parquet
 

@@ -46,13 +46,13 @@ from tests.dataset.conftest import CHAT, read
         ({"messages": [{"role": "user", "content": "hi"}]}, "hi", None),
     ],
 )
-def test_the_usual_shapes_are_a_prompt_and_a_completion(tmp_path, row, prompt, completion):
+def test_common_formats_become_a_prompt_and_a_completion(tmp_path, row, prompt, completion):
     expected = [Row(1, {"prompt": prompt, "completion": completion})]
     assert read(tmp_path, json.dumps(row) + "\n", "x.jsonl", CHAT) == expected
     assert read(tmp_path, json.dumps([row]), "x.json", CHAT) == expected
 
 
-def test_shapes_in_tables_and_broken_ones(tmp_path):
+def test_formats_in_csv_and_broken_formats(tmp_path):
     assert read(tmp_path, "instruction,input,output\nSort,b a,a b\n", needed=CHAT) == [
         Row(2, {"prompt": "Sort\n\nb a", "completion": "a b"})
     ]

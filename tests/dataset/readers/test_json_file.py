@@ -7,7 +7,7 @@ from rungwise.dataset.readers import Row
 from tests.dataset.conftest import read
 
 
-def test_jsonl_counts_what_is_no_row(tmp_path):
+def test_jsonl_counts_lines_that_are_not_rows(tmp_path):
     lines = [b'{"body": "a", "queue": 3}', b"{", b"[1]", b'{"body": [1], "queue": "b"}', b'{"queue": "c"}', b'"\xff"']
     found = read(tmp_path, b"\n".join(lines), "x.jsonl")
     assert found[0] == Row(1, {"body": "a", "queue": "3"})

@@ -11,7 +11,7 @@ from tests.dataset.conftest import CHAT, read, tables
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
-def test_a_mark_of_byte_order_is_no_text_in_any_format(tmp_path, encoding):
+def test_a_byte_order_mark_is_not_text_in_any_format(tmp_path, encoding):
     settings = {"encoding": "utf-16"} if encoding == "utf-16" else {}
     row = {"body": "b\xfcd\u2028x", "queue": "a"}
     for name, text in (
@@ -25,14 +25,14 @@ def test_a_mark_of_byte_order_is_no_text_in_any_format(tmp_path, encoding):
     assert label == [Row(1, {"text": "b", "label": "a"})]
 
 
-def test_a_text_that_is_not_in_its_encoding_is_one_message(tmp_path):
+def test_text_in_another_encoding_is_one_error(tmp_path):
     with pytest.raises(DataError, match="not in its encoding"):
         read(tmp_path, "body,queue\na,b\n", encoding="utf-16")
     with pytest.raises(DataError, match="missing"):
         files(SourceSettings(name="s", path="."), tmp_path)
 
 
-def test_a_missing_column_is_named_with_what_was_found(tmp_path):
+def test_a_missing_column_is_an_error_that_names_the_columns(tmp_path):
     with pytest.raises(DataError, match=r"(?s)column is missing.*found:\s+text, queue.*wanted: body"):
         read(tmp_path, "text,queue\na,b\n")
     with pytest.raises(DataError, match="twice"):
@@ -41,7 +41,7 @@ def test_a_missing_column_is_named_with_what_was_found(tmp_path):
         read(tmp_path, '{"text": "a", "queue": "b"}\n', "x.jsonl")
 
 
-def test_files_are_there_not_empty_and_inside(tmp_path):
+def test_files_must_exist_have_content_and_be_inside_data_raw(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     (raw / "b.csv").write_text("x")
@@ -60,19 +60,19 @@ def test_files_are_there_not_empty_and_inside(tmp_path):
         list(rows(SourceSettings(name="s", path="x.doc"), raw / "x.doc", ()))
 
 
-def test_utf_16_without_saying_so_is_named(tmp_path):
+def test_undeclared_utf_16_is_an_error(tmp_path):
     for content in ("body,queue\na,b\n".encode("utf-16"), "body,queue\na,b\n".encode("utf-16-le")):
         with pytest.raises(DataError, match="begins like UTF-16"):
             read(tmp_path, content)
 
 
-def test_a_nul_costs_its_row(tmp_path):
+def test_a_nul_rejects_its_row(tmp_path):
     found = read(tmp_path, "body,queue\na\0b,c\nd,e\n")
     assert [getattr(r, "reason", "") for r in found] == ["nul", ""]
     assert read(tmp_path, '{"body": "a\\u0000", "queue": "b"}', "x.jsonl")[0].reason == "nul"
 
 
-def test_ten_megabytes_in_a_field_and_deep_json_are_no_tracebacks(tmp_path):
+def test_a_field_of_ten_megabytes_is_read_and_deep_json_is_rejected(tmp_path):
     (row,) = read(tmp_path, f"body,queue\n{'x' * 10_000_000},b\n")
     assert len(row.values["body"]) == 10_000_000
     assert read(tmp_path, "[" * 200_000, "x.jsonl")[0].reason == "bad_json"
@@ -92,7 +92,7 @@ def test_ten_megabytes_in_a_field_and_deep_json_are_no_tracebacks(tmp_path):
     st.booleans(),
     st.booleans(),
 )
-def test_whatever_the_bytes_there_are_rows_counted_faults_or_one_clear_error(
+def test_any_bytes_give_rows_counted_rejections_or_one_clear_error(
     tmp_path, ending, content, encoding, needed, header, quotes
 ):
     try:

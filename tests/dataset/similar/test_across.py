@@ -5,12 +5,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rungwise.dataset.similar import Pair, candidates, copies, minhash, near_pairs, plain, within
-from tests.dataset.conftest import COPIED, WORDS, edited
+from tests.dataset.conftest import DUPLICATED, WORDS, edited
 
 text_lists = st.lists(st.text(max_size=40), max_size=30)
 
 
-def test_of_very_long_texts_some_shingles_are_looked_at_and_copies_still_found(monkeypatch):
+def test_duplicates_are_found_from_a_sample_of_the_shingles_of_very_long_texts(monkeypatch):
     draw = random.Random(5)
     words = [" ".join("".join(draw.choices("abcdefghijklmno", k=6)) for _ in range(300)) for _ in range(20)]
     texts = [*words, "x" + words[3][1:], words[7] + " more"]
@@ -36,20 +36,20 @@ def test_of_very_long_texts_some_shingles_are_looked_at_and_copies_still_found(m
         ("how do i", None),
     ],
 )
-def test_kinds_of_copies(text, kind):
+def test_kinds_of_duplicates(text, kind):
     others = edited(100, 3)
-    found = copies([text], [*others, COPIED])
+    found = copies([text], [*others, DUPLICATED])
     assert [(p.right, p.kind) for p in found] == ([(100, kind)] if kind else [])
-    assert [p.kind for p in copies([COPIED], [*others, text])] == ([kind] if kind else [])
+    assert [p.kind for p in copies([DUPLICATED], [*others, text])] == ([kind] if kind else [])
 
 
-def test_a_phrase_that_longer_sentences_are_made_of_is_no_copy():
+def test_a_phrase_inside_many_longer_sentences_is_not_a_duplicate():
     longer = [f"{x} please tell me what to do about it now that the {x} is gone" for x in WORDS]
     assert copies(["please tell me what to do"], longer) == []
 
 
-def test_the_closest_copy_is_named():
-    found = copies([COPIED], ["how do i change the pin of my new cart", "how do i change the pin of my new card."])
+def test_the_most_similar_duplicate_is_returned():
+    found = copies([DUPLICATED], ["how do i change the pin of my new cart", "how do i change the pin of my new card."])
     assert found == [Pair(0, 1, "exact", 1.0)]
 
 
@@ -60,7 +60,7 @@ def test_texts_in_scripts_without_spaces_are_compared():
 
 @settings(max_examples=60, deadline=None)
 @given(text_lists, text_lists)
-def test_any_text_can_be_compared_and_equal_ones_are_found(left, right):
+def test_any_texts_can_be_compared_and_equal_ones_are_found(left, right):
     found = {p.left: p for p in copies(left, right)}
     assert all(0 <= p.left < len(left) and 0 <= p.right < len(right) and 0 < p.similarity <= 1 for p in found.values())
     equal = {plain(t) for t in right}

@@ -4,7 +4,7 @@ from rungwise.dataset.similar import minhash
 from tests.dataset.conftest import edited
 
 
-def test_the_candidates_are_those_that_the_library_flags():
+def test_the_candidates_are_the_rows_that_the_library_flags():
     from rensa import RMinHash, RMinHashLSH
 
     texts = edited(600, 2)

@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 from rungwise.dataset.similar import normalised, plain, without_shared_ends
 
 
-def test_what_is_compared():
+def test_normalised_and_plain_text():
     assert normalised("  Ｈello\tWORLD ") == "hello world"
     assert plain("Hello, WORLD! it's 5€") == "hello world it s 5" and plain("?!") == "?!"
 
@@ -15,7 +15,7 @@ def test_what_is_compared():
     st.text(alphabet="ab \n", max_size=8),
     st.lists(st.text(max_size=40), max_size=30),
 )
-def test_unwrapping_takes_off_what_all_have(head, tail, texts):
+def test_shared_ends_are_removed(head, tail, texts):
     wrapped = without_shared_ends([f"{head}\n{text}\n{tail}" for text in texts])
     assert len(wrapped) == len(texts)
     assert all(w in f"{head}\n{t}\n{tail}" for w, t in zip(wrapped, texts, strict=True))

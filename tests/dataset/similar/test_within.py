@@ -12,7 +12,7 @@ def jaccard(a: str, b: str) -> float:
     return len(grams[0] & grams[1]) / len(grams[0] | grams[1])
 
 
-def test_near_pairs_are_those_that_looking_at_every_pair_finds():
+def test_near_pairs_equal_those_of_a_comparison_of_every_pair():
     texts = edited(800, 1)
     every = {
         (i, j): value
