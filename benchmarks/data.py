@@ -89,7 +89,8 @@ def peer(source: Path, n: int) -> dict[str, Any]:
     datasketch runs with our bands and with 20 bands of 7 rows; the faster of the two is compared with ours. Recall
     is relative to the union of the pairs that any of the searches found.
     """
-    from rungwise.dataset.similar import BANDS, near_pairs, plain
+    from rungwise.dataset.similar import near_pairs, plain
+    from rungwise.dataset.similar.minhash import BANDS
 
     rows = sorted({plain(text) for text, _ in texts(banking77(source, "train"), n)})
     near_pairs(rows[:500], THRESHOLD)  # so that loading the libraries is not timed
@@ -113,7 +114,7 @@ def datasketch_pairs(rows: list[str], bands: tuple[int, int]) -> tuple[set[tuple
     """Returns the verified pairs that datasketch's MinHash finds, and seconds of processor time."""
     from datasketch import MinHash, MinHashLSH
 
-    from rungwise.dataset.similar import SHINGLE
+    from rungwise.dataset.similar.minhash import SHINGLE
 
     start = time.process_time()
     padded = [f" {text} ".ljust(SHINGLE) for text in rows]

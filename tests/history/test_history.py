@@ -88,7 +88,7 @@ def test_drift_is_said_with_its_statistic_and_can_stop(history):
     (root / "params.yaml").write_text(text.replace("min_rows: 20", "min_rows: 20, drift: {severity: stop}"))
     try:
         for act in (accept, check_drift):
-            with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
+            with pytest.raises(DataError, match=r"(?s)rows drifted.*shares of the labels changed by"):
                 act(root)
     finally:
         (root / "params.yaml").write_text(text)

@@ -1,11 +1,13 @@
-"""The shapes in which others keep rows for fine-tuning, read as two columns: `prompt` and `completion`.
+"""Reads the common chat and instruction formats as two columns: `prompt` and `completion`.
 
-- `prompt` and `completion` as lists of messages, `messages` (`role`, `content`, `tool_calls`) and ShareGPT's
-  `conversations` (`from`, `value`): the last turn of the assistant is the completion, all before it the prompt.
+- `prompt` and `completion` as lists of messages, `messages` (`role`, `content`, `tool_calls`), and ShareGPT's
+  `conversations` (`from`, `value`): the assistant's last turn is the completion, everything before it the prompt.
 - `instruction`, `input`, `output`: instruction and input are the prompt.
-- `prompt` and `completion` as texts are two columns already.
+- `prompt` and `completion` as texts need no conversion.
 
-A prompt of a single turn of the user is that turn; of several, each stands behind its speaker's name.
+A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each.
+
+The formats: https://huggingface.co/docs/trl/dataset_formats, https://github.com/tatsu-lab/stanford_alpaca.
 """
 
 import json
@@ -22,16 +24,16 @@ _SPEAKERS: Final = {
 }  # fmt: skip
 
 
-def is_shaped(names: Mapping[str, Any] | set[str] | list[str]) -> bool:
-    """Whether a row with these columns has one of the shapes above."""
+def is_chat(names: Mapping[str, Any] | set[str] | list[str]) -> bool:
+    """Whether a row with these columns has one of the formats above."""
     return "messages" in names or "conversations" in names or ("instruction" in names and "output" in names)
 
 
-def shaped(row: Mapping[str, Any]) -> dict[str, str] | None:
-    """Returns the row's `prompt` and `completion` (none where no assistant speaks); None: it has no such shape.
+def as_prompt_and_completion(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """Returns the row's `prompt` and `completion`; only the prompt if no assistant speaks; None for another format.
 
     Raises:
-        ValueError: it has the keys of a shape and not its values; the message holds nothing of them.
+        ValueError: the row has the keys of a format but not its values. The message holds none of them.
     """
     if "messages" in row or "conversations" in row:
         return _conversation(_turns(row.get("messages", row.get("conversations"))))
@@ -48,6 +50,7 @@ def shaped(row: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def _conversation(turns: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns the prompt and completion of (speaker, text) turns."""
     last = max((i for i, (speaker, _) in enumerate(turns) if speaker == "Assistant"), default=None)
     before = turns if last is None else turns[:last]
     prompt = before[0][1] if len(before) == 1 and before[0][0] == "User" else "\n".join(f"{s}: {t}" for s, t in before)
@@ -55,6 +58,7 @@ def _conversation(turns: list[tuple[str, str]]) -> dict[str, str]:
 
 
 def _turns(value: Any) -> list[tuple[str, str]]:
+    """Returns the (speaker, text) turns of a list of messages; raises ValueError if it is not one."""
     if not isinstance(value, list):
         raise ValueError(f"a conversation is a {type(value).__name__}, wanted a list of turns")
     turns = []
@@ -73,7 +77,7 @@ def _turns(value: Any) -> list[tuple[str, str]]:
 
 
 def _text(value: Any) -> str:
-    """Returns a content as text: itself, or the pieces of text of a list of parts."""
+    """Returns a message's content as text; a list of text parts is joined."""
     if value is None:
         return ""
     if isinstance(value, str):
