@@ -20,6 +20,7 @@ from rungwise.planning.need import ROWS_AT_ONCE, Job, Need, impossible, need_of,
 from rungwise.planning.remedies import remedies
 from rungwise.planning.rows import Lengths, ladder_lengths
 from rungwise.planning.shape import Shape, shape_of, trained_numbers
+from rungwise.workspace.resources import pocket_base
 
 UTILIZATION = 0.3
 """Share of the peak rate that a run reaches: assumed, not measured. Well-tuned large models reach 0.4 to 0.6, small
@@ -91,7 +92,8 @@ def read_config(path: Path) -> dict[str, Any]:
 def config_of(base: Base, root: Path) -> dict[str, Any]:
     """Returns the config.json of a base, of a hub name without its weights; raises ModelError (see `read_config`)."""
     if not base.revision:
-        return read_config(root / os.path.expanduser(base.name) / "config.json")
+        own = root / os.path.expanduser(base.name)
+        return read_config((own if own.is_dir() else pocket_base(base.name) or own) / "config.json")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import hf_hub_download
 
