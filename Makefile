@@ -2,6 +2,7 @@
 # make demo-full  the same with two harder tasks and a larger model.
 # make gpu-check  the training engine on a CUDA GPU: checks, speed, memory; without one it says so.
 # make test       everything: set-up, checks, tests.   make check: format, lint, types, imports.
+# make docs       the documentation as a site in docs/_build; every warning is an error.
 # Another build of torch: make setup TORCH="torch==2.13.0 --index-url ADDRESS"
 PYTHON ?= python3
 VENV   ?= .venv
@@ -17,7 +18,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup demo demo-full gpu-check check test format clean
+.PHONY: setup demo demo-full gpu-check docs check test format clean
 
 setup: $(VENV)/ready
 
@@ -38,6 +39,10 @@ demo-full: setup
 gpu-check:
 	$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) -m benchmarks.gpu --write
 
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 check: setup
 	ruff format --check .
 	ruff check .
@@ -52,4 +57,4 @@ format: setup
 	ruff check --fix .
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

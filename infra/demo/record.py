@@ -1,7 +1,7 @@
 """Writes down what the demonstration showed: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-results.json holds each task's ladder with n, intervals and seconds; results.svg is its picture; the README's table and
-sentences are made from it (`readme_table`). A test holds the README against it.
+results.json holds each task's ladder with n, intervals and seconds; results.svg is its picture; the table in
+docs/results.md is made from it (`results_table`). A test compares that page with it.
 """
 
 import json
@@ -55,8 +55,8 @@ def results(root: Path) -> dict[str, Any]:
     return {"machine": machine, "tasks": tasks}
 
 
-def readme_table(found: dict[str, Any]) -> str:
-    """Returns the README's table of figures."""
+def results_table(found: dict[str, Any]) -> str:
+    """Returns the table of figures in docs/results.md."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
@@ -129,4 +129,4 @@ if __name__ == "__main__":
     shown = results(workspace_root())
     RESULTS.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_text(picture(shown), encoding="utf-8")
-    print(readme_table(shown))
+    print(results_table(shown))
