@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
 from rungwise.core.folders import replace_text
-from rungwise.pipeline.effects import status
+from rungwise.report.read import status
 from rungwise.report.text import status_text
 from rungwise.workspace.layout import Paths, settings_of
 from rungwise.workspace.process import prepare_environment, workspace_root
@@ -148,7 +148,7 @@ def main() -> int:
             print("The flow stopped above; what was finished is kept, and the same command goes on from there.")
             return code
         found = status(root)
-        champions = [task for task, one in found["tasks"].items() if one["champion"]]
+        champions = [name for name, task in found.tasks.items() if task.champion]
         told = "".join(PREDICT.format(task=task) for task in champions[:1])
         print(f"\n{status_text(found)}\n{NEXT.format(predict=told)}")
     except RungwiseError as error:

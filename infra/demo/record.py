@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rungwise.pipeline.effects import explain, status
+from rungwise.report.read import explain, explain_json, status, status_json
 from rungwise.report.text import sentence
 from rungwise.workspace.layout import settings_of
 from rungwise.workspace.process import prepare_environment, workspace_root
@@ -22,7 +22,8 @@ RESULTS, PICTURE = HERE / "results.json", HERE / "results.svg"
 
 def results(root: Path) -> dict[str, Any]:
     """Returns what the last climb of the workspace showed: task -> bar, rungs, verdict; and the machine."""
-    climbs, stands = explain(root), status(root)["tasks"]
+    current = status(root)
+    climbs, stands = explain_json(explain(root)), status_json(current)["tasks"]
     tasks = {}
     for name, task in climbs.items():
         rungs = [
@@ -45,7 +46,7 @@ def results(root: Path) -> dict[str, Any]:
             "dev_rows": task["dev_rows"],
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
-            "sentence": sentence(name, stands[name]),
+            "sentence": sentence(current.tasks[name]),
             "comparison": task["comparison"],
             "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],

@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from rungwise.config import load as load_settings
+from rungwise.config import set_precision
 from rungwise.core.errors import SettingsError
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model import language_model as models
 from rungwise.planning.machines import THIS
 from rungwise.planning.measure import memory_bytes, probe, status_bytes, this_machine
-from rungwise.planning.precision import choose_precision, write_precision
+from rungwise.planning.precision import choose_precision
 from rungwise.training.batches import TokenRow
 
 SPEC = AttemptSpec(Base("x"), "lora", prompt="", form=AnswerForm("text"), rank=4, batch_size=4)
@@ -81,14 +82,14 @@ def test_the_precision_is_written_and_all_else_stays(workspace, old, new):
     start = start.replace("precision: bf16", "precision: fp32").replace('"bf16"', '"fp32"')
     assert start != wanted
     path.write_text(start)
-    assert write_precision(path, "bf16") is True
+    assert set_precision(path, "bf16") is True
     assert path.read_text() == wanted and load_settings(path).train.precision == "bf16"
-    assert write_precision(path, "bf16") is False and path.read_text() == wanted
+    assert set_precision(path, "bf16") is False and path.read_text() == wanted
 
 
 def test_a_precision_that_stands_only_as_the_default_is_written_out(workspace):
     path = workspace / "params.yaml"
-    assert write_precision(path, "fp32") is True and "precision: fp32" in path.read_text()
+    assert set_precision(path, "fp32") is True and "precision: fp32" in path.read_text()
 
 
 def test_a_place_that_is_not_plain_is_left_alone(workspace):
@@ -101,7 +102,7 @@ def test_a_place_that_is_not_plain_is_left_alone(workspace):
     )
     path.write_text(text)
     with pytest.raises(SettingsError, match="can't be written(.|\n)*by hand"):
-        write_precision(path, "bf16")
+        set_precision(path, "bf16")
     assert path.read_text() == text
 
 

@@ -77,7 +77,7 @@ def _rate(text: str) -> tuple[str, float]:
 
 def _pack(root: Path, arguments: argparse.Namespace) -> int:
     """Writes a bundle."""
-    from rungwise.pipeline.effects import pack
+    from rungwise.climbing.exchange import pack
 
     with locked(root, "rungwise pack"):
         name = pack(root, arguments.task, arguments.rung, Path(arguments.bundle))
@@ -99,7 +99,7 @@ def _attempt(root: Path, arguments: argparse.Namespace) -> int:
 
 def _unpack(root: Path, arguments: argparse.Namespace) -> int:
     """Takes a bundle's result into the store."""
-    from rungwise.pipeline.effects import unpack
+    from rungwise.climbing.exchange import unpack
     from rungwise.workspace.layout import settings_of
 
     settings_of(root)

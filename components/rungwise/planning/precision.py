@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from rungwise.config import Settings, base_of, parse, read_raw
+from rungwise.config import Settings, base_of, set_precision
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.folders import replace_text
 from rungwise.core.records import AnswerForm, AttemptSpec
 from rungwise.planning.measure import Probe
 
@@ -73,46 +72,5 @@ def choose_precision(root: Path, path: Path, settings: Settings, *, tokens: int,
         )
         probes[precision] = probe(lm, spec, rows, steps=steps)
     faster = min(PRECISIONS, key=lambda p: probes[p].seconds_per_token)
-    written = write_precision(path, faster)
+    written = set_precision(path, faster)
     return Measured(rung.name, str(base), probes, faster, written)
-
-
-def write_precision(path: Path, precision: str) -> bool:
-    """Writes `train.precision` into params.yaml; returns whether the file changed.
-
-    Raises:
-        SettingsError: the place can't be found in the file's text, or the file would not be valid with it.
-    """
-    from ruamel.yaml import YAML
-
-    before = parse(read_raw(path), str(path))
-    if before.train.precision == precision and "precision" in read_raw(path)["train"]:
-        return False
-    text = path.read_text(encoding="utf-8")
-    train = YAML().load(text)["train"]
-    lines = text.splitlines(keepends=True)
-    if "precision" in train:
-        line, column = train.lc.value("precision")
-        old = str(train["precision"])
-        lines[line] = lines[line][:column] + lines[line][column:].replace(old, precision, 1)
-    elif train.fa.flow_style() or not train:
-        line, column = train.lc.line, train.lc.col
-        behind = lines[line][column:].replace("{", f"{{precision: {precision}" + (", " if train else ""), 1)
-        lines[line] = lines[line][:column] + behind
-    else:
-        line, column = train.lc.key(next(iter(train)))
-        lines.insert(line, " " * column + f"precision: {precision}\n")
-    changed = "".join(lines)
-    wanted = before.model_dump() | {"train": before.train.model_dump() | {"precision": precision}}
-    if parse(YAML(typ="safe", pure=True).load(changed), str(path)).model_dump() != wanted:
-        raise SettingsError(
-            Problem(
-                "a precision can't be written where `train` stands",
-                where=f"{path}: train",
-                found="a form in which its place is not plain",
-                wanted="`train:` with a setting a line, or `train: {...}`",
-                do=f"write `precision: {precision}` by hand",
-            )
-        )
-    replace_text(path, changed)
-    return True

@@ -257,7 +257,7 @@ def _halve(run: _Run, part: Sequence[TokenRow], n_processes: int, error: BaseExc
                 where=f"step {run.step + 1}, {tokens} tokens at once",
                 found=" ".join(str(error).split())[:160],
                 wanted="memory for its activations",
-                do="set `train.checkpointing: true`, lower `train.max_tokens_per_microbatch`, or remove the longest rows",
+                do="set `train.checkpointing: true`, lower `train.max_tokens_per_microbatch`, or remove long rows",
             )
         ) from None
     run.max_tokens_per_microbatch = run.n_shared + (tokens - run.n_shared) // 2

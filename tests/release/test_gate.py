@@ -1,7 +1,7 @@
 from rungwise.config import PromoteSettings
 from rungwise.core.records import AnswerForm, Prediction
 from rungwise.evidence.metrics import Metric
-from rungwise.release.promote import judge
+from rungwise.release.gate import judge
 
 ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 
