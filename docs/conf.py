@@ -30,6 +30,7 @@ html_theme_options = {
     "dark_css_variables": {"color-brand-primary": "#7fb8de", "color-brand-content": "#7fb8de"},
 }
 exclude_patterns = ["_build"]
+smartquotes = False
 default_role = "code"  # docstrings put names in single backticks
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"

@@ -120,9 +120,8 @@ def _type(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
 
 def commands() -> str:
     """Returns every command with its usage, arguments and options."""
-    from rungwise.cli import main
+    from rungwise.cli.main import parser
 
-    parser = getattr(main, "parser", None) or main._parser
     return "\n".join(line for name, command in _commands(parser(), "") for line in _command(name, command))
 
 
@@ -153,20 +152,36 @@ def _command(name: str, command: argparse.ArgumentParser) -> Iterator[str]:
 
 def _sentence(text: str) -> str:
     """Returns a help text as a sentence."""
+    text = re.sub(r"(?<![`\w-])--[a-z-]+", r"`\g<0>`", text)
     return f"{text[:1].upper()}{text[1:]}{'' if text.endswith(('.', ':')) else '.'}" if text else ""
 
 
+RESULTS: Final = (
+    "pipeline.steps.TaskResult",
+    "report.read.Status",
+    "report.read.TaskStatus",
+    "report.read.Explanation",
+    "report.read.RungExplanation",
+    "release.champion.Answer",
+    "release.gate.Verdict",
+    "core.errors.Problem",
+)
+"""The values that the public names return or carry."""
+
+
 def python() -> str:
-    """Returns directives that document each public name of the package from its docstring."""
+    """Returns directives that document each public class of the package, and the values that it returns."""
     import rungwise
 
-    lines = ["```{eval-rst}"]
-    for name in getattr(rungwise, "__all__", ()):
-        if isinstance(getattr(rungwise, name), type):
+    public = [name for name in rungwise.__all__ if isinstance(getattr(rungwise, name), type)]
+    sections = {"Public names": sorted(public, reverse=True), "Results": RESULTS}
+    lines = []
+    for title, names in sections.items():
+        lines += [f"## {title}", "", "```{eval-rst}"]
+        for name in names:
             lines += [f".. autoclass:: rungwise.{name}", "   :members:", ""]
-    if "RungwiseError" not in getattr(rungwise, "__all__", ()):
-        lines += [".. autoclass:: rungwise.core.errors.RungwiseError", ""]
-    return "\n".join([*lines, ".. autoclass:: rungwise.core.errors.Problem", "   :members:", "```"])
+        lines += ["```", ""]
+    return "\n".join(lines)
 
 
 GENERATORS: Final[Mapping[str, Callable[[], str]]] = {"settings": settings, "commands": commands, "python": python}
