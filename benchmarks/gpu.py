@@ -118,8 +118,9 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
     """Returns tokens a second, share of the matrix rate, peak memory and the planner's estimate of it."""
     import torch
 
-    from rungwise.planning.need import Job, need_of
-    from rungwise.planning.shape import shape_of
+    from rungwise.planning.job import Job
+    from rungwise.planning.memory import need_of
+    from rungwise.planning.model_config import shape_of
     from rungwise.training.train import train
 
     gc.collect()
@@ -133,7 +134,7 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
     seconds, peak = ends[-1] - ends[2], _peak_bytes(lm.device)
     per_second = trained.tokens * (size.steps - 2) / size.steps / seconds
     known = shape_of(lm.model.config.to_dict())
-    job = Job("lora", "bf16", rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer, rank=RANK,
+    job = Job("lora", "bf16", {"rank": RANK}, rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer,
               device="cuda" if lm.device.startswith("cuda") else "cpu")  # fmt: skip
     estimate = need_of(known, job).total
     linear = sum(

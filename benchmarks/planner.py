@@ -1,16 +1,17 @@
-"""How near the planner's memory is to what a run really takes, and how near the rule in common use is.
+"""The planner's memory estimate compared with the measured peak, and with a common rule.
 
 `python -m benchmarks.planner [--quick] [--write]`. Each combination of size, method, length and batch runs in a process
-of its own with a Llama of random weights: two steps of the training loop, or one batch of scoring. On a CPU the peak is
-the process's highest resident memory (VmHWM) less its resident memory before the model is made, with the libraries
-loaded and warm, and with glibc told to give freed blocks back (MALLOC_MMAP_THRESHOLD_=131072). Left to itself its heap
-keeps the holes between blocks, and a process grows well beyond what it uses: how far is measured on three combinations
-and stands beside (`default_heap`); no estimate from a config can know it. On a GPU it is
-`torch.cuda.max_memory_allocated`, against the estimate without the framework's share. Errors are
+of its own with a Llama of random weights: two steps of the training loop, or one batch of scoring.
+
+On a CPU the peak is the highest resident memory of the process (VmHWM) minus its resident memory before the model is
+made. Libraries are loaded and warm, and glibc returns freed blocks to the system (MALLOC_MMAP_THRESHOLD_=131072). By
+default glibc keeps the holes between blocks, and a process grows well beyond what it uses. How far is measured on three
+combinations (`default_heap`); no estimate from a config can know it. On a GPU the peak is
+`torch.cuda.max_memory_allocated`, compared with the estimate without the framework's part. Errors are
 (estimate - measured) / measured.
 
 The rule, "LoRA in 16 bit takes 2 GB for each billion parameters" (https://modal.com/blog/how-much-vram-need-fine-tuning
-gives it for the weights), is held against the same peaks of method lora, in fp32 and bf16 alike.
+gives it for the weights), is compared with the same peaks of method lora, in fp32 and in bf16.
 """
 
 import argparse
@@ -25,8 +26,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rungwise.planning.need import PARTS, Job, need_of
-from rungwise.planning.shape import Shape, shape_of
+from rungwise.planning.job import Job
+from rungwise.planning.memory import need_of
+from rungwise.planning.model_config import shape_of
+from rungwise.planning.need import PARTS
+from rungwise.planning.shape import Shape
 
 RESULTS = Path(__file__).parent / "results" / "planner.json"
 _SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4}
@@ -56,8 +60,8 @@ COMBINATIONS: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
     ({**_MIDDLE, "vocab_size": 8_000}, {"method": "prompt", "rows": 16, "tokens": 512, "shared_tokens": 384}),
 )
 QUICK = (0, 7, 12)
-"""The combinations that `--quick` measures, and that are measured with the default heap too."""
-_GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+"""The combinations that `--quick` measures; a full run measures them with the default heap too."""
+_RETURNS_FREED_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 def combination(number: int, device: str) -> tuple[Shape, Job]:
@@ -68,7 +72,7 @@ def combination(number: int, device: str) -> tuple[Shape, Job]:
 
 
 def measured_bytes(number: int) -> int:
-    """Returns the peak of a combination, run in this process; it has to be a fresh one."""
+    """Returns the peak of a combination, run in this process, which must be a fresh one."""
     import torch
 
     from rungwise.core.records import Base
@@ -78,9 +82,9 @@ def measured_bytes(number: int) -> int:
     device = device_name()
     kind = "cuda" if device.startswith("cuda") else "cpu"
     torch.manual_seed(number)
-    warm = _model(combination(0, kind)[0], Job("lora", rows=1), device)  # loads what is loaded at the first use
+    warm = _model(combination(0, kind)[0], Job("lora"), device)  # loads what the first use loads
     warm_lm = LanguageModel(Base("x"), "", warm, None, (), (), 0, "plain", 1024, device)
-    run_steps(warm_lm, _trained(warm), _rows(8, 2, 1), steps=1)
+    run_steps(warm_lm, _trainable(warm), _rows(8, 2, 1), steps=1)
     del warm, warm_lm
     gc.collect()
     shape, job = combination(number, kind)
@@ -91,11 +95,11 @@ def measured_bytes(number: int) -> int:
         _score(lm, shape, job)
     else:
         rows = _rows(job.tokens, job.answer_tokens, job.rows)
-        run_steps(lm, _trained(model), rows, steps=2, n_shared=job.shared_tokens)
+        run_steps(lm, _trainable(model), rows, steps=2, n_shared=job.shared_tokens)
     return _highest(device) - before
 
 
-def _trained(model: Any) -> list[Any]:
+def _trainable(model: Any) -> list[Any]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
@@ -127,7 +131,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     shorten(model)
     model.requires_grad_(job.method == "full")
     if job.method == "lora":
-        lora = LoraConfig(r=job.rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+        lora = LoraConfig(r=job.rank, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(model, lora)
     if job.is_checkpointed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -147,11 +151,11 @@ def _score(lm: Any, shape: Shape, job: Job) -> None:
     from rungwise.model.answers import score_labels
 
     prompt = job.tokens - job.answer_tokens
-    # of a model that is sure of nothing, labels that differ from their first token on are all read to their end
+    # a model that is sure of nothing reads labels that differ from their first token on all to their end
     labels = [(7 + i, *[7] * (job.answer_tokens - 1)) for i in range(job.labels)]
     shared = (5,) * job.shared_tokens
-    asked = [(*shared, 100 + i, *[5] * (prompt - len(shared) - 1 - i % 2)) for i in range(job.rows)]
-    score_labels(lm, asked, labels)
+    prompts = [(*shared, 100 + i, *[5] * (prompt - len(shared) - 1 - i % 2)) for i in range(job.rows)]
+    score_labels(lm, prompts, labels)
 
 
 def _now(device: str) -> int:
@@ -173,7 +177,7 @@ def _highest(device: str) -> int:
     return int(torch.cuda.max_memory_allocated()) if device.startswith("cuda") else status_bytes("VmHWM") or 0
 
 
-def _in_a_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
+def _in_new_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.planner", "--one", str(number)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -181,10 +185,10 @@ def _in_a_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
 
 
 def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Returns, for each combination, the estimate by part, the measured peak, and both errors."""
-    found = []
+    """Returns, for each combination, the estimate by part, the measured peak, and the errors of estimate and rule."""
+    results = []
     for number in numbers:
-        answer = _in_a_process(number, _GIVES_BACK)
+        answer = _in_new_process(number, _RETURNS_FREED_BLOCKS)
         shape, job = combination(number, answer["device"])
         need = need_of(shape, job)
         estimate = need.total - need.framework
@@ -199,10 +203,10 @@ def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
             "error": estimate / answer["bytes"] - 1,
         }
         if number in QUICK and answer["device"] == "cpu":
-            row["default_heap"] = _in_a_process(number, {})["bytes"] / answer["bytes"]
+            row["default_heap"] = _in_new_process(number, {})["bytes"] / answer["bytes"]
         if job.method == "lora":
             row["rule_error"] = 2 * shape.numbers / answer["bytes"] - 1
-        found.append(row)
+        results.append(row)
         print(
             f"{number:2}  {job.method:7}{job.precision:5} {shape.numbers / 1e6:6.1f} M  "
             f"{job.rows:3} x {job.tokens:<5}{f'{job.shared_tokens} shared' if job.shared_tokens else '':<11}"
@@ -212,7 +216,7 @@ def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
             + (f"  default heap {row['default_heap']:.2f} times" if "default_heap" in row else ""),
             flush=True,
         )
-    return found
+    return results
 
 
 def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, dict[str, Any]]:
@@ -241,10 +245,10 @@ def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, dict[str, 
 
 
 def main() -> None:
-    """Measures, prints the table and one JSON object; --write keeps it."""
+    """Measures, prints a table and one JSON object; --write saves the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three combinations")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULTS}")
+    parser.add_argument("--quick", action="store_true", help="only three combinations")
+    parser.add_argument("--write", action="store_true", help=f"write the result to {RESULTS}")
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one is not None:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 from benchmarks import planner
-from rungwise.planning.need import need_of
+from rungwise.planning.memory import need_of
 from tests.conftest import REPOSITORY, environment
 
 

@@ -91,7 +91,7 @@ ELSEWHERE = {
 }
 """Command -> the test file that runs it, and what must be written there."""
 NOT_RUN = {
-    "pip install './rungwise[train,pipeline]'": "installs over the environment under test; pyproject's extras are checked",
+    "pip install './rungwise[train,pipeline]'": "would replace the package under test; tests/package/test_wheel.py installs a wheel",
     "pip install -c constraints.txt -e '.[train]'": "as above",
     "python3 -m venv venv && source venv/bin/activate": "makes an empty environment",
     'make setup TORCH="torch==2.13.0 --index-url ADDRESS"': "downloads another build of torch",

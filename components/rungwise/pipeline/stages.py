@@ -230,9 +230,9 @@ def climb(
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     if any(rung.base for rung in settings.ladder):
+        from rungwise.planning.check import check_ladder
         from rungwise.planning.machines import machines
         from rungwise.planning.measure import this_memory
-        from rungwise.planning.plan import check_ladder
 
         for sentence in check_ladder(root, settings, this_memory(), machines(root)):
             say(f"climb: careful: {sentence}")

@@ -21,8 +21,10 @@ from torch.nn.functional import cross_entropy
 from rungwise.core.errors import ModelError, Problem, TrainingError
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
+from rungwise.model import limits
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
 from rungwise.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
+from rungwise.model.architectures import architecture
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.low_rank import fuse
 from rungwise.model.memory import is_out_of_memory
@@ -35,10 +37,6 @@ FULL_RATE = 5e-5
 with more: the rule that the authors of "LoRA Without Regret" (2025, https://thinkingmachines.ai/blog/lora/) publish
 with their training service, https://tinker-docs.thinkingmachines.ai/supervised-learning/sl-hyperparams."""
 WIDTH = 2000
-WIDTH_POWER = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
-"""Architecture -> the power of WIDTH / hidden size; others take the more careful one."""
-LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**29}
-"""Device -> the most logits of one forward pass: on a CPU 128 MiB, which the loss takes several times over."""
 _HEADS = ("classifier", "summary")
 """How settings begin that belong to heads which a causal model does not have."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
@@ -180,7 +178,7 @@ def learning_rate(lm: LanguageModel, spec: AttemptSpec) -> float:
     if spec.learning_rate is not None:
         return spec.learning_rate
     config = lm.model.config
-    power = WIDTH_POWER.get(getattr(config, "model_type", ""), min(WIDTH_POWER.values()))
+    power = architecture(getattr(config, "model_type", "")).rate_width_power
     method = METHODS[spec.method]
     rate: float = FULL_RATE * method.rate * (WIDTH / float(config.hidden_size)) ** power
     return min(rate, method.most_rate)
@@ -237,7 +235,8 @@ def targets_at_once(lm: LanguageModel) -> int | None:
     """Returns how many targets one forward pass may have; any number where their logits are never held together."""
     if frozen_head(lm.model) is not None:
         return None
-    return max(1, LOGITS_AT_ONCE.get(lm.device.partition(":")[0], 2**29) // int(lm.model.config.vocab_size))
+    most = limits.TRAINING_LOGITS.get(lm.device.partition(":")[0], limits.TRAINING_LOGITS["cuda"])
+    return max(1, most // int(lm.model.config.vocab_size))
 
 
 def _no_sync(accelerator: Any, model: Any, *, is_last: bool) -> Any:

@@ -6,24 +6,19 @@ import transformers
 from torch.nn.functional import cross_entropy
 
 from rungwise.core.errors import SettingsError
+from rungwise.core.methods import LANGUAGE_MODEL_METHODS
 from rungwise.model.shared_prefix import padded, read_prefix
+from rungwise.planning.activations import final_bytes, saved_bytes
+from rungwise.planning.job import Job
 from rungwise.planning.largest import family_member, largest_batch, largest_model
-from rungwise.planning.need import (
-    BYTES,
-    PARTS,
-    Job,
-    checkpointed,
-    final_bytes,
-    need_of,
-    operations,
-    rows_at_once,
-    saved_bytes,
-    seconds_of,
-    weight_bytes,
-)
-from rungwise.planning.shape import METHODS, shape_of
+from rungwise.planning.memory import need_of
+from rungwise.planning.microbatch import checkpointed, rows_per_microbatch
+from rungwise.planning.model_config import shape_of
+from rungwise.planning.need import BYTES_PER_WEIGHT, PARTS, weight_bytes
+from rungwise.planning.operations import operations, seconds_of
+from rungwise.planning.trainable import ALL_LINEAR
 from rungwise.training.batches import TokenRow, micro_batches
-from tests.planning.test_shape import SMALL
+from tests.planning.test_model_config import SMALL
 
 WIDE = {**SMALL, "hidden_size": 64, "intermediate_size": 160, "num_hidden_layers": 2}
 KINDS = {
@@ -39,7 +34,7 @@ KINDS = {
 
 
 def kept_by_autograd(config, job):
-    """Bytes that autograd keeps for the backward pass of the loop's own forward pass, without weights and logits."""
+    """Bytes that autograd keeps of the training loop's forward pass, without weights and logits."""
     import peft
 
     torch.manual_seed(0)
@@ -51,7 +46,12 @@ def kept_by_autograd(config, job):
         model.requires_grad_(False)
         model = peft.get_peft_model(
             model,
-            peft.LoraConfig(r=job.rank, target_modules="all-linear", lora_dropout=job.dropout, task_type="CAUSAL_LM"),
+            peft.LoraConfig(
+                r=job.rank,
+                target_modules="all-linear" if job.targets == (ALL_LINEAR,) else list(job.targets),
+                lora_dropout=job.dropout,
+                task_type="CAUSAL_LM",
+            ),
         )
     model.train()
     weights = {p.untyped_storage().data_ptr() for p in model.parameters()}
@@ -81,7 +81,7 @@ def kept_by_autograd(config, job):
 @pytest.mark.parametrize("method", ["full", "lora"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps(kind, method, precision):
-    job = Job(method, precision=precision, rows=4, tokens=64, answer_tokens=4, rank=4)
+    job = Job(method, precision=precision, rows=4, tokens=64, answer_tokens=4, settings={"rank": 4})
     found = kept_by_autograd(KINDS[kind], job)
     shape = shape_of(KINDS[kind].to_dict())
     expected = saved_bytes(shape, job) + final_bytes(shape, job)
@@ -91,10 +91,15 @@ def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps(kind, method,
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "change",
-    [{"is_padded": False}, {"dropout": 0.1}, {"rows": 2, "tokens": 96}, {"tokens": 128, "shared_tokens": 90}],
+    [
+        {"is_padded": False},
+        {"settings": {"rank": 4, "dropout": 0.1}},
+        {"rows": 2, "tokens": 96},
+        {"tokens": 128, "shared_tokens": 90},
+    ],
 )
-def test_masks_dropout_and_length_are_kept_as_autograd_keeps_them(change):
-    job = replace(Job("lora", rows=4, tokens=64, answer_tokens=4, rank=4), **change)
+def test_masks_dropout_and_length_change_what_is_kept_as_in_autograd(change):
+    job = replace(Job("lora", rows=4, tokens=64, answer_tokens=4, settings={"rank": 4}), **change)
     config = transformers.LlamaConfig(**{**WIDE, "num_key_value_heads": 4})
     shape = shape_of(config.to_dict())
     assert saved_bytes(shape, job) + final_bytes(shape, job) == pytest.approx(kept_by_autograd(config, job), rel=0.05)
@@ -103,12 +108,12 @@ def test_masks_dropout_and_length_are_kept_as_autograd_keeps_them(change):
 LLAMA = shape_of(transformers.LlamaConfig(**{**SMALL, "vocab_size": 32_000}).to_dict())
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", LANGUAGE_MODEL_METHODS)
 def test_every_method_has_a_need_whose_parts_add_up(method):
     need = need_of(LLAMA, Job(method, tokens=100))
     assert need.total == sum(getattr(need, part) for part in PARTS) and need.gigabytes == need.total / 1e9
     assert all(getattr(need, part) >= 0 for part in PARTS)
-    assert need.weights == 4 * LLAMA.numbers
+    assert need.weights == 4 * LLAMA.parameters
     is_adapter = method not in ("prompt", "full", "layer-norm", "last-layers")
     assert (need.adapter > 0) == is_adapter
     assert (need.moment == "scoring") == (method == "prompt")
@@ -124,20 +129,26 @@ def test_full_training_holds_sixteen_bytes_a_parameter():
     big = family_member(8, 1024)
     for precision in ("fp32", "bf16"):
         need = need_of(big, Job("full", precision=precision, rows=16, tokens=512, answer_tokens=200))
-        assert need.moment == "loss" and need.weights + need.gradients + need.optimizer == 16 * big.numbers
+        assert need.moment == "loss" and need.weights + need.gradients + need.optimizer == 16 * big.parameters
 
 
-def test_four_bits_hold_for_the_matrices_alone():
+def test_4_bit_applies_to_matrices_only():
     big = family_member(8, 1024)
-    rest = big.numbers - big.matrix_numbers
-    assert weight_bytes(big, "4bit") == pytest.approx(big.matrix_numbers * 4.127 / 8 + 2 * rest, rel=1e-9)
-    assert list(BYTES) == ["fp32", "fp16", "bf16", "4bit"]
+    rest = big.parameters - big.matrix_parameters
+    assert weight_bytes(big, "4bit") == pytest.approx(big.matrix_parameters * 4.127 / 8 + 2 * rest, rel=1e-9)
+    assert list(BYTES_PER_WEIGHT) == ["fp32", "fp16", "bf16", "4bit"]
 
 
 def test_more_of_anything_needs_more():
     job = Job("lora", rows=4, tokens=64, answer_tokens=8)
     base = need_of(LLAMA, job).total
-    for change in ({"rows": 8}, {"tokens": 128}, {"answer_tokens": 64}, {"rank": 64}, {"dropout": 0.1}):
+    for change in (
+        {"rows": 8},
+        {"tokens": 128},
+        {"answer_tokens": 64},
+        {"settings": {"rank": 64}},
+        {"settings": {"dropout": 0.1}},
+    ):
         assert need_of(LLAMA, replace(job, **change)).total > base, change
     assert (
         need_of(LLAMA, replace(job, rows=64, is_checkpointed=True)).total < need_of(LLAMA, replace(job, rows=64)).total
@@ -155,21 +166,21 @@ V100 = 16 * 10**9
 ONE_ROW = Job("prompt", precision="fp16", rows=1, tokens=512, answer_tokens=32)
 
 
-def test_a_v100_of_16_gb_holds_about_7b_for_inference_and_trains_up_to_1b_fully():
+def test_a_v100_of_16_gb_fits_7b_for_inference_and_1b_for_full_training():
     inference = largest_model(ONE_ROW, V100)
     full = largest_model(replace(ONE_ROW, method="full", is_checkpointed=True), V100)
     lora = largest_model(replace(ONE_ROW, method="lora", is_checkpointed=True), V100)
     qlora = largest_model(replace(ONE_ROW, method="lora", precision="4bit", is_checkpointed=True), V100)
-    assert 6.5e9 < inference.numbers < 7.5e9
-    assert 0.7e9 <= full.numbers <= 1.0e9
-    assert full.numbers < lora.numbers < inference.numbers < qlora.numbers
+    assert 6.5e9 < inference.parameters < 7.5e9
+    assert 0.7e9 <= full.parameters <= 1.0e9
+    assert full.parameters < lora.parameters < inference.parameters < qlora.parameters
     assert largest_model(ONE_ROW, 10**9) is None
 
 
 def test_operations_are_two_a_weight_and_token_forward_and_twice_that_back():
     job = Job("prompt", rows=1, tokens=512, answer_tokens=1)
     forward = operations(family_member(24, 3072), job)
-    assert forward == pytest.approx(2 * 512 * family_member(24, 3072).matrix_numbers, rel=0.05)
+    assert forward == pytest.approx(2 * 512 * family_member(24, 3072).matrix_parameters, rel=0.05)
     assert operations(family_member(24, 3072), replace(job, method="full")) == pytest.approx(3 * forward)
     assert operations(family_member(24, 3072), replace(job, method="lora")) == pytest.approx(2 * forward, rel=0.05)
     again = replace(job, method="full", is_checkpointed=True)
@@ -183,50 +194,57 @@ def test_operations_are_two_a_weight_and_token_forward_and_twice_that_back():
     [
         ({"precision": "fp8"}, "no such precision(.|\n)*fp8"),
         ({"method": "full", "precision": "4bit"}, "4 bit(.|\n)*full"),
-        ({"method": "best"}, "does not know this method"),
+        ({"method": "best"}, "does not support this method"),
         ({"tokens": 129}, "at most 128 tokens"),
         ({"answer_tokens": 101}, "rows of this size"),
         ({"rows": 0}, "rows of this size"),
     ],
 )
-def test_what_makes_no_sense_is_said(change, says):
+def test_settings_that_do_not_go_together_are_named(change, says):
     with pytest.raises(SettingsError, match=says):
         need_of(LLAMA, replace(Job("lora", tokens=100), **change))
 
 
-def test_scoring_and_training_take_as_much_at_once_as_they_say():
-    from rungwise.model import answer_loss, answers, last_layer
-    from rungwise.planning import need
-    from rungwise.training import train
-
-    assert need.TOKENS_AT_ONCE == answers.TOKENS_AT_ONCE
-    assert need.LOGITS_AT_ONCE == answers.LOGITS_AT_ONCE
-    assert need.ROWS_AT_ONCE == answers.ROWS_AT_ONCE
-    assert (need.LOSS_LOGITS_AT_ONCE, need.FEWEST_AT_ONCE) == (answer_loss.LOGITS_AT_ONCE, answer_loss.FEWEST_AT_ONCE)
-    assert {f"{kind}decoderlayer" for kind in need.SHORT} == {name.lower() for name in last_layer.ALIKE}
-    assert need.TRAINING_LOGITS == train.LOGITS_AT_ONCE
-
-
 @pytest.mark.parametrize("shared", [0, 40, 400])
 @pytest.mark.parametrize("max_tokens_per_microbatch", [100, 500, 1500, 4096])
-def test_as_many_rows_go_through_together_as_in_training(shared, max_tokens_per_microbatch):
+def test_as_many_rows_pass_together_as_in_training(shared, max_tokens_per_microbatch):
     rows = [TokenRow(tuple(range(430)), (1, 2))] * 32
     job = Job("lora", rows=32, tokens=432, answer_tokens=2, shared_tokens=shared)
     largest = max(len(part) for part in micro_batches(rows, max_tokens_per_microbatch, None, shared))
-    assert rows_at_once(LLAMA, job, max_tokens_per_microbatch) == largest
+    assert rows_per_microbatch(LLAMA, job, max_tokens_per_microbatch) == largest
 
 
-@pytest.mark.parametrize("change", [{"dropout": 0.1}, {"is_checkpointed": True}])
-def test_rows_that_share_nothing_in_training_are_planned_whole(change):
+@pytest.mark.parametrize("change", [{"settings": {"dropout": 0.1}}, {"is_checkpointed": True}])
+def test_rows_that_training_does_not_share_are_planned_whole(change):
     shape = replace(LLAMA, context=512)
     job = replace(Job("lora", rows=32, tokens=512, answer_tokens=4, shared_tokens=400), **change)
-    assert rows_at_once(shape, job, 4096) == 8 < rows_at_once(shape, replace(job, **dict.fromkeys(change, 0)), 4096)
+    assert (
+        rows_per_microbatch(shape, job, 4096)
+        == 8
+        < rows_per_microbatch(shape, replace(job, settings={}, is_checkpointed=False), 4096)
+    )
     assert need_of(shape, job) == need_of(shape, replace(job, shared_tokens=0))
 
 
-def test_a_remedy_of_checkpointing_takes_the_rows_that_then_go_through():
+def test_with_checkpointing_as_many_rows_pass_as_fit_the_same_tokens():
     job = Job("lora", rows=32, tokens=512, answer_tokens=4, shared_tokens=400)
-    job = replace(job, rows=rows_at_once(LLAMA, job, 4096))
-    assert job.rows == 22 and checkpointed(LLAMA, job).rows == 7, "of 22 x 112 tokens of their own and 400 shared ones"
+    job = replace(job, rows=rows_per_microbatch(LLAMA, job, 4096))
+    assert job.rows == 22 and checkpointed(LLAMA, job).rows == 7, "22 rows have 112 tokens of their own and share 400"
     plain = replace(job, shared_tokens=0, rows=7)
     assert checkpointed(LLAMA, plain) == replace(plain, is_checkpointed=True)
+
+
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), ("down_proj",), ("o_proj", "up_proj")])
+def test_a_job_with_some_targets_needs_less_than_with_all(targets):
+    for precision in ("fp32", "bf16"):
+        job = Job("lora", precision, rows=4, tokens=64, answer_tokens=4)
+        some = need_of(LLAMA, replace(job, settings={"targets": targets}))
+        assert 0 < some.activations < need_of(LLAMA, job).activations and some.adapter < need_of(LLAMA, job).adapter
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_targets_in_the_attention_alone_keep_what_autograd_keeps():
+    job = Job("lora", rows=4, tokens=64, answer_tokens=4, settings={"rank": 4, "targets": ("q_proj", "v_proj")})
+    config = KINDS["llama"]
+    shape = shape_of(config.to_dict())
+    assert saved_bytes(shape, job) + final_bytes(shape, job) == pytest.approx(kept_by_autograd(config, job), rel=0.05)
