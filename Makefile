@@ -70,8 +70,9 @@ test: check  ## all checks, then the fast tests
 test-all: check  ## all checks, then all tests, including the slow ones
 	pytest -m ""
 
-docs: setup  ## build the documentation; broken links are errors
-	mkdocs build --strict
+docs: setup  ## build the documentation in docs/_build; every warning is an error
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
 
 wheel: setup  ## build the wheel in dist/
 	$(PIP) wheel --no-deps --wheel-dir dist .
@@ -81,4 +82,4 @@ format: setup  ## fix the format and the imports
 	ruff check --fix .
 
 clean:  ## remove the virtual environment, caches and build output
-	rm -rf $(VENV) dist site .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) dist docs/_build .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

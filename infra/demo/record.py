@@ -1,7 +1,7 @@
 """Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The README's table
-and sentences are made from results.json (`readme_table`); a test compares them.
+Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The table in
+docs/results.md is made from results.json (`results_table`); a test compares that page with it.
 """
 
 import json
@@ -56,8 +56,8 @@ def results(root: Path) -> dict[str, Any]:
     return {"machine": machine, "tasks": tasks}
 
 
-def readme_table(found: dict[str, Any]) -> str:
-    """Returns the README's table of figures."""
+def results_table(found: dict[str, Any]) -> str:
+    """Returns the table of figures in docs/results.md."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
@@ -130,4 +130,4 @@ if __name__ == "__main__":
     shown = results(workspace_root())
     RESULTS.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_text(picture(shown), encoding="utf-8")
-    print(readme_table(shown))
+    print(results_table(shown))

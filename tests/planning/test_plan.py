@@ -158,6 +158,13 @@ def test_a_config_that_cant_be_read_is_named(tmp_path, text):
         read_config(tmp_path / "config.json")
 
 
+def test_the_config_of_a_base_that_comes_with_the_package_is_found(tmp_path):
+    assert config_of(Base("pocket-s"), tmp_path)["hidden_size"] == 64
+    (tmp_path / "pocket-s").mkdir()
+    (tmp_path / "pocket-s" / "config.json").write_text('{"hidden_size": 8}')
+    assert config_of(Base("pocket-s"), tmp_path) == {"hidden_size": 8}  # a folder of the workspace comes first
+
+
 def test_a_hub_config_is_fetched_alone_or_the_error_is_reported(monkeypatch, tmp_path):
     import huggingface_hub
 

@@ -179,7 +179,7 @@ class TrainSettings(Section):
     """Whether activations are computed again in the backward pass: less memory, about a third more time."""
     compiled: bool = False
     """Whether torch.compile compiles the model first, which takes minutes. On a CPU it did not pay where that was
-    measured (see the README); on a GPU it was not."""
+    measured (see docs/results.md); on a GPU it was not."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of AdamW; None: by a rule for the method and the base's width (see `training.train`)."""
     warmup_share: Share = 0.05

@@ -15,6 +15,7 @@ from rungwise.core.errors import ModelError, Problem
 from rungwise.core.records import Base
 from rungwise.model.architectures import ARCHITECTURES, GptNeoxKeys, LlamaKeys, architecture, has_fixed_rotary
 from rungwise.planning.shape import Linear, Shape
+from rungwise.workspace.resources import pocket_base
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -47,7 +48,8 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
         ModelError: the file can't be fetched or read.
     """
     if not base.revision:
-        return read_config(root / os.path.expanduser(base.name) / "config.json")
+        own = root / os.path.expanduser(base.name)
+        return read_config((own if own.is_dir() else pocket_base(base.name) or own) / "config.json")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import hf_hub_download
 
