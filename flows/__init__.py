@@ -1,6 +1,6 @@
-"""Prefect flows around the functions of `components`; no logic of their own.
+"""Prefect flows around public functions of `rungwise`; they hold no logic of their own.
 
-Importing this sets the environment of its libraries, and must: Prefect reads it when it is imported.
+Importing this package sets the environment of its libraries, because Prefect reads it when it is imported.
 """
 
 from rungwise.workspace.process import prepare_environment

@@ -1,4 +1,4 @@
-"""The climb with one Prefect task a rung and step, its progress as artifacts, and the ladder as a table."""
+"""The climb with one Prefect task per rung and step, its progress as artifacts, and the ladder as a table."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from rungwise.attempts.store import Attempt
 from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
 from rungwise.pipeline import stages
-from rungwise.pipeline.effects import status
+from rungwise.report.read import status
 from rungwise.report.text import HEADER, ladder_rows, sentence
 from rungwise.workspace.layout import Snapshot, check_recipe
 
@@ -23,7 +23,7 @@ SECONDS_BETWEEN = 2.0
 
 
 def _progress(what: str) -> Callable[[int, int, str], None]:
-    """Returns a progress that shows as a Prefect artifact."""
+    """Returns a progress callback that updates a Prefect artifact."""
     key = what.replace(" ", "-").replace("/", "-")
     artifact = create_progress_artifact(progress=0.0, key=key, description=what)
     assert isinstance(artifact, UUID)
@@ -40,13 +40,13 @@ def _progress(what: str) -> Callable[[int, int, str], None]:
 
 @task(name="train")
 def train(climb: rungs.TaskClimb, rung: str) -> Attempt:
-    """Trains a rung's attempt, or finds it."""
+    """Returns a rung's attempt, trained now unless the store has it."""
     return rungs.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
 
 
 @task(name="evaluate")
 def evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
-    """Scores a rung's attempt on the development rows, or finds the scores."""
+    """Returns what a rung's attempt shows on the validation rows."""
     return rungs.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
 
 
@@ -66,9 +66,9 @@ def _evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
 @task(name="ladder", task_run_name="ladder {name}")
 def ladder_table(root: Path, name: str) -> None:
     """Publishes a task's ladder as a table artifact."""
-    found = status(root)["tasks"][name]
+    found = status(root).tasks[name]
     rows = [dict(zip(HEADER, row, strict=True)) for row in ladder_rows(found)]
-    create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(name, found))
+    create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(found))
 
 
 def climb(root: Path, before: Snapshot) -> bool:

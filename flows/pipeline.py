@@ -1,45 +1,53 @@
-"""The whole path as one Prefect flow: collect, prepare, climb, register, promote.
+"""A run of the workspace as one Prefect flow: collect, prepare, drift, climb, accept, register, promote.
 
-`python -m rungwise.flows.pipeline` runs it here; infra/prefect.yaml deploys it. It holds the workspace's lock from
-start to end and fails by name if params.yaml or data/raw is changed meanwhile.
+`python -m rungwise.flows.pipeline` runs it here; infra/prefect.yaml deploys it. It walks `pipeline.steps` with a
+Prefect task per step.
 """
 
-from prefect import flow
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
-from rungwise.climbing.ladder import check_bases
+from prefect import flow, get_run_logger, task
+
 from rungwise.flows.climb import climb, ladder_table
-from rungwise.flows.prepare import collect, prepare
-from rungwise.flows.release import accept, promote, register
-from rungwise.pipeline.effects import check_drift
-from rungwise.pipeline.stages import check_rows, clear_leftovers
-from rungwise.workspace.layout import check_unchanged, settings_of, snapshot
-from rungwise.workspace.lock import locked
+from rungwise.flows.prepare import prepare
+from rungwise.pipeline import steps
+from rungwise.workspace.layout import Snapshot
 from rungwise.workspace.process import workspace_root
+
+T = TypeVar("T")
+
+
+class PrefectRunner:
+    """Does each step as a Prefect task."""
+
+    name = "the Prefect flow"
+
+    def stages(self, name: str, root: Path, before: Snapshot) -> None:
+        """Runs the stages of a step as tasks."""
+        {"prepare": prepare, "climb": climb}[name](root, before)
+
+    def step(self, name: str, task_name: str, act: Callable[[], T]) -> T:
+        """Does one step as a task of its name."""
+        as_task: Any = task(name=name, task_run_name=f"{name} {task_name}".strip())(act)
+        result: T = as_task()
+        return result
+
+    def report(self, line: str) -> None:
+        """Logs one line of news."""
+        get_run_logger().info(line)
+
+    def finished(self, root: Path, task_name: str) -> None:
+        """Publishes the ladder of a task."""
+        ladder_table(root, task_name)
 
 
 @flow(name="rungwise")
 def pipeline() -> dict[str, str]:
     """Runs one pass over the workspace; returns what became of each task."""
-    root = workspace_root()
-    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
-    with locked(root, "the Prefect flow"):
-        if settings_of(root).collect:
-            collect(root)
-        settings, before = settings_of(root), snapshot(root)
-        check_rows(root)
-        check_bases(root, settings)
-        clear_leftovers(root)
-        prepare(root, before)
-        check_drift(root)
-        climb(root, before)
-        accept(root)
-        ended: dict[str, str] = {}
-        for name in settings.tasks:
-            check_unchanged(root, before)
-            ended[name] = promote(root, name) if register(root, name) is not None else "not registered"
-            ladder_table(root, name)
-        check_unchanged(root, before)
-    return ended
+    results = steps.run(workspace_root(), PrefectRunner())
+    return {result.task: "not registered" if result.action == "none" else result.action for result in results}
 
 
 if __name__ == "__main__":

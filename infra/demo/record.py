@@ -1,7 +1,7 @@
-"""Writes down what the demonstration showed: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
+"""Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-results.json holds each task's ladder with n, intervals and seconds; results.svg is its picture; the README's table and
-sentences are made from it (`readme_table`). A test holds the README against it.
+Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The table in
+docs/results.md is made from results.json (`results_table`); a test compares that page with it.
 """
 
 import json
@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from rungwise.pipeline.effects import explain, status
+from rungwise.report.read import explain, explain_json, status, status_json
 from rungwise.report.text import sentence
 from rungwise.workspace.layout import settings_of
 from rungwise.workspace.process import prepare_environment, workspace_root
@@ -22,7 +22,8 @@ RESULTS, PICTURE = HERE / "results.json", HERE / "results.svg"
 
 def results(root: Path) -> dict[str, Any]:
     """Returns what the last climb of the workspace showed: task -> bar, rungs, verdict; and the machine."""
-    climbs, stands = explain(root), status(root)["tasks"]
+    current = status(root)
+    climbs, stands = explain_json(explain(root)), status_json(current)["tasks"]
     tasks = {}
     for name, task in climbs.items():
         rungs = [
@@ -45,7 +46,7 @@ def results(root: Path) -> dict[str, Any]:
             "dev_rows": task["dev_rows"],
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
-            "sentence": sentence(name, stands[name]),
+            "sentence": sentence(current.tasks[name]),
             "comparison": task["comparison"],
             "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],
@@ -55,8 +56,8 @@ def results(root: Path) -> dict[str, Any]:
     return {"machine": machine, "tasks": tasks}
 
 
-def readme_table(found: dict[str, Any]) -> str:
-    """Returns the README's table of figures."""
+def results_table(found: dict[str, Any]) -> str:
+    """Returns the table of figures in docs/results.md."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
@@ -78,15 +79,15 @@ def readme_table(found: dict[str, Any]) -> str:
 WIDE, ROW, LEFT, RIGHT, HEAD = 720, 24, 110, 40, 34
 
 
-def picture(found: dict[str, Any]) -> str:
-    """Returns an SVG: a panel a task, a line a rung with its interval, and the bar as a line across."""
+def picture(recorded: dict[str, Any]) -> str:
+    """Returns an SVG: one panel per task, one line per rung with its interval, and the bar as a dashed line."""
     parts, y = [], 10
     span = WIDE - LEFT - RIGHT
 
     def x(value: float) -> float:
         return round(LEFT + span * value, 1)
 
-    for name, task in found["tasks"].items():
+    for name, task in recorded["tasks"].items():
         head = f"{name} ({task['family']}): {task['metric']}, bar {task['bar']:g}"
         bottom = y + HEAD + ROW * len(task["rungs"])
         parts.append(f'<text x="10" y="{y + 16}" class="head">{escape(head)}</text>')
@@ -129,4 +130,4 @@ if __name__ == "__main__":
     shown = results(workspace_root())
     RESULTS.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_text(picture(shown), encoding="utf-8")
-    print(readme_table(shown))
+    print(results_table(shown))

@@ -258,7 +258,7 @@ def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise
     done = rungwise(root, "run")
     assert done.returncode == 0, done.stderr
     assert "train route/rank-2: 3/3" in done.stderr and "evaluate route/prompt" not in done.stderr
-    assert "no rung shows the bar of 0.9" in done.stdout and "Why:" in done.stdout
+    assert "no rung passes the bar of 0.9" in done.stdout and "Why:" in done.stdout
     assert "Something changed" not in done.stdout
     edit(root, "dev: 0.25", "dev: 0.3")
     assert "Something changed since this climb (DVC would run: ingest, split)" in rungwise(root, "status").stdout

@@ -14,13 +14,14 @@ from rungwise.core.errors import DataError, WorkspaceError
 from rungwise.core.folders import read_lines
 from rungwise.core.table import Table
 from rungwise.dataset.drift import profile, shifts
-from rungwise.history.accept import accept
+from rungwise.history.accept import accept, check_drift
 from rungwise.history.diff import _paired, _Row, diff
 from rungwise.history.forget import forget, prune
 from rungwise.history.kept import hashes_of, log, outputs_of
 from rungwise.history.transfer import pull, push
 from rungwise.history.uses import uses
-from rungwise.pipeline import effects
+from rungwise.release.promote import promote
+from rungwise.release.register import register
 from rungwise.release.registry import Registry
 from rungwise.report.data import prune_text
 from rungwise.workspace.dvc import cache_folder, reproduce
@@ -47,7 +48,7 @@ def history(tmp_path_factory, base_folder):
     )
     first = run(root)
     assert first.is_new and not first.shifts and not accept(root).is_new
-    assert effects.register(root, "route").version == 1
+    assert register(root, "route").version == 1
     path = root / "data/raw/tickets.csv"
     lines = path.read_text().splitlines()
     gone, changed = rows_of(root)[:2]
@@ -86,8 +87,8 @@ def test_drift_is_said_with_its_statistic_and_can_stop(history):
     Paths(root).history.write_text(kept.splitlines()[0] + "\n")
     (root / "params.yaml").write_text(text.replace("min_rows: 20", "min_rows: 20, drift: {severity: stop}"))
     try:
-        for act in (accept, effects.check_drift):
-            with pytest.raises(DataError, match=r"(?s)rows drifted.*labels' shares moved by"):
+        for act in (accept, check_drift):
+            with pytest.raises(DataError, match=r"(?s)rows drifted.*shares of the labels changed by"):
                 act(root)
     finally:
         (root / "params.yaml").write_text(text)
@@ -215,11 +216,11 @@ def test_nothing_of_a_forgotten_row_is_left_in_the_workspace(tmp_path, base_fold
     first = run(root)
     planted = next(row for row in rows_of(root) if "zanzibar" in row["fields"]["body"])
     others = [row["id"] for side in ("train", "dev", "test") for row in rows_of(root, side)]
-    assert effects.register(root, "route").version == 1 and effects.promote(root, "route")[0] == "promote"
+    assert register(root, "route").version == 1 and promote(root, "route").action == "promote"
     # a second climb on the same rows: another prompt makes another attempt
     params = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(params.replace("Queue:", "Team:"))
-    assert run(root).version == first.version and effects.register(root, "route").version == 2
+    assert run(root).version == first.version and register(root, "route").version == 2
     assert len(uses(root, planted["id"])["attempts"]) == 2 and uses(root, planted["id"])["champions"] == ["route"]
     # one that was made from it stays in data/raw until somebody deletes it
     (root / "data/raw/generated.jsonl").write_text(

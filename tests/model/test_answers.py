@@ -6,7 +6,7 @@ import torch
 
 from rungwise.core.errors import ModelError
 from rungwise.core.records import Base
-from rungwise.model import answers
+from rungwise.model import answers, limits
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.language_model import encode_answers, encode_prompts, load
 from tests.conftest import planted_rows
@@ -29,8 +29,8 @@ def test_label_scores_equal_one_full_pass_each(lm, monkeypatch):
     labels = encode_answers(lm, ["delivery", "a", "", "a much longer label", "account"])
     expected = torch.tensor([[brute_force(lm, p, label) for label in labels] for p in prompts])
     assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
-    monkeypatch.setattr(answers, "LOGITS_AT_ONCE", 1)  # one label at a time
-    monkeypatch.setattr(answers, "TOKENS_AT_ONCE", 1)  # one row at a time
+    monkeypatch.setattr(limits, "SCORING_LOGITS", 1)  # one label at a time
+    monkeypatch.setattr(limits, "SCORING_TOKENS", 1)  # one row at a time
     assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
 
 

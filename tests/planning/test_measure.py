@@ -2,12 +2,13 @@ import pytest
 import torch
 
 from rungwise.config import load as load_settings
+from rungwise.config import set_precision
 from rungwise.core.errors import SettingsError
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model import language_model as models
 from rungwise.planning.machines import THIS
 from rungwise.planning.measure import memory_bytes, probe, status_bytes, this_machine
-from rungwise.planning.precision import choose_precision, write_precision
+from rungwise.planning.precision import choose_precision
 from rungwise.training.batches import TokenRow
 
 SPEC = AttemptSpec(Base("x"), "lora", prompt="", form=AnswerForm("text"), rank=4, batch_size=4)
@@ -34,7 +35,7 @@ def test_memory_is_what_the_control_group_allows(tmp_path):
     assert memory_bytes(tmp_path / "max") == memory_bytes(tmp_path / "none") > 2**28
 
 
-def test_a_systems_status_is_read_or_absent(tmp_path):
+def test_the_status_of_the_process_is_read_if_there_is_one(tmp_path):
     (tmp_path / "status").write_text("Name:\tx\nVmRSS:\t  12 kB\n")
     assert status_bytes("VmRSS", tmp_path / "status") == 12 * 1024
     assert status_bytes("VmHWM", tmp_path / "status") is None and status_bytes("VmRSS", tmp_path / "none") is None
@@ -48,7 +49,7 @@ def test_a_probe_runs_real_steps_on_the_longest_rows(lm):
     assert found.peak_bytes is None or found.peak_bytes >= 0.5 * weights
 
 
-def test_a_probe_says_that_memory_is_unknown_where_the_system_does_not_tell(lm, monkeypatch, tmp_path):
+def test_the_peak_is_none_if_the_system_does_not_report_it(lm, monkeypatch, tmp_path):
     from rungwise.planning import measure
 
     monkeypatch.setattr(measure, "_RESET", tmp_path / "no" / "such")
@@ -72,7 +73,7 @@ train:           # how
         ("train: {steps: 20, batch_size: 16, learning_rate: 1e-2}", "train: {precision: bf16}"),
     ],
 )  # fmt: skip
-def test_the_precision_is_written_and_all_else_stays(workspace, old, new):
+def test_the_precision_is_written_and_the_rest_of_the_file_stays(workspace, old, new):
     path = workspace / "params.yaml"
     wanted = path.read_text().replace(old, new)
     start = (
@@ -81,17 +82,17 @@ def test_the_precision_is_written_and_all_else_stays(workspace, old, new):
     start = start.replace("precision: bf16", "precision: fp32").replace('"bf16"', '"fp32"')
     assert start != wanted
     path.write_text(start)
-    assert write_precision(path, "bf16") is True
+    assert set_precision(path, "bf16") is True
     assert path.read_text() == wanted and load_settings(path).train.precision == "bf16"
-    assert write_precision(path, "bf16") is False and path.read_text() == wanted
+    assert set_precision(path, "bf16") is False and path.read_text() == wanted
 
 
-def test_a_precision_that_stands_only_as_the_default_is_written_out(workspace):
+def test_a_precision_that_is_only_the_default_is_written_out(workspace):
     path = workspace / "params.yaml"
-    assert write_precision(path, "fp32") is True and "precision: fp32" in path.read_text()
+    assert set_precision(path, "fp32") is True and "precision: fp32" in path.read_text()
 
 
-def test_a_place_that_is_not_plain_is_left_alone(workspace):
+def test_a_form_that_cant_be_edited_is_left_alone(workspace):
     path = workspace / "params.yaml"
     text = (
         path.read_text()
@@ -101,7 +102,7 @@ def test_a_place_that_is_not_plain_is_left_alone(workspace):
     )
     path.write_text(text)
     with pytest.raises(SettingsError, match="can't be written(.|\n)*by hand"):
-        write_precision(path, "bf16")
+        set_precision(path, "bf16")
     assert path.read_text() == text
 
 

@@ -5,13 +5,20 @@ import sys
 
 import pytest
 
+from rungwise.climbing.ladder import last_climb
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.recipes import STAGES
-from rungwise.pipeline import effects
 from rungwise.pipeline.stages import run_stage
+from rungwise.release import promote as promote_module
+from rungwise.release import register as register_module
+from rungwise.release.champion import answer
+from rungwise.release.gate import Verdict
+from rungwise.release.promote import promote
+from rungwise.release.register import register
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
-from rungwise.workspace.layout import Paths
+from rungwise.report.read import status
+from rungwise.workspace.layout import Paths, data_version
 from tests.conftest import environment, write_workspace
 
 LADDER = """\
@@ -34,20 +41,21 @@ def climbed(tmp_path_factory, base_folder):
     )
     for verb in STAGES:
         run_stage(root, verb)
-    registered = effects.register(root, "route")
+    registered = register(root, "route")
     assert registered.version == 1, registered.sentence
-    action, reasons = effects.promote(root, "route")
+    verdict = promote(root, "route")
+    action, reasons = verdict.action, verdict.reasons
     assert action == "promote", reasons
     return root
 
 
 def test_the_version_says_what_it_is(climbed):
     version = Registry(climbed).version("route", CHAMPION)
-    evidence = next(e for e in effects.climb_of(climbed, "route").evidence if e.rung == "rank-8")
+    evidence = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8")
     assert version.number == 1 and version.tags["reload"] == "exact"
     assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
     assert version.tags["base_sha256"] == evidence.base_digest and version.tags["dev_n"] == str(evidence.score.n)
-    assert version.tags["data_version"] == effects.version_of_data(climbed)
+    assert version.tags["data_version"] == data_version(climbed)
 
 
 def test_the_addresses_of_the_registry_do_not_leak_into_the_environment(climbed, monkeypatch):
@@ -83,7 +91,7 @@ def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed
     lora = runs["rank-8"]
     assert lora.data.params["rank"] == "8" and lora.data.metrics["train_seconds"] > 0
     assert {"dev_score", "dev_score_low", "train_tokens"} <= set(lora.data.metrics)
-    assert lora.data.tags["rungwise.data_version"] == effects.version_of_data(climbed)
+    assert lora.data.tags["rungwise.data_version"] == data_version(climbed)
     assert any(f.path.endswith("safetensors") for f in client.list_artifacts(lora.info.run_id, "attempt"))
 
 
@@ -102,8 +110,8 @@ def test_a_new_process_answers_exactly_as_was_scored(climbed):
 
 def test_doing_it_again_does_nothing(climbed):
     looks = Paths(climbed).ledger.read_text()
-    assert effects.register(climbed, "route").version == 1
-    assert effects.promote(climbed, "route") == ("keep", ("Version 1 is the champion already.",))
+    assert register(climbed, "route").version == 1
+    assert promote(climbed, "route") == Verdict("keep", ("Version 1 is the champion already.",))
     assert Paths(climbed).ledger.read_text() == looks and len(looks.splitlines()) == 1
 
 
@@ -111,13 +119,16 @@ def test_a_look_that_was_answered_is_not_taken_again(climbed, monkeypatch):
     registry = Registry(climbed)
     champion = registry.version("route", CHAMPION)
     # the same attempt once more, as if the data had got another name: a tie, so the champion stays
-    monkeypatch.setattr(effects, "version_of_data", lambda root: "another-data")
-    assert effects.register(climbed, "route").version == 2
-    action, reasons = effects.promote(climbed, "route")
+    for module in (register_module, promote_module):
+        monkeypatch.setattr(module, "data_version", lambda root: "another-data")
+    assert register(climbed, "route").version == 2
+    verdict = promote(climbed, "route")
+    action, reasons = verdict.action, verdict.reasons
     assert action == "keep" and "no clear difference" in reasons[-1]
     n_looks = len(Paths(climbed).ledger.read_text().splitlines())
-    action, reasons = effects.promote(climbed, "route")
-    assert action == "keep" and "looked at on" in reasons[-1]
+    verdict = promote(climbed, "route")
+    action, reasons = verdict.action, verdict.reasons
+    assert action == "keep" and "test rows scored on" in reasons[-1]
     assert len(Paths(climbed).ledger.read_text().splitlines()) == n_looks
     assert registry.version("route", CHAMPION) == champion
     assert registry.version("route", CHALLENGER).number == 2
@@ -131,15 +142,14 @@ def test_a_challenger_of_other_data_is_refused_without_a_look(climbed, monkeypat
         registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
     )
     other = type(second)("route", 9, {**second.tags, "data_version": "older"})
-    action, reasons = effects.promote(climbed, "route")
+    verdict = promote(climbed, "route")
+    action, reasons = verdict.action, verdict.reasons
     assert action == "refuse" and "was trained on data older" in reasons[0]
     assert Paths(climbed).ledger.read_text() == looks
 
 
 def test_rows_text_does_not_reach_mlflow_before_a_gate(climbed):
-    assert (
-        Paths(climbed).attempts / f"train-{effects.climb_of(climbed, 'route').evidence[0].attempt}/shown.json"
-    ).is_file()
+    assert (Paths(climbed).attempts / f"train-{last_climb(climbed, 'route').evidence[0].attempt}/shown.json").is_file()
     assert not list((climbed / "mlartifacts").rglob("shown.json"))
 
 
@@ -150,14 +160,14 @@ def test_an_address_with_a_password_is_not_shown():
 
 
 def test_answers_and_status(climbed):
-    found = effects.answer(climbed, "route", {}, "please the parcel when")
-    assert found["answer"] == "delivery" and found["version"] == 1 and 0.25 < found["probability"] <= 1
-    task = effects.status(climbed)["tasks"]["route"]
-    assert task["champion"]["version"] == 1 and task["decision"]["passes"] and task["test_looks"]
+    found = answer(climbed, "route", {}, "please the parcel when")
+    assert found.answer == "delivery" and found.version == 1 and 0.25 < found.probability <= 1
+    task = status(climbed).tasks["route"]
+    assert task.champion.number == 1 and task.decision.passes and task.test_looks
     with pytest.raises(RungwiseError, match="can't be scored"):
-        effects.answer(climbed, "route", {}, "parcel " * 300)
+        answer(climbed, "route", {}, "parcel " * 300)
     with pytest.raises(RungwiseError, match="no such task"):
-        effects.answer(climbed, "../x", {}, "text")
+        answer(climbed, "../x", {}, "text")
 
 
 def test_a_changed_base_is_not_answered_with(climbed):
@@ -166,7 +176,7 @@ def test_a_changed_base_is_not_answered_with(climbed):
     try:
         weights.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         with pytest.raises(RungwiseError, match=r"(?s)not the one that was trained on.*bases/able"):
-            effects.answer(climbed, "route", {}, "parcel")
+            answer(climbed, "route", {}, "parcel")
     finally:
         weights.write_bytes(kept)
 
@@ -178,7 +188,7 @@ def test_changed_files_in_the_registry_are_refused(climbed):
         for path, kept in stored.items():
             path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
         with pytest.raises(RegistryError, match="files were changed"):
-            effects.answer(climbed, "route", {}, "parcel")
+            answer(climbed, "route", {}, "parcel")
     finally:
         for path, kept in stored.items():
             path.write_bytes(kept)
@@ -190,19 +200,20 @@ def test_files_that_are_lost_are_registered_again(climbed):
     shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
     try:
         with pytest.raises(RegistryError, match="files were changed"):
-            effects.answer(climbed, "route", {}, "parcel")
-        again = effects.register(climbed, "route").version
+            answer(climbed, "route", {}, "parcel")
+        again = register(climbed, "route").version
         assert again > 1
-        action, reasons = effects.promote(climbed, "route")
+        verdict = promote(climbed, "route")
+        action, reasons = verdict.action, verdict.reasons
         assert action == "promote" and "can't answer any more" in " ".join(reasons)
-        assert effects.answer(climbed, "route", {}, "parcel")["version"] == again
+        assert answer(climbed, "route", {}, "parcel").version == again
     finally:
         shutil.copytree(climbed / "mlartifacts/gone", climbed / "mlartifacts/models", dirs_exist_ok=True)
 
 
 def test_fields_that_the_prompt_does_not_have_are_said(climbed):
     with pytest.raises(SettingsError, match=r"(?s)not those of the prompt.*found:  body, junk.*wanted: body"):
-        effects.answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
+        answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
 
 
 def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
@@ -228,19 +239,19 @@ def test_a_rung_without_training_is_registered_and_answers_too(tmp_path, base_fo
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
     for verb in STAGES:
         run_stage(root, verb)
-    assert effects.register(root, "route").version == 1
-    assert effects.promote(root, "route")[0] == "promote"
-    found = effects.answer(root, "route", {"body": "the parcel please"}, None)
-    assert found["answer"] in {"account", "billing", "delivery", "repair"}
+    assert register(root, "route").version == 1
+    assert promote(root, "route").action == "promote"
+    found = answer(root, "route", {"body": "the parcel please"}, None)
+    assert found.answer in {"account", "billing", "delivery", "repair"}
 
 
 def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, base_folder):
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.9)
     for verb in STAGES:
         run_stage(root, verb)
-    assert effects.register(root, "route").version is None
+    assert register(root, "route").version is None
     with pytest.raises(RegistryError, match="nothing to promote"):
-        effects.promote(root, "route")
+        promote(root, "route")
     assert read_json(Paths(root).output("climb") / "route/climb.json")["decision"]["passes"] is False
 
 

@@ -1,70 +1,89 @@
+from dataclasses import replace
+
+from rungwise.core.records import Decision, Evidence, Interval
+from rungwise.release.registry import Version
+from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 from rungwise.report.text import HEADER, explain_text, ladder_rows, sentence, status_text, table
 
-SCORE = {"value": 0.962, "low": 0.941, "high": 0.976, "n": 480, "confidence": 0.95}
-
-
-def task(**more):
-    evidence = {
-        "rung": "small",
-        "method": "lora",
-        "score": SCORE,
-        "trained_parameters": 1000,
-        "base_parameters": 20000,
-        "attempt": "a1",
-    }
-    decision = {"action": "stop", "rung": "small", "passes": True, "reasons": ["because"]}
-    return {
-        "target": 0.9, "ladder": ["small", "large"], "evidence": [evidence], "decision": decision,
-        "comparison": "", "champion": None, "challenger": None, "test_looks": [], **more,
-    }  # fmt: skip
+SCORE = Interval(0.962, 0.941, 0.976, 480, 0.95)
+SMALL = Evidence(
+    rung="small",
+    method="lora",
+    base="b",
+    base_digest="",
+    attempt="a1",
+    score=SCORE,
+    n=480,
+    unscored={},
+    train_rows=900,
+    train_rejected={"over_context": 3},
+    base_parameters=20_000,
+    trained_parameters=1_000,
+    train_tokens=0,
+    also={"macro F1": SCORE},
+)
+PASSES = Decision("stop", "small", True, ("because",))
+FAILS = Decision("exhausted", "small", False, ())
+CHAMPION = Version("route", 3, {"attempt": "a1", "rung": "small", "base": "b"})
+TASK = TaskStatus("route", "accuracy", 0.9, ("small", "large"), (SMALL,), PASSES, "", None, None, ())
 
 
 def test_one_sentence_says_where_a_task_stands():
-    champion = {"version": 3, "attempt": "a1", "rung": "small", "base": "b"}
     good = "route: small is good enough: 0.962 (0.941 to 0.976, n=480) against the bar of 0.9; "
-    assert sentence("route", task()) == good + "not promoted yet."
-    assert sentence("route", task(champion=champion)) == good + "it is the champion, version 3."
-    assert sentence("route", task(champion={**champion, "attempt": "other"})) == good + "the champion is version 3."
-    failed = {"action": "exhausted", "rung": "small", "passes": False, "reasons": []}
-    assert "no rung shows the bar" in sentence("route", task(decision=failed))
-    assert "no rung could be judged" in sentence("route", task(decision={**failed, "rung": None}))
-    assert "not climbed yet" in sentence("route", task(decision=None, evidence=[]))
+    assert sentence(TASK) == good + "not promoted yet."
+    assert sentence(replace(TASK, champion=CHAMPION)) == good + "it is the champion, version 3."
+    other = replace(CHAMPION, tags={**CHAMPION.tags, "attempt": "other"})
+    assert sentence(replace(TASK, champion=other)) == good + "the champion is version 3."
+    assert "no rung passes the bar of 0.9; the best so far is small" in sentence(replace(TASK, decision=FAILS))
+    assert "no rung could be judged" in sentence(replace(TASK, decision=replace(FAILS, rung=None)))
+    assert "not climbed yet" in sentence(replace(TASK, decision=None, evidence=()))
 
 
 def test_the_ladder_shows_every_rung_in_order():
-    rows = ladder_rows(task())
-    assert rows[0] == ("small", "lora", "0.962 (0.941 to 0.976, n=480)", "0.9", "1,000 of 20,000", "passes, kept")
+    rows = ladder_rows(TASK)
+    assert rows[0] == ("small", "lora", "0.962 (0.941 to 0.976, n=480)", "0.9", "1,000 of 20,000", "passes")
     assert rows[1][:3] == ("large", "", "not tried")
+    assert ladder_rows(replace(TASK, decision=FAILS))[0][-1] == "best so far, below the bar"
     lines = table(HEADER, rows).splitlines()
     assert lines[0].startswith("rung ") and len(lines) == 4 and lines[0].index("method") == lines[2].index("lora")
 
 
 def test_the_status_says_what_changed_since():
-    text = status_text({"tasks": {"route": task()}, "data_version": "abc", "changed": ["split"]})
+    text = status_text(Status({"route": replace(TASK, champion=CHAMPION)}, "abc", ("split",)))
     assert "DVC would run: split" in text and "data version: abc" in text and "  - because" in text
+    assert "champion: version 3 (small on b)" in text
 
 
 def test_an_explanation_says_each_reason_once_where_it_came_up():
-    rung = {
-        "rung": "plain", "method": "tfidf", "base": "", "score": SCORE, "also": {"macro F1": SCORE}, "seconds": 2.4,
-        "train_rows": 900, "train_tokens": 0, "unscored": {}, "train_rejected": {"over_context": 3},
-        "decision": {"reasons": ["plain passes", "small is tried"]},
-    }  # fmt: skip
-    small = {**rung, "rung": "small", "base": "b", "decision": {"reasons": ["plain passes", "small passes too"]}}
-    decision = {"rung": "plain", "passes": True}
-    found = {
-        "metric": "accuracy", "meaning": "the share of right rows", "target": 0.9, "dev_rows": 480,
-        "dev_groups": 480, "share_needed_of_groups": 0.927,
-        "share_needed": 0.927, "rungs": [rung, small], "decision": decision, "comparison": "You do not need it.",
-    }  # fmt: skip
-    text = explain_text({"route": found})
+    plain = replace(SMALL, rung="plain", method="tfidf", base="")
+    rungs = (
+        RungExplanation(plain, 2.4, Decision("climb", "plain", True, ("plain passes", "small is tried"))),
+        RungExplanation(SMALL, 2.4, Decision("stop", "plain", True, ("plain passes", "small passes too"))),
+    )
+    decision = Decision("stop", "plain", True, ())
+    one = Explanation(
+        name="route",
+        metric="accuracy",
+        meaning="the share of right rows",
+        target=0.9,
+        dev_rows=480,
+        dev_groups=480,
+        share_needed=0.927,
+        share_needed_of_groups=0.927,
+        rungs=rungs,
+        decision=decision,
+        comparison="You do not need it.",
+    )
+    text = explain_text({"route": one})
     assert text.startswith("route: is the accuracy at least 0.9? That is the share of right rows.")
-    assert "0.927 has to be observed" in text and text.count("plain passes") == 1
+    assert "a score of 0.927 shows it" in text and text.count("plain passes") == 2  # the reason and the result
     assert "1. plain (tfidf, no language model): 0.962 (0.941 to 0.976, n=480)" in text
-    assert "also: macro F1 0.962" in text and "left out: over_context: 3" in text and " in 2 s" in text
+    assert "other metrics: macro F1 0.962" in text and "left out: over_context: 3" in text and " in 2 s" in text
     assert text.index("small is tried") < text.index("2. small") < text.index("small passes too")
-    assert text.endswith("Kept: plain; it passes.\nYou do not need it.")
-    assert "not even a faultless" in explain_text({"route": {**found, "share_needed": None}})
+    assert text.endswith("Result: plain passes.\nYou do not need it.")
+    assert "not even a score of 1" in explain_text({"route": replace(one, share_needed=None)})
     assert "groups" not in text
-    grouped = explain_text({"route": {**found, "dev_groups": 90, "share_needed_of_groups": 0.967}})
-    assert "They belong to 90 groups" in grouped and "what 90 rows would need: 0.967" in grouped
+    grouped = explain_text({"route": replace(one, dev_groups=90, share_needed_of_groups=0.967)})
+    assert "They belong to 90 groups" in grouped and "that for 90 rows: 0.967" in grouped
+    below = replace(one, decision=replace(decision, passes=False))
+    assert "Result: no rung passes; plain is the best so far, below the bar." in explain_text({"route": below})

@@ -11,8 +11,10 @@ import urllib.request
 import pytest
 
 from rungwise.core.recipes import STAGES
-from rungwise.pipeline import effects
 from rungwise.pipeline.stages import run_stage
+from rungwise.release.champion import answer
+from rungwise.release.promote import promote
+from rungwise.release.register import register
 from rungwise.release.registry import CHAMPION, Registry
 from tests.conftest import environment, write_workspace
 
@@ -55,8 +57,8 @@ def test_register_promote_and_answer_through_a_server(server, tmp_path, base_fol
     root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, target=0.02)
     for verb in STAGES:
         run_stage(root, verb)
-    assert effects.register(root, "route").version == 1
-    assert effects.promote(root, "route")[0] == "promote"
-    assert effects.answer(root, "route", {}, "the parcel please")["version"] == 1
+    assert register(root, "route").version == 1
+    assert promote(root, "route").action == "promote"
+    assert answer(root, "route", {}, "the parcel please").version == 1
     assert Registry(root).version("route", CHAMPION).tags["reload"] == "exact"
     assert not (root / "mlflow.db").exists() and list((server / "kept").rglob("spec.json"))

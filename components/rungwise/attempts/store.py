@@ -8,15 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import ANSWERING, CLASSICAL, TRAINING
 from rungwise.core.records import AttemptSpec, Example, Json, digest, spec_from_json, to_json
-from rungwise.model import classical
-from rungwise.model.adapter_files import load as load_adapter
 from rungwise.model.bases import base_digest, base_folder
-from rungwise.model.language_model import load
-from rungwise.model.predict import AnswerModel, Prompted
+
+if TYPE_CHECKING:
+    from rungwise.model.predict import AnswerModel
 
 SPEC, RESULT, SHOWN, COST, PREDICTIONS = "spec.json", "result.json", "shown.json", "cost.json", "predictions.jsonl"
 AUDIT, LOSSES = "audit.json", "losses.json"
@@ -68,14 +68,20 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
     )
 
 
-def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> AnswerModel:
+def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> "AnswerModel":
     """Returns the model of an attempt's folder, ready to answer.
 
     `spec` replaces the spec of the folder, for example to load the base from another path.
     """
     spec = spec or spec_from_json(read_json(folder / SPEC))
     if spec.base is None:
-        return classical.Classical(folder, spec)
+        from rungwise.model.classical import Classical
+
+        return Classical(folder, spec)
+    from rungwise.model.adapter_files import load as load_adapter
+    from rungwise.model.language_model import load
+    from rungwise.model.predict import Prompted
+
     limit = int(read_json(folder / RESULT)["max_answer_tokens"])
     lm = load(spec.base, root, template=spec.template, precision=spec.precision)
     if spec.method == "prompt":

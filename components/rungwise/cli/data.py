@@ -4,6 +4,7 @@ import argparse
 import json
 import webbrowser
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,20 +56,21 @@ def add(add: Add) -> None:
 
 def _collect(root: Path, arguments: argparse.Namespace) -> int:
     """Copies the sources of `collect` into data/raw."""
-    from rungwise.pipeline.effects import collect
+    from rungwise.core.progress import say
+    from rungwise.pipeline.steps import collect
     from rungwise.workspace.layout import settings_of
 
     settings_of(root)
     with locked(root, "rungwise collect"):
-        found = collect(root)
+        copied = collect(root, say)
     if arguments.json:
-        show(json.dumps(found, indent=1, ensure_ascii=False))
+        show(json.dumps([asdict(source) for source in copied], indent=1, ensure_ascii=False))
         return 0
-    for source in found:
-        size = sum(file["bytes"] for file in source["files"].values())
-        news = f"{len(source['changed'])} changed" if source["changed"] else "nothing changed"
-        show(f"{source['name']}: {len(source['files'])} files, {size:,} bytes; {news}")
-    if not found:
+    for source in copied:
+        size = sum(file["bytes"] for file in source.files.values())
+        changed = f"{len(source.changed)} changed" if source.changed else "nothing changed"
+        show(f"{source.name}: {len(source.files)} files, {size:,} bytes; {changed}")
+    if not copied:
         show("params.yaml names no source under `collect`; nothing was done")
     return 0
 

@@ -14,8 +14,8 @@ from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.climbing.rungs import EvaluateRung, TaskClimb, TrainRung
 from rungwise.config import Settings, base_of
-from rungwise.core.errors import DataError, ModelError, Problem
-from rungwise.core.folders import read_json
+from rungwise.core.errors import DataError, ModelError, Problem, WorkspaceError
+from rungwise.core.folders import open_sealed, read_json
 from rungwise.core.progress import say
 from rungwise.core.records import Base, Climb, Json, climb_from_json, counted, to_json, to_lines
 from rungwise.core.table import Table
@@ -67,7 +67,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     def attempt(rung: str) -> Outcome:
         attempts[rung] = train(one, rung)
         outcome = evaluate(one, rung, attempts[rung])
-        say(f"climb {one.name} on data {data_version}: {rung} " + score_text(to_json(outcome.evidence)))
+        say(f"climb {one.name} on data {data_version}: {rung} " + score_text(outcome.evidence))
         return outcome
 
     policy = functools.partial(decide, settings.decide, one.task.target, one.metric)
@@ -97,6 +97,20 @@ def _taught_by(settings: Settings, train: Table, version: str) -> dict[str, Json
         "data_version": version,
         "sources": {name: {"rows": n, "licence": licences.get(name)} for name, n in counts.items()},
     }
+
+
+def last_climb(root: Path, task: str) -> Climb:
+    """Returns the task's last climb.
+
+    Raises:
+        WorkspaceError: the task was not climbed yet.
+    """
+    folder = Paths(root).output("climb")
+    if not folder.exists() or not (open_sealed(folder, "climb") / task / "climb.json").is_file():
+        raise WorkspaceError(
+            Problem("a task was not climbed yet", where=str(folder), found=task, do="`rungwise run` climbs it")
+        )
+    return climb_from_json(read_json(folder / task / "climb.json"))
 
 
 def check_bases(root: Path, settings: Settings) -> None:

@@ -35,7 +35,7 @@ def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
 
 
 def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
-    """Returns all that decides one attempt's numbers, from the sections that say so."""
+    """Returns all settings that decide the result of a rung's attempt, with the method's defaults from METHODS."""
     common = AttemptSpec(
         base=base_of(rung),
         method=rung.method,
@@ -57,7 +57,7 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
     )
     if not METHODS[rung.method].trains:
         return replace(common, steps=0, batch_size=0)
-    looks = settings.train.eval_every
+    eval_every = settings.train.eval_every
     return replace(
         common,
         steps=rung.steps or settings.train.steps,
@@ -71,10 +71,10 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
         schedule=settings.train.schedule,
         clip_norm=settings.train.clip_norm,
         weight_decay=settings.train.weight_decay,
-        eval_every=looks,
-        eval_rows=settings.train.eval_rows if looks else 0,
-        patience=settings.train.patience if looks else 0,
-        metric=task.measure if looks else "",
+        eval_every=eval_every,
+        eval_rows=settings.train.eval_rows if eval_every else 0,
+        patience=settings.train.patience if eval_every else 0,
+        metric=task.measure if eval_every else "",
     )
 
 

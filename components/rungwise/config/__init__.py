@@ -31,11 +31,25 @@ from rungwise.config.ladder import (
     base_named,
     base_of,
 )
-from rungwise.config.params import SECTIONS, Settings, augment_field, inner_section, load, parse, pin, read_raw
+from rungwise.config.params import (
+    RENAMED,
+    SECTIONS,
+    RenamedSetting,
+    Settings,
+    augment_field,
+    inner_section,
+    load,
+    parse,
+    pin,
+    read_raw,
+    rename_settings,
+    set_precision,
+)
 
 __all__ = [
     "HUB_NAME",
     "METRICS",
+    "RENAMED",
     "SECTIONS",
     "AnswerSettings",
     "AugmentSettings",
@@ -51,6 +65,7 @@ __all__ = [
     "IngestSettings",
     "PromoteSettings",
     "RegisterSettings",
+    "RenamedSetting",
     "RungSettings",
     "Settings",
     "SourceSettings",
@@ -66,4 +81,6 @@ __all__ = [
     "parse",
     "pin",
     "read_raw",
+    "rename_settings",
+    "set_precision",
 ]

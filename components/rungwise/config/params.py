@@ -5,12 +5,14 @@ Unknown keys, wrong types and names that could reach a path or a shell are error
 
 import json
 import math
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
+from rungwise.config import edit
 from rungwise.config.data import AugmentSettings, CollectSettings, IngestSettings, SplitSettings, ValidateSettings
 from rungwise.config.ladder import (
     HUB_NAME,
@@ -24,7 +26,7 @@ from rungwise.config.ladder import (
 )
 from rungwise.config.section import Count, Name, Section, no_twins
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.folders import joined, replace_text
+from rungwise.core.folders import joined
 from rungwise.core.methods import METHODS
 from rungwise.core.prompts import slots
 
@@ -84,6 +86,23 @@ class Settings(Section):
             raise ValueError(f"{found}, and no training has more than {most}")
         return self
 
+    def task(self, name: str) -> TaskSettings:
+        """Returns the settings of a task.
+
+        Raises:
+            SettingsError: there is no task of that name.
+        """
+        if name not in self.tasks:
+            raise SettingsError(
+                Problem(
+                    "there is no such task",
+                    where="params.yaml: tasks",
+                    found=name[:60],
+                    wanted="one of " + joined(self.tasks),
+                )
+            )
+        return self.tasks[name]
+
 
 def _augment_fits(augment: AugmentSettings, name: str, task: TaskSettings) -> None:
     if augment.slice is not None and augment.slice not in slots(task.prompt):
@@ -111,49 +130,129 @@ def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:
 
 
 def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
-    """Writes `@commit` behind every hub name on the ladder that has none; returns name -> commit.
+    """Writes `@commit` after every hub name on the ladder that has none; returns name -> commit.
 
-    A name is a hub name if it looks like one and no folder of that name stands beside params.yaml. Everything else
-    in the file stays as it is, comments too. `commit` asks the hub.
+    A name is a hub name if it looks like one and no folder of that name lies next to params.yaml. The rest of the file
+    stays as it is. `commit` asks the hub.
 
     Raises:
-        SettingsError: params.yaml can't be read, or would not be valid with the commits in it.
+        SettingsError: params.yaml can't be read, or a name does not stand there in a form that can be edited.
     """
-    from ruamel.yaml import YAML
-
-    read_raw(path)
-    text = path.read_text(encoding="utf-8")
-    lines = text.splitlines(keepends=True)
-    pinned: dict[str, str] = {}
-    places: dict[tuple[int, int], str] = {}
-    for rung in YAML().load(text).get("ladder") or []:
+    values, pinned = read_raw(path), dict[str, str]()
+    places: dict[edit.Key, str] = {}
+    for number, rung in enumerate(values.get("ladder") or []):
         name = rung.get("base") if isinstance(rung, dict) else None
         if isinstance(name, str) and HUB_NAME.fullmatch(name) and not (path.parent / name).is_dir():
             pinned[name] = pinned.get(name) or commit(name)
-            places[rung.lc.value("base")] = name  # an alias stands where its anchor does
-    for (line, column), name in sorted(places.items(), reverse=True):  # from the end: earlier columns stay true
-        before, after = lines[line][:column], lines[line][column:]
-        lines[line] = before + after.replace(name, f"{name}@{pinned[name]}", 1)
-    if pinned:
-        changed = "".join(lines)
-        after_all = parse(_loaded(changed), str(path))
-        left = sorted({rung.base for rung in after_all.ladder if rung.base in pinned})
-        if left:
-            raise SettingsError(
-                Problem(
-                    "a base's commit can't be written where the base is named",
-                    where=f"{path}: ladder",
-                    found=f"{left[0]}, which does not stand there letter by letter",
-                    wanted="`base: owner/name`, without escapes, on one line",
-                    do=f"write {left[0]}@{pinned[left[0]]} by hand",
-                )
-            )
-        replace_text(path, changed)
+            places["ladder", number, "base"] = f"{name}@{pinned[name]}"
+    if not pinned:
+        return {}
+    wanted: dict[str, Any] = values
+    for key, value in places.items():
+        wanted = edit.with_value(wanted, key, value)
+    name = next(iter(pinned))
+    problem = Problem(
+        "a base's commit can't be written where the base is named",
+        where=f"{path}: ladder",
+        found=f"{', '.join(pinned)}, not all of which stand there letter by letter",
+        wanted="`base: owner/name`, without escapes, on one line",
+        do=f"write {name}@{pinned[name]} by hand",
+    )
+    edit.write(path, edit.replaced(path.read_text(encoding="utf-8"), places), lambda found: found == wanted, problem)
+    parse(wanted, str(path))
     return pinned
+
+
+def set_precision(path: Path, precision: str) -> bool:
+    """Writes `train.precision` into params.yaml; returns whether the file changed. The rest stays as it is.
+
+    Raises:
+        SettingsError: params.yaml can't be read, or `train` has a form that can't be edited.
+    """
+    values = read_raw(path)
+    parse(values, str(path))
+    if values["train"].get("precision") == precision:
+        return False
+    text, key = path.read_text(encoding="utf-8"), ("train", "precision")
+    has_it = "precision" in values["train"]
+    changed = edit.replaced(text, {key: precision}) if has_it else edit.inserted(text, *key, precision)
+    wanted = edit.with_value(values, key, precision)
+    problem = Problem(
+        "a precision can't be written where `train` stands",
+        where=f"{path}: train",
+        found="a form that can't be edited",
+        wanted="`train:` with one setting per line, or `train: {...}`",
+        do=f"write `precision: {precision}` by hand",
+    )
+    edit.write(path, changed, lambda found: found == wanted, problem)
+    return True
+
+
+def rename_settings(path: Path) -> dict[str, str]:
+    """Writes the new names of renamed settings into params.yaml; returns old name -> new name, with their section.
+
+    Raises:
+        SettingsError: params.yaml can't be read, or a setting has a form that can't be edited.
+    """
+    values = read_raw(path)
+    old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
+    if not old:
+        return {}
+    wanted = _with_new_names(values, str(path))
+    problem = Problem(
+        "renamed settings can't be written where the old ones stand",
+        where=str(path),
+        found=joined([_dotted(key) for key in old]),
+        wanted="one setting per line, or all of a section in `{...}`",
+        do="write the new names by hand: " + joined([f"{key[1]} -> {new}" for key, new in old.items()]),
+    )
+    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda found: found == wanted, problem)
+    return {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
+
+
+def _dotted(key: edit.Key) -> str:
+    return ".".join(str(part) for part in key)
 
 
 SECTIONS = tuple(field.alias or name for name, field in Settings.model_fields.items())
 """The sections of params.yaml, in the order in which they are documented."""
+RENAMED: Final[Mapping[tuple[str, str], str]] = {
+    ("train", "look_every"): "eval_every",
+    ("train", "look_rows"): "eval_rows",
+    ("train", "tokens_at_once"): "max_tokens_per_microbatch",
+}
+"""Section and old name of a setting -> its new name. Old names work in 0.2 and are errors afterwards."""
+
+
+class RenamedSetting(FutureWarning):
+    """A setting still has its old name in params.yaml."""
+
+
+def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Returns the values with renamed settings under their new names, in the old order.
+
+    Raises:
+        SettingsError: a setting stands there under both names.
+    """
+    found = dict(values)
+    for (section, old), new in RENAMED.items():
+        settings = found.get(section)
+        if not isinstance(settings, dict) or old not in settings:
+            continue
+        if new in settings:
+            raise SettingsError(
+                Problem(
+                    "a setting stands under its old and its new name",
+                    where=f"{where}: {section}",
+                    found=f"{old} and {new}",
+                    wanted=new,
+                    do=f"remove {old}",
+                )
+            )
+        found[section] = {new if name == old else name: value for name, value in settings.items()}
+        message = f"{where}: {section}.{old} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
+        warnings.warn(message, RenamedSetting, stacklevel=3)
+    return found
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -223,6 +322,7 @@ def parse(values: dict[str, Any], where: str = "params.yaml") -> Settings:
     Raises:
         SettingsError: the first fault with its key, what was found and what is wanted; the others are counted.
     """
+    values = _with_new_names(values, where)
     try:
         return Settings.model_validate_json(json.dumps(values))
     except ValidationError as error:

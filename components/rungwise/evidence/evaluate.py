@@ -1,7 +1,6 @@
 """Evidence of an attempt from its predictions on the validation rows."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from rungwise.config import EvaluateSettings
 from rungwise.core.records import AttemptSpec, Evidence, Json, Prediction, counted
@@ -44,9 +43,7 @@ def evaluate(
     )
 
 
-def score_text(evidence: Mapping[str, Any]) -> str:
+def score_text(evidence: Evidence) -> str:
     """Returns a rung's score as text, such as `0.962 (0.941 to 0.976, n=480)`, or the reason why it has none."""
-    score = evidence["score"]
-    if not score:
-        return str(evidence["note"])
-    return f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"
+    score = evidence.score
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n={score.n})" if score else evidence.note

@@ -14,8 +14,7 @@ from rungwise.core.records import SIDES, canonical_json
 from rungwise.core.table import Table
 from rungwise.dataset.drift import Shift, profile, shifts
 from rungwise.history.kept import locks_of, log, outputs_of
-from rungwise.workspace.dvc import data_version
-from rungwise.workspace.layout import Paths, settings_of
+from rungwise.workspace.layout import Paths, data_version, settings_of
 
 
 @dataclass(frozen=True)
@@ -35,7 +34,7 @@ def accept(root: Path) -> Accepted:
         DataError: see `check_drift`.
     """
     settings, paths = settings_of(root), Paths(root)
-    version = data_version(paths.output("split"), paths.output("augment"))
+    version = data_version(root)
     known = log(root)
     if known and known[-1]["data_version"] == version:
         _keep_lock(root, version)
@@ -75,10 +74,10 @@ def check_drift(root: Path) -> None:
     Raises:
         DataError: something drifted beyond its threshold and `validate.drift.severity` is `stop`.
     """
-    settings, paths = settings_of(root), Paths(root)
+    settings = settings_of(root)
     if settings.validate_.drift.severity != "stop" or not log(root):
         return
-    version = data_version(paths.output("split"), paths.output("augment"))
+    version = data_version(root)
     if log(root)[-1]["data_version"] != version:
         profiles = {name: _profiles(root, settings, name) for name in settings.tasks}
         _check(root, settings, version, _moved(root, settings, profiles))

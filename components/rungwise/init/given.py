@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rungwise.config import SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
-from rungwise.dataset.sources import LOST_BYTE, Bad, Row, rows
+from rungwise.dataset.readers import LOST_BYTE, Bad, Row, rows
 
 LEAST_ROWS = ValidateSettings().min_rows
 """With fewer rows nothing can be guessed, and the run would stop."""

@@ -13,17 +13,13 @@ from torch.nn.functional import log_softmax
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
+from rungwise.model import limits
 from rungwise.model.kernels.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.memory import is_out_of_memory
 
 Result = TypeVar("Result")
 
-TOKENS_AT_ONCE = 32_768
-"""Prompt and answer tokens that a cache holds; of labels a quarter is the prompts', the rest their copies."""
-LOGITS_AT_ONCE = 2**25
-"""Logits in one forward pass of scoring (128 MiB in fp32)."""
-ROWS_AT_ONCE = 64
 NEGLIGIBLE = 1e-3
 """Labels that are not read to their end have together at most this share of the likeliest label's likelihood."""
 
@@ -96,7 +92,7 @@ def _in_batches(
 ) -> Iterator[tuple[list[int], Result]]:
     """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: the tokens that a prompt of that length takes of TOKENS_AT_ONCE. Where the memory runs out, half as
+    `tokens_of`: the tokens that a prompt of that length takes of SCORING_TOKENS. Where the memory runs out, half as
     many rows go through together from there.
 
     Raises:
@@ -104,10 +100,10 @@ def _in_batches(
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     prefix = _prefix(lm, prompts)
-    done, most = 0, ROWS_AT_ONCE
+    done, most = 0, limits.SCORING_ROWS
     while done < len(order):
         longest = len(prompts[order[min(done + most, len(order)) - 1]])
-        rows = order[done : done + max(1, min(most, TOKENS_AT_ONCE // tokens_of(longest)))]
+        rows = order[done : done + max(1, min(most, limits.SCORING_TOKENS // tokens_of(longest)))]
         try:
             with torch.inference_mode():
                 result = act([prompts[i] for i in rows], prefix)
@@ -268,7 +264,8 @@ def _alike(
     pairs: list[tuple[int, int]] = [(row, label) for row, label in matters_BL.nonzero().tolist()]
     for length in sorted({len(labels[label]) for _, label in pairs}):
         alike = [pair for pair in pairs if len(labels[pair[1]]) == length]
-        most = max(1, min(LOGITS_AT_ONCE // (vocabulary * length), TOKENS_AT_ONCE * 3 // 4 // (tokens + length)))
+        by_tokens = limits.SCORING_TOKENS * 3 // 4 // (tokens + length)
+        most = max(1, min(limits.SCORING_LOGITS // (vocabulary * length), by_tokens))
         yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 

@@ -22,8 +22,16 @@ from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
-from rungwise.workspace import dvc as versions
-from rungwise.workspace.layout import Paths, Snapshot, check_recipe, check_unchanged, settings_of, snapshot
+from rungwise.workspace import dvc
+from rungwise.workspace.layout import (
+    Paths,
+    Snapshot,
+    check_recipe,
+    check_unchanged,
+    data_version,
+    settings_of,
+    snapshot,
+)
 from rungwise.workspace.lock import locked
 from rungwise.workspace.process import die_with_parent, prepare_environment, workspace_root
 
@@ -204,7 +212,7 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
         n_new = sum(map(bool, result.train.parents))
         say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
     _seal(root, "augment", before, out)
-    version = versions.data_version(Paths(root).output("split"), Paths(root).output("augment"))
+    version = data_version(root)
     say(f"augment: these rows are data version {version}")
 
 
@@ -222,13 +230,15 @@ def climb(
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     if any(rung.base for rung in settings.ladder):
+        from rungwise.planning.check import check_ladder
         from rungwise.planning.machines import machines
         from rungwise.planning.measure import this_memory
-        from rungwise.planning.plan import check_ladder
 
         for sentence in check_ladder(root, settings, this_memory(), machines(root)):
             say(f"climb: careful: {sentence}")
-    version = versions.data_version(*(open_sealed(Paths(root).output(verb), verb) for verb in ("split", "augment")))
+    for verb in ("split", "augment"):
+        open_sealed(Paths(root).output(verb), verb)
+    version = data_version(root)
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name in settings.tasks:
@@ -287,7 +297,7 @@ def check_rows(root: Path) -> None:
 
 def is_current(root: Path, verb: str) -> bool:
     """Whether a stage need not run: DVC says so, and no local base was changed since it was climbed with."""
-    return versions.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
+    return dvc.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
 
 
 def record(root: Path, verb: str, before: Snapshot) -> None:
@@ -301,7 +311,7 @@ def record(root: Path, verb: str, before: Snapshot) -> None:
     old = lock.read_bytes() if lock.is_file() else None
     check_unchanged(root, before)
     try:
-        versions.record(root, verb)
+        dvc.record(root, verb)
         check_unchanged(root, before)
     except BaseException:
         if old is None:

@@ -28,10 +28,11 @@ from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Climb, Evidence, digest, spec_from_json
 from rungwise.release import parity
+from rungwise.release.aliases import aliases_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
-_SERVER = "MLFLOW_TRACKING_URI"
+_SERVER, _SQLITE = "MLFLOW_TRACKING_URI", "sqlite:///"
 _ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
 """What MLflow writes its addresses into when they are set."""
 
@@ -106,7 +107,22 @@ class Registry:
 
     def _has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
-        return self._uri.startswith("sqlite:///") and not Path(self._uri.removeprefix("sqlite:///")).exists()
+        return self._uri.startswith(_SQLITE) and not Path(self._uri.removeprefix(_SQLITE)).exists()
+
+    def aliases(self, task: str) -> dict[str, Version]:
+        """Returns alias -> version of a task's model; empty where the model is not registered.
+
+        Raises:
+            RegistryError: the registry can't be asked.
+        """
+        if self._has_no_database():
+            return {}
+        if self._uri.startswith(_SQLITE):
+            read = aliases_of(Path(self._uri.removeprefix(_SQLITE)), task)
+            if read is not None:
+                return {alias: Version(task, number, _own(tags)) for alias, (number, tags) in read.items()}
+        found = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
+        return {alias: version for alias, version in found.items() if version}
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None where the model or the alias is not there."""
@@ -315,7 +331,7 @@ class Registry:
                     name="attempt",
                     python_model=str(files("rungwise.serving") / "pyfunc.py"),
                     artifacts={"attempt": str(folder)},
-                    pip_requirements=[f"{n}=={found}" for n, found in libraries.items()],
+                    pip_requirements=_requirements(libraries),
                 )
                 registered = mlflow.register_model(
                     f"models:/{logged.model_id}", climb.task, tags={_TAG + k: v for k, v in tags.items()}
@@ -362,8 +378,19 @@ _IDENTITY = ("task", "rung", "attempt", "data_version", "target")
 
 
 def _version(found: Any) -> Version:
-    tags = {k.removeprefix(_TAG): v for k, v in found.tags.items() if k.startswith(_TAG)}
-    return Version(found.name, int(found.version), tags)
+    return Version(found.name, int(found.version), _own(found.tags))
+
+
+def _requirements(libraries: Mapping[str, str]) -> list[str]:
+    """Returns what an environment needs to load the model with MLflow: this project, and what decides its numbers."""
+    from importlib.metadata import version
+
+    return [f"rungwise=={version('rungwise')}", *(f"{name}=={number}" for name, number in libraries.items())]
+
+
+def _own(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns this project's own tags without their prefix, in the order of their names."""
+    return {k.removeprefix(_TAG): v for k, v in sorted(tags.items()) if k.startswith(_TAG)}
 
 
 def _score_tags(evidence: Evidence) -> dict[str, str]:

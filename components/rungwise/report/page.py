@@ -13,8 +13,7 @@ from typing import Any
 
 from rungwise.core.folders import open_sealed, read_json, read_lines
 from rungwise.history.kept import log
-from rungwise.pipeline.effects import version_of_data
-from rungwise.workspace.layout import Paths, settings_of
+from rungwise.workspace.layout import Paths, data_version, settings_of
 
 SHOWN = 20
 """So many rows of a list are shown; all stand in the files that the page names."""
@@ -39,7 +38,7 @@ def write_pages(root: Path) -> Path:
     folders = {verb: open_sealed(paths.output(verb), verb) for verb in ("ingest", "validate", "split", "augment")}
     target = root / ".rungwise" / "docs"
     target.mkdir(parents=True, exist_ok=True)
-    current = version_of_data(root)
+    current = data_version(root)
     drift: dict[str, Any] = next((line["drift"] for line in reversed(log(root)) if line["data_version"] == current), {})
     parts = [f"<h1>The rows, data version <code>{html.escape(current)}</code></h1>"]
     for name in settings.tasks:

@@ -1,109 +1,128 @@
 """How a climb reads in a terminal and as a table: one sentence first, details after."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
+from rungwise.core.records import Evidence
 from rungwise.evidence.evaluate import score_text
+from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 
 HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdict")
 
 
-def ladder_rows(task: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Returns the ladder as rows of text under HEADER, a line a rung, untried ones too."""
-    evidence = {e["rung"]: e for e in task["evidence"]}
-    kept = (task["decision"] or {}).get("rung")
+def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
+    """Returns the ladder as rows of text under HEADER, one per rung, untried ones included."""
+    evidence = {e.rung: e for e in task.evidence}
     rows: list[tuple[str, ...]] = []
-    for name in task["ladder"]:
-        found = evidence.get(name)
-        if found is None:
-            rows.append((name, "", "not tried", f"{task['target']:g}", "", ""))
+    for name in task.ladder:
+        if (one := evidence.get(name)) is None:
+            rows.append((name, "", "not tried", f"{task.target:g}", "", ""))
             continue
-        passes = bool(found["score"]) and name == kept and task["decision"]["passes"]
-        verdict = "passes, kept" if passes else "kept" if name == kept else ""
-        of = f" of {found['base_parameters']:,}" if found["base_parameters"] else ""
-        trained = f"{found['trained_parameters']:,}{of}"
-        rows.append((name, found["method"], score_text(found), f"{task['target']:g}", trained, verdict))
+        of = f" of {one.base_parameters:,}" if one.base_parameters else ""
+        trained = f"{one.trained_parameters:,}{of}"
+        rows.append((name, one.method, score_text(one), f"{task.target:g}", trained, _verdict(task, one)))
     return rows
 
 
-def sentence(name: str, task: Mapping[str, Any]) -> str:
+def _verdict(task: TaskStatus, one: Evidence) -> str:
+    if task.decision is None or one.rung != task.decision.rung:
+        return ""
+    return "passes" if task.decision.passes else "best so far, below the bar"
+
+
+def sentence(task: TaskStatus) -> str:
     """Returns where a task stands, in one sentence."""
-    decision, champion = task["decision"], task["champion"]
-    if decision is None:
-        return f"{name}: not climbed yet; `rungwise run` does it."
-    found = next((e for e in task["evidence"] if e["rung"] == decision["rung"]), None)
-    if found is None:
-        return f"{name}: no rung could be judged."
-    score = score_text(found)
-    if not decision["passes"]:
-        return f"{name}: no rung shows the bar of {task['target']:g}; {found['rung']} is kept at {score}."
-    text = f"{name}: {found['rung']} is good enough: {score} against the bar of {task['target']:g}"
-    if champion and champion.get("attempt") == found["attempt"]:
-        return f"{text}; it is the champion, version {champion['version']}."
-    return f"{text}; " + (f"the champion is version {champion['version']}." if champion else "not promoted yet.")
+    if task.decision is None:
+        return f"{task.name}: not climbed yet; `rungwise run` does it."
+    if (chosen := task.chosen) is None:
+        return f"{task.name}: no rung could be judged."
+    score = score_text(chosen)
+    if not task.decision.passes:
+        return f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}."
+    text = f"{task.name}: {chosen.rung} is good enough: {score} against the bar of {task.target:g}"
+    if task.champion is None:
+        return f"{text}; not promoted yet."
+    is_it = task.champion.tags.get("attempt") == chosen.attempt
+    return f"{text}; {'it is the champion,' if is_it else 'the champion is'} version {task.champion.number}."
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as text in columns, two spaces apart."""
-    widths = [max(len(line[i]) for line in (header, *rows)) for i in range(len(header))]
-    lines = [header, ["-" * w for w in widths], *rows]
-    return "\n".join("  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+    """Returns rows as text in columns."""
+    from tabulate import tabulate
+
+    text: str = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in text.splitlines())
 
 
-def status_text(status: Mapping[str, Any]) -> str:
+def status_text(status: Status) -> str:
     """Returns the whole status for a terminal."""
-    parts = []
-    for name, task in status["tasks"].items():
-        lines = [sentence(name, task), *([task["comparison"]] if task["comparison"] else [])]
-        lines += ["", table(HEADER, ladder_rows(task))]
-        if task["decision"]:
-            lines += ["", "Why:", *[f"  - {reason}" for reason in task["decision"]["reasons"]]]
-        for alias in ("challenger", "champion"):
-            version = task[alias]
-            if version:
-                base = version["base"] + (f"@{version['base_revision']}" if version.get("base_revision") else "")
-                what = f"{version['rung']} on {base}" if base else f"{version['rung']}, no language model"
-                lines.append(f"{alias}: version {version['version']} ({what})")
-        lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task["test_looks"][-1:]]
-        parts.append("\n".join(lines))
-    if status["changed"]:
-        stages = ", ".join(status["changed"])
+    parts = [_task_text(task) for task in status.tasks.values()]
+    if status.changed:
+        stages = ", ".join(status.changed)
         parts.append(f"Something changed since this climb (DVC would run: {stages}); `rungwise run` climbs again.")
-    if status["data_version"]:
-        parts.append(f"data version: {status['data_version']}")
+    if status.data_version:
+        parts.append(f"data version: {status.data_version}")
     return "\n\n".join(parts)
 
 
-def explain_text(explained: Mapping[str, Any]) -> str:
-    """Returns what `rungwise explain` says: the question, each rung's answer and decision, and the verdict."""
-    parts = []
-    for name, task in explained.items():
-        lines = [f"{name}: is the {task['metric']} at least {task['target']:g}? That is {task['meaning']}."]
-        n, groups, needed = task["dev_rows"], task["dev_groups"], task["share_needed"]
-        shown = (
-            f"{needed:.3f} has to be observed" if needed is not None else "not even a faultless answer would show it"
+def _task_text(task: TaskStatus) -> str:
+    lines = [sentence(task), *([task.comparison] if task.comparison else [])]
+    lines += ["", table(HEADER, ladder_rows(task))]
+    if task.decision:
+        lines += ["", "Why:", *[f"  - {reason}" for reason in task.decision.reasons]]
+    for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
+        if version:
+            base, revision = version.tags["base"], version.tags.get("base_revision")
+            on = f" on {base}" + (f"@{revision}" if revision else "") if base else ", no language model"
+            lines.append(f"{alias}: version {version.number} ({version.tags['rung']}{on})")
+    lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task.test_looks[-1:]]
+    return "\n".join(lines)
+
+
+def explain_text(explained: Mapping[str, Explanation]) -> str:
+    """Returns what `rungwise explain` prints: the question, each rung's answer and decision, and the verdict."""
+    return "\n\n\n".join(_explanation_text(task) for task in explained.values())
+
+
+def _explanation_text(task: Explanation) -> str:
+    lines = [f"{task.name}: is the {task.metric} at least {task.target:g}? That is {task.meaning}.", _needed(task)]
+    known: set[str] = set()
+    for number, rung in enumerate(task.rungs, 1):
+        lines += ["", *_rung_lines(number, rung, known)]
+        known |= set(rung.decision.reasons)
+    if task.decision.rung is None:
+        verdict = "No rung could be judged."
+    elif task.decision.passes:
+        verdict = f"Result: {task.decision.rung} passes."
+    else:
+        verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, below the bar."
+    return "\n".join([*lines, "", verdict, *([task.comparison] if task.comparison else [])])
+
+
+def _needed(task: Explanation) -> str:
+    """Returns which score would show the bar with so many rows, in a sentence or two."""
+    needed = f"{task.share_needed:.3f}" if task.share_needed is not None else None
+    shown = f"a score of {needed} shows it" if needed else "not even a score of 1 shows it"
+    text = f"With {task.dev_rows} independent validation rows, {shown}."
+    if task.dev_groups < task.dev_rows:
+        strict = task.share_needed_of_groups
+        worst = f"{strict:.3f}" if strict is not None else "more than 1"
+        text += (
+            f" They belong to {task.dev_groups} groups: the more alike the rows of a group score, the closer the"
+            f" required score comes to that for {task.dev_groups} rows: {worst}."
         )
-        lines.append(f"With {n} development rows, each for itself, {shown}.")
-        if groups < n:
-            strict = task["share_needed_of_groups"]
-            worst = f"{strict:.3f}" if strict is not None else "more than a faultless answer shows"
-            lines[-1] += (
-                f" They belong to {groups} groups: the more alike the rows of a group fare, the nearer that comes"
-                f" to what {groups} rows would need: {worst}."
-            )
-        for number, rung in enumerate(task["rungs"], 1):
-            base = rung["base"] or "no language model"
-            lines += ["", f"{number}. {rung['rung']} ({rung['method']}, {base}): {score_text(rung)}"]
-            also = [f"{k} {i['value']:.3f} ({i['low']:.3f} to {i['high']:.3f})" for k, i in rung["also"].items()]
-            lines += [f"   also: {', '.join(also)}"] if also else []
-            took = f" in {rung['seconds']:.0f} s" if rung["seconds"] else ""
-            lines.append(f"   trained on {rung['train_rows']} rows, {rung['train_tokens']:,} tokens{took}")
-            left_out = {**rung["unscored"], **rung["train_rejected"]}
-            lines += [f"   left out: {', '.join(f'{k}: {v}' for k, v in left_out.items())}"] if left_out else []
-            known = {reason for earlier in task["rungs"][: number - 1] for reason in earlier["decision"]["reasons"]}
-            lines += [f"   {reason}" for reason in rung["decision"]["reasons"] if reason not in known]
-        kept = task["decision"]["rung"] or "none"
-        verdict = "it passes" if task["decision"]["passes"] else "no rung passes"
-        lines += ["", f"Kept: {kept}; {verdict}.", *([task["comparison"]] if task["comparison"] else [])]
-        parts.append("\n".join(lines))
-    return "\n\n\n".join(parts)
+    return text
+
+
+def _rung_lines(number: int, rung: RungExplanation, known: set[str]) -> list[str]:
+    """Returns what one rung showed; `known`: reasons that earlier rungs gave already."""
+    one = rung.evidence
+    lines = [f"{number}. {one.rung} ({one.method}, {one.base or 'no language model'}): {score_text(one)}"]
+    if one.also:
+        also = [f"{name} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in one.also.items()]
+        lines.append(f"   other metrics: {', '.join(also)}")
+    took = f" in {rung.seconds:.0f} s" if rung.seconds else ""
+    lines.append(f"   trained on {one.train_rows} rows, {one.train_tokens:,} tokens{took}")
+    left_out = {**one.unscored, **one.train_rejected}
+    if left_out:
+        lines.append(f"   left out: {', '.join(f'{reason}: {n}' for reason, n in left_out.items())}")
+    return [*lines, *(f"   {reason}" for reason in rung.decision.reasons if reason not in known)]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from rungwise.core.prompts import prompt_text
 from rungwise.core.records import Example, counted
+from rungwise.model import limits
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, fits
 from rungwise.training.audit import Encoded
 
@@ -80,7 +81,7 @@ def microbatch_tokens(n_rows: int, longest: int, n_shared: int = 0) -> int:
     """
     if n_rows == 1:
         return longest
-    return n_rows * (longest - n_shared + n_shared // 8) + n_shared
+    return n_rows * limits.tokens_per_row(longest, n_shared) + n_shared
 
 
 def batches(rows: Sequence[TokenRow], *, batch_size: int, steps: int, seed: int) -> Iterator[list[TokenRow]]:

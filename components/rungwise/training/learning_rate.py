@@ -4,6 +4,7 @@ import math
 
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
+from rungwise.model.architectures import architecture
 from rungwise.model.language_model import LanguageModel
 
 FULL_RATE = 5e-5
@@ -11,8 +12,6 @@ FULL_RATE = 5e-5
 with more: the rule that the authors of "LoRA Without Regret" (2025, https://thinkingmachines.ai/blog/lora/) publish
 with their training service, https://tinker-docs.thinkingmachines.ai/supervised-learning/sl-hyperparams."""
 WIDTH = 2000
-WIDTH_POWER = {"llama": 0.781, "qwen2": 0.0775, "qwen3": 0.0775}
-"""Architecture -> the power of WIDTH / hidden size; other architectures use the smallest, which is the safest."""
 
 
 def peak_learning_rate(lm: LanguageModel, spec: AttemptSpec) -> float:
@@ -20,7 +19,7 @@ def peak_learning_rate(lm: LanguageModel, spec: AttemptSpec) -> float:
     if spec.learning_rate is not None:
         return spec.learning_rate
     config = lm.model.config
-    power = WIDTH_POWER.get(getattr(config, "model_type", ""), min(WIDTH_POWER.values()))
+    power = architecture(getattr(config, "model_type", "")).rate_width_power
     method = METHODS[spec.method]
     rate: float = FULL_RATE * method.rate * (WIDTH / float(config.hidden_size)) ** power
     return min(rate, method.most_rate)

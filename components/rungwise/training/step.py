@@ -18,14 +18,13 @@ from torch.nn.functional import cross_entropy
 from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
+from rungwise.model import limits
 from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
 from rungwise.model.kernels.shared_prefix import can_share, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel
 from rungwise.model.memory import is_out_of_memory
 from rungwise.training.batches import TokenRow, micro_batches, microbatch_tokens
 
-LOGITS_AT_ONCE = {"cpu": 2**25, "cuda": 2**29}
-"""Device -> the most logits of one forward pass: on a CPU 128 MiB, which the loss takes several times over."""
 _HEAD_SETTINGS = ("classifier", "summary")
 """Prefixes of dropout settings that apply only to classification heads."""
 PROBE_TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2}
@@ -117,7 +116,8 @@ def targets_at_once(lm: LanguageModel) -> int | None:
     """Returns how many targets one forward pass may have; None: any number, as it never holds all their logits."""
     if frozen_head(lm.model) is not None:
         return None
-    return max(1, LOGITS_AT_ONCE.get(lm.device.partition(":")[0], 2**29) // int(lm.model.config.vocab_size))
+    most = limits.TRAINING_LOGITS.get(lm.device.partition(":")[0], limits.TRAINING_LOGITS["cuda"])
+    return max(1, most // int(lm.model.config.vocab_size))
 
 
 def _no_sync(accelerator: Any, model: Any, *, is_last: bool) -> Any:

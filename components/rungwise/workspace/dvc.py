@@ -1,4 +1,4 @@
-"""DVC as the flow and the command use it: is a stage current, record it, reproduce all, name the data's version.
+"""DVC as the flow and the command use it: whether a stage is current, recording it, reproducing all, remotes.
 
 DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
 """
@@ -14,8 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from rungwise.core.errors import Problem, WorkspaceError
-from rungwise.core.folders import MARKER, write_json
-from rungwise.core.records import digest
+from rungwise.core.folders import write_json
 
 
 def _environment() -> dict[str, str]:
@@ -172,8 +171,3 @@ def _check_remote(root: Path) -> None:
                 do="dvc remote add --default NAME ADDRESS",
             )
         )
-
-
-def data_version(split: Path, augment: Path) -> str:
-    """Returns the short name (12 hexadecimal digits) of the rows that teach, steer and judge."""
-    return digest([(folder / MARKER).read_text(encoding="utf-8") for folder in (split, augment)])[:12]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rungwise.config import SECTIONS, Settings, parse, read_raw
 from rungwise.core.errors import ChangedUnderRun, Problem, SettingsError
-from rungwise.core.folders import file_digest, tree_digests
+from rungwise.core.folders import MARKER, file_digest, open_sealed, tree_digests
 from rungwise.core.recipes import RECIPES
 from rungwise.core.records import digest
 
@@ -74,6 +74,21 @@ class Snapshot:
     inputs: Mapping[str, str]
 
 
+def data_version(root: Path) -> str:
+    """Returns the short name (12 hexadecimal digits) of the split and augmented rows.
+
+    Reads the folders' seals alone, so that it costs nothing; whoever reads the rows checks them.
+
+    Raises:
+        WorkspaceError: the rows are not prepared.
+    """
+    seals = {verb: Paths(root).output(verb) / MARKER for verb in ("split", "augment")}
+    for verb, seal in seals.items():
+        if not seal.is_file():
+            open_sealed(seal.parent, verb)  # says so
+    return digest([seal.read_text(encoding="utf-8") for seal in seals.values()])[:12]
+
+
 def settings_of(root: Path) -> Settings:
     """Returns the workspace's settings; raises SettingsError."""
     return parse(read_raw(Paths(root).params), str(Paths(root).params))
@@ -109,23 +124,42 @@ def check_unchanged(root: Path, before: Snapshot) -> None:
         )
 
 
+def stage_command(verb: str, recipe: int) -> str:
+    """Returns the command by which dvc.yaml runs a stage.
+
+    `exec` makes the stage DVC's own child; `-P` keeps folders of the workspace from hiding installed packages.
+    """
+    return f"exec python -P -m rungwise.pipeline.stages {verb} --recipe {recipe}"
+
+
 def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
-    """Checks that dvc.yaml names this code's recipe of a stage; `recipe`: the number it passed, if it did.
+    """Checks that dvc.yaml runs this version's recipe of a stage; `recipe`: the number that it passed, if it did.
 
     Raises:
-        SettingsError: dvc.yaml was written for other code, so DVC would take its outputs for this code's.
+        SettingsError: dvc.yaml was written for another version, so DVC would take its outputs for this version's.
     """
     graph = root / "dvc.yaml"
     text = graph.read_text(encoding="utf-8") if graph.is_file() else ""
-    named = re.search(rf"stages {verb} --recipe (\d+)", text)
-    found = recipe if recipe is not None else int(named.group(1)) if named else None
-    if found != RECIPES[verb]:
+    if recipe is None:
+        named = re.search(rf"rungwise\.pipeline\.stages {verb} --recipe (\d+)", text)
+        recipe = int(named.group(1)) if named else None
+    if recipe != RECIPES[verb]:
         raise SettingsError(
             Problem(
                 "dvc.yaml was written for another recipe of a stage",
                 where=f"{graph}: {verb}",
-                found=f"--recipe {found}",
-                wanted=f"--recipe {RECIPES[verb]}",
-                do="correct the number in dvc.yaml",
+                found="no such command" if recipe is None else f"--recipe {recipe}",
+                wanted=stage_command(verb, RECIPES[verb]),
+                do="`rungwise upgrade` corrects dvc.yaml",
             )
         )
+
+
+def check_graph(root: Path) -> None:
+    """Checks that dvc.yaml runs the stages of this version, before DVC runs what an older version wrote.
+
+    Raises:
+        SettingsError: it does not, or is not there.
+    """
+    for verb in RECIPES:
+        check_recipe(root, verb)

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from rungwise.model import limits
 from rungwise.model.kernels import answer_loss as losses
 from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
 from rungwise.model.kernels.last_layer import shorten
@@ -23,8 +24,8 @@ def sizes(seed=3, bias=True):
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 @pytest.mark.parametrize("bias", [True, False])
 def test_loss_and_gradient_equal_those_of_all_logits(monkeypatch, at_once, bias):
-    monkeypatch.setattr(losses, "FEWEST_AT_ONCE", at_once)
-    monkeypatch.setattr(losses, "LOGITS_AT_ONCE", {"cpu": 1, "cuda": 1})
+    monkeypatch.setattr(limits, "LOSS_MIN_POSITIONS", at_once)
+    monkeypatch.setattr(limits, "LOSS_LOGITS", {"cpu": 1, "cuda": 1})
     hidden, head, targets = sizes(bias=bias)
     wanted = cross_entropy(head(hidden).transpose(1, 2), targets, ignore_index=IGNORED, reduction="sum")
     found = answer_loss(hidden, head, targets)

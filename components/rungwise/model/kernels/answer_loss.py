@@ -14,14 +14,11 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from rungwise.model import limits
 from rungwise.model.kernels.last_layer import is_short
 
 IGNORED = -100
 """Target of positions without one."""
-LOGITS_AT_ONCE = {"cpu": 2**21, "cuda": 2**26}
-"""Device -> the most logits that are held: on a CPU as many as its caches hold."""
-FEWEST_AT_ONCE = 64
-"""Positions that are always taken together, so that their product with the output layer is one of matrices."""
 
 
 def frozen_head(model: Any) -> Any:
@@ -49,8 +46,9 @@ def answer_loss(hidden_BTH: torch.Tensor, head: Any, targets_BT: torch.Tensor) -
     """Returns the summed negative log-likelihood of the targets that are not IGNORED, a scalar in fp32."""
     has_target_BT = targets_BT != IGNORED
     hidden_NH, targets_N = hidden_BTH[has_target_BT], targets_BT[has_target_BT]
-    at_once = LOGITS_AT_ONCE.get(hidden_BTH.device.type, LOGITS_AT_ONCE["cuda"]) // head.weight.shape[0]
-    found: torch.Tensor = _AnswerLoss.apply(hidden_NH, head.weight, head.bias, targets_N, max(FEWEST_AT_ONCE, at_once))
+    by_logits = limits.LOSS_LOGITS.get(hidden_BTH.device.type, limits.LOSS_LOGITS["cuda"]) // head.weight.shape[0]
+    at_once = max(limits.LOSS_MIN_POSITIONS, by_logits)
+    found: torch.Tensor = _AnswerLoss.apply(hidden_NH, head.weight, head.bias, targets_N, at_once)
     return found
 
 

@@ -13,8 +13,7 @@ from typing import Any
 
 import torch
 
-ALIKE = ("LlamaDecoderLayer", "MistralDecoderLayer", "Qwen2DecoderLayer", "Qwen3DecoderLayer")
-"""transformers' own layers of one make: norm, attention, sum, norm, MLP, sum."""
+from rungwise.model.architectures import SHORT_LAYERS
 
 
 def shorten(model: Any) -> bool:
@@ -25,7 +24,7 @@ def shorten(model: Any) -> bool:
     """
     layers: Any = getattr(getattr(model, "model", None), "layers", None)
     kind = type(layers[-1]) if layers else type(None)
-    if kind.__name__ not in ALIKE or not kind.__module__.startswith("transformers.models."):
+    if kind.__name__ not in SHORT_LAYERS or not kind.__module__.startswith("transformers.models."):
         return False
     whole = type(model).forward
 

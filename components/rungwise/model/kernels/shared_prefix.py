@@ -14,14 +14,10 @@ from typing import Any
 
 import torch
 
+from rungwise.model.architectures import architecture, has_fixed_rotary
+
 LEAST = 32
 """Fewer shared tokens are read with each row: another pass through the model costs more than they do."""
-ABLE = (
-    *("llama", "mistral", "mixtral", "qwen2", "qwen2_moe", "qwen3", "gpt2", "gpt_neox", "phi", "phi3", "gemma", "olmo"),
-    *("olmo2", "granite", "smollm3", "cohere", "glm"),
-)
-"""Architectures in which a token's place is its position alone, so that padding between two tokens changes nothing. In
-others a window or a bias counts the places of the cache, and its type does not show it (GPT-Neo, MPT)."""
 
 
 @dataclass(frozen=True)
@@ -56,16 +52,14 @@ def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def can_share(config: Any) -> bool:
-    """Whether a base with this config reads shared tokens once: it is ABLE, and every layer attends to all tokens.
+    """Whether a base with this config reads shared tokens once.
 
-    Rotary angles that depend on the longest row of a batch can't be shared either.
+    Its architecture allows it (see `architectures`), every layer attends to all tokens, and its rotary angles do not
+    depend on the longest row of a batch.
     """
     from transformers.cache_utils import DynamicCache, DynamicLayer
 
-    if config.model_type not in ABLE:
-        return False
-    angles = getattr(config, "rope_parameters", None) or getattr(config, "rope_scaling", None) or {}
-    if angles.get("rope_type") in ("longrope", "dynamic"):
+    if not architecture(config.model_type).can_share_prefix or not has_fixed_rotary(config.to_dict()):
         return False
     return all(type(layer) is DynamicLayer for layer in DynamicCache(config=config).layers)
 

@@ -1,0 +1,59 @@
+"""The commands about the champion: predict, promote."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rungwise.cli.common import Add, show
+from rungwise.core.errors import Problem, SettingsError
+
+
+def add(add: Add) -> None:
+    """Adds the commands."""
+    predict = add("predict", _predict, "print the champion's answer to a text")
+    promote = add("promote", _promote, "score the challenger on the test rows; exit code 1 if the gate refuses it")
+    for command in (predict, promote):
+        command.add_argument("task", metavar="TASK", help="a task of params.yaml")
+        command.add_argument("--json", action="store_true", help="print JSON")
+    predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
+    predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
+
+
+def _predict(root: Path, arguments: argparse.Namespace) -> int:
+    """Answers one row with the champion."""
+    from dataclasses import asdict
+
+    from rungwise.release.champion import answer
+
+    if (arguments.text is None) == (not arguments.field):
+        raise SettingsError(
+            Problem("there is no text to answer", wanted='a "text", or --field NAME=TEXT for each slot')
+        )
+    fields = {}
+    for pair in arguments.field:
+        name, is_pair, value = pair.partition("=")
+        if not is_pair:
+            raise SettingsError(Problem("a field has no value", found=name[:40], wanted="--field NAME=TEXT"))
+        fields[name] = value
+    one = answer(root, arguments.task, fields, arguments.text)
+    text = f"{one.answer}  (probability {one.probability:.2f}, version {one.version})"
+    show(json.dumps(asdict(one), ensure_ascii=False) if arguments.json else text)
+    return 0
+
+
+def _promote(root: Path, arguments: argparse.Namespace) -> int:
+    """Asks the gate about the challenger."""
+    from dataclasses import asdict
+
+    from rungwise.release.promote import promote
+    from rungwise.workspace.layout import settings_of
+    from rungwise.workspace.lock import locked
+
+    settings_of(root)
+    with locked(root, "rungwise promote"):
+        verdict = promote(root, arguments.task)
+    if arguments.json:
+        show(json.dumps(asdict(verdict), ensure_ascii=False))
+    else:
+        show(f"{verdict.action}: " + "\n  ".join(verdict.reasons))
+    return 1 if verdict.action == "refuse" else 0

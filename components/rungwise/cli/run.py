@@ -1,0 +1,55 @@
+"""The commands about a run and where it stands: run, status, explain."""
+
+import argparse
+import json
+from pathlib import Path
+
+from rungwise.cli.common import Add, show
+
+
+def add(add: Add) -> None:
+    """Adds the commands."""
+    add("run", _run, "bring everything up to date: collect, climb, register, promote")
+    status = add("status", _status, "show each task's ladder, evidence, decision with its reasons, and champion")
+    explain = add("explain", _explain, "show each rung of the last climb: its scores, and why the climb continued")
+    explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; default: all")
+    for command in (status, explain):
+        command.add_argument("--json", action="store_true", help="print JSON")
+
+
+def _run(root: Path, arguments: argparse.Namespace) -> int:
+    """Walks the steps of a run and prints the status."""
+    from rungwise.pipeline.repro import ReproRunner
+    from rungwise.pipeline.steps import run
+    from rungwise.report.read import status
+    from rungwise.report.text import status_text
+
+    del arguments
+    run(root, ReproRunner())
+    show(status_text(status(root)))
+    return 0
+
+
+def _status(root: Path, arguments: argparse.Namespace) -> int:
+    """Prints how each task stands."""
+    from rungwise.report.read import status, status_json
+
+    current = status(root)
+    if arguments.json:
+        show(json.dumps(status_json(current), indent=1, ensure_ascii=False))
+        return 0
+    from rungwise.report.text import status_text
+
+    show(status_text(current))
+    return 0
+
+
+def _explain(root: Path, arguments: argparse.Namespace) -> int:
+    """Prints what each rung showed and why the climb continued."""
+    from rungwise.report.read import explain, explain_json
+    from rungwise.report.text import explain_text
+
+    climbs = explain(root, arguments.task)
+    is_json = arguments.json
+    show(json.dumps(explain_json(climbs), indent=1, ensure_ascii=False) if is_json else explain_text(climbs))
+    return 0

@@ -1,0 +1,73 @@
+"""A rung's attempt as a bundle that another machine runs, and its result on the way back."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rungwise.climbing.rungs import how_of, task_climb
+from rungwise.config import Settings
+from rungwise.core.errors import Problem, RungwiseError, SettingsError
+from rungwise.core.folders import joined
+from rungwise.core.methods import METHODS
+from rungwise.workspace.layout import Paths, settings_of
+
+if TYPE_CHECKING:
+    from rungwise.attempts.bundle import Bundle
+
+
+def pack(root: Path, task: str, rung: str, folder: Path) -> str:
+    """Writes a rung's attempt as a bundle that another machine can run; returns the attempt's name.
+
+    Raises:
+        RungwiseError: there is no such task or rung, the rung trains nothing, its rows are not split yet, or `folder`
+            holds something else.
+    """
+    from rungwise.attempts import bundle as bundles
+
+    settings = settings_of(root)
+    settings.task(task)
+    trainable = [r.name for r in settings.ladder if METHODS[r.method].trains]
+    if rung not in trainable:
+        raise SettingsError(
+            Problem(
+                "there is no such rung to train",
+                where="params.yaml: ladder",
+                found=rung[:60],
+                wanted="one of " + joined(trainable),
+            )
+        )
+    bundle = _bundle(root, settings, task, rung)
+    bundles.pack(folder, bundle, with_base=True)
+    return bundle.name
+
+
+def unpack(root: Path, folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Stores the result of a bundle; returns the attempt's name, and `task/rung` for each rung that it belongs to.
+
+    It belongs to none where params.yaml, the prepared rows or the base have changed since it was packed.
+
+    Raises:
+        WorkspaceError: the bundle was not run, was changed since, or holds the result of another attempt.
+    """
+    from rungwise.attempts import bundle as bundles
+
+    name = bundles.unpack(folder, Paths(root).attempts).name.removeprefix("train-")
+    return name, tuple(place for place, attempt in _expected(root).items() if attempt == name)
+
+
+def _expected(root: Path) -> dict[str, str]:
+    """Returns `task/rung` -> the name of the attempt that a climb would make of it, where rows and base are there."""
+    settings, expected = settings_of(root), {}
+    for task in settings.tasks:
+        for rung in (r.name for r in settings.ladder if METHODS[r.method].trains):
+            try:
+                expected[f"{task}/{rung}"] = _bundle(root, settings, task, rung).name
+            except RungwiseError:  # rows that are not prepared, a base that is not there: no climb could run it
+                continue
+    return expected
+
+
+def _bundle(root: Path, settings: Settings, task: str, rung: str) -> "Bundle":
+    from rungwise.attempts.run import bundle_of
+
+    climb = task_climb(root, settings, task)
+    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, options=how_of(climb, rung))

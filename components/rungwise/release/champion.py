@@ -1,0 +1,85 @@
+"""The champion's answer to one row."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from rungwise.core.errors import Problem, RungwiseError, SettingsError
+from rungwise.core.folders import joined
+from rungwise.workspace.layout import settings_of
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A champion's answer to one row."""
+
+    answer: str
+    """As the model writes it: a label, items with separators, a text or a JSON object."""
+    probability: float
+    """0 to 1. Of a label: its share among all labels' likelihoods. Of a written answer: its tokens' geometric mean."""
+    version: int
+    """The champion's version in the registry."""
+
+
+def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = None) -> Answer:
+    """Returns the champion's answer to one row.
+
+    `text` fills the prompt's only slot; `fields` fills slots by name.
+
+    Raises:
+        RungwiseError: there is no champion, the slots are not those of the prompt, or the row can't be scored.
+    """
+    from rungwise.release.registry import CHAMPION, Registry
+    from rungwise.serving.answerer import Answerer
+
+    settings_of(root).task(task)
+    registry = Registry(root)
+    version = registry.version(task, CHAMPION)
+    if version is None:
+        raise RungwiseError(
+            Problem(
+                "there is no champion to answer",
+                where=f"task {task}",
+                wanted="a promoted version",
+                do=f"`rungwise explain {task}` says whether a rung passed; `rungwise run` promotes one that does",
+            )
+        )
+    with registry.attempt_folder(version) as folder:
+        answerer = Answerer(folder, root)
+        prediction = answerer([_row(answerer.slots, fields, text, f"task {task}, version {version.number}")])[0]
+    if prediction.answer is None:
+        raise RungwiseError(
+            Problem(
+                "the text can't be scored",
+                where=f"task {task}, version {version.number}",
+                found=prediction.unscored,
+                wanted="a text that fits the model's context together with the prompt",
+                do="shorten it",
+            )
+        )
+    return Answer(prediction.answer, prediction.probability, version.number)
+
+
+def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, where: str) -> dict[str, str]:
+    row = dict(fields)
+    if text is not None:
+        if len(slots) != 1:
+            raise SettingsError(
+                Problem(
+                    "one text is given for several fields",
+                    where=where,
+                    wanted="--field NAME=TEXT for each of " + joined(slots),
+                )
+            )
+        row[slots[0]] = text
+    if set(row) != set(slots):
+        raise SettingsError(
+            Problem(
+                "the fields are not those of the prompt",
+                where=where,
+                found=joined(sorted(row)),
+                wanted=joined(slots),
+                do="--field NAME=TEXT for each of them",
+            )
+        )
+    return row

@@ -1,0 +1,53 @@
+"""Registers a task's climb: a run per attempt, and the attempt that passed as the challenger."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rungwise.climbing.ladder import KEPT, last_climb
+from rungwise.config import Settings
+from rungwise.core.folders import is_sealed
+from rungwise.core.records import digest
+from rungwise.workspace.layout import Paths, data_version, settings_of
+
+
+@dataclass(frozen=True)
+class Registration:
+    """What registering one task's climb did."""
+
+    task: str
+    version: int | None
+    """The challenger's version; None where no rung passed."""
+    sentence: str
+
+
+def split_version(settings: Settings) -> str:
+    """Returns the short name of the rules that assign rows to sides.
+
+    Under the same rules a row never moves from training to test.
+    """
+    roles = sorted((s.name, s.role) for s in settings.ingest.sources if s.role)
+    return digest([settings.split.model_dump(mode="json"), roles])[:12]
+
+
+def register(root: Path, task: str) -> Registration:
+    """Logs a run per attempt of the task's climb, and registers the attempt that passed, if any, as challenger.
+
+    Raises:
+        WorkspaceError: the task was not climbed yet.
+        RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
+    """
+    from rungwise.release.registry import Registry
+
+    settings, climb = settings_of(root), last_climb(root, task)
+    registry, data = Registry(root), data_version(root)
+    runs = {}
+    for evidence in climb.evidence:
+        folder = Paths(root).attempts / f"train-{evidence.attempt}"
+        attempt = folder if is_sealed(folder) else None
+        runs[evidence.rung] = registry.log_attempt(settings.register_.experiment, climb, evidence, attempt, data)
+    rung = climb.decision.rung
+    if rung is None or not climb.decision.passes:
+        return Registration(task, None, f"{task}: no rung passes, so nothing is registered for promotion.")
+    attempt_files = Paths(root).output("climb") / task / KEPT
+    version = registry.register(climb, attempt_files, runs[rung], data, split_version(settings))
+    return Registration(task, version.number, f"{task}: {rung} is version {version.number} in the registry.")

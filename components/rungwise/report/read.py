@@ -1,0 +1,217 @@
+"""What is known of a workspace as typed values: how each task stands (`status`) and why (`explain`).
+
+Terminal, pages, JSON and the Python API are made from these values; nothing here is worded for people.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rungwise.climbing.ladder import last_climb
+from rungwise.core.folders import is_sealed, read_json, read_lines
+from rungwise.core.records import Climb, Decision, Evidence, Json, climb_from_json, prediction_from_json, to_json
+from rungwise.evidence.intervals import share_needed
+from rungwise.evidence.metrics import MEANINGS, TITLES
+from rungwise.release.promote import looks
+from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from rungwise.workspace.dvc import changed
+from rungwise.workspace.layout import Paths, data_version, settings_of
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """How one task stands."""
+
+    name: str
+    metric: str
+    target: float
+    """The bar, 0 to 1."""
+    ladder: tuple[str, ...]
+    """The rungs' names, cheapest first."""
+    evidence: tuple[Evidence, ...]
+    """What each tried rung showed, in order; empty before the first climb."""
+    decision: Decision | None
+    comparison: str
+    """Whether a language model is needed at all, in words; empty where no rung without one was tried."""
+    challenger: Version | None
+    champion: Version | None
+    test_looks: tuple[Mapping[str, Any], ...]
+    """The recorded looks at the test rows, oldest first."""
+
+    @property
+    def chosen(self) -> Evidence | None:
+        """The evidence of the rung that the decision names: the one that passes, otherwise the best so far."""
+        name = self.decision.rung if self.decision else None
+        return next((e for e in self.evidence if e.rung == name), None)
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a workspace stands."""
+
+    tasks: Mapping[str, TaskStatus]
+    data_version: str | None
+    """The short name of the rows of the last climb; None before the first."""
+    changed: tuple[str, ...]
+    """The stages that DVC would run again, so that an old verdict is not taken for today's."""
+
+
+@dataclass(frozen=True)
+class RungExplanation:
+    """What one rung showed, and what was decided after it."""
+
+    evidence: Evidence
+    seconds: float | None
+    """Of its training; None where the store has no record of it."""
+    decision: Decision
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A task's whole climb: what is measured, what its rows can show, each rung's evidence and decision."""
+
+    name: str
+    metric: str
+    """The metric's title."""
+    meaning: str
+    target: float
+    dev_rows: int
+    dev_groups: int
+    """Lineage groups of the validation rows."""
+    share_needed: float | None
+    """The score that has to be observed on independent rows to show the bar; None where no score would."""
+    share_needed_of_groups: float | None
+    """The same if the rows of a group were all alike."""
+    rungs: tuple[RungExplanation, ...]
+    decision: Decision
+    comparison: str
+
+
+def status(root: Path) -> Status:
+    """Returns how each task stands: bar, ladder, evidence, decision, challenger and champion.
+
+    Raises:
+        SettingsError: params.yaml can't be used.
+        RegistryError: MLflow can't be asked.
+    """
+    settings, registry = settings_of(root), Registry(root)
+    is_climbed = is_sealed(Paths(root).output("climb"))
+    has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
+    tasks = {}
+    for name, task in settings.tasks.items():
+        climb = _climb(root, name) if is_climbed else None
+        aliases = registry.aliases(name)
+        tasks[name] = TaskStatus(
+            name=name,
+            metric=task.measure,
+            target=task.target,
+            ladder=tuple(r.name for r in settings.ladder),
+            evidence=climb.evidence if climb else (),
+            decision=climb.decision if climb else None,
+            comparison=climb.comparison if climb else "",
+            challenger=aliases.get(CHALLENGER),
+            champion=aliases.get(CHAMPION),
+            test_looks=tuple(looks(Paths(root).ledger, name)),
+        )
+    return Status(
+        tasks=tasks,
+        data_version=data_version(root) if is_climbed and has_data else None,
+        changed=tuple(changed(root)) if is_climbed and (root / ".dvc").is_dir() else (),
+    )
+
+
+def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
+    """Returns task -> its whole climb; of one task, or of all.
+
+    Raises:
+        RungwiseError: there is no such task, or it was not climbed yet.
+    """
+    settings = settings_of(root)
+    if task is not None:
+        settings.task(task)
+    names = settings.tasks if task is None else [task]
+    return {name: _explanation(root, name, settings.evaluate.confidence) for name in names}
+
+
+def _explanation(root: Path, name: str, confidence: float) -> Explanation:
+    climb = last_climb(root, name)
+    n = max((e.n for e in climb.evidence), default=0)
+    n_groups = _groups(Paths(root).output("climb") / name / "predictions")
+    needed = [share_needed(k, climb.target, confidence) if k else None for k in (n, n_groups)]
+    return Explanation(
+        name=name,
+        metric=TITLES[climb.metric],
+        meaning=MEANINGS[climb.metric],
+        target=climb.target,
+        dev_rows=n,
+        dev_groups=n_groups,
+        share_needed=needed[0],
+        share_needed_of_groups=needed[1],
+        rungs=tuple(
+            RungExplanation(evidence, _seconds(root, evidence.attempt), step)
+            for evidence, step in zip(climb.evidence, climb.steps, strict=True)
+        ),
+        decision=climb.decision,
+        comparison=climb.comparison,
+    )
+
+
+def _climb(root: Path, task: str) -> Climb | None:
+    path = Paths(root).output("climb") / task / "climb.json"
+    return climb_from_json(read_json(path)) if path.is_file() else None
+
+
+def _seconds(root: Path, attempt: str) -> float | None:
+    path = Paths(root).attempts / f"train-{attempt}" / "cost.json"
+    return read_json(path).get("seconds") if path.is_file() else None
+
+
+def _groups(folder: Path) -> int:
+    """Returns how many lineage groups the validation rows of a climb belong to."""
+    paths = sorted(folder.glob("*.jsonl"))
+    return len({prediction_from_json(line).group for line in read_lines(paths[0])}) if paths else 0
+
+
+def status_json(found: Status) -> Json:
+    """Returns a status as JSON values, as `rungwise status --json` prints them."""
+    tasks = {}
+    for name, task in found.tasks.items():
+        tasks[name] = {
+            "metric": task.metric,
+            "target": task.target,
+            "ladder": list(task.ladder),
+            "evidence": [to_json(e) for e in task.evidence],
+            "decision": to_json(task.decision) if task.decision else None,
+            "comparison": task.comparison,
+            "challenger": _version_json(task.challenger),
+            "champion": _version_json(task.champion),
+            "test_looks": [dict(look) for look in task.test_looks],
+        }
+    return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
+
+
+def _version_json(version: Version | None) -> Json:
+    return {"version": version.number, **version.tags} if version else None
+
+
+def explain_json(found: Mapping[str, Explanation]) -> Json:
+    """Returns explanations as JSON values, as `rungwise explain --json` prints them."""
+    return {
+        name: {
+            "metric": one.metric,
+            "meaning": one.meaning,
+            "target": one.target,
+            "dev_rows": one.dev_rows,
+            "dev_groups": one.dev_groups,
+            "share_needed": one.share_needed,
+            "share_needed_of_groups": one.share_needed_of_groups,
+            "rungs": [
+                {**to_json(rung.evidence), "seconds": rung.seconds, "decision": to_json(rung.decision)}
+                for rung in one.rungs
+            ],
+            "decision": to_json(one.decision),
+            "comparison": one.comparison,
+        }
+        for name, one in found.items()
+    }

@@ -1,0 +1,116 @@
+import warnings
+
+import pytest
+
+from rungwise import config
+from rungwise.config import RENAMED, RenamedSetting, edit, rename_settings
+from rungwise.core.errors import Problem, SettingsError
+from rungwise.workspace.layout import settings_of
+
+TEXT = """\
+# why these values
+seed: 7
+tasks:      # what is asked
+  route: {target: 0.9}   # the bar
+
+# the rungs
+ladder:
+  - {name: a, base: acme/one}   # small
+  - {name: b, base: "acme/two"}
+"""
+
+
+def test_values_are_replaced_and_all_else_stays():
+    changed = edit.replaced(TEXT, {("ladder", 0, "base"): "x/one", ("ladder", 1, "base"): "x/two", ("seed",): "8"})
+    assert changed == TEXT.replace("acme/", "x/").replace("seed: 7", "seed: 8")
+
+
+def test_a_value_behind_an_alias_is_replaced_once():
+    text = "a: &x acme/one\nb: *x\n"
+    assert edit.replaced(text, {("a",): "y", ("b",): "y"}) == "a: &x y\nb: *x\n"
+
+
+def test_keys_are_renamed_and_settings_inserted():
+    renamed = edit.renamed(TEXT, {("tasks", "route"): "sort", ("ladder", 1, "name"): "title"})
+    assert renamed == TEXT.replace("route:", "sort:").replace("{name: b", "{title: b")
+    assert edit.inserted("train: {}\n", "train", "steps", "3") == "train: {steps: 3}\n"
+    assert edit.inserted("train: {a: 1}  # x\n", "train", "steps", "3") == "train: {steps: 3, a: 1}  # x\n"
+    assert edit.inserted("train:\n  a: 1\n", "train", "steps", "3") == "train:\n  steps: 3\n  a: 1\n"
+
+
+def test_entries_come_behind_the_last_one_of_their_section():
+    extended = edit.extended(TEXT, "tasks", ["  reply: {target: 0.5}"])
+    assert extended == TEXT.replace("# the bar\n", "# the bar\n  reply: {target: 0.5}\n")
+    assert edit.extended(TEXT, "ladder", ["  - {name: c}\n"]) == TEXT + "  - {name: c}\n"
+
+
+def test_an_edit_that_does_not_give_what_was_wanted_leaves_the_file(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT)
+    for text in (TEXT.replace("seed: 7", "seed: 9"), "a: [", "- list"):
+        with pytest.raises(SettingsError, match="by hand"):
+            edit.write(path, text, lambda values: values["seed"] == 8, Problem("no", do="write it by hand"))
+    assert path.read_text() == TEXT
+    edit.write(path, TEXT.replace("seed: 7", "seed: 8"), lambda values: values["seed"] == 8, Problem("no"))
+    assert "seed: 8" in path.read_text()
+
+
+OLD = {"look_every": "10", "look_rows": "50", "tokens_at_once": "2048"}
+
+
+def with_old_names(workspace, style="flow"):
+    path = workspace / "params.yaml"
+    old = ", ".join(f"{name}: {value}" for name, value in OLD.items())
+    text = path.read_text().replace("train: {steps: 20,", f"train: {{steps: 20, {old},   # chosen\n  ")
+    if style == "block":
+        lines = "".join(f"  {name}: {value}   # {name} was chosen\n" for name, value in OLD.items())
+        text = path.read_text()
+        start = text.index("train:")
+        text = text[:start] + "train:\n  steps: 20\n" + lines + "evaluate" + text[text.index("evaluate") + 8 :]
+    path.write_text(text)
+    return path
+
+
+def test_old_names_of_settings_work_with_a_warning_that_names_the_new_one(workspace):
+    assert {name for _, name in RENAMED} == set(OLD)
+    with_old_names(workspace)
+    with pytest.warns(RenamedSetting) as warned:
+        train = settings_of(workspace).train
+    assert (train.eval_every, train.eval_rows, train.max_tokens_per_microbatch) == (10, 50, 2048)
+    lines = [str(one.message) for one in warned]
+    assert any("train.look_every is deprecated, use eval_every" in line for line in lines) and len(lines) == 3
+
+
+@pytest.mark.parametrize("style", ["flow", "block"])
+def test_old_names_are_rewritten_with_comments_and_order_kept(workspace, style):
+    path = with_old_names(workspace, style)
+    wanted = path.read_text()
+    for old, new in (("look_every:", "eval_every:"), ("look_rows:", "eval_rows:")):
+        wanted = wanted.replace(old, new)
+    wanted = wanted.replace("tokens_at_once:", "max_tokens_per_microbatch:")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedSetting)
+        renamed = rename_settings(path)
+    assert renamed["train.look_every"] == "train.eval_every" and len(renamed) == 3
+    assert path.read_text() == wanted
+    assert rename_settings(path) == {} and settings_of(workspace).train.eval_every == 10
+
+
+def test_both_names_of_a_setting_and_unknown_names_are_errors(workspace):
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    path.write_text(text.replace("train: {steps: 20,", "train: {steps: 20, look_every: 5, eval_every: 5,"))
+    with pytest.raises(SettingsError, match="old and its new name(.|\n)*remove look_every"):
+        settings_of(workspace)
+    path.write_text(text.replace("train: {steps: 20,", "train: {steps: 20, look_sometimes: 5,"))
+    with pytest.raises(SettingsError, match="unknown key(.|\n)*look_sometimes(.|\n)*eval_every"):
+        settings_of(workspace)
+
+
+def test_a_pin_that_can_not_be_written_leaves_the_file(tmp_path, workspace):
+    path = workspace / "params.yaml"
+    text = path.read_text().replace("base: bases/able, method: lora", 'base: "acme\\u002fone", method: lora')
+    path.write_text(text)
+    with pytest.raises(SettingsError, match="letter by letter(.|\n)*by hand"):
+        config.pin(path, lambda name: "a" * 40)
+    assert path.read_text() == text

@@ -1,0 +1,101 @@
+"""The command and the flow walk one list of steps, in one order."""
+
+import pytest
+
+from rungwise.core.errors import ChangedUnderRun, DataError
+from rungwise.flows.pipeline import PrefectRunner, pipeline
+from rungwise.pipeline import repro, steps
+from rungwise.pipeline.repro import ReproRunner
+from tests.conftest import with_dvc, write_workspace
+
+PASSING = "  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}\n"
+
+
+def spied(monkeypatch, kind):
+    """Returns the list into which a runner's steps are written as they are done."""
+    done = []
+    stages, step = kind.stages, kind.step
+
+    def note_stages(self, name, root, before):
+        done.append((name, ""))
+        stages(self, name, root, before)
+
+    def note_step(self, name, task, act):
+        done.append((name, task))
+        return step(self, name, task, act)
+
+    monkeypatch.setattr(kind, "stages", note_stages)
+    monkeypatch.setattr(kind, "step", note_step)
+    return done
+
+
+def workspace_with_collect(tmp_path, base_folder, name):
+    root = write_workspace(tmp_path / name, base_folder, ladder=PASSING, steps=60, target=0.3)
+    (root / "rows.csv").write_bytes((root / "data/raw/tickets.csv").read_bytes())
+    params = root / "params.yaml"
+    params.write_text(params.read_text() + "collect:\n  - {name: crm, from: rows.csv, to: more.csv}\n")
+    return with_dvc(root)
+
+
+def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
+    tmp_path, base_folder, monkeypatch, prefect_server
+):
+    by_command = spied(monkeypatch, ReproRunner)
+    results = steps.run(workspace_with_collect(tmp_path, base_folder, "command"), ReproRunner())
+    by_flow = spied(monkeypatch, PrefectRunner)
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace_with_collect(tmp_path, base_folder, "flow")))
+    ended = pipeline()
+    assert by_command == by_flow
+    assert tuple(dict.fromkeys(name for name, _ in by_command)) == steps.STEPS
+    assert {result.task: result.action for result in results} == ended == {"route": "promote"}
+
+
+class Broken:
+    """A runner whose climb fails, or during which the user edits params.yaml."""
+
+    name = "a test"
+
+    def __init__(self, during_accept=None):
+        self.done, self.during_accept = [], during_accept
+
+    def stages(self, name, root, before):
+        self.done.append(name)
+        if name == "climb" and not self.during_accept:
+            raise DataError("the climb failed")
+
+    def step(self, name, task, act):
+        self.done.append(name)
+        if name == "accept":
+            self.during_accept()
+        return []
+
+    def report(self, line):
+        pass
+
+    def finished(self, root, task):
+        pass
+
+
+def test_nothing_is_registered_after_a_step_that_fails(workspace):
+    runner = Broken()
+    with pytest.raises(DataError, match="the climb failed"):
+        steps.run(workspace, runner)
+    assert runner.done == ["prepare", "drift", "climb"]
+
+
+def test_an_edit_during_a_run_stops_it_before_anything_is_registered(workspace):
+    params = workspace / "params.yaml"
+    runner = Broken(lambda: params.write_text(params.read_text().replace("seed: 7", "seed: 8")))
+    with pytest.raises(ChangedUnderRun, match="params.yaml: seed"):
+        steps.run(workspace, runner)
+    assert runner.done[-1] == "accept"
+
+
+def test_where_drift_may_stop_the_run_rows_are_prepared_before_it_is_checked(workspace, monkeypatch):
+    calls = []
+    monkeypatch.setattr(repro, "reproduce", lambda root, *arguments: calls.append(arguments) or 0)
+    ReproRunner().stages("prepare", workspace, None)
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("validate: {", "validate: {drift: {severity: stop}, "))
+    ReproRunner().stages("prepare", workspace, None)
+    assert calls == [("augment",)]

@@ -1,0 +1,47 @@
+import re
+
+import pytest
+
+from rungwise.core.errors import SettingsError
+from rungwise.core.recipes import RECIPES
+from rungwise.workspace.layout import check_graph
+from rungwise.workspace.upgrade import upgrade
+from tests.conftest import REPOSITORY, error_of, with_dvc
+
+
+def make_old(workspace):
+    """Writes the workspace as version 0.1 left it."""
+    graph = workspace / "dvc.yaml"
+    old = re.sub(
+        r"python -P -m rungwise\.pipeline\.stages (\w+) --recipe \d+",
+        r"python -m components.stages \1 --recipe 1",
+        graph.read_text(),
+    )
+    graph.write_text(old)
+    (workspace / "dvc.lock").write_text(
+        "stages:\n  ingest:\n    cmd: exec python -m components.stages ingest --recipe 4\n"
+    )
+    params = workspace / "params.yaml"
+    params.write_text(params.read_text().replace("train: {steps: 20,", "train: {steps: 20, look_every: 5,"))
+
+
+def test_an_older_workspace_is_refused_by_name_and_then_adapted(workspace, rungwise):
+    make_old(workspace)
+    with pytest.raises(SettingsError, match="another recipe(.|\n)*`rungwise upgrade`"):
+        check_graph(workspace)
+    root = with_dvc(workspace)
+    refused = error_of(rungwise(root, "run"))
+    assert "dvc.yaml was written for another recipe" in refused and "`rungwise upgrade`" in refused
+    done = rungwise(root, "upgrade")
+    assert done.returncode == 0, done.stderr
+    assert "params.yaml: train.look_every is now train.eval_every" in done.stdout and "dvc.yaml: " in done.stdout
+    assert (root / "dvc.yaml").read_text() == (REPOSITORY / "dvc.yaml").read_text()
+    assert "rungwise.pipeline.stages ingest --recipe 4" in (root / "dvc.lock").read_text(), "the recipe that was run"
+    check_graph(root)
+    assert upgrade(root) == [] and "up to date" in rungwise(root, "upgrade").stdout
+
+
+def test_stages_of_the_users_own_are_left_alone(workspace):
+    graph = workspace / "dvc.yaml"
+    graph.write_text(graph.read_text() + "  mine:\n    cmd: exec python -m components.stages mine --recipe 3\n")
+    assert upgrade(workspace) == [] and len(RECIPES) == 5
