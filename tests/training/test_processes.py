@@ -126,8 +126,8 @@ def test_a_sharded_model_saves_and_reloads_its_adapter(tmp_path, base_folder):
     lm = adapter_files.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
     rows, _ = token_rows(lm, encode(lm, "{body}\nQueue:", examples(40)))
     with torch.no_grad():
-        found = loss_sum(lm.model, rows[:8], lm)
-    torch.testing.assert_close(found, torch.load(tmp_path / "0" / "loss.pt"), atol=1e-3, rtol=1e-4)
+        actual = loss_sum(lm.model, rows[:8], lm)
+    torch.testing.assert_close(actual, torch.load(tmp_path / "0" / "loss.pt"), atol=1e-3, rtol=1e-4)
 
 
 def test_accelerate_reads_the_config_files():
