@@ -107,7 +107,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from rungwise.model.last_layer import shorten
+    from rungwise.model.kernels.last_layer import shorten
 
     config = LlamaConfig(
         hidden_size=shape.width,

@@ -59,7 +59,7 @@ def tuned(
     """Returns `compared` for the tuned base, and the labels' ratio of the base before tuning."""
     from rungwise.core.records import AnswerForm, AttemptSpec
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     before = compared(lm, prompts, labels)["labels_times_as_fast_as_generate"]
     spec = AttemptSpec(

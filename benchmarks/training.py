@@ -109,7 +109,7 @@ def train_rungwise(folder: Path, rows: list[list[list[int]]], steps: int, precis
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
     from rungwise.model.language_model import load
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     lm = load(Base(folder.name), folder.parent, precision=precision)
     spec = AttemptSpec(
@@ -149,13 +149,13 @@ def train_trl(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packe
     from trl import SFTConfig, SFTTrainer
 
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
-    from rungwise.model import adapters
+    from rungwise.model import adapter_files, adapters
     from rungwise.model.language_model import load
 
     lm = load(Base(folder.name), folder.parent)
     spec = AttemptSpec(lm.base, "lora", "{x}", AnswerForm("text"), rank=RANK)
     with tempfile.TemporaryDirectory() as start:
-        adapters.save(adapters.attach(lm, spec), spec, Path(start))
+        adapter_files.save(adapters.attach(lm, spec), spec, Path(start))
         del lm
         base = AutoModelForCausalLM.from_pretrained(folder)
         model = PeftModel.from_pretrained(base, start, is_trainable=True)

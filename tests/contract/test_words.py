@@ -34,11 +34,11 @@ def test_a_stage_of_another_recipe_is_refused(workspace):
     assert done.returncode == 2 and "another recipe" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("extra", ["great_expectations", "mlflow", "dvc", "prefect", "pydantic", "ruamel", "pandas"])
+@pytest.mark.parametrize("extra", ["great_expectations", "mlflow", "dvc", "prefect", "ruamel", "pandas"])
 def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
     # a folder on the path that hides the package, as on a bare GPU machine
     (tmp_path / f"{extra}.py").write_text(f"raise ImportError('{extra} is not on this machine')")
-    code = "import rungwise.training.train, rungwise.model.predict, rungwise.attempts.run"
+    code = "import rungwise.training.loop, rungwise.model.predict, rungwise.attempts.run"
     env = environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'components'}")
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -118,14 +118,14 @@ def test_labels_that_might_matter_are_read_and_the_others_are_bounded(lm, streng
     assert torch.allclose(one_by_one.softmax(1), found[:9].softmax(1), atol=1e-4)
 
 
-def test_labels_that_begin_with_another_label_or_equal_it_are_told_apart(lm):
+def test_labels_that_start_with_another_label_or_equal_it_are_scored_apart(lm):
     (prompt,) = encode_prompts(lm, ["hello"])
     labels = [[5, 6], [5], [5, 6, 7], [8], [5, 6]]
     expected = [brute_force(lm, prompt, label) for label in labels]
     assert score_labels(lm, [prompt], labels)[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_where_the_memory_runs_out_fewer_rows_are_answered_at_once(lm, monkeypatch, capsys):
+def test_out_of_memory_makes_batches_smaller(lm, monkeypatch, capsys):
     prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(30)])
     labels = encode_answers(lm, ["delivery", "account"])
     scores, written = score_labels(lm, prompts, labels), write_answers(lm, prompts, 3)
@@ -138,14 +138,14 @@ def test_where_the_memory_runs_out_fewer_rows_are_answered_at_once(lm, monkeypat
 
     monkeypatch.setattr(lm.model, "forward", with_little_memory)
     assert torch.allclose(score_labels(lm, prompts, labels), scores, atol=1e-4)
-    assert "ran out with 30 rows answered at once; from there 15" in capsys.readouterr().err
+    assert "out of memory with 30 rows per batch; from here on 15" in capsys.readouterr().err
     assert [w.text for w in write_answers(lm, prompts, 3)] == [w.text for w in written]
     most = 0
-    with pytest.raises(ModelError, match=r"(?s)does not hold a row alone.*tokens.*leave out the longest rows"):
+    with pytest.raises(ModelError, match=r"(?s)a single row is out of memory.*tokens.*leave out the longest rows"):
         score_labels(lm, prompts, labels)
 
 
-def test_other_errors_of_answering_are_not_taken_for_memory(lm, monkeypatch):
+def test_other_errors_of_answering_are_raised(lm, monkeypatch):
     monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         write_answers(lm, [[1, 2], [3]], 3)

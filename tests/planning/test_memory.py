@@ -7,7 +7,7 @@ from torch.nn.functional import cross_entropy
 
 from rungwise.core.errors import SettingsError
 from rungwise.core.methods import LANGUAGE_MODEL_METHODS
-from rungwise.model.shared_prefix import padded, read_prefix
+from rungwise.model.kernels.shared_prefix import padded, read_prefix
 from rungwise.planning.activations import final_bytes, saved_bytes
 from rungwise.planning.job import Job
 from rungwise.planning.largest import family_member, largest_batch, largest_model

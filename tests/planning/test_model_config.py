@@ -5,7 +5,7 @@ import torch
 import transformers
 
 from rungwise.core.errors import ModelError
-from rungwise.model.shared_prefix import can_share
+from rungwise.model.kernels.shared_prefix import can_share
 from rungwise.planning.microbatch import can_share_prefix
 from rungwise.planning.model_config import shape_of
 

@@ -25,13 +25,13 @@ def rows(lm):
     return encode(lm, PROMPT, examples(40))
 
 
-def test_clean_rows_have_no_fault(lm, rows):
+def test_clean_rows_have_no_faults(lm, rows):
     found = audit(lm, rows)
     assert not found.faults and found.rows == 40
     assert found.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / found.tokens, abs=1e-6)
 
 
-def test_the_words_for_faults_are_one_set():
+def test_every_fault_has_a_limit_and_a_meaning():
     assert set(get_args(Fault)) == set(LIMITS) == set(MEANINGS)
 
 
@@ -72,7 +72,7 @@ def _tokens(lm, text):
 
 
 @pytest.mark.parametrize("fault", LIMITS)
-def test_every_planted_fault_is_found_and_stops(lm, rows, fault, tmp_path):
+def test_every_planted_fault_is_found_and_stops_the_run(lm, rows, fault, tmp_path):
     lm, faulty = planted(lm, rows, fault)
     found = audit(lm, faulty)
     assert fault in found.faults
@@ -86,7 +86,7 @@ def test_every_planted_fault_is_found_and_stops(lm, rows, fault, tmp_path):
     check(found, lm, faulty, {name: 1.0 for name in LIMITS}, shown)
 
 
-def test_the_message_holds_no_rows_text(lm, rows, tmp_path):
+def test_the_message_has_no_text_of_a_row(lm, rows, tmp_path):
     faulty = (replace(rows[0], targets=[]), *rows[1:])
     with pytest.raises(TrainingError) as caught:
         check(audit(lm, faulty), lm, faulty, {}, tmp_path / "audit.txt")

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rungwise.climbing.rungs import how_of, task_climb
+from rungwise.climbing.rungs import run_options, task_climb
 from rungwise.config import Settings
 from rungwise.core.errors import Problem, RungwiseError, SettingsError
 from rungwise.core.folders import joined
@@ -70,4 +70,4 @@ def _bundle(root: Path, settings: Settings, task: str, rung: str) -> "Bundle":
     from rungwise.attempts.run import bundle_of
 
     climb = task_climb(root, settings, task)
-    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, how=how_of(climb, rung))
+    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, options=run_options(climb, rung))

@@ -18,7 +18,7 @@ from rungwise.evidence.metrics import Metric
 from rungwise.workspace.layout import Paths
 
 if TYPE_CHECKING:
-    from rungwise.attempts.run import How
+    from rungwise.attempts.run import RunOptions
     from rungwise.attempts.store import Attempt
 
 
@@ -118,15 +118,17 @@ def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], 
     from rungwise.attempts.run import train_attempt
 
     show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
-    return train_attempt(store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, how=how_of(climb, rung))
+    return train_attempt(
+        store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=run_options(climb, rung)
+    )
 
 
-def how_of(climb: TaskClimb, rung: str) -> "How":
+def run_options(climb: TaskClimb, rung: str) -> "RunOptions":
     """Returns how a rung's attempt is run, as `train` says."""
-    from rungwise.attempts.run import How
+    from rungwise.attempts.run import RunOptions
 
     settings = climb.settings.train
-    return How(
+    return RunOptions(
         checkpoint_steps=settings.checkpoint_steps,
         launch=settings.launch,
         limits={str(fault): share for fault, share in settings.audit.items()},

@@ -132,7 +132,9 @@ def _try(
     how = replace(how_of(one, rung.name), launch=(sys.executable,))
     family = METHODS[rung.method].family
     try:
-        attempt = train_attempt(store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, how=how)
+        attempt = train_attempt(
+            store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, options=how
+        )
     except ModelError as error:
         return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, error.problem.what), ()
     predictions = evaluate_attempt(store, attempt, spec, one.dev, one.root, LineProgress(f"evaluate {label}"))
@@ -158,12 +160,12 @@ def _latency(one: TaskClimb, spec: Any, folder: Path) -> float:
     import torch
 
     from rungwise.core.prompts import prompt_text
-    from rungwise.model import adapters
+    from rungwise.model import adapter_files
     from rungwise.model.language_model import encode_prompts, load
 
     bare = load(spec.base, one.root, template=spec.template, precision=spec.precision)
     whole = load(spec.base, one.root, template=spec.template, precision=spec.precision)
-    whole = adapters.merged(adapters.load(whole, folder), spec)
+    whole = adapter_files.merged(adapter_files.load(whole, folder), spec)
     texts = [prompt_text(spec.prompt, e.fields) for e in one.dev[:TIMED_ROWS]]
     prompts = [torch.tensor([ids[-bare.context_tokens :]], device=bare.device) for ids in encode_prompts(bare, texts)]
 

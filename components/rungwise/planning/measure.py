@@ -15,7 +15,8 @@ from rungwise.model.adapters import attach
 from rungwise.model.language_model import LanguageModel, device_name
 from rungwise.planning.machines import THIS, Machine
 from rungwise.training.batches import TokenRow, batches
-from rungwise.training.train import loss_sum, train
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum
 
 _SIDE = 1536
 """Rows and columns of the matrices whose product is timed: large enough that launching it takes no time."""

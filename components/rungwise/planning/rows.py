@@ -148,7 +148,7 @@ def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared
     Raises:
         ModelError: no row fits the base's context, or the prompt has a slot that the rows don't have.
     """
-    from rungwise.model.shared_prefix import shared_tokens
+    from rungwise.model.kernels.shared_prefix import shared_tokens
     from rungwise.training.batches import batches
 
     task = settings.tasks[name]

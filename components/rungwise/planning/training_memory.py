@@ -1,6 +1,6 @@
 """How much memory training needs at its highest moment, from a shape alone, by part.
 
-The estimate follows the loop of `training.train` step by step: what autograd keeps for the backward pass (see
+The estimate follows the loop of `training.loop` step by step: what autograd keeps for the backward pass (see
 `activations`), and what else is held at the two moments at which memory can peak: the loss, and the backward pass of a
 layer. The fused AdamW changes weights in place, so the optimizer's step adds nothing. Logits are computed for answer
 positions only. Shape letters: B rows, S tokens, T answer tokens, V vocabulary.

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from rungwise.model import answer_loss as losses
 from rungwise.model import limits
-from rungwise.model.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
-from rungwise.model.last_layer import shorten
-from tests.model.test_last_layer import model_of, padded
+from rungwise.model.kernels import answer_loss as losses
+from rungwise.model.kernels.answer_loss import IGNORED, answer_loss, frozen_head, hidden_for_logits
+from rungwise.model.kernels.last_layer import shorten
+from tests.model.kernels.test_last_layer import model_of, padded
 
 
 def sizes(seed=3, bias=True):
@@ -50,7 +50,7 @@ def test_gradients_are_right_by_finite_differences():
     assert torch.autograd.gradcheck(lambda h: answer_loss(h, head, targets).double(), hidden, eps=1e-2, atol=1e-2)
 
 
-def test_the_head_is_taken_where_it_is_all_that_stands_between_hidden_states_and_logits():
+def test_frozen_head_is_the_output_layer_if_it_alone_makes_the_logits():
     model = model_of("llama").requires_grad_(False)
     assert frozen_head(model) is None  # not made short
     shorten(model)
@@ -69,7 +69,7 @@ def test_the_head_is_taken_where_it_is_all_that_stands_between_hidden_states_and
     assert frozen_head(trained) is None and frozen_head(model_of("gpt2")) is None
 
 
-def test_positions_without_a_target_are_not_multiplied(monkeypatch):
+def test_positions_without_a_target_are_not_computed(monkeypatch):
     seen = []
     monkeypatch.setattr(losses, "linear", lambda x, *rest: seen.append(len(x)) or torch.nn.functional.linear(x, *rest))
     hidden, head, targets = sizes()

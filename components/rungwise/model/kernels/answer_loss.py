@@ -1,10 +1,10 @@
-"""The loss of answer tokens from hidden states, without ever holding all logits.
+"""The loss of answer tokens from hidden states, without holding all logits at once.
 
-A frozen output layer needs no gradient, so a position's logits can be made, turned into the loss and into the gradient
-of its hidden state, and forgotten, some positions at a time. With a large vocabulary on a small body, logits and what
-autograd keeps of them are otherwise most of a training's memory and a third of its time.
+A frozen output layer needs no gradient. The logits of a few positions at a time are computed, turned into the loss and
+the gradient of the hidden states, and dropped. Otherwise, for a small model with a large vocabulary, the logits and
+what autograd keeps of them take most of the memory of training and a third of its time.
 
-Shape letters: B rows, T answer positions, N positions with a target, C of them at once, H hidden size, V vocabulary.
+Shape letters: B rows, T answer positions, N positions with a target, C a chunk of them, H hidden size, V vocabulary.
 """
 
 import contextlib
@@ -15,14 +15,14 @@ import torch
 from torch.nn.functional import linear
 
 from rungwise.model import limits
-from rungwise.model.last_layer import is_short
+from rungwise.model.kernels.last_layer import is_short
 
 IGNORED = -100
 """Marks positions without a target."""
 
 
 def frozen_head(model: Any) -> Any:
-    """Returns the output layer if hidden states times its frozen weights are the model's logits, None otherwise."""
+    """Returns the output layer if it is frozen and its product with the hidden states is the logits; otherwise None."""
     base = getattr(model, "base", model)
     base = base.get_base_model() if hasattr(base, "get_base_model") else base
     head: Any = base.get_output_embeddings() if is_short(base) else None
@@ -34,7 +34,7 @@ def frozen_head(model: Any) -> Any:
 
 @contextlib.contextmanager
 def hidden_for_logits(head: Any) -> Iterator[None]:
-    """In this context a model returns its last hidden states in the place of logits."""
+    """Context in which a model returns its last hidden states instead of logits."""
     head.forward = lambda hidden: hidden
     try:
         yield

@@ -5,7 +5,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from rungwise.model.architectures import ARCHITECTURES
-from rungwise.model.last_layer import shorten
+from rungwise.model.kernels.last_layer import shorten
 
 SIZES = {
     "vocab_size": 50,
@@ -54,7 +54,7 @@ def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_chang
     assert short.state_dict().keys() == whole.state_dict().keys()
 
 
-def test_a_prompt_that_is_read_at_its_last_position_can_be_written_on():
+def test_generation_gives_the_same_tokens():
     whole = model_of("llama")
     short = copy.deepcopy(whole)
     shorten(short)
@@ -70,7 +70,7 @@ def test_a_prompt_that_is_read_at_its_last_position_can_be_written_on():
     assert not torch.allclose(again(**inputs, **kept).logits, whole(**inputs, **kept).logits, atol=1e-3)
 
 
-def test_a_layer_that_is_computed_again_stays_whole():
+def test_a_layer_with_activation_checkpointing_computes_all_positions():
     model = model_of("llama")
     shorten(model)
     seen = []
@@ -81,12 +81,12 @@ def test_a_layer_that_is_computed_again_stays_whole():
     assert seen == [11, 11]
 
 
-def test_another_make_of_layers_stays_as_it_is():
+def test_layers_of_other_architectures_are_not_changed():
     assert not shorten(model_of("gpt2"))
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_compiled_model_stays_whole():
+def test_a_compiled_model_computes_all_positions():
     model = model_of("llama")
     shorten(model)
     compiled = torch.compile(model, backend="eager", dynamic=True)

@@ -1,8 +1,10 @@
-"""The last decoder layer computed at the positions whose logits are asked for.
+"""Computes the last decoder layer only at the positions whose logits are needed.
 
-What the other positions say in the last layer is their keys and values alone: nothing reads what its MLP makes of
-them. A model with few layers saves the more: of seven layers about a tenth of a training step and of a prompt's
-reading. Shape letters: B rows, S tokens, K tokens kept, H hidden size.
+In the last layer, the other positions contribute only their keys and values; the output of its MLP for them is never
+used. The fewer layers a model has, the more this saves: with seven layers about a tenth of a training step and of
+reading a prompt.
+
+Shape letters: B rows, S tokens, K kept tokens, H hidden size.
 """
 
 import functools
@@ -15,10 +17,10 @@ from rungwise.model.architectures import SHORT_LAYERS
 
 
 def shorten(model: Any) -> bool:
-    """Makes a causal language model's last layer compute `logits_to_keep` positions only; returns whether it can.
+    """Changes a causal language model in place so that its last layer computes only `logits_to_keep` positions.
 
-    Names and weights do not change, nor do the logits but for rounding. Layers of another make, layers that are
-    computed again in the backward pass, and compiled ones stay as they are.
+    Returns whether the model supports it. Names and weights do not change, and logits only by rounding. Layers of other
+    architectures, with activation checkpointing or compiled are left as they are.
     """
     layers: Any = getattr(getattr(model, "model", None), "layers", None)
     kind = type(layers[-1]) if layers else type(None)
@@ -26,7 +28,7 @@ def shorten(model: Any) -> bool:
         return False
     whole = type(model).forward
 
-    @functools.wraps(whole)  # generate() reads the signature
+    @functools.wraps(whole)  # generate() inspects the signature
     def forward(self: Any, *args: Any, logits_to_keep: Any = 0, **kwargs: Any) -> Any:
         if torch.compiler.is_compiling():
             return whole(self, *args, logits_to_keep=logits_to_keep, **kwargs)
@@ -44,15 +46,15 @@ def shorten(model: Any) -> bool:
 
 
 def is_short(model: Any) -> bool:
-    """Whether `shorten` took this model: its logits are then its hidden states times its output layer, and no more."""
+    """Whether `shorten` changed this model; its logits are then just its hidden states times its output layer."""
     return "kept" in vars(getattr(getattr(model, "model", None), "layers", [model])[-1])
 
 
 def _last_forward(layer: Any, hidden_BSH: torch.Tensor, **kwargs: Any) -> torch.Tensor:
     if not layer.kept or layer.gradient_checkpointing:
-        found: torch.Tensor = type(layer).forward(layer, hidden_BSH, **kwargs)
-        return found
-    read_BSH, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_BSH), **kwargs)
-    hidden_BKH = hidden_BSH[:, -layer.kept :] + read_BSH[:, -layer.kept :]
+        whole_BSH: torch.Tensor = type(layer).forward(layer, hidden_BSH, **kwargs)
+        return whole_BSH
+    attended_BSH, _ = layer.self_attn(hidden_states=layer.input_layernorm(hidden_BSH), **kwargs)
+    hidden_BKH = hidden_BSH[:, -layer.kept :] + attended_BSH[:, -layer.kept :]
     out_BKH: torch.Tensor = hidden_BKH + layer.mlp(layer.post_attention_layernorm(hidden_BKH))
     return out_BKH

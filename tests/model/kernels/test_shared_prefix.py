@@ -1,4 +1,4 @@
-"""First tokens that all prompts share are read once, and change nothing."""
+"""A shared prefix is computed once, and results do not change."""
 
 import random
 from dataclasses import replace
@@ -9,16 +9,17 @@ import torch
 from rungwise.core.errors import ModelError
 from rungwise.core.methods import ADAPTING
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.model import shared_prefix
 from rungwise.model.adapters import attach, trained_weights
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.architectures import ARCHITECTURES
+from rungwise.model.kernels import shared_prefix
+from rungwise.model.kernels.last_layer import shorten
+from rungwise.model.kernels.shared_prefix import LEAST, can_share, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
-from rungwise.model.last_layer import shorten
-from rungwise.model.shared_prefix import LEAST, can_share, read_prefix, shared_tokens
 from rungwise.model.virtual_tokens import VirtualTokens
-from rungwise.training.batches import TokenRow, micro_batches, part_tokens
-from rungwise.training.train import loss_sum, shared_in_training, train
+from rungwise.training.batches import TokenRow, micro_batches, microbatch_tokens
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum, shared_prefix_length
 from tests.conftest import KEYWORDS, make_base, planted_rows
 
 INSTRUCTION = "Sort the mail of a customer into one of the queues that stand below.\n"
@@ -55,7 +56,7 @@ def counted(model, monkeypatch):
     return passed
 
 
-def test_what_all_prompts_begin_with_is_found():
+def test_the_shared_prefix_is_found():
     head = list(range(LEAST))
     assert shared_tokens([[*head, 7, 8], [*head, 9], [*head, 7, 1]]) == LEAST
     assert shared_tokens([[*head, 7, 8], [*head, 7, 9, 3]]) == LEAST + 1
@@ -64,7 +65,7 @@ def test_what_all_prompts_begin_with_is_found():
     assert shared_tokens([head[:5] + [7], head[:5] + [8]]) == shared_tokens([head + [7]]) == shared_tokens([]) == 0
 
 
-def test_labels_and_texts_are_the_same_and_shared_tokens_are_read_once(lm, monkeypatch):
+def test_labels_and_texts_are_the_same_and_shared_tokens_are_computed_once(lm, monkeypatch):
     prompts, labels = prompts_of(lm), encode_answers(lm, sorted(set(KEYWORDS.values())))
     n = shared_tokens(prompts)
     assert n > LEAST
@@ -78,14 +79,14 @@ def test_labels_and_texts_are_the_same_and_shared_tokens_are_read_once(lm, monke
 
 
 @pytest.mark.parametrize("method", ADAPTING)
-def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, method):
+def test_loss_and_gradients_of_every_method_equal_those_of_whole_rows(lm, method):
     spec = spec_for(lm, method)
     tuned, rows = attach(lm, spec), rows_of(lm)
     weights = trained_weights(tuned)
     with torch.no_grad():  # away from a start at which half of the gradients are zero
         for weight in weights.values():
             weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
-    n = shared_in_training(tuned, spec, rows)
+    n = shared_prefix_length(tuned, spec, rows)
     assert n > LEAST
     found = []
     for n_shared in (0, n):
@@ -100,7 +101,7 @@ def test_the_loss_and_all_gradients_of_a_method_are_those_of_whole_rows(lm, meth
         assert float(grad.abs().max()) > 0
 
 
-def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_folder, monkeypatch):
+def test_training_gives_equal_losses_up_to_rounding_from_fewer_tokens(base_folder, monkeypatch):
     def trained():
         lm = load(Base(str(base_folder)), base_folder)
         passed = counted(lm.model, monkeypatch)
@@ -114,28 +115,28 @@ def test_a_training_is_the_same_but_for_rounding_and_reads_fewer_tokens(base_fol
     assert once.losses != whole.losses, "a training reads them once"
 
 
-def test_a_part_of_a_batch_counts_shared_tokens_once():
+def test_a_microbatch_counts_shared_tokens_once():
     rows = [TokenRow(tuple(range(50)), (1, 2))] * 8
     assert [len(part) for part in micro_batches(rows, 104)] == [2, 2, 2, 2]
-    assert part_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
+    assert microbatch_tokens(5, 52, 40) == 5 * (12 + 40 // 8) + 40 == 125
     assert [len(part) for part in micro_batches(rows, 125, None, 40)] == [5, 3]
     assert [len(part) for part in micro_batches(rows, 124, None, 40)] == [4, 4]
     assert [len(part) for part in micro_batches(rows, 40, None, 40)] == [1] * 8
 
 
-def test_where_a_row_can_not_do_without_its_own_pass_nothing_is_shared(lm, tmp_path):
+def test_dropout_checkpointing_and_compiling_share_nothing(lm, tmp_path):
     rows = rows_of(lm)
     spec = spec_for(lm)
     dropped = spec_for(lm, dropout=0.1)
     tuned = attach(lm, dropped)
-    assert shared_in_training(tuned, dropped, rows) == 0
+    assert shared_prefix_length(tuned, dropped, rows) == 0
     again = load(lm.base, tmp_path)
     tuned = attach(again, spec)
-    assert shared_in_training(tuned, spec, rows) > LEAST
-    assert shared_in_training(tuned, replace(spec, checkpointing=True), rows) == 0
-    assert shared_in_training(tuned, replace(spec, compiled=True), rows) == 0
+    assert shared_prefix_length(tuned, spec, rows) > LEAST
+    assert shared_prefix_length(tuned, replace(spec, checkpointing=True), rows) == 0
+    assert shared_prefix_length(tuned, replace(spec, compiled=True), rows) == 0
     tuned.model.config.attention_dropout = 0.1
-    assert shared_in_training(tuned, spec, rows) == 0
+    assert shared_prefix_length(tuned, spec, rows) == 0
 
 
 SIZES = {
@@ -202,7 +203,7 @@ def test_an_architecture_that_shares_answers_as_for_each_prompt_alone(kind):
         ("llama", {"rope_parameters": {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}}),
     ],
 )
-def test_where_padding_would_count_nothing_is_shared(kind, more, monkeypatch):
+def test_architectures_that_count_padding_share_nothing(kind, more, monkeypatch):
     lm, prompts = random_model(kind, **more), random_prompts()
     assert not can_share(lm.model.config)
     passed = counted(lm.model, monkeypatch)
@@ -214,27 +215,27 @@ def test_virtual_tokens_do_not_hide_a_window():
     lm = random_model("mistral", sliding_window=8)
     spec = spec_for(lm, "prefix-tuning")
     tuned = replace(lm, model=VirtualTokens(lm.model, "prefix-tuning", 4, range(3, 40)))
-    assert shared_in_training(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
+    assert shared_prefix_length(tuned, spec, [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]) == 0
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("more", [{"embd_pdrop": 0.1}, {"resid_pdrop": 0.1}, {"attn_pdrop": 0.1}, {}])
-def test_numbers_that_a_base_drops_are_dropped_for_each_row(more):
+def test_a_base_with_dropout_shares_nothing(more):
     lm = random_model("gpt2", **{"embd_pdrop": 0.0, "resid_pdrop": 0.0, "attn_pdrop": 0.0, **more})
     rows = [TokenRow(tuple(p), (5, 2)) for p in random_prompts()]
-    assert bool(shared_in_training(lm, spec_for(lm), rows)) == (not more)
+    assert bool(shared_prefix_length(lm, spec_for(lm), rows)) == (not more)
 
 
-def test_memory_that_does_not_hold_the_shared_tokens_is_said_of_a_row(lm, monkeypatch):
+def test_a_prefix_out_of_memory_is_reported_for_a_single_row(lm, monkeypatch):
     def none(*args, **kwargs):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     monkeypatch.setattr(lm.model, "forward", none)
-    with pytest.raises(ModelError, match="does not hold a row alone"):
+    with pytest.raises(ModelError, match="a single row is out of memory"):
         write_answers(lm, prompts_of(lm), 3)
 
 
-def test_a_prefix_stands_before_any_number_of_rows_and_stays_as_it_was(tmp_path):
+def test_a_prefix_is_expanded_to_any_number_of_rows_and_does_not_change(tmp_path):
     lm = load(Base("b"), make_base(tmp_path / "b", layers=3).parent)
     with torch.no_grad():
         prefix = read_prefix(lm.model, range(40), "cpu")

@@ -1,8 +1,8 @@
-"""The first tokens that all prompts of a task share, read once for all rows.
+"""The prefix that all prompts of a task share, computed once for all rows.
 
-An instruction, or solved examples, stand before every row's own text. What a causal model makes of them does not
-depend on what follows, so their keys and values are computed once and stand before each row's own: in scoring, in
-writing, and in training, where the gradients of all rows meet in them.
+Every prompt of a task starts with the same instruction or solved examples. In a causal model their keys and values do
+not depend on what follows, so they are computed once and put before those of each row: when labels are scored, when
+answers are written, and in training, where the gradients of all rows add up in them.
 
 Shape letters: B rows, S tokens of a whole prompt, F of them shared, W = S - F a row's own, padded on the left.
 """
@@ -22,14 +22,14 @@ LEAST = 32
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """The first tokens of several prompts, read once."""
+    """The shared first tokens of several prompts, computed once."""
 
     tokens: int
     cache: Any
-    """What the model keeps of them: a DynamicCache of one row."""
+    """Their keys and values: a DynamicCache of one row."""
 
     def of(self, n_rows: int) -> Any:
-        """Returns the cache as it stands before each of `n_rows` rows; the one kept here does not change."""
+        """Returns the cache expanded to `n_rows` rows; the original does not change."""
         grown = copied(self.cache)
         for layer in grown.layers:
             layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
@@ -38,16 +38,14 @@ class SharedPrefix:
 
 
 def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
-    """Returns how many first tokens all prompts share; 0 where there are fewer than LEAST, or than two prompts.
+    """Returns the number of first tokens that all prompts share; 0 if it is below LEAST, or for fewer than two prompts.
 
-    The last token of a prompt is always the row's own.
+    The last token of a prompt never counts as shared.
     """
     if len(prompts) < 2:
         return 0
-    first, last = (
-        min(prompts, key=tuple),
-        max(prompts, key=tuple),
-    )  # what these share, all that stand between them share too
+    # the first and last prompt in sorted order: the prompts between them share at least the same prefix
+    first, last = min(prompts, key=tuple), max(prompts, key=tuple)
     most = min(len(prompt) for prompt in prompts) - 1
     n = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), most)
     return n if LEAST <= (n := min(n, most)) else 0
@@ -67,7 +65,7 @@ def can_share(config: Any) -> bool:
 
 
 def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix:
-    """Returns the first tokens of prompts as `model` reads them, a model that `can_share`."""
+    """Returns the prefix `ids` as computed by `model`, whose config satisfies `can_share`."""
     ids_1F = torch.tensor([list(ids)], device=device)
     out = model(
         input_ids=ids_1F,
@@ -82,9 +80,9 @@ def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix:
 def padded(
     rows: Sequence[Sequence[int]], prefix: SharedPrefix | None, *, pad: int, device: str
 ) -> dict[str, torch.Tensor | Any]:
-    """Returns how a model is called on whole rows of tokens: ids (B, W), mask (B, S), positions (B, W), cache or None.
+    """Returns a model's inputs for whole rows of tokens: ids (B, W), mask (B, S), positions (B, W), cache or None.
 
-    Rows are padded on the left; the padding stands behind the shared tokens.
+    Rows are padded on the left, after the shared tokens.
     """
     n_shared = prefix.tokens if prefix else 0
     width = max(len(row) for row in rows) - n_shared
@@ -101,11 +99,11 @@ def padded(
 
 
 def copied(cache: Any) -> Any:
-    """Returns a cache that can grow without changing the other."""
+    """Returns a copy of a cache; extending the copy does not change the original."""
     from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
     if type(cache) is DynamicCache and all(type(c) in (DynamicLayer, DynamicSlidingWindowLayer) for c in cache.layers):
         grown = copy.copy(cache)
-        grown.layers = [copy.copy(layer) for layer in cache.layers]  # they put new tensors in the place of their own
+        grown.layers = [copy.copy(layer) for layer in cache.layers]  # extending a layer replaces its tensors
         return grown
     return copy.deepcopy(cache)

@@ -1,8 +1,8 @@
-"""A linear layer with a low-rank update as one operation, forward and backward.
+"""A linear layer with a low-rank update as one autograd operation.
 
-PEFT adds the update with operations of its own, each of which walks through activations as large as the layer's
-output. Here they ride on the matrix products (`addmm`), and the frozen weight needs no gradient: on a CPU a training
-step of a small model takes about two thirds of the time, with equal numbers but for rounding.
+PEFT adds the update in separate operations, each of which passes over activations as large as the layer's output. Here
+they are part of the matrix products (`addmm`), and the frozen weight gets no gradient. On a CPU a training step of a
+small model takes about two thirds of the time; results are equal up to rounding.
 
 Shape letters: N rows and tokens together, I inputs, O outputs, R rank.
 """
@@ -47,9 +47,9 @@ class _LowRankLinear(torch.autograd.Function):  # type: ignore[misc]  # torch is
 
 
 def fuse(model: Any) -> int:
-    """Gives PEFT's LoRA layers the one operation in place of their own; returns how many.
+    """Makes PEFT's LoRA layers use this operation; returns the number of changed layers.
 
-    Layers with dropout, DoRA or a quantized weight stay as they are. Names, numbers and what is saved do not change.
+    Layers with dropout, DoRA or a quantized weight are left as they are. Names, weights and saved files do not change.
     """
     from peft.tuners.lora.layer import Linear
 
@@ -74,7 +74,7 @@ def _is_plain(module: Any) -> bool:
 
 def _forward(module: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
     base = module.base_layer
-    found: torch.Tensor = _LowRankLinear.apply(
+    y: torch.Tensor = _LowRankLinear.apply(
         x,
         base.weight,
         base.bias,
@@ -82,4 +82,4 @@ def _forward(module: Any, x: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
         module.lora_B["default"].weight,
         module.scaling["default"],
     )
-    return found
+    return y
