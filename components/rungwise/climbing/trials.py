@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.climbing.rungs import TaskClimb, how_of, spec_of, task_climb
+from rungwise.climbing.rungs import TaskClimb, run_options, spec_of, task_climb
 from rungwise.config import RungSettings, Settings, base_named
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
@@ -129,7 +129,7 @@ def _try(
     if rung.learning_rate is None:  # the setting in `train` is one method's; each has its own by the rule
         spec = replace(spec, learning_rate=None)
     store, label = Paths(one.root).attempts, f"{one.name}/{rung.name}"
-    how = replace(how_of(one, rung.name), launch=(sys.executable,))
+    how = replace(run_options(one, rung.name), launch=(sys.executable,))
     family = METHODS[rung.method].family
     try:
         attempt = train_attempt(
