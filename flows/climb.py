@@ -13,6 +13,7 @@ from prefect.utilities.annotations import quote
 from rungwise.attempts.store import Attempt
 from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
+from rungwise.core.words import sentence_of
 from rungwise.pipeline import stages
 from rungwise.report.read import status
 from rungwise.report.text import HEADER, ladder_rows, sentence
@@ -78,6 +79,6 @@ def climb(root: Path, before: Snapshot) -> bool:
         return False
     check_recipe(root, "climb")
     for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
-        get_run_logger().info("%s: %s", result.task, result.decision.reasons[-1])
+        get_run_logger().info("%s: %s", result.task, sentence_of(result.decision.reasons[-1]))
     stages.record(root, "climb", before)
     return True

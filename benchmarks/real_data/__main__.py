@@ -74,13 +74,13 @@ def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
                 "rung": kept and kept["rung"],
                 "dev": kept and kept["score"],
                 "without_language_model": plain,
-                "verdict": found["comparison"],
+                "verdict": found["comparison"]["sentence"] if found["comparison"] else "",
                 "test_look": found["test_looks"][-1] if found["test_looks"] else None,
                 "is_champion": found["champion"] is not None,
                 "train_seconds": cost and json.loads(cost.read_text())["seconds"],
                 "run_seconds": round(seconds, 1) if is_new else None,
                 "run_again_seconds": round(again, 1),
-                "decision": found["decision"]["reasons"],
+                "decision": [reason["sentence"] for reason in found["decision"]["reasons"]],
             }
         )
     return rows
@@ -114,7 +114,7 @@ def main() -> int:
                 print(
                     f"{name}/{row['task']}: {row['rung']}, dev {score}; {seconds}, again {row['run_again_seconds']} s"
                 )
-                print(f"  test: {look['reasons'][0] if look else 'not looked at'}")
+                print(f"  test: {look['reasons'][0]['sentence'] if look else 'not looked at'}")
                 figures[f"{name}/{row['task']}"] = {
                     "value": round(dev["value"], 4),
                     "unit": "dev accuracy",

@@ -205,34 +205,6 @@ class Evidence:
     """Written answers that were cut off before their end; they are scored as they stand."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the climb does next, and why, in words and numbers that a person can check."""
-
-    action: str
-    """`stop`: a rung passed. `climb`: try the next. `exhausted`: no rung left and none passed."""
-    rung: str | None
-    """The rung that is kept so far; None where none has a score."""
-    passes: bool
-    """Whether the kept rung's interval stands at or above the bar."""
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Climb:
-    """A whole climb of one task: every rung's evidence in the order tried, and the last decision."""
-
-    task: str
-    metric: str
-    target: float
-    evidence: tuple[Evidence, ...]
-    decision: Decision
-    steps: tuple[Decision, ...]
-    """The decision after each rung; the last one is `decision`."""
-    comparison: str = ""
-    """Whether a language model is needed at all, in words; empty where no rung without one was tried."""
-
-
 def canonical_json(value: Json) -> str:
     """Returns the one JSON text of a value: sorted keys, no spaces, UTF-8 text kept, NaN refused."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -288,24 +260,6 @@ def evidence_from_json(row: Mapping[str, Json]) -> Evidence:
     """Returns the Evidence that `to_json` made `row` from."""
     score = Interval(**row["score"]) if row["score"] else None
     return Evidence(**{**row, "score": score, "also": {name: Interval(**i) for name, i in row["also"].items()}})
-
-
-def decision_from_json(row: Mapping[str, Json]) -> Decision:
-    """Returns the Decision that `to_json` made `row` from."""
-    return Decision(**{**row, "reasons": tuple(row["reasons"])})
-
-
-def climb_from_json(row: Mapping[str, Json]) -> Climb:
-    """Returns the Climb that `to_json` made `row` from."""
-    return Climb(
-        task=row["task"],
-        metric=row["metric"],
-        target=row["target"],
-        evidence=tuple(evidence_from_json(e) for e in row["evidence"]),
-        decision=decision_from_json(row["decision"]),
-        steps=tuple(decision_from_json(d) for d in row["steps"]),
-        comparison=row["comparison"],
-    )
 
 
 def derive_seed(seed: int, *names: str) -> int:

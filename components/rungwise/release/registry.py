@@ -24,9 +24,10 @@ from urllib.parse import unquote, urlsplit
 
 from rungwise.attempts.store import COST, SHOWN, SPEC, classical_versions
 from rungwise.attempts.store import versions as library_versions
+from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
-from rungwise.core.records import Climb, Evidence, digest, spec_from_json
+from rungwise.core.records import Evidence, digest, spec_from_json
 from rungwise.release import parity
 from rungwise.release.aliases import aliases_of
 
