@@ -216,7 +216,7 @@ def test_lost_files_are_registered_again(climbed):
 
 
 def test_fields_that_the_prompt_does_not_have_are_an_error(climbed):
-    with pytest.raises(SettingsError, match=r"(?s)not those of the prompt.*found:  body, junk.*wanted: body"):
+    with pytest.raises(SettingsError, match=r"(?s)not the prompt's slots.*found:  body, junk.*wanted: body"):
         answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
 
 
@@ -235,7 +235,7 @@ def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
     first = sorted(n for n in weights if "lora_B" in n)[0]
     weights[first] += 0.01
     save_file(weights, tmp_path / "a/adapter_model.safetensors")
-    with pytest.raises(RegistryError, match="does not reload as it was scored"):
+    with pytest.raises(RegistryError, match="does not reload exactly"):
         parity.prove(tmp_path / "a", climbed)
 
 
@@ -270,7 +270,9 @@ def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_p
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     second = Registry(tmp_path / "b")
     with second._client() as (_, client):
-        with pytest.raises(RegistryError, match=r"(?s)in another place.*experiment rungwise.*moved or copied.*NAME"):
+        with pytest.raises(
+            RegistryError, match=r"(?s)files are outside the workspace.*experiment rungwise.*moved or copied.*NAME"
+        ):
             second._experiment(client, "rungwise")
         assert client.get_experiment(second._experiment(client, "other")).artifact_location.startswith(
             (tmp_path / "b").as_uri()

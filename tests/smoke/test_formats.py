@@ -1,4 +1,4 @@
-"""Lists, texts and objects go the whole way; a rung without a language model becomes champion and answers."""
+"""Lists, texts and objects run end to end; a rung without a language model becomes champion and answers."""
 
 import json
 
@@ -33,7 +33,7 @@ tasks:
 """
 
 
-def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder):
+def test_lists_texts_and_objects_are_trained_and_scored(tmp_path, base_folder):
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER, rows=10)
     word = {label: key for key, label in KEYWORDS.items()}
     rows = [f"{text},{label},{word[label]};{label}" for text, label in planted_rows(240)]
@@ -62,7 +62,7 @@ def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder)
     assert read_json(Paths(root).output("climb") / "words/best/spec.json")["base"] is None
 
 
-def test_a_rung_without_a_language_model_is_registered_proved_promoted_and_answers(tmp_path, base_folder, rungwise):
+def test_a_rung_without_a_language_model_is_registered_promoted_and_answers(tmp_path, base_folder, rungwise):
     root = with_dvc(write_workspace(tmp_path / "ws", base_folder, ladder=LADDER))
     done = rungwise(root, "run")
     assert done.returncode == 0, done.stderr

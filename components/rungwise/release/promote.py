@@ -5,7 +5,7 @@ Every test-set look is recorded in data/promote/ledger.jsonl, and the same quest
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
     ChampionFails,
+    NoChampion,
     OtherData,
     OtherSplit,
     WhyAlone,
@@ -51,17 +52,7 @@ def promote(root: Path, task: str) -> Verdict:
     settings, registry, ledger = settings_of(root), Registry(root), Paths(root).ledger
     target = settings.task(task).target
     last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
-    challenger, champion = registry.version(task, CHALLENGER), registry.version(task, CHAMPION)
-    if challenger is None:
-        raise RegistryError(
-            Problem(
-                "there is nothing to promote",
-                where=f"task {task}",
-                found="no version with the alias challenger",
-                wanted="a rung that passed on the validation rows",
-                do="`rungwise run` climbs and registers what passes; `rungwise status` says where it stands",
-            )
-        )
+    challenger, champion = _challenger(registry, task), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
         return Verdict("keep", (AlreadyChampion(champion.number),))
     if challenger.tags.get("data_version") != data_version(root):
@@ -88,21 +79,42 @@ def promote(root: Path, task: str) -> Verdict:
             return Answerer(folder, root).judge(rows)
 
     first = answers(challenger)
-    second: tuple[Prediction, ...] | None = None
-    why_alone: WhyAlone | None = None
-    if champion and champion.tags.get("split_version") != split_version(settings):
-        why_alone = OtherSplit(champion.number)
-    elif champion:
-        try:
-            second = answers(champion)
-        except (ModelError, RegistryError) as error:
-            why_alone = ChampionFails(champion.number, error.problem.what)
+    second, why_alone = _champion_answers(champion, split_version(settings), answers)
     verdict = judge(gate, target, metric, confidence, first, second, _is_smaller(challenger, champion), why_alone)
     # the record comes before the promotion: a crash between the two can only lead to a second look
     _append(ledger, {**question, **to_json(verdict), "when": _now()})
     if verdict.action == "promote":
         registry.set_alias(challenger, CHAMPION)
     return verdict
+
+
+def _challenger(registry: Registry, task: str) -> Version:
+    challenger = registry.version(task, CHALLENGER)
+    if challenger is None:
+        raise RegistryError(
+            Problem(
+                "there is nothing to promote",
+                where=f"task {task}",
+                found="no version with the alias challenger",
+                wanted="a rung that passed on the validation rows",
+                do="`rungwise run` climbs, and registers a rung that passes; `rungwise status` shows the last climb",
+            )
+        )
+    return challenger
+
+
+def _champion_answers(
+    champion: Version | None, split: str, answers: Callable[[Version], tuple[Prediction, ...]]
+) -> tuple[tuple[Prediction, ...] | None, WhyAlone | None]:
+    """Returns the champion's predictions on the test rows; or None, and why the challenger is judged alone."""
+    if champion is None:
+        return None, NoChampion()
+    if champion.tags.get("split_version") != split:
+        return None, OtherSplit(champion.number)
+    try:
+        return answers(champion), None
+    except (ModelError, RegistryError) as error:
+        return None, ChampionFails(champion.number, error.problem.what)
 
 
 def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
