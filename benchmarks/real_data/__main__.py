@@ -78,13 +78,13 @@ def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
                 "rung": best and best["rung"],
                 "dev": best and best["score"],
                 "without_language_model": plain,
-                "verdict": state["comparison"],
+                "verdict": state["comparison"]["sentence"] if state["comparison"] else "",
                 "test_look": state["test_looks"][-1] if state["test_looks"] else None,
                 "is_champion": state["champion"] is not None,
                 "train_seconds": cost and json.loads(cost.read_text())["seconds"],
                 "run_seconds": round(seconds, 1) if is_new else None,
                 "run_again_seconds": round(again, 1),
-                "decision": state["decision"]["reasons"],
+                "decision": [reason["sentence"] for reason in state["decision"]["reasons"]],
             }
         )
     return rows
@@ -129,7 +129,7 @@ def main() -> int:
                 print(
                     f"{name}/{row['task']}: {row['rung']}, dev {score}; {seconds}, again {row['run_again_seconds']} s"
                 )
-                print(f"  test: {look['reasons'][0] if look else 'not scored'}", flush=True)
+                print(f"  test: {look['reasons'][0]['sentence'] if look else 'not scored'}", flush=True)
     publish("real_data", figures(rows), {"details": rows}, options, machine=machine(), suffix=options.only or "")
     return 0
 

@@ -101,7 +101,7 @@ class Workspace:
             fields: fills the prompt's slots by name, where it has several.
 
         Raises:
-            RungwiseError: there is no champion, the slots are not those of the prompt, or the row is too long.
+            RungwiseError: there is no champion, the fields are not the prompt's slots, or the row is too long.
         """
         from rungwise.release.champion import answer
 

@@ -47,10 +47,12 @@ def results(root: Path) -> dict[str, Any]:
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
             "sentence": sentence(current.tasks[name]),
-            "comparison": task["comparison"],
+            "comparison": task["comparison"]["sentence"] if task["comparison"] else "",
             "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],
-            "test_look": [" ".join(look["reasons"]) for look in stands[name]["test_looks"][-1:]],
+            "test_look": [
+                " ".join(reason["sentence"] for reason in look["reasons"]) for look in stands[name]["test_looks"][-1:]
+            ],
         }
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return {"machine": machine, "tasks": tasks}

@@ -44,7 +44,7 @@ def checkout(tmp_path):
 
 @pytest.fixture
 def own(tmp_path, base_folder):
-    """A workspace of one's own, elsewhere, with a small task."""
+    """A workspace outside the checkout, with a small task."""
     ladder = LADDER.replace("rank: 2, alpha: 4", "rank: 8, alpha: 16").replace("rank-2", "rank-8")
     root = write_workspace(tmp_path / "own", base_folder, rows=400, ladder=ladder, steps=100, target=0.8)
     return with_dvc(root)
@@ -142,7 +142,7 @@ def test_the_nightly_deployment_does_the_work_once(prefect, own, tmp_path):
     assert state(own) == before
     artifacts = prefect("prefect artifact ls --limit 100")
     assert "ladder-route" in artifacts and "train-route-rank-8" in artifacts
-    # Neither server nor worker nor any library told anybody anything. The one look-up there is fetches Prefect's
-    # public list of worker types when a work pool is made; it sends nothing and has a copy to fall back on.
+    # Neither the server nor the worker nor any library sent anything. The one lookup fetches Prefect's public list of
+    # worker types when a work pool is made; it sends no data, and Prefect has a copy to use without it.
     log = tmp_path / "network.log"
     assert set(log.read_text().split() if log.exists() else []) <= {"raw.githubusercontent.com"}

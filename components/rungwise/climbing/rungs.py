@@ -1,4 +1,4 @@
-"""What each rung of a task's ladder stands for, and how it is tried: from settings and rows to outcomes."""
+"""What each rung of a task's ladder trains, and how it is tried: from settings and rows to outcomes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
-    """Returns how the task's answers look, with `labels` as the closed set where the settings name none."""
+    """Returns the form of the task's answers; `labels` are its labels if the settings name none."""
     answer = task.answer
 
     def form(field: FieldSettings) -> AnswerForm:
@@ -80,7 +80,7 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
 
 @dataclass(frozen=True)
 class TaskClimb:
-    """One task's climb before it starts: its rows and what each rung would try."""
+    """One task's climb before it starts: its settings and rows."""
 
     root: Path
     settings: Settings
@@ -94,18 +94,18 @@ class TaskClimb:
         return self.settings.tasks[self.name]
 
     def spec(self, rung: str) -> AttemptSpec:
-        """Returns the attempt that a rung stands for."""
+        """Returns the attempt of a rung."""
         chosen = next(r for r in self.settings.ladder if r.name == rung)
         return spec_of(self.settings, self.task, chosen, self.labels)
 
     @property
     def labels(self) -> list[str]:
-        """The labels that stand in the training rows; none where answers are not labels."""
+        """The labels of the training rows, sorted; empty if answers are not labels."""
         return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
 
     @property
     def metric(self) -> Metric:
-        """What the task is measured by."""
+        """The task's metric."""
         return Metric(self.task.measure, form_of(self.task, self.labels))
 
 
@@ -114,16 +114,16 @@ EvaluateRung = Callable[[TaskClimb, str, "Attempt"], Outcome]
 
 
 def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], None] | None = None) -> "Attempt":
-    """Returns a rung's attempt, trained now unless the store has it."""
+    """Returns a rung's attempt, from the store or trained now."""
     from rungwise.attempts.run import train_attempt
 
     show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
     return train_attempt(
-        store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=how_of(climb, rung)
+        store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=run_options(climb, rung)
     )
 
 
-def how_of(climb: TaskClimb, rung: str) -> "RunOptions":
+def run_options(climb: TaskClimb, rung: str) -> "RunOptions":
     """Returns how a rung's attempt is run, as `train` says."""
     from rungwise.attempts.run import RunOptions
 
@@ -140,7 +140,7 @@ def how_of(climb: TaskClimb, rung: str) -> "RunOptions":
 def evaluate_rung(
     climb: TaskClimb, rung: str, attempt: "Attempt", progress: Callable[[int, int, str], None] | None = None
 ) -> Outcome:
-    """Returns what a rung's attempt shows on the development rows."""
+    """Returns a rung's evidence and predictions on the validation rows."""
     from rungwise.attempts.evaluate import evaluate_attempt
 
     show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
@@ -152,7 +152,7 @@ def evaluate_rung(
 
 
 def task_climb(root: Path, settings: Settings, name: str) -> TaskClimb:
-    """Returns a task's climb as its rows stand after `augment`.
+    """Returns a task's climb on the rows that `augment` and `split` wrote.
 
     Raises:
         WorkspaceError: the rows were not split and augmented yet.

@@ -181,7 +181,7 @@ class TrainSettings(Section):
     """Whether torch.compile compiles the model first, which takes minutes. On a CPU it did not pay where that was
     measured (see docs/results.md); on a GPU it was not."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
-    """Peak learning rate of AdamW; None: by a rule for method and width (see `training.learning_rate`)."""
+    """Peak learning rate of AdamW; None: by a rule for the method and the base's width (see `training.loop`)."""
     warmup_share: Share = 0.05
     """Share of the steps over which the rate rises from 0."""
     schedule: Literal["cosine", "constant"] = "cosine"

@@ -26,11 +26,10 @@ class Method:
     rate: float = 0.0
     """Its learning rate relative to full fine-tuning of the same base.
 
-    LoRA's is as published (see `training.learning_rate`). The others are near the best of three on a small model
-    (bitext's 27 intents, 260,000 parameters, 200 steps). Those with a comment are from four or more rates in
-    factors of three (300 steps, accuracy on 809 validation rows): the smallest rate within noise of the best,
-    because a higher one breaks sooner on another base. Where no rate is better than guessing, the loss of the last
-    20 steps decided.
+    LoRA's is as published (see `training.loop`). The others are near the best of three on a small model (bitext's 27
+    intents, 260,000 parameters, 200 steps). Those with a comment are from four or more rates in factors of three (300
+    steps, accuracy on 809 validation rows): the smallest rate within noise of the best, because a higher one breaks
+    sooner on another base. Where no rate is better than guessing, the loss of the last 20 steps decided.
     """
     most_rate: float = math.inf
     """Upper bound of the rule: on that small model, more methods learnt worse above it."""

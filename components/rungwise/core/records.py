@@ -211,34 +211,6 @@ class Evidence:
     """Number of written answers that reached the token limit before their end; they are scored as they are."""
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What the climb does next, and the reasons, which a person can check."""
-
-    action: str
-    """`stop`: a rung passed. `climb`: try the next rung. `exhausted`: no rung is left and none passed."""
-    rung: str | None
-    """The best rung so far; None if no rung has a score."""
-    passes: bool
-    """Whether the whole interval of that rung is at or above the bar."""
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Climb:
-    """The climb of one task: the evidence of every rung in the order tried, and the decisions."""
-
-    task: str
-    metric: str
-    target: float
-    evidence: tuple[Evidence, ...]
-    decision: Decision
-    steps: tuple[Decision, ...]
-    """The decision after each rung; the last one is `decision`."""
-    comparison: str = ""
-    """Whether a language model is needed at all, in words; empty if no rung without one was tried."""
-
-
 def canonical_json(value: Json) -> str:
     """Returns the canonical JSON of a value: sorted keys, no spaces, text as UTF-8; NaN is a ValueError."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -293,11 +265,6 @@ def example_from_json(value: Json) -> Example:
 def prediction_from_json(value: Json) -> Prediction:
     """Returns the Prediction that `to_json` made `value` from."""
     return from_json(Prediction, value)
-
-
-def climb_from_json(value: Json) -> Climb:
-    """Returns the Climb that `to_json` made `value` from."""
-    return from_json(Climb, value)
 
 
 def derive_seed(seed: int, *names: str) -> int:

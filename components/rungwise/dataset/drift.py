@@ -69,19 +69,19 @@ def profile(table: Table, *, has_labels: bool) -> dict[str, Any]:
 
 def shifts(settings: DriftSettings, before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Shift, ...]:
     """Returns the change of each property between two profiles, with its threshold and whether it exceeds it."""
-    found = []
+    changes = []
     for what in ("labels", "lengths", "words", "sources"):
         if before[what] and after[what]:
             n = "n_words" if what == "words" else "rows"
             distance, chance, most = _distance(before[what], after[what], before[n], after[n])
-            found.append(
+            changes.append(
                 _shift(what, distance, chance, getattr(settings, what), most if what in ("labels", "sources") else "")
             )
     unseen = {label: share for label, share in after["labels"].items() if label not in before["labels"]}
     if before["labels"]:
         largest = max(unseen, key=lambda label: unseen[label]) if unseen else ""
-        found.append(_shift("unseen_labels", sum(unseen.values()), 0.0, settings.unseen_labels, largest))
-    return tuple(found)
+        changes.append(_shift("unseen_labels", sum(unseen.values()), 0.0, settings.unseen_labels, largest))
+    return tuple(changes)
 
 
 def _shift(what: str, distance: float, chance: float, threshold: float, most: str) -> Shift:

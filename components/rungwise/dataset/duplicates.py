@@ -34,7 +34,7 @@ class Deduplicated:
 
     examples: Table
     rejections: tuple[Rejection, ...]
-    found: tuple[Duplicate, ...]
+    duplicates: tuple[Duplicate, ...]
 
 
 def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -> Deduplicated:

@@ -106,11 +106,11 @@ def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> t
             gx.ExpectationSuite(name="task", expectations=expectations),
             result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]},
         )
-    found = [r.to_json_dict() for r in result.results]
+    results = [r.to_json_dict() for r in result.results]
     statistics = result.to_json_dict()["statistics"]
-    shown = [r if settings.save_values else _without_values(r) for r in found]
-    return tuple(_check(r) for r in found), {
-        "results": shown,
+    saved = [r if settings.save_values else _without_values(r) for r in results]
+    return tuple(_check(r) for r in results), {
+        "results": saved,
         "statistics": statistics,
         "success": bool(result.success),
     }

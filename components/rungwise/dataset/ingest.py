@@ -60,7 +60,7 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
         examples = replace(examples, role=_roles_by_time(split, examples, times))
     is_closed = task.answer.format in ("label", "list")
     result = deduplicate(settings.duplicates, examples, is_closed=is_closed)
-    return Ingested(result.examples, (*rejections, *result.rejections), result.found)
+    return Ingested(result.examples, (*rejections, *result.rejections), result.duplicates)
 
 
 def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:

@@ -72,9 +72,9 @@ def suspects(table: Table) -> tuple[Suspect, ...]:
         suspicion_N, suggested, other_N = suspicions(table.joined(), table.answer)
     except ValueError:  # scikit-learn raises it for texts without words, `suspicions` for too few rows
         return ()
-    found = [
+    listed = [
         Suspect(table.id[i], table.answer[i], suggested[i], round(float(suspicion_N[i]), 4))
         for i in range(len(table))
         if suspicion_N[i] >= SUSPICIOUS and other_N[i] > 0.5
     ]
-    return tuple(sorted(found, key=lambda s: (-s.suspicion, s.id)))
+    return tuple(sorted(listed, key=lambda s: (-s.suspicion, s.id)))

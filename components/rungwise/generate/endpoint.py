@@ -134,9 +134,9 @@ class Endpoint:
         if len(text) > MAX_ANSWER_BYTES:
             return {"failure": "too_large"}
         try:
-            found = json.loads(text)
-            content = found["choices"][0]["message"]["content"]
-            tokens = int((found.get("usage") or {}).get("total_tokens") or len(text) // 4)
+            completion = json.loads(text)
+            content = completion["choices"][0]["message"]["content"]
+            tokens = int((completion.get("usage") or {}).get("total_tokens") or len(text) // 4)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return {"failure": "no_completion"}
         if not isinstance(content, str):
@@ -157,12 +157,12 @@ class Endpoint:
 
 def _entries(journal: Path) -> list[dict[str, Any]]:
     """Returns the entries of the journal; removes an incomplete last line, which a killed run leaves."""
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     if journal.is_file():
         try:
             for line in read_lines(journal):
-                found.append(line)
+                entries.append(line)
         except ValueError:
             text = journal.read_text(encoding="utf-8")
             journal.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return found
+    return entries

@@ -23,9 +23,9 @@ def texts_of(content: str) -> tuple[str, ...] | None:
     if start < 0 or end < start:
         return None
     try:
-        found = json.loads(content[start : end + 1])
+        texts = json.loads(content[start : end + 1])
     except (ValueError, RecursionError):
         return None
-    if not isinstance(found, list) or not all(isinstance(text, str) for text in found):
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         return None
-    return tuple(found)
+    return tuple(texts)

@@ -55,8 +55,8 @@ class Architecture:
     prefix can be read once. In other architectures a window or a bias counts the places of the cache, and the type of
     the cache does not show it (GPT-Neo, MPT)."""
     rate_width_power: float = 0.0775
-    """Power of width in the learning rate's rule (see `training.learning_rate`); by default the smaller of the two
-    published ones, which gives the lower rate to a small model."""
+    """Power of the width in the rule of `training.learning_rate`; by default the smaller of the two published ones,
+    which gives the lower rate to a small model."""
 
     @property
     def has_short_last_layer(self) -> bool:

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from rungwise.climbing.ladder import changed_bases, check_bases, climb_ladder
 from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
 from rungwise.config import Settings, TaskSettings
+from rungwise.core.decisions import Climb
 from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
 from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
-from rungwise.core.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
+from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
 from rungwise.workspace import dvc
 from rungwise.workspace.layout import (

@@ -1,4 +1,4 @@
-"""How many rows and tokens of a job pass through the model together in training, as `training.step` decides it."""
+"""How many rows and tokens of a job pass through the model together in training, as `training.loop` decides it."""
 
 from dataclasses import replace
 
@@ -9,14 +9,14 @@ from rungwise.planning.shape import Shape
 
 
 def shared_in_training(shape: Shape, job: Job) -> int:
-    """Returns how many tokens of the shared prefix training reads once, by the rule of `training.step`."""
+    """Returns how many tokens of the shared prefix training reads once, by the rule of `training.loop`."""
     has_dropout = job.dropout > 0 or shape.attention_dropout > 0 or shape.residual_dropout > 0
     is_alone = job.rows == 1 or job.is_checkpointed
     return 0 if has_dropout or is_alone or not can_share_prefix(shape) else job.shared_tokens
 
 
 def can_share_prefix(shape: Shape) -> bool:
-    """Whether the base can read the shared prefix once, by the rule of `model.kernels.shared_prefix`."""
+    """Whether the base can read the shared prefix once, by the rule of `model.shared_prefix`."""
     is_supported = architecture(shape.model_type).can_share_prefix
     return is_supported and shape.has_fixed_rotary and not shape.is_windowed
 

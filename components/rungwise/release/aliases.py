@@ -1,7 +1,7 @@
-"""A task's aliases read from MLflow's SQLite file: importing MLflow takes two seconds of processor time.
+"""Reads a task's aliases from MLflow's SQLite file, because importing MLflow takes two seconds of processor time.
 
-Tables of MLflow 3 (https://github.com/mlflow/mlflow, mlflow/store/model_registry/dbmodels). A file of another form is
-left to MLflow itself.
+The tables are those of MLflow 3 (https://github.com/mlflow/mlflow, mlflow/store/model_registry/dbmodels). The caller
+asks MLflow itself if a file has other tables.
 """
 
 import sqlite3
@@ -20,7 +20,7 @@ _TAGS: Final = "select key, value from model_version_tags where name = ? and ver
 
 
 def aliases_of(database: Path, model: str) -> dict[str, tuple[int, Mapping[str, str]]] | None:
-    """Returns alias -> version and its tags of a registered model; None where the file is not as expected."""
+    """Returns alias -> version and its tags of a registered model; None if the file's tables are others."""
     try:
         with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, timeout=10)) as connection:
             rows = connection.execute(_ALIASES, (model,)).fetchall()

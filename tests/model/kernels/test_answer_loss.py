@@ -23,7 +23,7 @@ def sizes(seed=3, bias=True):
 
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 @pytest.mark.parametrize("bias", [True, False])
-def test_loss_and_gradient_equal_those_of_all_logits(monkeypatch, at_once, bias):
+def test_loss_and_gradient_are_those_of_all_logits(monkeypatch, at_once, bias):
     monkeypatch.setattr(limits, "LOSS_MIN_POSITIONS", at_once)
     monkeypatch.setattr(limits, "LOSS_LOGITS", {"cpu": 1, "cuda": 1})
     hidden, head, targets = sizes(bias=bias)

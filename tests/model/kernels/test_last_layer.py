@@ -34,7 +34,7 @@ def padded(model):
 
 
 @pytest.mark.parametrize("kind", [kind for kind, known in ARCHITECTURES.items() if known.has_short_last_layer])
-def test_the_last_mlp_computes_only_the_kept_positions_and_results_do_not_change(kind):
+def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_changes(kind):
     whole = model_of(kind)
     short = copy.deepcopy(whole)
     assert type(short.model.layers[-1]).__name__ == ARCHITECTURES[kind].short_layer and shorten(short)

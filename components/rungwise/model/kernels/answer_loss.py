@@ -18,7 +18,7 @@ from rungwise.model import limits
 from rungwise.model.kernels.last_layer import is_short
 
 IGNORED = -100
-"""Target of positions without one."""
+"""Marks positions without a target."""
 
 
 def frozen_head(model: Any) -> Any:
