@@ -29,7 +29,7 @@ from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Evidence, digest, spec_from_json
 from rungwise.release import parity
-from rungwise.release.aliases import aliases_of
+from rungwise.release.aliases import aliases_of, folder_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
@@ -106,9 +106,14 @@ class Registry:
                     else:
                         os.environ[name] = value
 
+    @property
+    def _database(self) -> Path | None:
+        """The SQLite file; None if the registry is a server or another database."""
+        return Path(self._uri.removeprefix(_SQLITE)) if self._uri.startswith(_SQLITE) else None
+
     def _has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
-        return self._uri.startswith(_SQLITE) and not Path(self._uri.removeprefix(_SQLITE)).exists()
+        return self._database is not None and not self._database.exists()
 
     def aliases(self, task: str) -> dict[str, Version]:
         """Returns alias -> version of a task's model; empty where the model is not registered.
@@ -118,8 +123,8 @@ class Registry:
         """
         if self._has_no_database():
             return {}
-        if self._uri.startswith(_SQLITE):
-            read = aliases_of(Path(self._uri.removeprefix(_SQLITE)), task)
+        if self._database:
+            read = aliases_of(self._database, task)
             if read is not None:
                 return {alias: Version(task, number, _own(tags)) for alias, (number, tags) in read.items()}
         found = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
@@ -210,25 +215,35 @@ class Registry:
         Raises:
             RegistryError: the files are missing, or are not those that were registered.
         """
-        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
-            uri = f"models:/{version.task}/{version.number}"
-            try:
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
-            except OSError:
-                fetched = Path(temporary)
-            folder = fetched / "artifacts" / "attempt"
+        with self._stored(version) as stored:
+            folder = stored / "artifacts" / "attempt"
             found = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
             if found != version.tags.get("artifact_sha256"):
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
-                        where=uri,
+                        where=f"models:/{version.task}/{version.number}",
                         found=found,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
                         do="register it again (`rungwise run`)",
                     )
                 )
             yield folder
+
+    @contextmanager
+    def _stored(self, version: Version) -> Iterator[Path]:
+        """Yields the folder of a version's files: the registry's own where it is on this machine, else a copy."""
+        local = folder_of(self._database, version.task, version.number) if self._database else None
+        if local:
+            yield local
+            return
+        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
+            try:
+                uri = f"models:/{version.task}/{version.number}"
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            except OSError:
+                fetched = Path(temporary)
+            yield fetched
 
     def log_attempt(
         self, experiment: str, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str
