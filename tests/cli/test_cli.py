@@ -61,8 +61,8 @@ STOPS = {
     "all bytes wrong": (lambda r: rows(r, b"body,queue\n\xff\xfe,a\n"), ["1 of 1 rows were rejected", "not_utf8"]),
     "unknown key": (lambda r: edit(r, "seed: 7", "seed: 7\nsede: 7"), ["unknown key", "sede", "one of seed, tasks"]),
     "wrong type": (lambda r: edit(r, "min_rows: 20", "min_rows: twenty"), ["validate.min_rows", '"twenty"', "integer"]),
-    "task name that is a path": (lambda r: edit(r, "route:", "../x:"), ["../x", "a small letter"]),
-    "task name that is a command": (lambda r: edit(r, "route:", "$(touch y):"), ["$(touch y)", "a small letter"]),
+    "task name that is a path": (lambda r: edit(r, "route:", "../x:"), ["../x", "a lowercase letter"]),
+    "task name that is a command": (lambda r: edit(r, "route:", "$(touch y):"), ["$(touch y)", "a lowercase letter"]),
     "missing base": (lambda r: edit(r, "bases/able", "bases/gone"), ["base model is not there", "bases/gone"]),
     "target that matches nothing": (
         lambda r: edit(r, "rank: 2,", "rank: 2, targets: [q_proj, w_proj],"),
