@@ -38,6 +38,6 @@ def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recor
 
 def test_a_flow_in_a_workspace_that_is_in_use_names_the_holder(pipeline, workspace):
     with hold(workspace, 60) as holder:
-        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds it \(a long run\)"):
+        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds the lock \(a long run\)"):
             pipeline()
         holder.kill()

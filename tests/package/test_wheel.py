@@ -132,6 +132,6 @@ def test_an_installation_without_a_file_of_its_own_says_which(installed: Install
         more = ["--rows", str(rows), "--text", "body", "--answer", "queue"]
         done = installed.run("rungwise", "init", str(tmp_path / "other"), *more)
         assert done.returncode == 2 and "Traceback" not in done.stderr
-        assert "lacks a file" in done.stderr and str(path) in done.stderr and "pip install" in done.stderr
+        assert "a file is missing" in done.stderr and str(path) in done.stderr and "pip install" in done.stderr
     finally:
         path.write_bytes(kept)
