@@ -144,7 +144,7 @@ def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys)
     (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "8"]) == 0
     said = capsys.readouterr().out
-    assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
+    assert "warning: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
 
 
 GENERATE = """

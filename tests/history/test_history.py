@@ -108,7 +108,7 @@ def test_a_diff_says_which_rows_came_went_and_changed(history, monkeypatch, caps
     assert "went" in said and "came: billing:" in said
     assert cli.main(["data", "log"]) == 0
     said = capsys.readouterr().out
-    assert said.index(second.version) < said.index(first.version) and "billing" in said and "careful: route:" in said
+    assert said.index(second.version) < said.index(first.version) and "billing" in said and "warning: route:" in said
 
 
 SSH_SERVER = """
@@ -340,7 +340,7 @@ def test_pruning_keeps_what_a_registered_version_names(history, tmp_path):
     assert [v.number for v in Registry(copied).versions("route")] == [1]
     found = prune(copied, 1)
     assert found["dropped"] == [] and found["named"] == {first.version: ["route/1"]}
-    assert f"{first.version} stays: route/1 in the registry" in prune_text(found)
+    assert f"{first.version} is kept: route/1 in the registry" in prune_text(found)
     assert "no more than --keep asks for" in prune_text(prune(copied, 5))
     (copied / "mlflow.db").unlink()
     found = prune(copied, 1)
