@@ -209,7 +209,7 @@ def test_outside_a_workspace_it_says_where_to_go(tmp_path, rungwise):
 def test_status_before_anything_says_what_to_do(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     assert cli.main(["status"]) == 0
-    assert "route: not climbed yet; `rungwise run` does it." in capsys.readouterr().out
+    assert "route: not climbed yet; `rungwise run` climbs." in capsys.readouterr().out
     assert cli.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"]["route"]["champion"] is None
     assert not (workspace / "mlflow.db").exists()
