@@ -112,5 +112,5 @@ def _at(values: Any, key: Key) -> Any:
     return values
 
 
-def _place(found: Sequence[int]) -> tuple[int, int]:
-    return int(found[0]), int(found[1])
+def _place(position: Sequence[int]) -> tuple[int, int]:
+    return int(position[0]), int(position[1])

@@ -164,7 +164,7 @@ def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
         wanted="`base: owner/name`, without escapes, on one line",
         do=f"write {name}@{pinned[name]} by hand",
     )
-    edit.write(path, edit.replaced(path.read_text(encoding="utf-8"), places), lambda found: found == wanted, problem)
+    edit.write(path, edit.replaced(path.read_text(encoding="utf-8"), places), lambda edited: edited == wanted, problem)
     parse(wanted, str(path))
     return pinned
 
@@ -190,7 +190,7 @@ def set_precision(path: Path, precision: str) -> bool:
         wanted="`train:` with one setting per line, or `train: {...}`",
         do=f"write `precision: {precision}` by hand",
     )
-    edit.write(path, changed, lambda found: found == wanted, problem)
+    edit.write(path, changed, lambda edited: edited == wanted, problem)
     return True
 
 
@@ -212,7 +212,7 @@ def rename_settings(path: Path) -> dict[str, str]:
         wanted="one setting per line, or all of a section in `{...}`",
         do="write the new names by hand: " + joined([f"{key[1]} -> {new}" for key, new in old.items()]),
     )
-    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda found: found == wanted, problem)
+    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda edited: edited == wanted, problem)
     return {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
 
 
@@ -284,10 +284,10 @@ def read_raw(path: Path) -> dict[str, Any]:
             )
         ) from None
     except (UnicodeDecodeError, YAMLError, ValueError, TypeError) as error:
-        found, is_colon = _one_line(error), "':'" in _one_line(error)
-        do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if is_colon else ""
+        message = _one_line(error)
+        do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
         raise SettingsError(
-            Problem("params.yaml can't be read", where=str(path), found=found, wanted="UTF-8 YAML", do=do)
+            Problem("params.yaml can't be read", where=str(path), found=message, wanted="UTF-8 YAML", do=do)
         ) from None
     if not isinstance(values, dict):
         raise SettingsError(
@@ -316,7 +316,7 @@ def _not_finite(value: Any, place: str = "") -> str:
     if isinstance(value, float):
         return "" if math.isfinite(value) else place
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((found for key, v in inner if (found := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
+    return next((inner_place for key, v in inner if (inner_place := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
 
 
 def _one_line(error: Exception) -> str:
@@ -385,9 +385,9 @@ def inner_section(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):
-        found = inner_section(inner)
-        if found is not None:
-            return found
+        section = inner_section(inner)
+        if section is not None:
+            return section
     return None
 
 

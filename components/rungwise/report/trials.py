@@ -19,23 +19,23 @@ COLOURS: Final[Mapping[str, str]] = {
 """Family of methods -> colour."""
 
 
-def trials_text(found: Trials) -> str:
+def trials_text(comparison: Trials) -> str:
     """Returns the first sentence, the table, and the other sentences."""
-    first, *others = sentences(found)
-    head = f"{found.task} on {found.base}: {first}"
-    return "\n".join([head, "", table(HEADER, rows(found)), "", *(f"- {sentence}" for sentence in others)])
+    first, *others = sentences(comparison)
+    head = f"{comparison.task} on {comparison.base}: {first}"
+    return "\n".join([head, "", table(HEADER, rows(comparison)), "", *(f"- {sentence}" for sentence in others)])
 
 
-def picture(found: Trials) -> str:
+def picture(comparison: Trials) -> str:
     """Returns an SVG: each method's score with its interval, and LoRA's interval as a band behind them."""
-    scores = [trial.score for trial in found.trials if trial.score]
-    lora = found.of("lora")
-    families = sorted({trial.family for trial in found.trials}, key=list(COLOURS).index)
+    scores = [trial.score for trial in comparison.trials if trial.score]
+    lora = comparison.of("lora")
+    families = sorted({trial.family for trial in comparison.trials}, key=list(COLOURS).index)
     legend = {family: COLOURS[family] for family in families}
     panel = Panel(
-        title=f"{found.task}: {found.metric} after {found.steps} steps, {found.dev_rows} validation rows",
-        rows=tuple(_row(trial) for trial in found.trials),
-        subtitle=f"Base: {found.base[-60:]}. The band is LoRA's interval.",
+        title=f"{comparison.task}: {comparison.metric} after {comparison.steps} steps, {comparison.dev_rows} validation rows",
+        rows=tuple(_row(trial) for trial in comparison.trials),
+        subtitle=f"Base: {comparison.base[-60:]}. The band is LoRA's interval.",
         band=lora.score if lora else None,
     )
     return scores_figure([panel], limits=axis_limits(scores), legend=legend)
