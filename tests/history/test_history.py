@@ -108,7 +108,7 @@ def test_a_diff_lists_added_removed_and_changed_rows(history, monkeypatch, capsy
     assert "went" in text and "came: billing:" in text
     assert cli.main(["data", "log"]) == 0
     text = capsys.readouterr().out
-    assert text.index(second.version) < text.index(first.version) and "billing" in text and "careful: route:" in text
+    assert text.index(second.version) < text.index(first.version) and "billing" in text and "warning: route:" in text
 
 
 SSH_SERVER = """
@@ -340,7 +340,7 @@ def test_pruning_keeps_versions_that_a_registered_version_names(history, tmp_pat
     assert [v.number for v in Registry(copied).versions("route")] == [1]
     found = prune(copied, 1)
     assert found["dropped"] == [] and found["named"] == {first.version: ["route/1"]}
-    assert f"{first.version} stays: route/1 in the registry" in prune_text(found)
+    assert f"{first.version} is kept: route/1 in the registry" in prune_text(found)
     assert "no more than --keep asks for" in prune_text(prune(copied, 5))
     (copied / "mlflow.db").unlink()
     found = prune(copied, 1)
