@@ -39,10 +39,10 @@ def settings() -> str:
 
 def _inner(schema: Mapping[str, Any], field: Mapping[str, Any], path: str, level: int) -> list[str]:
     """Returns the section that a field holds, and those inside it, each with its path as the heading."""
-    found = _reference(field, path)
-    if found is None:
+    reference = _reference(field, path)
+    if reference is None:
         return []
-    name, inner_path = found
+    name, inner_path = reference
     section = schema["$defs"][name]
     blocks = [f"\n{'#' * min(level, 4)} `{inner_path}`\n", section.get("description", ""), ""]
     blocks += _section(schema, section, inner_path)
@@ -75,8 +75,8 @@ def _section(schema: Mapping[str, Any], section: Mapping[str, Any], path: str) -
 
 def _of_section(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
     """Returns the docstring of the section that a field holds: pydantic leaves one out that says the same."""
-    found = _reference(field, "")
-    return str(schema["$defs"][found[0]].get("description", "")) if found else ""
+    section = _reference(field, "")
+    return str(schema["$defs"][section[0]].get("description", "")) if section else ""
 
 
 def _default(field: Mapping[str, Any]) -> str:

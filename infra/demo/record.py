@@ -61,13 +61,13 @@ def results(root: Path) -> dict[str, Any]:
     return {"machine": machine, "tasks": tasks}
 
 
-def results_table(found: dict[str, Any]) -> str:
+def results_table(recorded: dict[str, Any]) -> str:
     """Returns the table of figures in docs/results.md."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, task in found["tasks"].items():
+    for name, task in recorded["tasks"].items():
         for number, rung in enumerate(task["rungs"]):
             about = (
                 (f"**{name}**", f"{task['family']}, {task['metric']}", f"{task['bar']:g}") if not number else ("",) * 3
@@ -81,7 +81,7 @@ def results_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(found: dict[str, Any]) -> str:
+def picture(recorded: dict[str, Any]) -> str:
     """Returns an SVG: a panel for each task with its bar, and each rung's score with its interval."""
     panels = [
         Panel(
@@ -89,7 +89,7 @@ def picture(found: dict[str, Any]) -> str:
             tuple(_row(rung, task["bar"]) for rung in task["rungs"]),
             bar=task["bar"],
         )
-        for name, task in found["tasks"].items()
+        for name, task in recorded["tasks"].items()
     ]
     legend = {"passes: its interval is above the bar": GREEN, "does not pass": GREY}
     return scores_figure(panels, legend=legend)

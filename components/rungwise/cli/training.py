@@ -15,7 +15,9 @@ def add(add: Add) -> None:
     """Adds the commands."""
     plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
     _plan_arguments(plan)
-    methods = add("methods", _methods, "several methods on one task under one budget, beside LoRA: a table, a picture")
+    methods = add(
+        "methods", _methods, "compare several methods with LoRA on one task: a table and a figure"
+    )
     methods.add_argument("task", metavar="TASK", help="a task of params.yaml")
     methods.add_argument("--methods", metavar="A,B", help="which; without it ten from all families")
     methods.add_argument(
@@ -54,12 +56,12 @@ def _methods(root: Path, arguments: argparse.Namespace) -> int:
             )
         )
     with locked(root, "rungwise methods"):
-        found = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
+        comparison = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
         folder = root / ".rungwise" / "methods"
-        write_json(folder / f"{arguments.task}.json", to_json(found))
-        write_lines(folder / f"{arguments.task}.svg", picture(found))
-    show(json.dumps(to_json(found), indent=1, ensure_ascii=False) if arguments.json else trials_text(found))
-    say(f"the picture is {folder / f'{arguments.task}.svg'}")
+        write_json(folder / f"{arguments.task}.json", to_json(comparison))
+        write_lines(folder / f"{arguments.task}.svg", picture(comparison))
+    show(json.dumps(to_json(comparison), indent=1, ensure_ascii=False) if arguments.json else trials_text(comparison))
+    say(f"the figure is {folder / f'{arguments.task}.svg'}")
     return 0
 
 

@@ -97,9 +97,9 @@ def compare(
     settings = settings_of(root)
     unknown = [name for name in methods if name not in ADAPTING]
     if task not in settings.tasks or unknown or not methods:
-        found = ", ".join(unknown) or (task if task not in settings.tasks else "no method")
+        asked = ", ".join(unknown) or (task if task not in settings.tasks else "no method")
         wanted = f"a task of {joined(settings.tasks)}, and methods of {joined(ADAPTING, 20)}"
-        raise SettingsError(Problem("there is no such task or method to compare", found=found[:200], wanted=wanted))
+        raise SettingsError(Problem("there is no such task or method to compare", found=asked[:200], wanted=wanted))
     one = task_climb(root, settings, task)
     trained = [r for r in settings.ladder if METHODS[r.method].trains and r.base and base in (None, r.base)]
     chosen = base or (trained[0].base if trained else None)
