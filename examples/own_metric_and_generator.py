@@ -10,11 +10,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from rungwise.generate.queries import Query, Reply
-
 from rungwise import Workspace
 from rungwise.core.folders import read_lines
 from rungwise.core.records import Prediction, prediction_from_json
+from rungwise.generate.queries import Query, Reply
 
 MISSED_COST, FALSE_ALARM_COST = 10.0, 1.0
 """What it costs to miss a row of the label, and to take another row for one."""

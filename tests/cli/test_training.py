@@ -58,7 +58,12 @@ def test_methods_read_their_base_as_the_rung_does_and_name_one_that_is_not_there
     params = prepared / "params.yaml"
     params.write_text(params.read_text().replace("rank: 2,", f"rank: 2, template: chat, remote_code: {'a' * 64},"))
     tried = []
-    monkeypatch.setattr(trials, "_try", lambda one, settings, rung, first: tried.append(rung) or (None, ()))
+
+    def note(one, settings, rung, first):
+        tried.append(rung)
+        return None, ()
+
+    monkeypatch.setattr(trials, "_try", note)
     trials.compare(prepared, "route", ["ia3"], steps=2)
     assert load(params).ladder[1].template == "chat"
     assert [(r.method, r.template, r.remote_code) for r in tried] == [(m, "chat", "a" * 64) for m in ("lora", "ia3")]

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from rungwise.config import FieldSettings, TaskSettings, ValidateSettings
+from rungwise.config import AnswerSettings, FieldSettings, TaskSettings, ValidateSettings
 from rungwise.core.errors import DataError, RungwiseError
 from rungwise.dataset.validate import validate
 from tests.conftest import examples
 
-TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
 
 
 def own(**values):
@@ -18,7 +18,8 @@ def own(**values):
 def test_user_expectations_stop_warn_or_reject():
     rows = examples(100)
     rows[3] = replace(rows[3], fields={"body": "SHOUTING parcel"})
-    values = {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": {"regex": "^[a-z ]+$"}}
+    arguments = {"regex": "^[a-z ]+$"}
+    values = {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": arguments}
     with pytest.raises(DataError, match=r"(?s)to_match_regex on body.*1 rows, such as row-3.*\^\[a-z"):
         validate(own(**values), TASK, rows)
     warned = validate(own(**values, severity="warn"), TASK, rows)
@@ -26,7 +27,7 @@ def test_user_expectations_stop_warn_or_reject():
     assert (check.severity, check.failed_ids, len(warned.examples)) == ("warn", ("row-3",), 100)
     rejected = validate(own(**values, severity="reject"), TASK, rows)
     assert [r.detail for r in rejected.rejections] == ["expect_column_values_to_match_regex:body"]
-    mostly = {**values, "arguments": {**values["arguments"], "mostly": 0.9}}
+    mostly = {**values, "arguments": {**arguments, "mostly": 0.9}}
     assert not validate(own(**mostly, severity="reject"), TASK, rows).rejections
     few = {"expect": "expect_column_mean_to_be_between", "column": "words_body", "arguments": {"min_value": 50}}
     with pytest.raises(DataError, match="column_mean_to_be_between on words_body"):

@@ -145,8 +145,9 @@ def test_pushed_rows_are_pulled_back(history, tmp_path, kind):
     (tmp_path / "remote").mkdir()
 
     def dvc(*command):
-        command = [sys.executable, "-m", "dvc", *command]
-        subprocess.run(command, cwd=root, env=environment(), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=root, env=environment(), check=True, capture_output=True
+        )
 
     with ExitStack() as stack:
         address, key = str(tmp_path / "remote"), None

@@ -87,8 +87,9 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
-    given = {"test_records": "test.[]", "dev_records": "val.[]"}  # of the same file
-    told = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", **given)
+    told = init(
+        tmp_path / "b", file, "[0]", "[1]", records="train.[]", test_records="test.[]", dev_records="val.[]"
+    )  # all of the same file
     assert told[0] == "90 rows of clinc.json and 80 of clinc.json that steer and 220 of clinc.json that judge."
     from rungwise.pipeline.stages import run_stage
 

@@ -71,7 +71,12 @@ def test_rows_that_exceed_the_context_do_not_count(ready, settings):
     long = replace(examples(1)[0], fields={"body": "parcel " * 400})
     folder = ready / "data" / "augment"
     text = (folder / "route" / "train.jsonl").read_text() + to_lines([long])
-    write_folder(folder, lambda part: ((part / "route").mkdir(), (part / "route/train.jsonl").write_text(text)))
+
+    def write(part):
+        (part / "route").mkdir()
+        (part / "route/train.jsonl").write_text(text)
+
+    write_folder(folder, write)
     found = ladder_lengths(ready, settings)["rank-2"]["route"]
     assert found.too_long == 1 and found.tokens < 256
     assert any("1 exceed the base's context" in line for line in rows_texts(plan_ladder(ready, settings, [CPU], {})))

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionFails, OtherData, Text
+from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompared, ChampionFails, OtherData, Text
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.recipes import STAGES
@@ -123,7 +123,8 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
         monkeypatch.setattr(module, "data_version", lambda root: "another-data")
     assert register(climbed, "route").version == 2
     verdict = promote(climbed, "route")
-    assert verdict.action == "keep" and verdict.reasons[-1].outcome == "no_difference"
+    assert verdict.action == "keep" and isinstance(verdict.reasons[-1], ChampionCompared)
+    assert verdict.reasons[-1].outcome == "no_difference"
     n_looks = len(Paths(climbed).ledger.read_text().splitlines())
     again = promote(climbed, "route")
     assert again.action == "keep" and again.reasons[:-1] == verdict.reasons
@@ -136,11 +137,9 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
 
 def test_a_challenger_of_other_data_is_refused_without_a_test_set_look(climbed, monkeypatch):
     registry, ledger = Registry(climbed), Paths(climbed).ledger.read_text()
-    second = next(v for v in [registry.version("route", CHAMPION)])
-    monkeypatch.setattr(
-        registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
-    )
+    second = registry.version("route", CHAMPION)
     other = type(second)("route", 9, {**second.tags, "data_version": "older"})
+    monkeypatch.setattr(Registry, "version", lambda self, task, alias: other if alias == CHALLENGER else second)
     verdict = promote(climbed, "route")
     assert verdict == Verdict("refuse", (OtherData(9, "older", data_version(climbed)),))
     assert Paths(climbed).ledger.read_text() == ledger

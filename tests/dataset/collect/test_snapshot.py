@@ -6,7 +6,6 @@ import pytest
 
 from rungwise.core.errors import DataError
 from rungwise.core.folders import file_digest, read_json
-from rungwise.dataset.collect import snapshot, staged
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
@@ -79,7 +78,7 @@ def test_all_files_of_a_source_are_replaced_or_none(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(handle)
 
-    monkeypatch.setattr(staged.os, "fsync", third_fails)
+    monkeypatch.setattr(os, "fsync", third_fails)
     with pytest.raises(DataError, match="No space left"):
         run(tmp_path, source)
     monkeypatch.undo()
@@ -113,7 +112,7 @@ def test_the_next_run_repairs_a_kill_between_two_files(tmp_path, monkeypatch):
         if str(target).endswith("a.csv"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(snapshot.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, settings(**{"from": "in"}, to="in"))
     monkeypatch.undo()
