@@ -80,13 +80,3 @@ def test_a_result_that_no_rung_here_is_is_said(prepared, tmp_path, rungwise):
     params.write_text(params.read_text().replace("rank: 2,", "rank: 3,"))
     taken = rungwise(prepared, "unpack", str(bundle))
     assert taken.returncode == 0 and "`rungwise run` will not look for it" in taken.stdout
-
-
-def test_methods_are_compared_as_a_table_and_a_picture(prepared, rungwise):
-    command = ("methods", "route", "--methods", "layer-norm", "--steps", "2", "--base", "bases/able")
-    done = rungwise(prepared, *command, "--rate", "lora=1e-3")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("route on bases/able: ") and "layer-norm" in done.stdout
-    assert (prepared / ".rungwise/methods/route.svg").read_text().startswith("<svg")
-    again = rungwise(prepared, *command, "--rate", "lora=1e-3", "--json")
-    assert {t["method"] for t in json.loads(again.stdout)["trials"]} == {"lora", "layer-norm"}

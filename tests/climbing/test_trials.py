@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from rungwise.cli import main as cli
 from rungwise.climbing.trials import Trial, Trials, compare, sentences
 from rungwise.core.errors import SettingsError
 from rungwise.core.records import Interval
@@ -51,21 +52,29 @@ def test_the_picture_shows_every_method_and_escapes_markup_in_names():
     assert drawn.startswith("<svg") and drawn.count("<circle") == 3
 
 
-def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypatch):
+def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypatch, capsys):
     for verb in ("ingest", "validate", "split", "augment"):
         run_stage(workspace, verb)
-    found = compare(workspace, "route", ["full", "layer-norm", "prefix-tuning"], base="bases/able", steps=4)
-    assert [t.method for t in found.trials] == ["full", "lora", "prefix-tuning", "layer-norm"]
-    lora, full = found.of("lora"), found.of("full")
+    compared = compare(workspace, "route", ["prefix-tuning", "full"], base="bases/able", steps=4, rates={"lora": 1e-3})
+    assert [t.method for t in compared.trials] == ["full", "lora", "prefix-tuning"]
+    lora, full = compared.of("lora"), compared.of("full")
     assert lora.trained < full.trained and full.share == 1.0 and lora.difference is None and full.difference
-    assert all(t.peak_mib > 100 and t.seconds > 0 and t.score for t in found.trials)
-    assert found.of("prefix-tuning").latency is None and full.latency > 0
-    assert json.dumps(trials_text(found))
+    assert all(t.peak_mib > 100 and t.seconds > 0 and t.score for t in compared.trials)
+    assert compared.of("prefix-tuning").latency is None and full.latency > 0
     from rungwise.attempts import bundle as bundles
 
     monkeypatch.setattr(bundles, "launched", lambda *a: pytest.fail("trained again"))
-    again = compare(workspace, "route", ["layer-norm"], base="bases/able", steps=4)
-    assert again.of("layer-norm").score == found.of("layer-norm").score
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace))
+    command = ["methods", "route", "--methods", "full,prefix-tuning", "--steps", "4", "--base", "bases/able"]
+    capsys.readouterr()
+    assert cli.main([*command, "--rate", "lora=1e-3"]) == 0
+    table = capsys.readouterr().out
+    assert table.startswith("route on bases/able: ") and "prefix-tuning" in table
+    assert (workspace / ".rungwise/methods/route.svg").read_text().startswith("<svg")
+    assert cli.main([*command, "--rate", "lora=1e-3", "--json"]) == 0
+    again = {t["method"]: t for t in json.loads(capsys.readouterr().out)["trials"]}
+    assert set(again) == {"lora", "full", "prefix-tuning"}
+    assert again["full"]["score"]["value"] == full.score.value
 
 
 @pytest.mark.parametrize(
