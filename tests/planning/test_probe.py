@@ -6,9 +6,7 @@ import pytest
 
 from rungwise.cli import main as cli
 from rungwise.climbing.rungs import spec_of
-from rungwise.config import load as load_settings
 from rungwise.core.errors import TrainingError
-from rungwise.pipeline.stages import run_stage
 from rungwise.planning import measure, probe
 from rungwise.planning.machines import THIS, Machine, machines
 from rungwise.planning.plan import plan_ladder
@@ -18,18 +16,6 @@ from rungwise.report.plan import duration, plan_text
 from rungwise.training.batches import TokenRow, batches
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
-
-
-@pytest.fixture
-def settings(workspace):
-    return load_settings(workspace / "params.yaml")
-
-
-@pytest.fixture
-def ready(workspace):
-    for verb in ("ingest", "validate", "split", "augment"):
-        run_stage(workspace, verb)
-    return workspace
 
 
 def run(root, settings, fits):

@@ -9,7 +9,6 @@ from rungwise.core.folders import write_folder
 from rungwise.core.prompts import prompt_text
 from rungwise.core.records import Base, to_lines
 from rungwise.model import language_model as models
-from rungwise.pipeline.stages import run_stage
 from rungwise.planning import rows as planning_rows
 from rungwise.planning.check import check_ladder
 from rungwise.planning.machines import THIS, Machine, machines
@@ -19,18 +18,6 @@ from rungwise.report.plan import plan_text, rows_texts
 from tests.conftest import examples
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
-
-
-@pytest.fixture
-def settings(workspace):
-    return load_settings(workspace / "params.yaml")
-
-
-@pytest.fixture
-def ready(workspace, settings):
-    for verb in ("ingest", "validate", "split", "augment"):
-        run_stage(workspace, verb)
-    return workspace
 
 
 def lengths_by_hand(root, settings):

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -199,8 +200,6 @@ def test_changed_files_in_the_registry_are_refused(climbed):
 
 
 def test_lost_files_are_registered_again(climbed):
-    import shutil
-
     shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
     try:
         with pytest.raises(RegistryError, match="files were changed"):
@@ -220,8 +219,6 @@ def test_fields_that_the_prompt_does_not_have_are_an_error(climbed):
 
 
 def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     from rungwise.release import parity
@@ -238,20 +235,35 @@ def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
         parity.prove(tmp_path / "a", climbed)
 
 
-def test_a_rung_without_training_is_registered_and_answers(tmp_path, base_folder):
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
-    for verb in STAGES:
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory, base_folder):
+    """A workspace with a climb of one rung without training; nothing is registered."""
+    ladder = LADDER.splitlines()[0]
+    root = write_workspace(tmp_path_factory.mktemp("prompted") / "ws", base_folder, ladder=ladder, target=0.02)
+    for verb in STAGES[:-1]:
         run_stage(root, verb)
+    return root
+
+
+def climb_with(prompted, root, target):
+    """Copies the workspace and climbs with another target; the evidence is in the store."""
+    shutil.copytree(prompted, root, symlinks=True)
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("target: 0.02", f"target: {target}"))
+    run_stage(root, "climb")
+    return root
+
+
+def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted):
+    root = climb_with(prompted, tmp_path / "ws", 0.02)
     assert register(root, "route").version == 1
     assert promote(root, "route").action == "promote"
     found = answer(root, "route", {"body": "the parcel please"}, None)
     assert found.answer in {"account", "billing", "delivery", "repair"}
 
 
-def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, base_folder):
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.9)
-    for verb in STAGES:
-        run_stage(root, verb)
+def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, prompted):
+    root = climb_with(prompted, tmp_path / "ws", 0.9)
     assert register(root, "route").version is None
     with pytest.raises(RegistryError, match="nothing to promote"):
         promote(root, "route")
@@ -259,8 +271,6 @@ def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, ba
 
 
 def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_path):
-    import shutil
-
     (tmp_path / "a").mkdir()
     first = Registry(tmp_path / "a")
     with first._client() as (_, client):
