@@ -39,10 +39,10 @@ def settings() -> str:
 
 def _inner(schema: Mapping[str, Any], field: Mapping[str, Any], path: str, level: int) -> list[str]:
     """Returns the section that a field holds, and those inside it, each with its path as the heading."""
-    found = _reference(field, path)
-    if found is None:
+    result = _reference(field, path)
+    if result is None:
         return []
-    name, inner_path = found
+    name, inner_path = result
     section = schema["$defs"][name]
     blocks = [f"\n{'#' * min(level, 4)} `{inner_path}`\n", section.get("description", ""), ""]
     blocks += _section(schema, section, inner_path)
@@ -56,11 +56,11 @@ def _reference(field: Mapping[str, Any], path: str) -> tuple[str, str] | None:
     if "$ref" in field:
         return str(field["$ref"]).rsplit("/", 1)[-1], path
     for key, suffix in (("items", "[]"), ("additionalProperties", ".NAME")):
-        if isinstance(field.get(key), dict) and (found := _reference(field[key], path + suffix)):
-            return found
+        if isinstance(field.get(key), dict) and (result := _reference(field[key], path + suffix)):
+            return result
     for option in field.get("anyOf", ()):
-        if found := _reference(option, path):
-            return found
+        if result := _reference(option, path):
+            return result
     return None
 
 
@@ -75,8 +75,8 @@ def _section(schema: Mapping[str, Any], section: Mapping[str, Any], path: str) -
 
 def _of_section(schema: Mapping[str, Any], field: Mapping[str, Any]) -> str:
     """Returns the docstring of the section that a field holds: pydantic leaves one out that says the same."""
-    found = _reference(field, "")
-    return str(schema["$defs"][found[0]].get("description", "")) if found else ""
+    result = _reference(field, "")
+    return str(schema["$defs"][result[0]].get("description", "")) if result else ""
 
 
 def _default(field: Mapping[str, Any]) -> str:

@@ -55,18 +55,18 @@ def test_the_digest_depends_on_everything_that_decides_the_result(tmp_path, spec
 
 def test_an_attempt_whose_rows_all_exceed_the_context_is_stored_with_a_note(tmp_path, spec):
     short = make_base(tmp_path / "short", context=8)
-    found = attempts.train_attempt(
+    actual = attempts.train_attempt(
         tmp_path / "store", replace(spec, base=Base(str(short))), examples(20), tmp_path, quiet
     )
-    assert "all 20 training rows are longer than the context of 8 tokens" in found.result["note"]
-    scores = evaluate_attempt(tmp_path / "store", found, spec, examples(5), tmp_path, quiet)
+    assert "all 20 training rows are longer than the context of 8 tokens" in actual.result["note"]
+    scores = evaluate_attempt(tmp_path / "store", actual, spec, examples(5), tmp_path, quiet)
     assert {p.unscored for p in scores} == {"not_trained"}
 
 
 def test_rows_over_the_context_have_no_answer(tmp_path, spec):
     prompt = replace(spec, method="prompt", examples=0, base=Base(str(make_base(tmp_path / "short", context=11))))
-    found = attempts.train_attempt(tmp_path / "store", prompt, examples(20), tmp_path, quiet)
-    scores = evaluate_attempt(tmp_path / "store", found, prompt, examples(50), tmp_path, quiet)
+    actual = attempts.train_attempt(tmp_path / "store", prompt, examples(20), tmp_path, quiet)
+    scores = evaluate_attempt(tmp_path / "store", actual, prompt, examples(50), tmp_path, quiet)
     unscored = [p for p in scores if p.answer is None]
     assert 0 < len(unscored) < 50 and {p.unscored for p in unscored} == {"over_context"}
 

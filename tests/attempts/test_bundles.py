@@ -263,6 +263,6 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bytes(root):
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
     assert "resumed from step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
-    found = tree_digests(bundle / "result" / f"train-{name}")
-    assert {n: d for n, d in found.items() if n != store.COST} == {n: d for n, d in wanted.items() if n != store.COST}
+    actual = tree_digests(bundle / "result" / f"train-{name}")
+    assert {n: d for n, d in actual.items() if n != store.COST} == {n: d for n, d in wanted.items() if n != store.COST}
     assert [p.name for p in Path(bundle / "result").iterdir()] == [f"train-{name}"]

@@ -23,7 +23,7 @@ def trial(method, family, score, difference=None, **more):
     )  # fmt: skip
 
 
-FOUND = Trials(
+TRIALS = Trials(
     "route", "accuracy", "bases/able", 30, 200, 100,
     (
         trial("full", "full", 0.82, 0.01, trained=100_000, peak_mib=1000.0),
@@ -35,20 +35,20 @@ FOUND = Trials(
 
 
 def test_the_sentences_name_clear_differences_and_compare_with_the_papers_claims():
-    text = " ".join(sentences(FOUND))
+    text = " ".join(sentences(TRIALS))
     assert "compared with LoRA, clearly better: nothing; clearly worse: ia3" in text
     assert "no clear difference from LoRA on these rows: full" in text
     assert "the paper 1 in 10,000; here 1 in 100" in text and "the paper a third; here 0.50" in text
     assert "here -0.010 (-0.060 to +0.040), no clear difference" in text
-    text = trials_text(FOUND)
+    text = trials_text(TRIALS)
     assert "100,000 (1.00%)" in text and "can't be used with this base" in text
-    without = replace(FOUND, trials=FOUND.trials[1:])
+    without = replace(TRIALS, trials=TRIALS.trials[1:])
     assert "add `full` to the methods" in " ".join(sentences(without))
 
 
 def test_the_picture_shows_every_method_and_escapes_markup_in_names():
-    drawn = picture(replace(FOUND, base="<b>&"))
-    assert all(t.method in drawn for t in FOUND.trials) and "<b>&" not in drawn and "&lt;b&gt;" in drawn
+    drawn = picture(replace(TRIALS, base="<b>&"))
+    assert all(t.method in drawn for t in TRIALS.trials) and "<b>&" not in drawn and "&lt;b&gt;" in drawn
     assert drawn.startswith("<svg") and drawn.count("<circle") == 3
 
 

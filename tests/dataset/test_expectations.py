@@ -63,14 +63,14 @@ def test_texts_with_too_many_words_empty_lists_and_invalid_json_answers_are_coun
     assert [r.id for r in validate(ValidateSettings(max_words=80), TASK, rows).rejections] == ["row-3"]
     lists = TASK.model_copy(update={"answer": TASK.answer.model_copy(update={"format": "list"})})
     rows[4] = replace(rows[4], answer="; ;")
-    found = validate(ValidateSettings(), lists, rows)
-    assert [r.detail for r in found.rejections] == ["expect_column_values_to_match_regex:answer"]
+    actual = validate(ValidateSettings(), lists, rows)
+    assert [r.detail for r in actual.rejections] == ["expect_column_values_to_match_regex:answer"]
     field = FieldSettings(column="queue", format="label")
     json_answer = TASK.answer.model_copy(update={"format": "json", "column": None, "fields": {"queue": field}})
     objects = [replace(e, answer=json.dumps({"queue": e.answer})) for e in examples(100)]
     objects[5] = replace(objects[5], answer="{queue")
-    found = validate(ValidateSettings(), TASK.model_copy(update={"answer": json_answer}), objects)
-    assert [r.id for r in found.rejections] == ["row-5"]
+    actual = validate(ValidateSettings(), TASK.model_copy(update={"answer": json_answer}), objects)
+    assert [r.id for r in actual.rejections] == ["row-5"]
 
 
 def test_the_result_of_great_expectations_has_no_values_unless_set():

@@ -20,21 +20,21 @@ CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, de
 
 def run(root, settings, fits):
     said: list[str] = []
-    found = probed(
+    result = probed(
         root, settings, fits, lambda r, t, labels: spec_of(settings, settings.tasks[t], r, labels), said.append
     )
-    return found, said
+    return result, said
 
 
 def test_a_few_real_steps_are_compared_with_the_estimate(ready, settings, monkeypatch):
     fits = plan_ladder(ready, settings, [CPU, machines()["l4"]], machines())
-    found, said = run(ready, settings, fits)
-    assert [one.measured_seconds is not None for one in found] == [False, False, True, False]
-    (one,) = [one for one in found if one.measured_seconds]
+    result, said = run(ready, settings, fits)
+    assert [one.measured_seconds is not None for one in result] == [False, False, True, False]
+    (one,) = [one for one in result if one.measured_seconds]
     assert one.machine == THIS and one.measured_steps == probe.MAX_STEPS and said == ["plan: 20 steps of route/rank-2"]
     assert 0 < one.measured_seconds < 60 and one.ratio == pytest.approx(one.seconds / one.measured_seconds)
     assert replace(one, measured_seconds=None, measured_steps=0) == fits[2]
-    text = plan_text(found, [])
+    text = plan_text(result, [])
     assert (
         "Probed on this machine:" in text
         and f"by 20 real steps; estimated {duration(one.seconds)}, {one.ratio:.2f} times" in text

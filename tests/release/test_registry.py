@@ -105,8 +105,8 @@ def test_a_new_process_answers_exactly_as_was_scored(climbed):
         command, env=environment(RUNGWISE_WORKSPACE=str(climbed)), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
 
 
 def test_registering_and_promoting_again_changes_nothing(climbed):
@@ -165,8 +165,8 @@ def test_an_address_with_a_password_is_not_shown():
 
 
 def test_answers_and_status(climbed):
-    found = answer(climbed, "route", {}, "please the parcel when")
-    assert found.answer == "delivery" and found.version == 1 and 0.25 < found.probability <= 1
+    result = answer(climbed, "route", {}, "please the parcel when")
+    assert result.answer == "delivery" and result.version == 1 and 0.25 < result.probability <= 1
     task = status(climbed).tasks["route"]
     assert task.champion.number == 1 and task.decision.passes and task.test_looks
     with pytest.raises(RungwiseError, match="can't be scored"):
@@ -258,8 +258,8 @@ def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted):
     root = climb_with(prompted, tmp_path / "ws", 0.02)
     assert register(root, "route").version == 1
     assert promote(root, "route").action == "promote"
-    found = answer(root, "route", {"body": "the parcel please"}, None)
-    assert found.answer in {"account", "billing", "delivery", "repair"}
+    result = answer(root, "route", {"body": "the parcel please"}, None)
+    assert result.answer in {"account", "billing", "delivery", "repair"}
 
 
 def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, prompted):

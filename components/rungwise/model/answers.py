@@ -92,7 +92,7 @@ def _in_batches(
 ) -> Iterator[tuple[list[int], Result]]:
     """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: the tokens that a prompt of that length takes of SCORING_TOKENS. Where the memory runs out, half as
+    `tokens_of`: the tokens that a prompt of that length takes of SCORING_TOKENS. If out of memory, half as
     many rows go through together from there.
 
     Raises:

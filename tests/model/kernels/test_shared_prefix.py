@@ -89,13 +89,13 @@ def test_loss_and_gradients_of_every_method_equal_those_of_whole_rows(lm, method
             weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
     n = shared_prefix_length(tuned, spec, rows)
     assert n > LEAST
-    found = []
+    result = []
     for n_shared in (0, n):
         tuned.model.zero_grad()
         loss = loss_sum(tuned.model, rows, tuned, n_shared=n_shared)
         loss.backward()
-        found.append((loss.item(), {name: weight.grad.clone() for name, weight in weights.items()}))
-    (whole, whole_grads), (once, once_grads) = found
+        result.append((loss.item(), {name: weight.grad.clone() for name, weight in weights.items()}))
+    (whole, whole_grads), (once, once_grads) = result
     assert once == pytest.approx(whole, rel=1e-5)
     for name, grad in whole_grads.items():
         assert torch.allclose(once_grads[name], grad, rtol=1e-3, atol=1e-4 * float(grad.abs().max()) + 1e-7), name
@@ -113,7 +113,7 @@ def test_training_gives_equal_losses_up_to_rounding_from_fewer_tokens(base_folde
     whole, passed = trained()
     assert once.losses == pytest.approx(whole.losses, rel=1e-4) and once.losses[-1] < once.losses[0]
     assert once.tokens == whole.tokens and passed_once < 0.6 * passed
-    assert once.losses != whole.losses, "a training reads them once"
+    assert once.losses != whole.losses, "the training run reads them once"
 
 
 def test_a_microbatch_counts_shared_tokens_once():

@@ -22,7 +22,7 @@ LEAST = 32
 
 @dataclass(frozen=True)
 class SharedPrefix:
-    """The shared first tokens of several prompts, computed once."""
+    """The shared prefix of several prompts, computed once."""
 
     tokens: int
     cache: Any
@@ -38,7 +38,7 @@ class SharedPrefix:
 
 
 def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
-    """Returns the number of first tokens that all prompts share; 0 if it is below LEAST, or for fewer than two prompts.
+    """Returns the length of the shared prefix in tokens; 0 if it is below LEAST, or for fewer than two prompts.
 
     The last token of a prompt never counts as shared.
     """
