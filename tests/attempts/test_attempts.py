@@ -13,6 +13,7 @@ from rungwise.attempts import store
 from rungwise.attempts.evaluate import evaluate_attempt
 from rungwise.core.folders import is_sealed
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model import language_model
 from tests.conftest import environment, examples, make_base
 
 FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
@@ -31,7 +32,7 @@ def test_a_finished_attempt_is_never_trained_or_scored_twice(tmp_path, spec, mon
     first = attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet)
     scores = evaluate_attempt(tmp_path, first, spec, examples(20, 2), tmp_path, quiet)
     monkeypatch.setattr(attempts, "load", lambda *a, **k: pytest.fail("trained again"))
-    monkeypatch.setattr(store, "load", lambda *a, **k: pytest.fail("loaded again"))
+    monkeypatch.setattr(language_model, "load", lambda *a, **k: pytest.fail("loaded again"))
     assert attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet) == first
     assert evaluate_attempt(tmp_path, first, spec, examples(20, 2), tmp_path, quiet) == scores
 
@@ -117,6 +118,7 @@ from pathlib import Path
 from rungwise.attempts import run as attempts
 from rungwise.attempts import store
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model import language_model
 from tests.conftest import examples
 spec = AttemptSpec(Base(sys.argv[1]), "lora", "{body}\\nQueue:", AnswerForm("label", ("account", "billing", "delivery", "repair")),
                    rank=2, steps=int(sys.argv[3]), batch_size=8, seed=5)

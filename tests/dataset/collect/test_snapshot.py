@@ -137,4 +137,4 @@ def test_the_command_collects_and_says_what_changed(workspace, rungwise):
     (workspace / "params.yaml").write_text(
         text.replace("name: more", "name: other").replace("more.csv}]", "other.csv}]")
     )
-    assert "careful: data/raw/more.csv is of a source" in rungwise(workspace, "collect").stderr
+    assert "warning: data/raw/more.csv is of a source" in rungwise(workspace, "collect").stderr
