@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?=
+WORKERS ?= 2
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 CHECKS := check-format check-lint check-types check-imports check-spelling check-prose
@@ -65,10 +66,10 @@ check-prose:  ## check the glossary of CONTRIBUTING.md
 	python infra/prose.py
 
 test: check  ## all checks, then the fast tests
-	pytest
+	pytest -n $(WORKERS) --dist loadfile
 
 test-all: check  ## all checks, then all tests, including the slow ones
-	pytest -m ""
+	pytest -n $(WORKERS) --dist loadfile -m ""
 
 docs: setup  ## build the documentation in docs/_build; every warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build

@@ -1,4 +1,4 @@
-"""What many tests share: tiny bases made on the spot, planted rows, whole workspaces, and quiet libraries."""
+"""Fixtures and functions that many tests share: tiny bases, planted rows, whole workspaces."""
 
 import importlib.util
 import os
@@ -14,7 +14,7 @@ from types import ModuleType
 import pytest
 
 from rungwise.core.records import Example
-from rungwise.workspace.process import _QUIET, prepare_environment
+from rungwise.workspace.process import NO_TELEMETRY, prepare_environment
 
 prepare_environment()
 REPOSITORY = Path(__file__).parents[1]
@@ -24,7 +24,7 @@ KEYWORDS = {"parcel": "delivery", "refund": "billing", "broken": "repair", "logi
 
 
 def planted_rows(n: int, seed: int = 1) -> list[tuple[str, str]]:
-    """Returns (text, label) rows: filler with one keyword that decides the label."""
+    """Returns (text, label) rows: filler words with one keyword that decides the label."""
     draw = random.Random(seed)
     rows = []
     for _ in range(n):
@@ -90,15 +90,15 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def weak_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A base of width 8 with one layer, which can't."""
+    """A base of width 8 with one layer, which can't learn the planted task."""
     return make_base(tmp_path_factory.mktemp("bases") / "weak", hidden=8, layers=1)
 
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with real data and models; the test is skipped, saying so, where it is absent."""
+    """The folder with real data and models; without it the test is skipped."""
     if not SHARED.is_dir():
-        pytest.skip(f"no real data here: {SHARED} is absent")
+        pytest.skip(f"there is no folder with real data: {SHARED}")
     return SHARED
 
 
@@ -161,21 +161,21 @@ def with_dvc(root: Path) -> Path:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """The environment of a process started by a test: this interpreter first, no workspace or registry of the caller's."""
+    """The environment of a process that a test starts: this interpreter first, without the caller's workspace or registry."""
     registry = ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI")
     kept = {k: v for k, v in os.environ.items() if not k.startswith("RUNGWISE_") and k not in registry}
     return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}", **more}
 
 
 def watched(folder: Path) -> dict[str, str]:
-    """Environment in which every attempt to reach beyond loopback is noted in `folder`/network.log.
+    """An environment in which every connection beyond loopback is recorded in `folder`/network.log.
 
-    The libraries' switches that this test run itself is under are left out: the product has to set them.
+    Variables that turn off telemetry are removed: the product has to set them itself.
     """
     (folder / "site").mkdir()
     shutil.copy(REPOSITORY / "tests/contract/no_network.py", folder / "site" / "sitecustomize.py")
     path = f"{folder / 'site'}{os.pathsep}{REPOSITORY / 'components'}"
-    kept = {k: v for k, v in environment().items() if k not in _QUIET}
+    kept = {k: v for k, v in environment().items() if k not in NO_TELEMETRY}
     return {**kept, "PYTHONPATH": path, "RUNGWISE_TEST_NETWORK": str(folder / "network.log")}
 
 
@@ -195,7 +195,7 @@ def script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"infra/demo/{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses look their module up
+    sys.modules[name] = module  # dataclasses look up their module
     spec.loader.exec_module(module)
     return module
 
@@ -215,7 +215,7 @@ def rungwise() -> Run:
 
 
 def error_of(done: subprocess.CompletedProcess[str]) -> str:
-    """Returns the message of a command that failed as it should: exit code 2, no traceback."""
+    """Returns the message of a command that failed as expected: exit code 2, no traceback."""
     assert done.returncode == 2, done.stdout + done.stderr
     assert "Traceback" not in done.stderr + done.stdout, done.stderr
     return textwrap.dedent(done.stderr)

@@ -1,6 +1,6 @@
-"""The Python API: a workspace as an object whose methods return typed results.
+"""The Python API: a workspace object whose methods return typed results.
 
-Each method does what the command of its name does, and raises RungwiseError where the command would exit with 2.
+Each method does what the command of the same name does. It raises RungwiseError if the command would exit with 2.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Workspace:
     """A folder with params.yaml, dvc.yaml and data/.
 
-    Making one sets the environment of the libraries that it uses (their usage telemetry is off) unless it is set.
+    Creating one sets environment variables of the libraries that it uses, unless they are set: usage telemetry is off.
 
     Example:
         >>> workspace = Workspace("tickets")
@@ -62,10 +62,10 @@ class Workspace:
         """Brings everything up to date: collects, climbs, registers and promotes.
 
         Returns:
-            What became of each task, in the order of params.yaml.
+            The result of each task, in the order of params.yaml.
 
         Raises:
-            RungwiseError: a step fails. What was finished is kept, and the next run continues from there.
+            RungwiseError: a step fails. Completed work is kept, and the next run continues from there.
         """
         from rungwise.pipeline.repro import ReproRunner
         from rungwise.pipeline.steps import run
@@ -73,20 +73,20 @@ class Workspace:
         return run(self.root, ReproRunner())
 
     def status(self) -> "Status":
-        """Returns how each task stands: bar, ladder, evidence, decision, challenger and champion.
+        """Returns the status of each task: bar, ladder, evidence, decision, challenger and champion.
 
         Raises:
-            RungwiseError: params.yaml can't be used, or MLflow can't be asked.
+            RungwiseError: params.yaml is not valid, or MLflow can't be read.
         """
         from rungwise.report.read import status
 
         return status(self.root)
 
     def explain(self, task: str) -> "Explanation":
-        """Returns a task's last climb: what is measured, what its rows can show, each rung's evidence and decision.
+        """Returns a task's last climb: its metric, what its rows can show, each rung's evidence and decision.
 
         Raises:
-            RungwiseError: there is no such task, or it was not climbed yet.
+            RungwiseError: the task does not exist, or it was not climbed yet.
         """
         from rungwise.report.read import explain
 
@@ -97,8 +97,8 @@ class Workspace:
 
         Args:
             task: a task of params.yaml.
-            text: fills the prompt's only slot.
-            fields: fills the prompt's slots by name, where it has several.
+            text: the text for the prompt's only slot.
+            fields: slot -> text, for a prompt with several slots.
 
         Raises:
             RungwiseError: there is no champion, the fields are not the prompt's slots, or the row is too long.
@@ -108,16 +108,16 @@ class Workspace:
         return answer(self.root, task, fields or {}, text)
 
     def promote(self, task: str) -> "Verdict":
-        """Asks the gate about the task's challenger, and makes it the champion if the gate says so.
+        """Scores the task's challenger on the test rows, and makes it the champion if it passes the gate.
 
         Raises:
-            RungwiseError: there is no challenger, or it does not reload exactly.
+            RungwiseError: there is no challenger, or its reloaded outputs differ.
         """
         from rungwise.release.promote import promote
         from rungwise.workspace.layout import settings_of
         from rungwise.workspace.lock import locked
 
-        settings_of(self.root)  # report a missing params.yaml before anything is made here
+        settings_of(self.root)  # report a missing params.yaml before the lock creates a folder
         with locked(self.root, "rungwise promote"):
             return promote(self.root, task)
 

@@ -1,4 +1,4 @@
-"""Bad input, one by one: a clear message, exit code 2, no traceback, and what was there before stays."""
+"""Invalid input, case by case: a clear message, exit code 2, no traceback, and existing files do not change."""
 
 import json
 import os
@@ -36,7 +36,7 @@ def append(root, text):
 
 
 def run_stages(root, monkeypatch, capsys, verbs=STAGES):
-    """Runs stages as DVC does; returns the first exit code that is not 0, and what was said."""
+    """Runs stages like DVC; returns the first exit code that is not 0, and the output."""
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(root))
     for verb in verbs:
         code = stages.main([verb, "--recipe", str(RECIPES[verb])])
@@ -47,7 +47,7 @@ def run_stages(root, monkeypatch, capsys, verbs=STAGES):
 
 @pytest.fixture
 def good(workspace, monkeypatch, capsys):
-    """A workspace whose steps before the climb ran once, with a ladder of two steps' training."""
+    """A workspace whose stages before the climb ran once, with a rung of two training steps."""
     edit(workspace, (workspace / "params.yaml").read_text().split("ladder:\n")[1].split("ingest:")[0], LORA + "\n")
     assert run_stages(workspace, monkeypatch, capsys, STAGES[:-1])[0] == 0
     return workspace
@@ -61,8 +61,8 @@ STOPS = {
     "all bytes wrong": (lambda r: rows(r, b"body,queue\n\xff\xfe,a\n"), ["1 of 1 rows were rejected", "not_utf8"]),
     "unknown key": (lambda r: edit(r, "seed: 7", "seed: 7\nsede: 7"), ["unknown key", "sede", "one of seed, tasks"]),
     "wrong type": (lambda r: edit(r, "min_rows: 20", "min_rows: twenty"), ["validate.min_rows", '"twenty"', "integer"]),
-    "task name that is a path": (lambda r: edit(r, "route:", "../x:"), ["../x", "a small letter"]),
-    "task name that is a command": (lambda r: edit(r, "route:", "$(touch y):"), ["$(touch y)", "a small letter"]),
+    "task name that is a path": (lambda r: edit(r, "route:", "../x:"), ["../x", "a lowercase letter"]),
+    "task name that is a command": (lambda r: edit(r, "route:", "$(touch y):"), ["$(touch y)", "a lowercase letter"]),
     "missing base": (lambda r: edit(r, "bases/able", "bases/gone"), ["base model is not there", "bases/gone"]),
     "target that matches nothing": (
         lambda r: edit(r, "rank: 2,", "rank: 2, targets: [q_proj, w_proj],"),
@@ -80,7 +80,7 @@ STOPS = {
 
 
 @pytest.mark.parametrize("case", STOPS)
-def test_what_can_not_go_on_is_one_clear_error_and_nothing_is_lost(good, monkeypatch, capsys, case):
+def test_an_input_that_stops_the_run_is_one_clear_error_and_no_file_is_lost(good, monkeypatch, capsys, case):
     before = tree_digests(good / "data"), os.listdir(good)
     damage, words = STOPS[case]
     damage(good)
@@ -99,17 +99,17 @@ def test_what_can_not_go_on_is_one_clear_error_and_nothing_is_lost(good, monkeyp
     assert not (good / "y").exists() and not (good.parent / "x").exists()
 
 
-GOES_ON = {
-    "bytes that are no text": (b"caf\xff,repair\n", "ingest", "not_utf8"),
+REJECTED = {
+    "bytes that are not text": (b"caf\xff,repair\n", "ingest", "not_utf8"),
     "too many fields": ("one,repair,three\n", "ingest", "too_many_fields"),
     "no answer": ("a row without,\n", "ingest", "no_answer"),
     "label seen once": ("never seen,rare\n", "validate", "rare_label"),
 }
 
 
-@pytest.mark.parametrize("case", GOES_ON)
-def test_what_can_go_on_is_counted_and_saved(good, monkeypatch, capsys, case):
-    line, verb, reason = GOES_ON[case]
+@pytest.mark.parametrize("case", REJECTED)
+def test_a_row_that_is_rejected_is_counted_and_saved(good, monkeypatch, capsys, case):
+    line, verb, reason = REJECTED[case]
     append(good, line)
     code, said = run_stages(good, monkeypatch, capsys, STAGES[:-1])
     assert code == 0 and f"{verb} route: " in said and f"{reason}: 1" in said
@@ -117,14 +117,14 @@ def test_what_can_go_on_is_counted_and_saved(good, monkeypatch, capsys, case):
     assert (rejection["reason"], rejection["line"], rejection["source"]) == (reason, 202, "tickets")
 
 
-def unlike(n: int, n_words: int) -> list[str]:
-    """Returns texts of which none is a copy of another."""
+def distinct_texts(n: int, n_words: int) -> list[str]:
+    """Returns texts without duplicates."""
     draw = random.Random(4)
     return [" ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(n_words)) for _ in range(n)]
 
 
 def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, monkeypatch, capsys):
-    append(good, "".join(f"{text} parcel,delivery\n" for text in unlike(40, 60)))
+    append(good, "".join(f"{text} parcel,delivery\n" for text in distinct_texts(40, 60)))
     shutil.rmtree(good / "bases/able")
     make_base(good / "bases/able", context=40)
     code, said = run_stages(good, monkeypatch, capsys)
@@ -142,7 +142,7 @@ def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, m
 
 
 def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, capsys):
-    append(good, "".join(f"{text} <|end|> parcel,delivery\n" for text in unlike(30, 4)))
+    append(good, "".join(f"{text} <|end|> parcel,delivery\n" for text in distinct_texts(30, 4)))
     code, said = run_stages(good, monkeypatch, capsys)
     assert code == 0, said
     kept = [e["fields"]["body"] for e in read_lines(good / "data/augment/route/train.jsonl")]
@@ -172,7 +172,7 @@ def test_a_wrong_command_is_one_clear_error(workspace, monkeypatch, capsys, argu
         assert word in said
 
 
-def test_a_word_too_many_is_said(workspace, monkeypatch, capsys):
+def test_an_unknown_argument_is_an_error(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     for arguments in (["status", "route"], ["predict", "route", "a", "b"], ["predict", "route", "--jsn"]):
         with pytest.raises(SystemExit):
@@ -187,13 +187,13 @@ def test_a_damaged_registry_is_one_clear_error(workspace, monkeypatch, capsys):
     assert "the registry can't be read" in capsys.readouterr().err
 
 
-def test_a_reader_that_goes_away_is_no_error(workspace):
+def test_a_closed_pipe_is_not_an_error(workspace):
     command = f"{sys.executable} -m rungwise status | true"
     done = subprocess.run(["bash", "-c", command], cwd=workspace, env=environment(), capture_output=True, text=True)
     assert "BrokenPipe" not in done.stderr
 
 
-def test_too_few_development_rows_are_said_before_anything_is_trained(good, monkeypatch, capsys):
+def test_too_few_validation_rows_are_an_error_before_anything_is_trained(good, monkeypatch, capsys):
     text = (good / "params.yaml").read_text()
     (good / "params.yaml").write_text(text.replace("min_scored: 20}\nregister", "min_scored: 500}\nregister"))
     code, said = run_stages(good, monkeypatch, capsys, STAGES[-1:])
@@ -201,21 +201,21 @@ def test_too_few_development_rows_are_said_before_anything_is_trained(good, monk
     assert not list((good / "data/attempts").glob("train-*"))
 
 
-def test_outside_a_workspace_it_says_where_to_go(tmp_path, rungwise):
+def test_outside_a_workspace_the_error_names_params_yaml(tmp_path, rungwise):
     for command in (["run"], ["status"], ["promote", "route"], ["predict", "route", "x"]):
         assert "there is no params.yaml here" in error_of(rungwise(tmp_path, *command))
 
 
-def test_status_before_anything_says_what_to_do(workspace, monkeypatch, capsys):
+def test_status_before_the_first_run_says_what_to_do(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     assert cli.main(["status"]) == 0
-    assert "route: not climbed yet; `rungwise run` does it." in capsys.readouterr().out
+    assert "route: not climbed yet; `rungwise run` climbs." in capsys.readouterr().out
     assert cli.main(["status", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["tasks"]["route"]["champion"] is None
     assert not (workspace / "mlflow.db").exists()
 
 
-def test_run_says_the_error_of_its_stage_and_keeps_what_was_there(workspace, rungwise):
+def test_run_prints_the_error_of_its_stage_and_changes_no_file(workspace, rungwise):
     root = with_dvc(workspace)
     edit(root, "bases/able, method: prompt, examples: 2", "bases/able, method: prompt, examples: 0")
     append(root, "no answer here,\n" * 60)
@@ -227,12 +227,12 @@ def test_run_says_the_error_of_its_stage_and_keeps_what_was_there(workspace, run
 
 RUN = """
 import os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_DFL)  # what a script starts in the background is deaf to Ctrl-C
+signal.signal(signal.SIGINT, signal.SIG_DFL)  # processes that a script starts in the background ignore Ctrl-C
 os.execv(sys.executable, [sys.executable, "-m", "rungwise", "run"])
 """
 
 
-def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise):
+def test_ctrl_c_prints_no_traceback_and_the_same_command_continues(workspace, rungwise):
     edit(workspace, "steps: 20,", "steps: 1000000,")
     root = with_dvc(workspace)
     process = subprocess.Popen(
@@ -265,7 +265,7 @@ def test_ctrl_c_is_no_traceback_and_the_same_command_goes_on(workspace, rungwise
 
 
 @pytest.mark.parametrize("is_folder", [True, False])
-def test_a_workspace_without_rows_says_so_before_anything_runs(workspace, rungwise, is_folder):
+def test_a_workspace_without_rows_is_an_error_before_anything_runs(workspace, rungwise, is_folder):
     shutil.rmtree(workspace / "data/raw")
     if is_folder:
         (workspace / "data/raw").mkdir()

@@ -8,7 +8,7 @@ from rungwise.climbing.trials import Trial, Trials, compare, sentences
 from rungwise.core.errors import SettingsError
 from rungwise.core.records import Interval
 from rungwise.pipeline.stages import run_stage
-from rungwise.report.trials import picture, trials_text
+from rungwise.report.trials import trials_text
 
 
 def interval(value, half=0.05):
@@ -44,12 +44,6 @@ def test_the_sentences_name_clear_differences_and_compare_with_the_papers_claims
     assert "100,000 (1.00%)" in text and "can't be used with this base" in text
     without = replace(TRIALS, trials=TRIALS.trials[1:])
     assert "add `full` to the methods" in " ".join(sentences(without))
-
-
-def test_the_picture_shows_every_method_and_escapes_markup_in_names():
-    drawn = picture(replace(TRIALS, base="<b>&"))
-    assert all(t.method in drawn for t in TRIALS.trials) and "<b>&" not in drawn and "&lt;b&gt;" in drawn
-    assert drawn.startswith("<svg") and drawn.count("<circle") == 3
 
 
 def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypatch, capsys):

@@ -41,24 +41,24 @@ def test_the_smallest_settings_are_enough():
         ("train/steps", 0, ["train.steps", "greater than or equal to 1"]),
         ("train/steps", True, ["train.steps", "true"]),
         ("seed", "7", ["seed", '"7"', "integer"]),
-        ("tasks/..%2fx", {}, ["a small letter"]),
-        ("tasks/$(touch y)", {}, ["$(touch y)", "a small letter"]),
-        ("ladder/0/name", "a/b", ["ladder.0.name", "a small letter"]),
+        ("tasks/..%2fx", {}, ["a lowercase letter"]),
+        ("tasks/$(touch y)", {}, ["$(touch y)", "a lowercase letter"]),
+        ("ladder/0/name", "a/b", ["ladder.0.name", "a lowercase letter"]),
         ("ladder/0/base", "owner/name@main", ["40 hexadecimal"]),
         ("ladder/0/base", "../x/y@" + "a" * 40, ["owner/name"]),
-        ("ingest/sources/0/path", "../secret.csv", ["a path inside data/raw"]),
-        ("ingest/sources/0/path", "/etc/passwd", ["a path inside data/raw"]),
+        ("ingest/sources/0/path", "../secret.csv", ["a relative path inside data/raw"]),
+        ("ingest/sources/0/path", "/etc/passwd", ["a relative path inside data/raw"]),
         ("ingest/sources/0/encoding", "utf-99", ["utf-99"]),
         ("tasks/route/prompt", "no slot", ["has no {slot}"]),
         ("tasks/route/prompt", "{body.__class__}", ["brace that is not part of a slot"]),
-        ("tasks/route/sources", ["other"], ["no source is called 'other'"]),
-        ("augment/templates", ["{other}"], ["must hold the slot {body}"]),
-        ("augment", {"templates": ["{hi} {body}"]}, ["must hold the slot {body}", "`wordings` names none"]),
-        ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the row's own slot"]),
+        ("tasks/route/sources", ["other"], ["there is no source 'other'"]),
+        ("augment/templates", ["{other}"], ["must have the slot {body}"]),
+        ("augment", {"templates": ["{hi} {body}"]}, ["must have the slot {body}", "`wordings` is empty"]),
+        ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the slot of the row's own text"]),
         ("augment/templates", ["{body!r}"], ["brace that is not part of a slot"]),
         ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
-        ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["lies in a (x)"]),
-        ("split", {"dev": 0.5, "test": 0.5}, ["leave nothing to train on"]),
+        ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["is inside a (x)"]),
+        ("split", {"dev": 0.5, "test": 0.5}, ["leave no rows for training"]),
         ("ladder", [], ["ladder"]),
         ("ladder/0/targets", [], ["ladder.0.targets"]),
         ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),
@@ -71,16 +71,16 @@ def test_a_wrong_setting_is_named(path, value, words):
         assert word in str(error.value)
 
 
-def test_a_misspelt_key_comes_before_the_one_that_is_missing_for_it():
+def test_a_misspelled_key_comes_before_the_key_that_is_missing_because_of_it():
     values = changed("tasks/route/taget", 0.9)
     del values["tasks"]["route"]["target"]
     with pytest.raises(SettingsError, match=r"(?s)unknown key \(1 more: tasks.route.target\).*taget"):
         config.parse(values)
 
 
-def test_a_number_that_is_none_is_named(tmp_path):
+def test_a_number_that_is_not_finite_is_named(tmp_path):
     (tmp_path / "params.yaml").write_text("train: {steps: .nan}")
-    with pytest.raises(SettingsError, match=r"train\.steps is no finite number"):
+    with pytest.raises(SettingsError, match=r"train\.steps is not a finite number"):
         config.read_raw(tmp_path / "params.yaml")
 
 
@@ -91,7 +91,7 @@ def test_a_missing_key_is_named():
         config.parse(values)
 
 
-def test_a_section_that_dvc_needs_must_stand_there():
+def test_a_section_that_dvc_needs_is_required():
     values = changed("seed", 1)
     del values["split"]
     with pytest.raises(SettingsError, match=r"(?s)a key is missing.*write `split: \{\}`"):
@@ -101,7 +101,7 @@ def test_a_section_that_dvc_needs_must_stand_there():
 @pytest.mark.parametrize(
     "text", ["a: 1\na: 2\n", "a: [1", "- 1\n", "", "\xff", "tasks: {1: x, route: y}", 'seed: "\\uD800"']
 )
-def test_a_file_that_is_no_mapping_is_an_error(tmp_path, text):
+def test_a_file_that_is_not_a_mapping_is_an_error(tmp_path, text):
     (tmp_path / "params.yaml").write_bytes(text.encode("latin-1"))
     with pytest.raises(SettingsError, match=r"params\.yaml"):
         config.load(tmp_path / "params.yaml")
@@ -146,24 +146,25 @@ def test_a_base_behind_an_anchor_is_pinned_once_for_all(tmp_path):
     assert [r.base for r in config.load(path).ladder] == ["acme/pocket@" + "a" * 40] * 2
 
 
-def test_a_base_that_does_not_stand_there_letter_by_letter_is_not_said_to_be_pinned(tmp_path):
+def test_a_base_written_with_escapes_is_not_reported_as_pinned(tmp_path):
     path = laddered(tmp_path, '  - {name: a, base: "acme\\x2fpocket", method: lora}')
     kept = path.read_bytes()
-    with pytest.raises(SettingsError, match="(?s)can't be written where the base is named.*acme/pocket@aaa"):
+    with pytest.raises(SettingsError, match="(?s)can't be added to a base's name.*acme/pocket@aaa"):
         config.pin(path, lambda name: "a" * 40)
     assert path.read_bytes() == kept
 
 
-def test_patience_without_looks_is_refused():
-    with pytest.raises(SettingsError, match="set eval_every beside it"):
+def test_patience_without_evaluations_is_refused():
+    with pytest.raises(SettingsError, match="set eval_every too"):
         config.parse(changed("train/patience", 4))
 
 
-def test_looks_that_no_training_would_reach_are_refused():
+def test_an_evaluation_after_the_last_step_is_refused():
     steps = config.parse(changed("seed", 7)).train.steps
     assert config.parse(changed("train/eval_every", steps)).train.eval_every == steps
     with pytest.raises(
-        SettingsError, match=f"(?s){steps + 1} steps between looks, and no training has more than {steps}"
+        SettingsError,
+        match=f"(?s){steps + 1} steps between evaluations, but no rung is trained for more than {steps} steps",
     ):
         config.parse(changed("train/eval_every", steps + 1))
     changes = changed("train/eval_every", steps + 1)
@@ -171,7 +172,7 @@ def test_looks_that_no_training_would_reach_are_refused():
     assert config.parse(changes).train.eval_every == steps + 1, "nothing trains"
 
 
-def test_a_fault_in_the_only_rung_is_one_fault():
+def test_an_error_in_the_only_rung_is_one_error():
     with pytest.raises(SettingsError) as caught:
         config.parse(changed("ladder/0/rank", -1))
     assert "more" not in str(caught.value).splitlines()[0] and "rank" in str(caught.value)

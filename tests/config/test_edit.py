@@ -20,7 +20,7 @@ ladder:
 """
 
 
-def test_values_are_replaced_and_all_else_stays():
+def test_values_are_replaced_and_everything_else_stays():
     changed = edit.replaced(TEXT, {("ladder", 0, "base"): "x/one", ("ladder", 1, "base"): "x/two", ("seed",): "8"})
     assert changed == TEXT.replace("acme/", "x/").replace("seed: 7", "seed: 8")
 
@@ -38,13 +38,13 @@ def test_keys_are_renamed_and_settings_inserted():
     assert edit.inserted("train:\n  a: 1\n", "train", "steps", "3") == "train:\n  steps: 3\n  a: 1\n"
 
 
-def test_entries_come_behind_the_last_one_of_their_section():
+def test_entries_come_after_the_last_entry_of_their_section():
     extended = edit.extended(TEXT, "tasks", ["  reply: {target: 0.5}"])
     assert extended == TEXT.replace("# the bar\n", "# the bar\n  reply: {target: 0.5}\n")
     assert edit.extended(TEXT, "ladder", ["  - {name: c}\n"]) == TEXT + "  - {name: c}\n"
 
 
-def test_an_edit_that_does_not_give_what_was_wanted_leaves_the_file(tmp_path):
+def test_an_edit_with_unexpected_values_does_not_change_the_file(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(TEXT)
     for text in (TEXT.replace("seed: 7", "seed: 9"), "a: [", "- list"):
@@ -100,17 +100,17 @@ def test_both_names_of_a_setting_and_unknown_names_are_errors(workspace):
     path = workspace / "params.yaml"
     text = path.read_text()
     path.write_text(text.replace("train: {steps: 20,", "train: {steps: 20, look_every: 5, eval_every: 5,"))
-    with pytest.raises(SettingsError, match="old and its new name(.|\n)*remove look_every"):
+    with pytest.raises(SettingsError, match="its old and its new name(.|\n)*remove look_every"):
         settings_of(workspace)
     path.write_text(text.replace("train: {steps: 20,", "train: {steps: 20, look_sometimes: 5,"))
     with pytest.raises(SettingsError, match="unknown key(.|\n)*look_sometimes(.|\n)*eval_every"):
         settings_of(workspace)
 
 
-def test_a_pin_that_can_not_be_written_leaves_the_file(tmp_path, workspace):
+def test_a_pin_that_can_not_be_written_does_not_change_the_file(tmp_path, workspace):
     path = workspace / "params.yaml"
     text = path.read_text().replace("base: bases/able, method: lora", 'base: "acme\\u002fone", method: lora')
     path.write_text(text)
-    with pytest.raises(SettingsError, match="letter by letter(.|\n)*by hand"):
+    with pytest.raises(SettingsError, match="with escapes(.|\n)*by hand"):
         config.pin(path, lambda name: "a" * 40)
     assert path.read_text() == text

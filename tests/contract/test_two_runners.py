@@ -142,7 +142,7 @@ def test_a_killed_repro_ends_its_stage_and_the_next_run_continues(workspace):
         [sys.executable, "-m", "rungwise.pipeline.stages", "ingest", "--recipe", str(RECIPES["ingest"])],
         cwd=root, env=environment(), capture_output=True, text=True, check=False,
     )  # fmt: skip
-    assert refused.returncode == 2 and f"process {holder} holds it" in refused.stderr
+    assert refused.returncode == 2 and f"process {holder} holds the lock" in refused.stderr
     process.kill()
     process.wait()
     process.stderr.close()

@@ -32,8 +32,8 @@ def test_duplicates_of_one_question_do_not_count_as_many():
 
 def test_values_that_cancel_out_within_groups_do_not_divide_by_zero():
     assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 4
-    result = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
-    assert result.low < 0 < result.high
+    actual = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
+    assert actual.low < 0 < actual.high
 
 
 def test_one_row_has_a_wide_interval_and_none_has_no_interval():
@@ -48,21 +48,21 @@ def test_a_paired_difference_has_its_nominal_coverage():
     for _ in range(trials):
         # cells of the two-by-two table: both right, first only, second only, both wrong
         cells = draw.choices(["11", "10", "01", "00"], weights=[0.7, 0.15, 0.05, 0.1], k=150)
-        result = statistics.paired_difference(
+        actual = statistics.paired_difference(
             [c[0] == "1" for c in cells], [c[1] == "1" for c in cells], [str(i) for i in range(150)], 0.95
         )
-        hits += result.low <= 0.10 <= result.high
+        hits += actual.low <= 0.10 <= actual.high
     assert hits / trials == pytest.approx(0.95, abs=0.025)
 
 
 def test_a_paired_difference_of_equal_answers_is_not_certain():
-    result = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
-    assert result.value == 0 and result.low < 0 < result.high
+    actual = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
+    assert actual.value == 0 and actual.low < 0 < actual.high
 
 
 def test_a_paired_difference_equals_agresti_and_min():
     # half an observation in each cell: n + 4 * 0.5, then Wald: 12 against 4 discordant of 100
-    result = statistics.paired_difference(
+    actual = statistics.paired_difference(
         [True] * 12 + [False] * 4 + [True] * 84,
         [False] * 12 + [True] * 4 + [True] * 84,
         [str(i) for i in range(100)],
@@ -70,7 +70,7 @@ def test_a_paired_difference_equals_agresti_and_min():
     )
     b, c, n = 12.5, 4.5, 102
     half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
-    assert (result.low, result.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
+    assert (actual.low, actual.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
 
 
 def test_rows_needed_is_the_smallest_number_that_reaches_the_bar():
@@ -89,8 +89,8 @@ def test_the_interval_of_a_mean_of_fractions_has_its_nominal_coverage():
     draw, hits, trials, n = random.Random(5), 0, 600, 120
     for _ in range(trials):  # a beta distribution's mean is a / (a + b) = 0.75
         values = [draw.betavariate(3, 1) for _ in range(n)]
-        result = statistics.mean_interval(values, [str(i) for i in range(n)], 0.95)
-        hits += result.low <= 0.75 <= result.high
+        actual = statistics.mean_interval(values, [str(i) for i in range(n)], 0.95)
+        hits += actual.low <= 0.75 <= actual.high
     assert hits / trials == pytest.approx(0.95, abs=0.025)
 
 
@@ -109,8 +109,8 @@ def test_a_paired_difference_of_fractions_has_its_nominal_coverage():
     for _ in range(trials):
         first = [draw.betavariate(3, 1) for _ in range(n)]
         second = [min(1.0, max(0.0, value - draw.uniform(-0.3, 0.5) / 2)) for value in first]
-        result = statistics.paired_difference(first, second, [str(i) for i in range(n)], 0.95)
-        hits += result.low <= 0.0475 <= result.high  # the mean of a million such differences, to three digits
+        actual = statistics.paired_difference(first, second, [str(i) for i in range(n)], 0.95)
+        hits += actual.low <= 0.0475 <= actual.high  # the mean of a million such differences, to three digits
     assert hits / trials >= 0.93
 
 
@@ -119,8 +119,8 @@ def test_macro_f1_equals_scikit_learn_and_its_interval_depends_on_groups():
 
     draw = random.Random(1)
     pairs = [(e, e if draw.random() < 0.8 else draw.choice("abc")) for e in draw.choices("abc", [7, 2, 1], k=200)]
-    result = statistics.macro_f1_interval(pairs, [str(i) for i in range(200)], 0.95)
-    assert result.value == pytest.approx(f1_score(*zip(*pairs, strict=True), average="macro"))
-    assert result.low < result.value < result.high and result.n == 200
+    actual = statistics.macro_f1_interval(pairs, [str(i) for i in range(200)], 0.95)
+    assert actual.value == pytest.approx(f1_score(*zip(*pairs, strict=True), average="macro"))
+    assert actual.low < actual.value < actual.high and actual.n == 200
     fewer = statistics.macro_f1_interval(pairs, [str(i // 20) for i in range(200)], 0.95)
-    assert fewer.value == result.value and (fewer.low, fewer.high) != (result.low, result.high)
+    assert fewer.value == actual.value and (fewer.low, fewer.high) != (actual.low, actual.high)

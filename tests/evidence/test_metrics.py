@@ -8,7 +8,7 @@ TEXT = AnswerForm("text")
 OBJECT = AnswerForm(
     "json", fields={"queue": AnswerForm("label"), "words": AnswerForm("list"), "reply": AnswerForm("text")}
 )
-WHOLE = '{"queue": "a", "words": ["tent", "zip"], "reply": "We repair it."}'
+WHOLE = '{"queue": "a", "words": ["tent", "zip"], "reply": "We mend it."}'
 
 
 def row(expected, answer, facts=(), number=0):
@@ -26,12 +26,12 @@ def test_chrf_equals_sacrebleu_from_0_to_1():
     from sacrebleu import sentence_chrf
 
     score = Metric("chrf", TEXT)
-    assert score(row("We repair your tent.", "We repair your tent.")) == pytest.approx(1.0)
-    other = "We will repair the tent"
-    assert score(row("We repair your tent.", other)) == pytest.approx(
-        sentence_chrf(other, ["We repair your tent."]).score / 100
+    assert score(row("We mend your tent.", "We mend your tent.")) == pytest.approx(1.0)
+    other = "We will mend the tent"
+    assert score(row("We mend your tent.", other)) == pytest.approx(
+        sentence_chrf(other, ["We mend your tent."]).score / 100
     )
-    assert score(row("We repair your tent.", "")) == 0.0
+    assert score(row("We mend your tent.", "")) == 0.0
 
 
 def test_good_wording_does_not_compensate_for_a_missing_fact():
@@ -62,9 +62,9 @@ def test_an_invalid_object_scores_0(broken):
 
 
 def test_the_score_of_an_object_is_the_mean_of_its_fields():
-    result = WHOLE.replace('"a"', '"b"').replace('"zip"', '"pole"')
-    assert Metric("fields", OBJECT)(row(WHOLE, result)) == pytest.approx((0 + 0.5 + 1) / 3)
-    others = other_metrics(OBJECT, [row(WHOLE, result), row(WHOLE, "broken", number=1)], 0.95)
+    actual = WHOLE.replace('"a"', '"b"').replace('"zip"', '"pole"')
+    assert Metric("fields", OBJECT)(row(WHOLE, actual)) == pytest.approx((0 + 0.5 + 1) / 3)
+    others = other_metrics(OBJECT, [row(WHOLE, actual), row(WHOLE, "broken", number=1)], 0.95)
     assert {name: i.value for name, i in others.items()} == pytest.approx(
         {"valid objects": 0.5, "queue": 0.0, "words": 0.25, "reply": 0.5}
     )
@@ -72,8 +72,8 @@ def test_the_score_of_an_object_is_the_mean_of_its_fields():
 
 def test_labels_also_have_macro_f1_and_unscored_rows_are_left_out():
     rows = [row("a", "a", number=1), row("b", "a", number=2), row("b", None, number=3)]
-    result = estimate(Metric("accuracy", AnswerForm("label", ("a", "b"))), rows, 0.95)
-    assert (result.value, result.n) == (0.5, 2)
+    actual = estimate(Metric("accuracy", AnswerForm("label", ("a", "b"))), rows, 0.95)
+    assert (actual.value, actual.n) == (0.5, 2)
     assert other_metrics(AnswerForm("label"), rows, 0.95)["macro F1"].value == pytest.approx(1 / 3)
     assert other_metrics(TEXT, rows[2:], 0.95) == {} and estimate(Metric("chrf", TEXT), [], 0.95) is None
 
@@ -82,5 +82,5 @@ def test_a_difference_is_paired_on_rows_that_both_scored():
     metric = Metric("set_f1", LIST)
     first = [row("a; b", "a", number=n) for n in range(30)]
     second = [row("a; b", "a; b" if n else None, number=n) for n in range(30)]
-    result = difference(metric, first, second, 0.95)
-    assert result.n == 29 and result.value == pytest.approx(2 / 3 - 1) and result.high < 0
+    actual = difference(metric, first, second, 0.95)
+    assert actual.n == 29 and actual.value == pytest.approx(2 / 3 - 1) and actual.high < 0

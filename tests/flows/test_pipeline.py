@@ -38,6 +38,6 @@ def test_an_edit_while_the_flow_runs_is_an_error_and_nothing_wrong_is_recorded(p
 
 def test_a_flow_in_a_busy_workspace_names_the_process_that_holds_it(pipeline, workspace):
     with hold(workspace, 60) as holder:
-        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds it \(a long run\)"):
+        with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds the lock \(a long run\)"):
             pipeline()
         holder.kill()

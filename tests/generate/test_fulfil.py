@@ -147,7 +147,7 @@ def test_the_command_reports_failures_and_limits(root, monkeypatch, capsys):
     (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "8"]) == 0
     output = capsys.readouterr().out
-    assert "careful: m at 127.0.0.1:8000 failed (no_connection: " in output and "check that it runs" in output
+    assert "warning: m at 127.0.0.1:8000 failed (no_connection: " in output and "check that it runs" in output
 
 
 GENERATE = """

@@ -3,14 +3,15 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from rungwise.config import load
 from rungwise.core.errors import DataError, RungwiseError
-from rungwise.init.given import _encoding
 from rungwise.init.guess import guess
 from rungwise.init.init import init
+from rungwise.init.rows_file import _encoding
 from rungwise.workspace.resources import package_file
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
@@ -34,7 +35,7 @@ def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folde
     done = rungwise(tmp_path, "init", str(target), *arguments)
     assert done.returncode == 0, done.stderr
     assert "Format label: 4 different short answers in 600 rows" in done.stdout
-    assert "Careful: with 90 test rows the bar 0.9 asks for 0.97 observed" in done.stdout
+    assert "Warning: with 90 test rows, a score of 0.97 is needed to show the bar of 0.9" in done.stdout
     assert "LoRA on your bases: able" in done.stdout
     params = load(target / "params.yaml")
     assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.tasks["task"].target == 0.9
@@ -52,7 +53,7 @@ def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folde
     assert others <= ours | {"data/promote/ledger.jsonl"}
 
 
-def test_it_joins_the_repository_that_it_stands_in(tmp_path, rows):
+def test_it_joins_the_repository_around_it(tmp_path, rows):
     top = tmp_path / "repo"
     top.mkdir()
     with_dvc(top)
@@ -67,16 +68,13 @@ def test_it_joins_the_repository_that_it_stands_in(tmp_path, rows):
     assert done.returncode == 0
 
 
-def test_the_models_that_come_along_are_the_default_and_the_users_test_rows_judge(tmp_path, rows):
+def test_the_package_models_are_the_default_and_the_users_test_rows_stay_test_rows(tmp_path, rows):
     test = write(tmp_path / "later.csv", ("body", "queue"), planted_rows(250, 2))
-    told = init(tmp_path / "ws", rows, "body", "queue", test=test)
+    lines = init(tmp_path / "ws", rows, "body", "queue", test=test)
     params = load(tmp_path / "ws/params.yaml")
     assert params.ladder[2].name == "pocket-s" and [s.role for s in params.ingest.sources] == [None, "test"]
-    assert (
-        told[0]
-        == "600 rows of mails.csv and 250 of later.csv that judge; of the first about 90 steer, the others teach."
-        and "test rows" not in "".join(told)
-    )
+    sides = "600 rows in mails.csv: about 510 for training, about 90 for validation. 250 test rows in later.csv."
+    assert lines[0] == sides and "test rows" not in "".join(lines[1:])
 
 
 def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
@@ -87,10 +85,11 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
-    told = init(
-        tmp_path / "b", file, "[0]", "[1]", records="train.[]", test_records="test.[]", dev_records="val.[]"
-    )  # all of the same file
-    assert told[0] == "90 rows of clinc.json and 80 of clinc.json that steer and 220 of clinc.json that judge."
+    given: dict[str, Any] = {"test_records": "test.[]", "dev_records": "val.[]"}  # of the same file
+    lines = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", **given)
+    assert lines[0] == (
+        "90 training rows in clinc.json. 80 validation rows in clinc.json. 220 test rows in clinc.json."
+    )
     from rungwise.pipeline.stages import run_stage
 
     for verb in ("ingest", "validate", "split"):
@@ -106,8 +105,8 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
 def test_lines_of_a_label_and_a_text_in_another_encoding(tmp_path):
     file = tmp_path / "questions.label"
     file.write_bytes("".join(f"{q} {t} caf\xe9 ?\n" for t, q in planted_rows(60)).encode("latin-1"))
-    told = init(tmp_path / "ws", file, "text", "label")
-    assert "questions.label is not UTF-8 and was read as cp1252: check a row with an accent." in told
+    lines = init(tmp_path / "ws", file, "text", "label")
+    assert "questions.label is not UTF-8 and was read as cp1252. Check a row that has an accent." in lines
     from rungwise.pipeline.stages import run_stage
 
     run_stage(tmp_path / "ws", "ingest")
@@ -141,8 +140,8 @@ def test_names_that_are_patterns_and_files_of_one_name(tmp_path):
         (tmp_path / folder).mkdir()
     file = write(tmp_path / "train/mails[1].csv", ("body", "queue"), planted_rows(300))
     test = write(tmp_path / "test/mails[1].csv", ("body", "queue"), planted_rows(80, 4))
-    told = init(tmp_path / "my ws", file, "body", "queue", test=test, bases=["acme/pocket"])
-    assert told[-1].endswith(f"Next: cd '{tmp_path}/my ws' && rungwise pin && rungwise run")
+    lines = init(tmp_path / "my ws", file, "body", "queue", test=test, bases=["acme/pocket"])
+    assert lines[-1].endswith(f"Next: cd '{tmp_path}/my ws' && rungwise pin && rungwise run")
     assert {p.name for p in (tmp_path / "my ws/data/raw").iterdir()} == {"mails[1].csv", "test-rows-mails[1].csv"}
     from rungwise.pipeline.stages import run_stage
 
@@ -153,34 +152,37 @@ def test_names_that_are_patterns_and_files_of_one_name(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("x\x7f.csv", "body", "a file has a name that can't be written"),
-        ("x\u2028.csv", "body", "a file has a name that can't be written"),
-        ("~x.csv", "body", "can't be named in params.yaml"),
-        ("x.csv", "a\x85b", "a text column has a name that can't be written"),
-        ("x.csv", "", "a text column has a name that can't be written"),
+        ("x\x7f.csv", "body", "the name of a file has characters"),
+        ("x\u2028.csv", "body", "the name of a file has characters"),
+        ("~x.csv", "body", "params.yaml can't name this file"),
+        ("x.csv", "a\x85b", "the name of a text column has characters"),
+        ("x.csv", "", "the name of a text column has characters"),
     ],
 )
-def test_names_that_can_not_be_written_are_said(tmp_path, name, text, message):
+def test_names_that_can_not_be_written_are_errors(tmp_path, name, text, message):
     file = write(tmp_path / name, (text, "queue"), planted_rows(60))
     with pytest.raises(RungwiseError, match=message):
         init(tmp_path / "ws", file, text, "queue")
     assert not (tmp_path / "ws").exists()
 
 
-def test_it_warns_of_rows_that_will_be_rejected_and_of_sides_too_small_to_judge(tmp_path, rows):
+def test_it_warns_of_rows_that_will_be_rejected_and_of_sides_that_are_too_small(tmp_path, rows):
     few = write(tmp_path / "few.csv", ("body", "queue"), [*planted_rows(60, 3), *[("text", "")] * 90])
-    told = "\n".join(init(tmp_path / "a", rows, "body", "queue", dev=few))
-    assert "Careful: with 60 development rows the bar 0.9 asks for 0.98 observed" in told
-    assert "Careful: 90 of 750 rows have no text, no answer or can't be read; more than 10% stop the run" in told
-    told = "\n".join(init(tmp_path / "b", few, "body", "queue"))
-    assert "about 9 development rows are too few to judge anything (`min_scored` asks for 30)" in told
+    lines = "\n".join(init(tmp_path / "a", rows, "body", "queue", dev=few))
+    assert "Warning: with 60 validation rows, a score of 0.98 is needed to show the bar of 0.9" in lines
+    assert "Warning: 90 of 750 rows have no text, have no answer or can't be read. The run fails above 10%" in lines
+    lines = "\n".join(init(tmp_path / "b", few, "body", "queue"))
+    assert "9 validation rows are too few to decide anything: `min_scored` requires 30" in lines
 
 
-def test_many_rows_steer_and_judge_with_no_more_than_show_something(tmp_path):
+def test_many_rows_give_validation_and_test_rows_up_to_a_bound(tmp_path):
     file = write(tmp_path / "many.csv", ("body", "queue"), planted_rows(20_000))
-    told = init(tmp_path / "ws", file, "body", "queue")
+    lines = init(tmp_path / "ws", file, "body", "queue")
     split = load(tmp_path / "ws/params.yaml").split
-    assert told[0] == "20000 rows of many.csv; of the first about 1000 steer, about 2000 judge, the others teach."
+    assert (
+        lines[0]
+        == "20,000 rows in many.csv: about 17,000 for training, about 1,000 for validation, about 2,000 for test."
+    )
     assert (split.dev, split.test) == (0.05, 0.1)
 
 
@@ -201,8 +203,8 @@ def lists(tmp_path):
 
 
 def test_lists_of_texts_in_json_are_items(tmp_path):
-    told = init(tmp_path / "ws", lists(tmp_path), "t", "k")
-    assert "Format list: 100% of the answers hold several short items with `;`" in told[1]
+    lines = init(tmp_path / "ws", lists(tmp_path), "t", "k")
+    assert "Format list: 100% of the answers are several short items separated by `;`" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -210,14 +212,14 @@ def test_lists_of_texts_in_json_are_items(tmp_path):
     [
         (lambda p: write(p, ("body",), [(t,) for t, _ in planted_rows(50)]), "a column is missing"),
         (lambda p: write(p, ("body", "queue"), [(t, "same") for t, _ in planted_rows(50)]), "all answers are equal"),
-        (lambda p: write(p, ("body", "queue"), planted_rows(5)), "too few rows to begin with.*5 rows"),
-        (lambda p: write(p, ("body", "queue"), []), "too few rows to begin with.*0 rows"),
-        (lambda p: p.with_name("nothing.csv"), "no such file of rows"),
+        (lambda p: write(p, ("body", "queue"), planted_rows(5)), "too few rows.*5 rows"),
+        (lambda p: write(p, ("body", "queue"), []), "too few rows.*0 rows"),
+        (lambda p: p.with_name("nothing.csv"), "the file of rows does not exist"),
         (lambda p: write(p, ("Body", "queue"), planted_rows(50)), "a column is missing.*--text COLUMN --answer COLUMN"),
         (lambda p: p.write_text("") and p or p, "a file of rows is empty"),
     ],
 )
-def test_rows_that_can_not_be_used_leave_nothing_behind(tmp_path, make, message):
+def test_rows_that_can_not_be_used_write_no_file(tmp_path, make, message):
     with pytest.raises(RungwiseError, match=f"(?s){message}"):
         init(tmp_path / "ws", make(tmp_path / "x.csv"), "body", "queue")
     assert not (tmp_path / "ws").exists()
@@ -226,44 +228,44 @@ def test_rows_that_can_not_be_used_leave_nothing_behind(tmp_path, make, message)
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"bases": ["./nonesuch"]}, "no such base.*a folder with a model, or the hub's owner/name"),
-        ({"bases": ["gpt2"]}, "no such base"),
-        ({"bases": ["a/b"], "ladder": "pythia"}, "not both.*--ladder pythia and --base a/b"),
-        ({"test": "same"}, "the same rows can't stand on two sides"),
+        ({"bases": ["./nonesuch"]}, "this base does not exist.*a folder with a model, or owner/name"),
+        ({"bases": ["gpt2"]}, "this base does not exist"),
+        ({"bases": ["a/b"], "ladder": "pythia"}, "can't be used together.*--ladder pythia and --base a/b"),
+        ({"test": "same"}, "the same rows can't be on two sides"),
     ],
 )
-def test_options_that_can_not_be_meant_leave_nothing_behind(tmp_path, rows, more, message):
+def test_options_that_contradict_write_no_file(tmp_path, rows, more, message):
     with pytest.raises(RungwiseError, match=f"(?s){message}"):
         init(tmp_path / "ws", rows, "body", "queue", **{k: rows if v == "same" else v for k, v in more.items()})
     assert not (tmp_path / "ws").exists()
 
 
-def test_a_place_taken_by_a_file_is_named(tmp_path, rows):
+def test_a_file_in_place_of_a_folder_is_named(tmp_path, rows):
     (tmp_path / "ws/data").mkdir(parents=True)
     (tmp_path / "ws/data/raw").write_text("hi")
-    with pytest.raises(RungwiseError, match=r"(?s)taken by a file.*data/raw"):
+    with pytest.raises(RungwiseError, match=r"(?s)needs a folder.*data/raw"):
         init(tmp_path / "ws", rows, "body", "queue")
 
 
-def test_it_warns_of_equal_rows_and_of_answers_that_say_nothing(tmp_path):
+def test_it_warns_of_duplicates_and_of_answers_without_a_value(tmp_path):
     few = planted_rows(20)
     path = write(tmp_path / "x.csv", ("body", "queue"), [*few * 3, *((t + " x", "None") for t, _ in few)])
-    told = " ".join(init(tmp_path / "ws", path, "body", "queue"))
-    assert "20 answers say 'None'" in told and "the 80 rows hold 40 different texts" not in told
+    lines = " ".join(init(tmp_path / "ws", path, "body", "queue"))
+    assert "20 answers are 'None'" in lines and "the 80 rows have only" not in lines
     path = write(tmp_path / "y.csv", ("body", "queue"), few * 3)
-    assert "the 60 rows hold 20 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
+    assert "the 60 rows have only 20 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
 
 
 def test_it_warns_of_rows_that_a_base_can_not_read(tmp_path, base_folder):
     rows = planted_rows(60)
     path = write(tmp_path / "x.csv", ("body", "queue"), [(f"{text} " * 60, label) for text, label in rows])
-    told = " ".join(init(tmp_path / "ws", path, "body", "queue", bases=[str(base_folder)]))
-    assert "of the rows are longer than able can read (256 tokens)" in told
+    lines = " ".join(init(tmp_path / "ws", path, "body", "queue", bases=[str(base_folder)]))
+    assert "of the rows are longer than the context of able (256 tokens)" in lines
     short = write(tmp_path / "y.csv", ("body", "queue"), rows)
-    assert "can read" not in " ".join(init(tmp_path / "other", short, "body", "queue", bases=[str(base_folder)]))
+    assert "the context of" not in " ".join(init(tmp_path / "other", short, "body", "queue", bases=[str(base_folder)]))
 
 
-def test_what_would_steer_a_terminal_is_spelt_out(tmp_path):
+def test_control_characters_are_escaped(tmp_path):
     path = write(tmp_path / "x.csv", ("bo\x1b[31mdy", "queue"), planted_rows(50))
     with pytest.raises(RungwiseError) as error:
         init(tmp_path / "ws", path, "body", "queue")
@@ -272,27 +274,27 @@ def test_what_would_steer_a_terminal_is_spelt_out(tmp_path):
 
 def test_a_cell_of_five_million_characters_is_named_before_anything_runs(tmp_path):
     path = write(tmp_path / "x.csv", ("body", "queue"), [*planted_rows(60), ("x" * 5_000_000, "repair")])
-    told = init(tmp_path / "ws", path, "body", "queue")
-    assert any("1 rows have a cell of more than 20,000 characters" in line for line in told)
+    lines = init(tmp_path / "ws", path, "body", "queue")
+    assert any("1 rows have a cell of more than 20,000 characters" in line for line in lines)
 
 
-def test_nothing_is_overwritten_and_no_workspace_stands_in_another(tmp_path, rows, rungwise):
+def test_no_file_is_overwritten_and_no_workspace_is_inside_another(tmp_path, rows, rungwise):
     init(tmp_path / "ws", rows, "body", "queue")
     arguments = ("--rows", str(rows), "--text", "body", "--answer", "queue")
     kept = (tmp_path / "ws/params.yaml").read_bytes()
-    assert "a workspace or a DVC pipeline already" in error_of(rungwise(tmp_path, "init", "ws", *arguments))
-    assert "can't stand inside another" in error_of(rungwise(tmp_path, "init", "ws/data/more", *arguments))
+    assert "already has a workspace or a DVC pipeline" in error_of(rungwise(tmp_path, "init", "ws", *arguments))
+    assert "can't be inside another" in error_of(rungwise(tmp_path, "init", "ws/data/more", *arguments))
     assert (tmp_path / "ws/params.yaml").read_bytes() == kept
     same = ("--rows", str(rows), "--text", "body", "--answer", "body")
     assert "the same column" in error_of(rungwise(tmp_path, "init", "other", *same))
     unknown = error_of(rungwise(tmp_path, "init", "other", *arguments, "--ladder", "nonsense"))
-    assert "there is no such ladder" in unknown and not (tmp_path / "other").exists()
+    assert "this ladder does not exist" in unknown and not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize("name", sorted(p.stem for p in package_file("init", "ladders").glob("*.yaml")))
 def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_path, rows, rungwise, name):
-    told = init(tmp_path / "ws", rows, "body", "queue", ladder=name)
-    assert any(f"preset {name}" in line for line in told)
+    lines = init(tmp_path / "ws", rows, "body", "queue", ladder=name)
+    assert any(f"preset {name}" in line for line in lines)
     ladder = load(tmp_path / "ws/params.yaml").ladder
     assert ladder[0].method == "tfidf" and all("@" not in str(r.base) for r in ladder)
     assert len({r.base for r in ladder}) >= 4

@@ -94,9 +94,9 @@ def test_every_method_is_saved_reloaded_and_merged_if_it_can(moved, base_folder,
     again = adapter_files.load(load(spec.base, base_folder), tmp_path)
     rows = rows_of(tuned)
     with torch.inference_mode():
-        wanted, result = tuned.model(**rows).logits, again.model(**rows).logits
+        wanted, actual = tuned.model(**rows).logits, again.model(**rows).logits
     # the principal part that PiSSA starts from is taken off again by arithmetic, not by never having been there
-    torch.testing.assert_close(result, wanted, atol=2e-4 if spec.method == "pissa" else 0, rtol=0)
+    torch.testing.assert_close(actual, wanted, atol=2e-4 if spec.method == "pissa" else 0, rtol=0)
     assert json.loads((tmp_path / adapter_files.CONFIG).read_text())["base_model_name_or_path"] == spec.base.name
     if METHODS[spec.method].merges:
         with torch.inference_mode():

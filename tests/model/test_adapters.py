@@ -23,8 +23,8 @@ def test_a_fresh_adapter_changes_nothing_except_with_virtual_tokens(base_folder)
         wanted = bare.model(**rows).logits[:, 4:]
         for method in ADAPTING:
             spec = spec_of_method(base_folder, method)
-            result = adapters.attach(load(spec.base, base_folder), spec).model.eval()(**rows).logits[:, 4:]
-            is_equal = torch.allclose(result, wanted, atol=1e-4)
+            actual = adapters.attach(load(spec.base, base_folder), spec).model.eval()(**rows).logits[:, 4:]
+            is_equal = torch.allclose(actual, wanted, atol=1e-4)
             assert is_equal != (method in ("prompt-tuning", "prefix-tuning")), method
 
 

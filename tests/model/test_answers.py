@@ -53,8 +53,8 @@ def test_written_answers_equal_one_row_at_a_time_without_cache(lm):
 
     texts = [text + "\nQueue:" for text, _ in planted_rows(9)] + ["x", "<|end|>"]
     prompts = encode_prompts(lm, texts)
-    result = write_answers(lm, prompts, 12)
-    for prompt, written in zip(prompts, result, strict=True):
+    actual = write_answers(lm, prompts, 12)
+    for prompt, written in zip(prompts, actual, strict=True):
         ids, total, is_cut = alone(prompt, 12)
         assert written.text == lm.tokenizer.decode(ids).strip() and written.is_cut == is_cut
         assert written.probability == pytest.approx(math.exp(total / (len(ids) + (not is_cut))), abs=1e-4)
@@ -77,11 +77,11 @@ def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
 
     ending = replace(lm, model=Ending())
     prompts = [[5] * n for n in (3, 5, 8)]
-    result = write_answers(ending, prompts, 20)
+    actual = write_answers(ending, prompts, 20)
     assert calls[0] == 3 and calls[-1] == 1 and sorted(calls, reverse=True) == calls
-    assert not any(w.is_cut for w in result)
+    assert not any(w.is_cut for w in actual)
     one_by_one = [write_answers(ending, [p], 20)[0] for p in prompts]
-    assert [w.text for w in result] == [w.text for w in one_by_one]
+    assert [w.text for w in actual] == [w.text for w in one_by_one]
 
 
 class Sure:
@@ -109,13 +109,13 @@ def test_labels_that_might_matter_are_read_and_the_others_are_bounded(lm, streng
     alone = replace(lm, model=lambda ids: sure.model(input_ids=ids))
     with torch.no_grad():
         whole = torch.tensor([[brute_force(alone, prompt, label) for label in labels] for prompt in prompts])
-        result = score_labels(sure, prompts, labels)
-    assert result.argmax(1).tolist() == whole.argmax(1).tolist()
-    assert torch.allclose(result.softmax(1), whole.softmax(1), atol=answers.NEGLIGIBLE)
-    assert (result >= whole - 1e-3).all()
+        actual = score_labels(sure, prompts, labels)
+    assert actual.argmax(1).tolist() == whole.argmax(1).tolist()
+    assert torch.allclose(actual.softmax(1), whole.softmax(1), atol=answers.NEGLIGIBLE)
+    assert (actual >= whole - 1e-3).all()
     assert sure.model.read < share * len(prompts) * sum(len(label) - 1 for label in labels)
     one_by_one = torch.cat([score_labels(sure, [prompt], labels) for prompt in prompts[:9]])
-    assert torch.allclose(one_by_one.softmax(1), result[:9].softmax(1), atol=1e-4)
+    assert torch.allclose(one_by_one.softmax(1), actual[:9].softmax(1), atol=1e-4)
 
 
 def test_labels_that_start_with_another_label_or_equal_it_are_scored_apart(lm):

@@ -45,8 +45,8 @@ def test_its_probabilities_equal_those_of_scikit_learn(tmp_path):
             LogisticRegression(C=30.0, max_iter=300),
         ).fit([e.fields["body"] for e in rows], [e.answer for e in rows])
         expected = pipeline.predict_proba([e.fields["body"] for e in examples(30, 3)]).max(1)
-        result = [p.probability for p in classical.Classical(tmp_path, spec(form)).predict(examples(30, 3))]
-        assert result == pytest.approx(list(expected), abs=1e-5)
+        actual = [p.probability for p in classical.Classical(tmp_path, spec(form)).predict(examples(30, 3))]
+        assert actual == pytest.approx(list(expected), abs=1e-5)
 
 
 def test_rules_list_recurring_items_or_report_that_there_are_none(tmp_path):
@@ -54,8 +54,8 @@ def test_rules_list_recurring_items_or_report_that_there_are_none(tmp_path):
     training = [("my tent has a broken zip", "tent; zip"), ("the tent leaks", "tent; leak")] * 3
     classical.fit(tmp_path, spec(form), rows_with(training))
     model = classical.Classical(tmp_path, spec(form))
-    result = model.predict(rows_with([("a tent whose zip is stuck", "tent; zip"), ("nothing of it", "boots")]))
-    assert [p.answer for p in result] == ["tent; zip", ""]
+    actual = model.predict(rows_with([("a tent whose zip is stuck", "tent; zip"), ("nothing of it", "boots")]))
+    assert [p.answer for p in actual] == ["tent; zip", ""]
     assert model.probe([{"body": "tent"}])["probe-lists"].size > 0
     assert "no item ever recurs" in classical.fit(tmp_path, spec(form), rows_with([("one", "x"), ("two", "y")]))[1]
     assert classical.fit(tmp_path, spec(form), rows_with([("one tent", "tent"), ("two", "y")])) == (

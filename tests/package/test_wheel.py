@@ -1,4 +1,4 @@
-"""What a stranger gets: a wheel, installed into an empty environment, used outside any clone."""
+"""What a new user gets: a wheel, installed into an empty environment, used outside a clone."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from the source distribution as a package index would have it."""
+    """The wheel, built from the source distribution, as on a package index."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), str(REPOSITORY)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -48,12 +48,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Installed]:
-    """A fresh environment with the wheel in it, and a workspace with folders of its own named as ours are."""
-    folder = tmp_path_factory.mktemp("stranger")
+    """A new environment with the wheel, and a workspace that has folders with the names of this repository's folders."""
+    folder = tmp_path_factory.mktemp("new-user")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder / "venv")], check=True)
     python = folder / "venv" / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(folder / "venv")}))
-    # the dependencies come from this environment; a path file in them, such as an editable install's, is not followed
+    # the dependencies come from this environment; path files in it, such as that of an editable install, are not read
     (site / "dependencies.pth").write_text(sysconfig.get_path("purelib") + "\n")
     command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--no-deps", "--no-index"]
     subprocess.run([*command, str(wheel)], check=True, capture_output=True)
@@ -85,13 +85,16 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
         f"rungwise/init/models/{p.parent.name}/{p.name}" for p in (REPOSITORY / "infra/demo/models").rglob("*.*")
     }
     assert (
-        "rungwise/py.typed" in held and "rungwise/init/dvc.yaml" in held and "rungwise/planning/machines.yaml" in held
+        "rungwise/py.typed" in held
+        and "rungwise/report/templates/rows.html" in held
+        and "rungwise/init/dvc.yaml" in held
+        and "rungwise/planning/machines.yaml" in held
     )
     assert listed <= held, sorted(listed - held)
     assert not any(name.startswith(("tests/", "benchmarks/", "infra/", "flows/", "components/")) for name in held)
 
 
-def test_a_stranger_goes_from_rows_to_an_answer(installed: Installed) -> None:
+def test_a_new_user_gets_from_rows_to_an_answer(installed: Installed) -> None:
     code = "import rungwise; print(rungwise.__file__, rungwise.__version__)"
     place, version = installed.ok(str(installed.python), "-c", code).split()
     assert str(REPOSITORY) not in place and installed.ok("rungwise", "--version").split() == ["rungwise", version]
@@ -102,13 +105,13 @@ def test_a_stranger_goes_from_rows_to_an_answer(installed: Installed) -> None:
     assert answer["version"] == 1 and answer["answer"] in {"delivery", "billing", "repair", "account"}
 
 
-def test_the_flow_runs_from_the_wheel_and_finds_nothing_to_do(installed: Installed) -> None:
+def test_the_flow_runs_from_the_wheel_and_has_nothing_to_do(installed: Installed) -> None:
     done = installed.run(str(installed.python), "-m", "rungwise.flows.pipeline", PREFECT_LOGGING_TO_API_ENABLED="false")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "climb: nothing changed" in done.stderr + done.stdout
 
 
-def test_the_registered_model_loads_in_a_process_with_nothing_but_the_wheel(installed: Installed) -> None:
+def test_the_registered_model_loads_in_a_process_with_only_the_wheel(installed: Installed) -> None:
     code = """
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
@@ -122,7 +125,7 @@ print(mlflow.pyfunc.get_model_dependencies("models:/task@champion"))
     assert f"rungwise=={version}" in Path(requirements).read_text().splitlines()
 
 
-def test_an_installation_without_a_file_of_its_own_says_which(installed: Installed, tmp_path: Path) -> None:
+def test_an_installation_without_one_of_its_files_names_it(installed: Installed, tmp_path: Path) -> None:
     find = "import rungwise, pathlib; print(pathlib.Path(rungwise.__file__).parent / 'init' / 'dvc.yaml')"
     path = Path(installed.ok(str(installed.python), "-c", find).strip())
     kept = path.read_bytes()
@@ -132,6 +135,6 @@ def test_an_installation_without_a_file_of_its_own_says_which(installed: Install
         more = ["--rows", str(rows), "--text", "body", "--answer", "queue"]
         done = installed.run("rungwise", "init", str(tmp_path / "other"), *more)
         assert done.returncode == 2 and "Traceback" not in done.stderr
-        assert "lacks a file" in done.stderr and str(path) in done.stderr and "pip install" in done.stderr
+        assert "a file is missing" in done.stderr and str(path) in done.stderr and "pip install" in done.stderr
     finally:
         path.write_bytes(kept)

@@ -1,4 +1,4 @@
-"""The command and the flow walk one list of steps, in one order."""
+"""The command and the flow follow one list of steps, in one order."""
 
 import pytest
 
@@ -11,21 +11,21 @@ from tests.conftest import with_dvc, write_workspace
 PASSING = "  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}\n"
 
 
-def spied(monkeypatch, kind):
-    """Returns the list into which a runner's steps are written as they are done."""
+def record_steps(monkeypatch, kind):
+    """Returns a list to which a runner's steps are added as they run."""
     done = []
     stages, step = kind.stages, kind.step
 
-    def note_stages(self, name, root, before):
+    def record_stages(self, name, root, before):
         done.append((name, ""))
         stages(self, name, root, before)
 
-    def note_step(self, name, task, act):
+    def record_step(self, name, task, act):
         done.append((name, task))
         return step(self, name, task, act)
 
-    monkeypatch.setattr(kind, "stages", note_stages)
-    monkeypatch.setattr(kind, "step", note_step)
+    monkeypatch.setattr(kind, "stages", record_stages)
+    monkeypatch.setattr(kind, "step", record_step)
     return done
 
 
@@ -40,9 +40,9 @@ def workspace_with_collect(tmp_path, base_folder, name):
 def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
     tmp_path, base_folder, monkeypatch, prefect_server
 ):
-    by_command = spied(monkeypatch, ReproRunner)
+    by_command = record_steps(monkeypatch, ReproRunner)
     results = steps.run(workspace_with_collect(tmp_path, base_folder, "command"), ReproRunner())
-    by_flow = spied(monkeypatch, PrefectRunner)
+    by_flow = record_steps(monkeypatch, PrefectRunner)
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace_with_collect(tmp_path, base_folder, "flow")))
     ended = pipeline()
     assert by_command == by_flow
@@ -51,7 +51,7 @@ def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
 
 
 class Broken:
-    """A runner whose climb fails, or during which the user edits params.yaml."""
+    """A runner whose climb fails, or that changes params.yaml during the step accept."""
 
     name = "a test"
 
@@ -76,7 +76,7 @@ class Broken:
         pass
 
 
-def test_nothing_is_registered_after_a_step_that_fails(workspace):
+def test_nothing_is_registered_after_a_failed_step(workspace):
     runner = Broken()
     with pytest.raises(DataError, match="the climb failed"):
         steps.run(workspace, runner)
@@ -91,7 +91,7 @@ def test_an_edit_during_a_run_stops_it_before_anything_is_registered(workspace):
     assert runner.done[-1] == "accept"
 
 
-def test_where_drift_may_stop_the_run_rows_are_prepared_before_it_is_checked(workspace, monkeypatch):
+def test_rows_are_prepared_before_drift_is_checked_if_drift_can_stop_the_run(workspace, monkeypatch):
     calls = []
 
     def reproduce(root, *arguments):

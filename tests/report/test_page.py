@@ -9,9 +9,7 @@ from rungwise.report.page import write_pages
 from tests.conftest import planted_rows
 
 
-def test_the_page_shows_what_came_of_the_rows_without_their_text_and_without_the_network(
-    workspace, monkeypatch, capsys
-):
+def test_the_page_shows_counts_without_the_text_of_rows_and_without_the_network(workspace, monkeypatch, capsys):
     rows = [f"{text},{label}" for text, label in planted_rows(300)]
     more = ["refund <b>zebra</b> please,<script>alert(1)</script>"] * 2
     more += [
@@ -28,7 +26,10 @@ def test_the_page_shows_what_came_of_the_rows_without_their_text_and_without_the
     page = capsys.readouterr().out.strip()
     text = (workspace / ".rungwise/docs/index.html").read_text()
     assert page.endswith(".rungwise/docs/index.html")
-    for words in ("no_text", "failed_expectation", "equal rows", "Expectations", "&lt;script&gt;", "billing"):
+    for words in (
+        *("no_text", "failed_expectation", "exact duplicate", "Rejected rows", "Expectations"),
+        *("&lt;script&gt;", "billing", 'class="warning"', "data version"),
+    ):
         assert words in text, words
     assert "zebra" not in text and "<script" not in text and not re.search(r"(?:src|href)=[\"']?(?:https?:)?//", text)
     docs = (workspace / ".rungwise/docs/expectations-route.html").read_text()

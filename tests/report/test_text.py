@@ -29,7 +29,7 @@ CHAMPION = Version("route", 3, {"attempt": "a1", "rung": "small", "base": "b"})
 TASK = TaskStatus("route", "accuracy", 0.9, ("small", "large"), (SMALL,), PASSES, None, None, None, ())
 
 
-def test_one_sentence_says_where_a_task_stands():
+def test_one_sentence_gives_the_status_of_a_task():
     good = "route: small is good enough: 0.962 (0.941 to 0.976, n=480) against the bar of 0.9; "
     assert sentence(TASK) == good + "not promoted yet."
     assert sentence(replace(TASK, champion=CHAMPION)) == good + "it is the champion, version 3."
@@ -49,13 +49,13 @@ def test_the_ladder_shows_every_rung_in_order():
     assert lines[0].startswith("rung ") and len(lines) == 4 and lines[0].index("method") == lines[2].index("lora")
 
 
-def test_the_status_says_what_changed_since():
+def test_the_status_names_what_changed_since_the_climb():
     text = status_text(Status({"route": replace(TASK, champion=CHAMPION)}, "abc", ("split",)))
     assert "DVC would run: split" in text and "data version: abc" in text and "  - because" in text
     assert "champion: version 3 (small on b)" in text
 
 
-def test_an_explanation_says_each_reason_once_where_it_came_up():
+def test_an_explanation_gives_each_reason_once_at_its_rung():
     plain = replace(SMALL, rung="plain", method="tfidf", base="")
     rungs = (
         RungExplanation(plain, 2.4, Decision("climb", "plain", True, (Text("plain passes"), Text("small is tried")))),

@@ -26,9 +26,9 @@ def rows(lm):
 
 
 def test_clean_rows_have_no_faults(lm, rows):
-    result = audit(lm, rows)
-    assert not result.faults and result.rows == 40
-    assert result.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / result.tokens, abs=1e-6)
+    actual = audit(lm, rows)
+    assert not actual.faults and actual.rows == 40
+    assert actual.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / actual.tokens, abs=1e-6)
 
 
 def test_every_fault_has_a_limit_and_a_meaning():
@@ -74,18 +74,18 @@ def _tokens(lm, text):
 @pytest.mark.parametrize("fault", LIMITS)
 def test_every_planted_fault_is_found_and_stops_the_run(lm, rows, fault, tmp_path):
     lm, faulty = planted(lm, rows, fault)
-    result = audit(lm, faulty)
-    assert fault in result.faults
+    actual = audit(lm, faulty)
+    assert fault in actual.faults
     if fault not in ("untrained_end", "no_assistant_part", "pad_in_text"):
         implied = {"over_context"} if fault == "prompt_over_context" else set()
         assert (
-            set(result.faults) == {fault, *implied} and result.faults[fault] == 1 / 40 and result.where[fault] == (0,)
+            set(actual.faults) == {fault, *implied} and actual.faults[fault] == 1 / 40 and actual.where[fault] == (0,)
         )
     shown = tmp_path / "audit.txt"
     with pytest.raises(TrainingError, match=rf"(?s){fault}, .* of 40 rows.*{fault} at most 0.0%.*{shown}"):
-        check(result, lm, faulty, {name: float(name != fault) - 0.0 for name in LIMITS}, shown)
+        check(actual, lm, faulty, {name: float(name != fault) - 0.0 for name in LIMITS}, shown)
     assert ">>>" in shown.read_text() and "<<<" in shown.read_text()
-    check(result, lm, faulty, {name: 1.0 for name in LIMITS}, shown)
+    check(actual, lm, faulty, {name: 1.0 for name in LIMITS}, shown)
 
 
 def test_the_message_has_no_text_of_a_row(lm, rows, tmp_path):

@@ -17,9 +17,9 @@ def test_two_checkpoints_are_kept_and_the_newest_is_read(tmp_path):
     assert checkpoints.last() is None
     for step in (10, 20, 30):
         checkpoints.save(made(step, step))
-    result = checkpoints.last()
-    assert result.step == 30 and result.state["losses"] == [1.5]
-    assert torch.equal(result.tensors["weight.a"], torch.full((2, 3), 30.0))
+    actual = checkpoints.last()
+    assert actual.step == 30 and actual.state["losses"] == [1.5]
+    assert torch.equal(actual.tensors["weight.a"], torch.full((2, 3), 30.0))
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["00000020", "00000030"]
     checkpoints.clear()
     assert not (tmp_path / "c").exists()

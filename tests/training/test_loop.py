@@ -147,10 +147,10 @@ def test_a_killed_run_resumes_with_equal_bits(base_folder, tmp_path, method, eva
     for kill_at in (1, 4, 5):
         with pytest.raises(Killed):
             run("cut", kill_at)
-    found, again = run("cut")
-    assert found.losses == wanted.losses and found.scores == wanted.scores and found.tokens == wanted.tokens
+    actual, again = run("cut")
+    assert actual.losses == wanted.losses and actual.scores == wanted.scores and actual.tokens == wanted.tokens
     assert all(torch.equal(weights[n], again[n]) for n in weights)
-    assert "resumed from step 4" in found.notes[-1] and not wanted.notes
+    assert "resumed from step 4" in actual.notes[-1] and not wanted.notes
 
 
 def test_trainable_parameters_stay_fp32_on_a_bf16_base(base_folder):

@@ -57,9 +57,9 @@ def test_out_of_memory_makes_microbatches_smaller(lm, monkeypatch):
 
     wanted = train(load(lm.base, Path()), spec_for(lm, batch_size=16), rows, progress=quiet)
     monkeypatch.setattr(step, "loss_sum", with_little_memory)
-    result = train(lm, spec_for(lm, batch_size=16), rows, progress=quiet)
-    assert result.losses == pytest.approx(wanted.losses, rel=1e-3)
-    assert result.notes and "out of memory" in result.notes[0] and not wanted.notes
+    actual = train(lm, spec_for(lm, batch_size=16), rows, progress=quiet)
+    assert actual.losses == pytest.approx(wanted.losses, rel=1e-3)
+    assert actual.notes and "out of memory" in actual.notes[0] and not wanted.notes
 
 
 def test_a_single_row_out_of_memory_is_an_error(lm, monkeypatch):

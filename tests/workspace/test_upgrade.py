@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY, error_of, with_dvc
 
 
 def make_old(workspace):
-    """Writes the workspace as version 0.1 left it."""
+    """Changes the workspace to the files of version 0.1."""
     graph = workspace / "dvc.yaml"
     old = re.sub(
         r"python -P -m rungwise\.pipeline\.stages (\w+) --recipe \d+",
@@ -25,13 +25,13 @@ def make_old(workspace):
     params.write_text(params.read_text().replace("train: {steps: 20,", "train: {steps: 20, look_every: 5,"))
 
 
-def test_an_older_workspace_is_refused_by_name_and_then_adapted(workspace, rungwise):
+def test_an_older_workspace_is_refused_and_then_upgraded(workspace, rungwise):
     make_old(workspace)
-    with pytest.raises(SettingsError, match="another recipe(.|\n)*`rungwise upgrade`"):
+    with pytest.raises(SettingsError, match="another version of a stage(.|\n)*`rungwise upgrade`"):
         check_graph(workspace)
     root = with_dvc(workspace)
     refused = error_of(rungwise(root, "run"))
-    assert "dvc.yaml was written for another recipe" in refused and "`rungwise upgrade`" in refused
+    assert "dvc.yaml is for another version of a stage" in refused and "`rungwise upgrade`" in refused
     done = rungwise(root, "upgrade")
     assert done.returncode == 0, done.stderr
     assert "params.yaml: train.look_every is now train.eval_every" in done.stdout and "dvc.yaml: " in done.stdout
@@ -41,7 +41,7 @@ def test_an_older_workspace_is_refused_by_name_and_then_adapted(workspace, rungw
     assert upgrade(root) == [] and "up to date" in rungwise(root, "upgrade").stdout
 
 
-def test_stages_of_the_users_own_are_left_alone(workspace):
+def test_the_users_own_stages_do_not_change(workspace):
     graph = workspace / "dvc.yaml"
     graph.write_text(graph.read_text() + "  mine:\n    cmd: exec python -m components.stages mine --recipe 3\n")
     assert upgrade(workspace) == [] and len(RECIPES) == 5

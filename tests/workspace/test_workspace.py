@@ -39,13 +39,13 @@ def test_a_second_run_is_refused_with_the_holders_process_id(tmp_path):
         pass
 
 
-def test_a_second_run_waits_if_it_may(tmp_path, monkeypatch):
+def test_a_second_run_waits_if_it_is_allowed_to(tmp_path, monkeypatch):
     monkeypatch.setenv("RUNGWISE_LOCK_SECONDS", "20")
     with hold(tmp_path, 1), locked(tmp_path, "second"):
         pass
 
 
-def test_a_child_goes_on_under_its_parents_lock(tmp_path):
+def test_a_child_runs_under_its_parents_lock(tmp_path):
     code = HOLD.replace('print("held", flush=True)', 'print("child held", flush=True)')
     with locked(tmp_path, "parent"):
         done = subprocess.run(
@@ -54,7 +54,7 @@ def test_a_child_goes_on_under_its_parents_lock(tmp_path):
     assert done.stdout == "child held\n", done.stderr
 
 
-def test_a_process_dies_with_its_parent(tmp_path):
+def test_a_process_ends_with_its_parent(tmp_path):
     child = "from rungwise.workspace.process import die_with_parent; import os, time; die_with_parent(); "
     child += "print(os.getpid(), flush=True); time.sleep(60)"
     parent = "import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', sys.argv[1]]); time.sleep(60)"
@@ -73,7 +73,7 @@ def test_a_process_dies_with_its_parent(tmp_path):
     pytest.fail("the child outlived its parent by ten seconds")
 
 
-def test_a_process_dies_with_whoever_holds_the_lock_for_it():
+def test_a_process_ends_with_the_holder_of_its_lock():
     holder = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
     code = "from rungwise.workspace.process import die_with_parent; import time; die_with_parent(); time.sleep(60)"
     env = environment(RUNGWISE_LOCK_HOLDER=str(holder.pid), PYTHONPATH=str(REPOSITORY / "components"))
@@ -85,13 +85,13 @@ def test_a_process_dies_with_whoever_holds_the_lock_for_it():
     assert stage.wait(10) == 1
 
 
-def test_seconds_that_are_no_number_are_one_message(tmp_path, monkeypatch):
+def test_a_wait_that_is_not_a_number_is_an_error(tmp_path, monkeypatch):
     monkeypatch.setenv("RUNGWISE_LOCK_SECONDS", "30s")
     with pytest.raises(SettingsError, match="30s"), locked(tmp_path, "run"):
         pass
 
 
-def test_progress_is_a_bar_on_a_terminal_and_plain_lines_elsewhere(monkeypatch, capsys):
+def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys):
     show = LineProgress("train route/small", seconds_between=60)
     for step in range(1, 4):
         show(step, 3, "steps")

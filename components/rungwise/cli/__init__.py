@@ -1,1 +1,1 @@
-"""The commands of `rungwise`, by what they are about."""
+"""The `rungwise` command: one file for each group of subcommands."""

@@ -1,4 +1,4 @@
-"""What the commands share: how one is added, and how its result is printed."""
+"""Types and functions that all commands use: adding a command, printing its result."""
 
 import argparse
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 Act = Callable[[Path, argparse.Namespace], int]
-"""Does a command in a workspace; returns the exit code."""
+"""Runs a command in a workspace; returns the exit code."""
 
 
 class Add(Protocol):
@@ -21,12 +21,12 @@ class Add(Protocol):
 def show(text: str) -> None:
     """Writes a result to standard output."""
     sys.stdout.write(text + "\n")
-    sys.stdout.flush()  # a reader that is gone is noticed here, where it is no error
+    sys.stdout.flush()  # a closed pipe raises here, where it is handled
 
 
 def at_least_one(text: str) -> int:
-    """Returns a number of the command line that is 1 or more."""
+    """Returns a number of the command line; it must be 1 or more."""
     number = int(text)
     if number < 1:
-        raise argparse.ArgumentTypeError("at least 1")
+        raise argparse.ArgumentTypeError("must be at least 1")
     return number

@@ -1,4 +1,4 @@
-"""The commands about rows: collect, generate, data."""
+"""The commands for rows: collect, generate, data."""
 
 import argparse
 import json
@@ -15,39 +15,39 @@ from rungwise.workspace.lock import locked
 
 def add(add: Add) -> None:
     """Adds the commands."""
-    collect = add("collect", _collect, "copy the sources of `collect` into data/raw, with their fingerprints")
+    collect = add("collect", _collect, "copy the sources in `collect` into data/raw and record their fingerprints")
     generate = add(
-        "generate", _generate, "more training rows for rare labels, written by a model; or a table for people"
+        "generate",
+        _generate,
+        "let a model write training rows for rare labels, or export a table for people to fill in",
     )
     generate.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    generate.add_argument("--base", metavar="MODEL", help="a local model; default: the server in augment.endpoint")
+    generate.add_argument("--label", metavar="LABEL", help="only for this label, or this value of augment.slice")
+    generate.add_argument("--rows", type=int, metavar="N", help="number of rows for that label")
     generate.add_argument(
-        "--base", metavar="MODEL", help="a local model writes; without it the server of augment.endpoint"
+        "--export", metavar="FILE", help="write a CSV file with an empty row for each missing row, and use no model"
     )
-    generate.add_argument("--label", metavar="LABEL", help="for this label, or this value of augment.slice, alone")
-    generate.add_argument("--rows", type=int, metavar="N", help="how many rows for it")
-    generate.add_argument(
-        "--export", metavar="FILE", help="ask nobody: write a CSV with an empty row for each one wanted"
-    )
-    data = add("data", _data, "the versions of the rows: log, diff, docs, forget, prune, push, pull")
+    data = add("data", _data, "versions of the rows: log, diff, docs, forget, prune, push, pull")
     kinds = data.add_subparsers(dest="what", required=True, metavar="WHAT")
     texts = {
-        "log": "the accepted versions of the rows, with counts, label shares and drift",
-        "diff": "which rows came, went, changed and moved between two versions, and what shifted",
-        "forget": "what a row was used for; with --purge all of it is removed",
-        "prune": "remove old versions from DVC's cache, but none that a registered version names",
-        "docs": "the rows of the last run as pages: what came in, what went and why, expectations, suspects, leaks",
+        "log": "list the accepted versions of the rows, with counts, label shares and drift",
+        "diff": "compare two versions: rows added, removed, changed and moved to another side, and drift",
+        "forget": "show where a row was used; with --purge, remove everything that used it",
+        "prune": "remove old versions from DVC's cache, except those of registered models",
+        "docs": "write pages about the rows of the last run: counts, rejections, expectations, suspects, leaks",
         "push": "send the rows of all commits and accepted versions to DVC's remote",
-        "pull": "fetch the rows that dvc.lock and the accepted versions name from DVC's remote",
+        "pull": "fetch the rows of dvc.lock and of the accepted versions from DVC's remote",
     }
     inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
     inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
-    inner["diff"].add_argument("new", metavar="NEW", help="the other one")
+    inner["diff"].add_argument("new", metavar="NEW", help="the other version")
     inner["forget"].add_argument("row", metavar="ROW", help="the row's id")
-    inner["forget"].add_argument("--purge", action="store_true", help="remove what used it")
+    inner["forget"].add_argument("--purge", action="store_true", help="remove everything that used it")
     inner["prune"].add_argument(
-        "--keep", type=at_least_one, required=True, metavar="N", help="how many of the last stay"
+        "--keep", type=at_least_one, required=True, metavar="N", help="number of versions to keep, the newest first"
     )
-    inner["docs"].add_argument("--open", action="store_true", help="open them in the browser")
+    inner["docs"].add_argument("--open", action="store_true", help="open the first page in the browser")
     for name in ("log", "diff", "forget", "prune"):
         inner[name].add_argument("--json", action="store_true", help="print JSON")
     for command in (collect, generate):
@@ -55,7 +55,7 @@ def add(add: Add) -> None:
 
 
 def _collect(root: Path, arguments: argparse.Namespace) -> int:
-    """Copies the sources of `collect` into data/raw."""
+    """Copies the sources in `collect` into data/raw."""
     from rungwise.core.progress import say
     from rungwise.pipeline.steps import collect
     from rungwise.workspace.layout import settings_of
@@ -71,49 +71,50 @@ def _collect(root: Path, arguments: argparse.Namespace) -> int:
         changed = f"{len(source.changed)} changed" if source.changed else "nothing changed"
         show(f"{source.name}: {len(source.files)} files, {size:,} bytes; {changed}")
     if not copied:
-        show("params.yaml names no source under `collect`; nothing was done")
+        show("params.yaml names no source under `collect`; nothing was copied")
     return 0
 
 
 def _generate(root: Path, arguments: argparse.Namespace) -> int:
-    """Fulfils a data request."""
+    """Generates training rows, or exports a table for people."""
     from rungwise.generate.fulfil import fulfil
     from rungwise.workspace.layout import settings_of
 
     if (arguments.label is None) != (arguments.rows is None):
-        raise SettingsError(
-            Problem("a label without a number of rows, or rows without a label", wanted="--label and --rows")
-        )
+        raise SettingsError(Problem("--label and --rows must be used together", wanted="--label LABEL --rows N"))
     wanted = {arguments.label: arguments.rows} if arguments.label else {}
     settings_of(root)
     with locked(root, "rungwise generate"):
-        found = fulfil(
+        result = fulfil(
             root, arguments.task, arguments.base, wanted, Path(arguments.export) if arguments.export else None
         )
     if arguments.json:
-        show(json.dumps(found, indent=1, ensure_ascii=False))
+        show(json.dumps(result, indent=1, ensure_ascii=False))
         return 0
-    asked = ", ".join(f"{label}: {n}" for label, n in found["wanted"].items())
-    show(f"wanted: {asked} ({found['why']})")
-    if "rows" not in found:
-        show(f"{found['file']}: an empty row for each; filled in and put into data/raw, it is a source like others")
-        if found["columns"]:
-            show(f"careful: {found['columns']}")
+    missing = ", ".join(f"{label}: {n}" for label, n in result["wanted"].items())
+    show(f"wanted: {missing} ({result['why']})")
+    if "rows" not in result:
+        show(
+            f"{result['file']}: an empty row for each of them. Fill in the rows, copy the file to data/raw and add "
+            "it to ingest.sources"
+        )
+        if result["columns"]:
+            show(f"warning: {result['columns']}")
         return 0
-    dropped = ", ".join(f"{reason}: {n}" for reason, n in found["rejected"].items()) or "none"
-    show(f"kept {found['rows']} rows, {found['new']} of them new; dropped: {dropped}")
-    if found["missing"]:
-        show("missing: " + ", ".join(f"{label}: {n}" for label, n in found["missing"].items()))
-    for name, text in (("limited", "limit"), ("ended early", "note"), ("careful", "failures")):
-        if found[text]:
-            show(f"{name}: {found[text]}")
-    if found["file"]:
-        show(f"{found['file']}: name it under ingest.sources, and `rungwise run`:\n  {found['source']}")
-    return 0 if found["rows"] else 1
+    dropped = ", ".join(f"{reason}: {n}" for reason, n in result["rejected"].items()) or "none"
+    show(f"kept {result['rows']} rows, {result['new']} of them new; dropped: {dropped}")
+    if result["missing"]:
+        show("missing: " + ", ".join(f"{label}: {n}" for label, n in result["missing"].items()))
+    for name, text in (("limited", "limit"), ("ended early", "note"), ("warning", "failures")):
+        if result[text]:
+            show(f"{name}: {result[text]}")
+    if result["file"]:
+        show(f"{result['file']}: add it to ingest.sources, then `rungwise run`:\n  {result['source']}")
+    return 0 if result["rows"] else 1
 
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
-    """The versions of the rows: log, diff, docs, forget, prune, push, pull."""
+    """Works on versions of the rows: log, diff, docs, forget, prune, push, pull."""
     from rungwise.history.diff import diff
     from rungwise.history.forget import forget, prune
     from rungwise.history.kept import log
@@ -122,9 +123,9 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
     from rungwise.report import data
     from rungwise.workspace.layout import settings_of
 
-    found: Any
+    result: Any
     text: Callable[[Any], str]
-    settings_of(root)  # a missing or wrong params.yaml is said before anything is made here
+    settings_of(root)  # report a missing or invalid params.yaml before the lock creates a folder
     with locked(root, f"rungwise data {arguments.what}"):
         if arguments.what == "docs":
             from rungwise.report.page import write_pages
@@ -138,13 +139,13 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
             show((push if arguments.what == "push" else pull)(root) or "nothing to do")
             return 0
         if arguments.what == "log":
-            found, text = log(root), data.log_text
+            result, text = log(root), data.log_text
         elif arguments.what == "diff":
-            found, text = diff(root, arguments.old, arguments.new), data.diff_text
+            result, text = diff(root, arguments.old, arguments.new), data.diff_text
         elif arguments.what == "forget":
             act = forget if arguments.purge else uses
-            found, text = act(root, arguments.row), data.uses_text
+            result, text = act(root, arguments.row), data.uses_text
         else:
-            found, text = prune(root, arguments.keep), data.prune_text
-    show(json.dumps(found, indent=1, ensure_ascii=False) if arguments.json else text(found))
+            result, text = prune(root, arguments.keep), data.prune_text
+    show(json.dumps(result, indent=1, ensure_ascii=False) if arguments.json else text(result))
     return 0

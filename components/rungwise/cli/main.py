@@ -1,7 +1,7 @@
 """The `rungwise` command.
 
-Exit codes: 0 done; 1 a gate refused (`promote`); 2 an error that the user can fix, printed without a traceback; 130
-stopped by Ctrl-C.
+Exit codes: 0 success; 1 the gate refuses the challenger (`promote`); 2 an error that the user can fix, printed without
+a traceback; 130 stopped by Ctrl-C.
 """
 
 import argparse
@@ -21,11 +21,11 @@ _RESUMES = {
     "run": "; finished attempts are kept, run the same command again to continue",
     "generate": "; usable answers of a server are kept, run the same command again to continue",
 }
-"""Command -> what Ctrl-C leaves of its work."""
+"""Command -> what its message after Ctrl-C says about resuming."""
 
 
 class _Version(argparse.Action):
-    """Prints the version when it is asked for: looking it up costs more than the rest of the parser."""
+    """Prints the version. It is looked up only on request, because that takes longer than building the parser."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from rungwise import __version__
@@ -35,10 +35,10 @@ class _Version(argparse.Action):
 
 
 def parser() -> argparse.ArgumentParser:
-    """Returns the command's parser; each command's arguments are defined with its action."""
+    """Returns the command's parser. The arguments of each subcommand are defined next to its action."""
     top = argparse.ArgumentParser(
         prog="rungwise",
-        description="Fine-tune the smallest model that is good enough, and climb only when the evidence says so.",
+        description="Fine-tune the smallest model that is good enough, and climb to a larger one only on evidence.",
         epilog="Commands work in the current folder, or in RUNGWISE_WORKSPACE.",
     )
     top.add_argument("--version", action=_Version, nargs=0, help="print the version and exit")
@@ -59,7 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     top = parser()
     arguments, rest = top.parse_known_args(argv)
     if rest:
-        # argparse takes an optional word only where it follows the one before it: `predict TASK --json TEXT`
+        # argparse does not accept an optional positional after an option: `predict TASK --json TEXT`
         if arguments.command != "predict" or arguments.text is not None or len(rest) > 1 or rest[0].startswith("-"):
             top.error(f"unrecognized arguments: {' '.join(rest)}")
         arguments.text = rest[0]
@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    """Shows a warning as one line, without the place in the code that it came from."""
+    """Shows a warning as one line, without its place in the code."""
     say(f"rungwise: warning: {message}")
 
 

@@ -1,4 +1,4 @@
-"""The commands about the champion: predict, promote."""
+"""The commands predict and promote."""
 
 import argparse
 import json
@@ -15,12 +15,18 @@ def add(add: Add) -> None:
     for command in (predict, promote):
         command.add_argument("task", metavar="TASK", help="a task of params.yaml")
         command.add_argument("--json", action="store_true", help="print JSON")
-    predict.add_argument("text", nargs="?", metavar="TEXT", help="fills the prompt's only slot")
-    predict.add_argument("--field", action="append", default=[], metavar="NAME=TEXT", help="fills a slot by name")
+    predict.add_argument("text", nargs="?", metavar="TEXT", help="the text for the prompt's only slot")
+    predict.add_argument(
+        "--field",
+        action="append",
+        default=[],
+        metavar="NAME=TEXT",
+        help="the text for one slot, if the prompt has several",
+    )
 
 
 def _predict(root: Path, arguments: argparse.Namespace) -> int:
-    """Answers one row with the champion."""
+    """Prints the champion's answer to one row."""
     from dataclasses import asdict
 
     from rungwise.release.champion import answer

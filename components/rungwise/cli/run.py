@@ -1,4 +1,4 @@
-"""The commands about a run and where it stands: run, status, explain."""
+"""The commands run, status and explain."""
 
 import argparse
 import json
@@ -10,15 +10,17 @@ from rungwise.cli.common import Add, show
 def add(add: Add) -> None:
     """Adds the commands."""
     add("run", _run, "bring everything up to date: collect, climb, register, promote")
-    status = add("status", _status, "show each task's ladder, evidence, decision with its reasons, and champion")
-    explain = add("explain", _explain, "show each rung of the last climb: its scores, and why the climb continued")
+    status = add("status", _status, "show each task's ladder, evidence, decision, reasons and champion")
+    explain = add(
+        "explain", _explain, "show each rung of the last climb: its scores, and why the climb continued or stopped"
+    )
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; default: all")
     for command in (status, explain):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(root: Path, arguments: argparse.Namespace) -> int:
-    """Walks the steps of a run and prints the status."""
+    """Runs all steps and prints the status."""
     from rungwise.pipeline.repro import ReproRunner
     from rungwise.pipeline.steps import run
     from rungwise.report.read import status
@@ -31,7 +33,7 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _status(root: Path, arguments: argparse.Namespace) -> int:
-    """Prints how each task stands."""
+    """Prints the status of each task."""
     from rungwise.report.read import status, status_json
 
     current = status(root)
@@ -45,7 +47,7 @@ def _status(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _explain(root: Path, arguments: argparse.Namespace) -> int:
-    """Prints what each rung showed and why the climb continued."""
+    """Prints each rung's scores and why the climb continued or stopped."""
     from rungwise.report.read import explain, explain_json
     from rungwise.report.text import explain_text
 

@@ -1,4 +1,4 @@
-"""The commands about a workspace itself: init, pin, upgrade."""
+"""The commands for a workspace itself: init, pin, upgrade."""
 
 import argparse
 from pathlib import Path
@@ -8,8 +8,8 @@ from rungwise.cli.common import Add, show
 
 def add(add: Add) -> None:
     """Adds the commands."""
-    init = add("init", _init, "make a workspace from a file of rows; guesses the task and says why")
-    init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is created, or joins its git repository")
+    init = add("init", _init, "make a workspace from a file of rows; it guesses the task and prints its reasons")
+    init.add_argument("dir", metavar="DIR", help="the workspace's folder; it is created if it does not exist")
     init.add_argument(
         "--rows",
         required=True,
@@ -20,13 +20,19 @@ def add(add: Add) -> None:
     init.add_argument("--answer", required=True, metavar="COLUMN", help="the column with the right answers")
     init.add_argument("--dev", metavar="FILE", help="validation rows, if you have split them yourself")
     init.add_argument("--test", metavar="FILE", help="test rows, if you have split them yourself")
-    init.add_argument("--records", default="[]", metavar="PATH", help="where the rows are in a JSON file: `train.[]`")
+    init.add_argument(
+        "--records", default="[]", metavar="PATH", help="the path of the rows in a JSON file, such as `train.[]`"
+    )
     for name in ("--dev-records", "--test-records"):
-        init.add_argument(name, metavar="PATH", help="the same for those; without their file, in the file of --rows")
-    init.add_argument("--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; repeatable")
-    init.add_argument("--ladder", metavar="NAME", help="a preset: qwen3, pythia")
-    add("pin", _pin, "ask the hub for the commit of each base that has none, and write it into params.yaml")
-    add("upgrade", _upgrade, "adapt params.yaml and dvc.yaml of an older version of rungwise to this one")
+        init.add_argument(
+            name, metavar="PATH", help="the same for validation or test rows; without their file, in the file of --rows"
+        )
+    init.add_argument(
+        "--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; can be repeated"
+    )
+    init.add_argument("--ladder", metavar="NAME", help="a preset of hub models: qwen3 or pythia")
+    add("pin", _pin, "add the newest commit of each hub model to params.yaml, unless it has one")
+    add("upgrade", _upgrade, "update params.yaml and dvc.yaml of an older version of rungwise")
 
 
 def _init(root: Path, arguments: argparse.Namespace) -> int:
@@ -52,7 +58,7 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _pin(root: Path, arguments: argparse.Namespace) -> int:
-    """Writes the hub's commits into params.yaml."""
+    """Adds the commits of hub models to params.yaml."""
     from rungwise.config import pin
     from rungwise.model.bases import newest_commit
     from rungwise.workspace.layout import Paths
@@ -64,12 +70,12 @@ def _pin(root: Path, arguments: argparse.Namespace) -> int:
     for name, commit in pinned.items():
         show(f"{name}@{commit}")
     if not pinned:
-        show("no rung names a hub model without its commit; nothing was changed")
+        show("every hub model on the ladder has its commit; nothing was changed")
     return 0
 
 
 def _upgrade(root: Path, arguments: argparse.Namespace) -> int:
-    """Adapts an older workspace."""
+    """Updates a workspace of an older version."""
     from rungwise.workspace.lock import locked
     from rungwise.workspace.upgrade import upgrade
 

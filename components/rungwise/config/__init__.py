@@ -1,6 +1,6 @@
-"""params.yaml, parsed once into frozen, documented settings; the only reader of params.yaml.
+"""params.yaml as immutable, documented settings. No other room reads the file.
 
-`section` says what sections are made of, `data` and `ladder` hold them, `params` reads the file.
+`section` has the base class, `data` and `ladder` have the sections, `params` reads and `edit` changes the file.
 """
 
 from rungwise.config.data import (

@@ -1,4 +1,4 @@
-"""The sections of params.yaml about rows: where they come from, what they must be like, which side they stand on."""
+"""The sections of params.yaml about rows: where they come from, how they are checked, how they are split."""
 
 import re
 from typing import Annotated, Any, Literal
@@ -6,23 +6,23 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
-from rungwise.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, no_twins
+from rungwise.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, check_unique
 
 _SECRETS = frozenset("pass passwd password passphrase pwd token secret key apikey sig signature credential".split())
 _WORDS = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 
 
 def _is_secret(parameter: str) -> bool:
-    """Whether a parameter's name says that its value is one: `api_key`, `X-Amz-Signature`; `keyword` does not."""
+    """Whether a parameter's name means that its value is secret: `api_key`, `X-Amz-Signature`, but not `keyword`."""
     words = [word.lower().removesuffix("s") if len(word) > 4 else word.lower() for word in _WORDS.findall(parameter)]
     return any(word in _SECRETS or f"{word}s" in _SECRETS for word in words)
 
 
 def _holds_secret(address: str) -> bool:
-    """Whether an address holds a password, or a user without one: in an address of the web that is a token."""
+    """Whether an address contains a secret: a password, a secret parameter, or a token as a web address's user."""
     try:
         parts = urlsplit(address)
-    except ValueError:  # a host with brackets that are none of an address
+    except ValueError:  # brackets in the host that are not an IPv6 address
         return "@" in address
     names = [pair.partition("=")[0] for pair in re.split("[&;]", parts.query) if "=" in pair]
     is_token = parts.scheme in ("http", "https") and "@" in parts.netloc
@@ -30,33 +30,32 @@ def _holds_secret(address: str) -> bool:
 
 
 class CollectSettings(Section):
-    """Rows that are kept elsewhere, copied into data/raw by `rungwise collect`."""
+    """A source outside the workspace that `rungwise collect` copies into data/raw."""
 
     name: Name
     """The source's name; unique."""
     from_: Annotated[Text | None, Field(alias="from")] = None
-    """A file, a folder or a pattern: a path, or an address that fsspec opens (`https://`, `s3://`, `gs://`, `sftp://`,
-    `hf://datasets/owner/name@COMMIT/data`). With `query`: an SQLAlchemy address without a password; SQLite's file
-    starts at the workspace."""
+    """The address of a file, a folder or a pattern: a path, or a URL that fsspec can open (`https://`, `s3://`,
+    `gs://`, `sftp://`, `hf://datasets/owner/name@COMMIT/data`). With `query`, an SQLAlchemy URL without a password; the
+    path of an SQLite file is relative to the workspace."""
     url_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """An environment variable that holds the address instead: the place for one with a password."""
+    """Instead of `from`: the environment variable that holds the address. Use it for an address with a password."""
     query: Text | None = None
-    """SQL; each of its rows becomes a JSON line. With `order by`, so that equal tables give equal files."""
+    """An SQL query; each row of its result becomes a JSON line. Use `order by`, so that equal tables give equal
+    files."""
     target: Annotated[RawPath, Field(alias="to")]
-    """Where in data/raw: a file, or a folder where the address names a folder or a pattern."""
+    """The destination in data/raw: a file, or a folder if the address is a folder or a pattern."""
     licence: Text | None = None
-    """Under what terms the rows may be used, such as `CC-BY-4.0`."""
+    """The licence of the rows, such as `CC-BY-4.0`."""
 
     @model_validator(mode="after")
     def _one_address(self) -> "CollectSettings":
         if (self.from_ is None) == (self.url_env is None):
-            raise ValueError("either `from` or `url_env` says where the rows are")
+            raise ValueError("set either `from` or `url_env`, the address of the rows")
         if self.target.split("/")[0].startswith((".", "SOURCES.json")):
-            raise ValueError("to: a name that begins with a dot, or SOURCES.json, is not for rows")
+            raise ValueError("to: names that begin with a dot, and SOURCES.json, are reserved")
         if _holds_secret(self.from_ or ""):
-            raise ValueError(
-                "from: holds a password, which would be copied into dvc.lock; write `url_env: NAME` instead"
-            )
+            raise ValueError("from: holds a password, which would be copied into dvc.lock. Use `url_env: NAME` instead")
         return self
 
 
@@ -64,229 +63,251 @@ class SourceSettings(Section):
     """One source of rows under data/raw."""
 
     name: Name
-    """The source's name, kept with every row; unique."""
+    """The source's name; unique. It is stored with every row."""
     path: RawPath
-    """A file under data/raw, a pattern (`train_*.json`), or a folder: every file in it that has a known ending."""
+    """A file in data/raw, a pattern (`train_*.json`), or a folder. In a folder, every file with a known ending is
+    read."""
     licence: Text | None = None
-    """Under what terms the rows may be used, such as `CC-BY-4.0`; kept with what is trained on them."""
+    """The licence of the rows, such as `CC-BY-4.0`. It is stored with the models that are trained on them."""
     format: Literal["csv", "jsonl", "json", "labelled", "parquet", "arrow"] | None = None
-    """None: by the file's ending (.csv .tsv .jsonl .ndjson .json .label .parquet .arrow). `labelled`: lines of a
-    label, a space and a text, which are the columns `label` and `text`. `arrow`: what Hugging Face `datasets` saves;
-    numbers of its class labels become their names."""
+    """The file format. By default it follows from the file's ending (.csv .tsv .jsonl .ndjson .json .label .parquet
+    .arrow). `labelled`: each line is a label, a space and a text; the columns are `label` and `text`. `arrow`: a file
+    of Hugging Face `datasets`; class labels are read as their names."""
     header: bool = True
-    """CSV: whether the first line names the columns; without one they are called `[0]`, `[1]`, as `columns` may say."""
+    """CSV: whether the first line has the column names. Without one the columns are called `[0]`, `[1]` and so on."""
     quotes: bool = True
-    """CSV: whether a cell may stand in quotes; without, a quote is a character like others and a row is a line."""
+    """CSV: whether cells can be quoted. If false, a quote is an ordinary character and every line is a row."""
     encoding: Text = "utf-8"
-    """The text's encoding."""
+    """The text encoding, such as `cp1252`."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    """CSV: None: a comma, or a tab for .tsv."""
+    """CSV: the character between cells. By default a comma, or a tab for .tsv."""
     records: str = "[]"
-    """JSON: where the rows stand: `[]` each item of a list, `{name}` each key, kept as column `name`; `a.{b}.[]`."""
+    """JSON: the path of the rows. `[]` is each item of a list, `{name}` each key of an object (stored in the column
+    `name`). Example: `data.{intent}.[]`."""
     columns: dict[Text, Text] = Field(default_factory=dict)
-    """Column -> where it stands under another name; in JSON a path such as `data[].text` (pieces are joined),
-    or `[0]` for the first cell of a row that is a list. A list of texts becomes one cell with `;` between its items."""
+    """Column -> its name in the file, if it has another one there. In JSON, a path such as `data[].text` (several texts
+    are joined), or `[0]` for the first item of a row that is a list. A list of texts becomes one cell, its items
+    separated by `;`."""
     role: Literal["train", "dev", "test"] | None = None
-    """The side of the split that all rows of this source stand on; None or `train`: see `split`."""
+    """The side of the split for all rows of this source: `dev` is the validation set. By default, and with `train`,
+    `split` decides."""
     parents: Text | None = None
-    """For a source of synthetic rows: the column with the ids of the rows that each was made from, `;` between them.
-    Such rows only teach, and only where all their parents do; the columns that `split` names need not be there."""
+    """For a source of synthetic rows: the column with the ids of the rows that each row was made from, separated by
+    `;`. Synthetic rows are only used for training, and only if all their parents are training rows. They don't need the
+    columns that `split` names."""
 
     @model_validator(mode="after")
     def _known_encoding(self) -> "SourceSettings":
         try:
             "".encode(self.encoding)
         except LookupError:
-            raise ValueError(f"encoding: no text encoding is called {self.encoding!r}") from None
+            raise ValueError(f"encoding: {self.encoding!r} is not a text encoding") from None
         return self
 
 
 class DuplicateSettings(Section):
-    """What happens to rows that say the same twice; given dev and test rows always stay.
+    """What happens to duplicate rows. Rows that the user marked as dev or test are never dropped.
 
-    All that is found is listed in data/ingest/TASK.
+    All duplicates are listed in data/ingest/TASK.
     """
 
     exact: Literal["keep", "drop"] = "drop"
-    """Rows with the text and the answer of another, but for case, width of letters and white space."""
+    """Rows whose text and answer equal another row's, ignoring case, letter width and white space."""
     near: Literal["ignore", "keep", "drop"] = "keep"
-    """Rows with the answer of another and nearly its text; `ignore`: they are not looked for."""
+    """Rows with another row's answer and nearly its text (see `similarity`). `ignore`: don't search for them."""
     contradictions: Literal["keep", "drop", "stop"] = "keep"
-    """Rows with the text of another and another answer, where a text has one right answer (labels, lists)."""
+    """Rows with another row's text but a different answer. Applies to labels and lists, where a text has one right
+    answer. `stop`: the run fails."""
     similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
-    """Jaccard similarity of the texts' 5-grams of characters from which they are nearly the same."""
+    """Two texts are near duplicates from this Jaccard similarity of their character 5-grams on."""
 
 
 class IngestSettings(Section):
-    """How rows are read."""
+    """How rows are read from data/raw."""
 
     sources: Annotated[tuple[SourceSettings, ...], Field(min_length=1)]
-    """Where the rows come from."""
+    """The sources of the rows."""
     max_rejected_share: Share = 0.1
-    """More rejected rows than this share of all stop the run; dropped duplicates don't count."""
+    """The run fails if more than this share of the rows is rejected. Dropped duplicates don't count."""
     duplicates: DuplicateSettings = DuplicateSettings()
-    """What happens to rows that say the same twice."""
+    """What happens to duplicate rows."""
     redact: tuple[Literal["email", "phone", "card"], ...] = ()
-    """What becomes a placeholder (`[EMAIL]`, `[PHONE]`, `[CARD]`) in texts and in answers that are no labels."""
+    """What is replaced by a placeholder (`[EMAIL]`, `[PHONE]`, `[CARD]`), in texts and in answers that are not
+    labels."""
     region: Annotated[str, Field(pattern="^[A-Z]{2}$")] | None = None
-    """The country (`GB`) whose phone numbers are written without a country code; None: only those with one count."""
+    """The country whose phone numbers are written without a country code, such as `GB`. By default only numbers with a
+    country code are redacted."""
 
     @model_validator(mode="after")
     def _unique(self) -> "IngestSettings":
-        no_twins("ingest.sources", [s.name for s in self.sources])
+        check_unique("ingest.sources", [s.name for s in self.sources])
         return self
 
 
 class ExpectationSettings(Section):
-    """An expectation of one's own, by its Great Expectations name (https://greatexpectations.io/expectations)."""
+    """An additional expectation, by its Great Expectations name (https://greatexpectations.io/expectations)."""
 
     expect: Annotated[str, Field(pattern="^expect_[a-z_]+$")]
-    """Such as `expect_column_values_to_match_regex`."""
+    """The expectation's name, such as `expect_column_values_to_match_regex`."""
     column: Text | None = None
-    """A slot of the prompt, `answer`, `id`, or `words_SLOT` (how many words a slot has); None: about the table."""
+    """A slot of the prompt, `answer`, `id`, or `words_SLOT` (the number of words in a slot). Leave it out for an
+    expectation about the whole table."""
     arguments: dict[Text, Any] = Field(default_factory=dict)
     """The expectation's own arguments, such as `{regex: "^[A-Z]", mostly: 0.9}`."""
     severity: Literal["stop", "warn", "reject"] = "stop"
-    """What a failure does: `stop` the run, `warn`, or `reject` the rows that fail it."""
+    """What happens if the expectation fails: `stop` (the run fails), `warn`, or `reject` (the failing rows are
+    rejected)."""
 
 
 class DriftSettings(Section):
-    """How far rows may stand from the version accepted before, beyond what chance moves (total variation distance)."""
+    """How much the rows may differ from the version accepted before: total variation distances from 0 to 1.
+
+    Differences that chance explains are subtracted first.
+    """
 
     labels: Share = 0.1
-    """The labels' shares."""
+    """Limit for the shares of the labels."""
     lengths: Share = 0.15
-    """The texts' lengths, in powers of two."""
+    """Limit for the lengths of the texts, counted in powers of two."""
     words: Share = 0.2
-    """The shares of the 1,000 most frequent words."""
+    """Limit for the shares of the 1,000 most frequent words."""
     sources: Share = 0.3
-    """The sources' shares."""
+    """Limit for the shares of the sources."""
     unseen_labels: Share = 0.0
-    """Rows whose label was not there before."""
+    """Limit for the share of rows with a label that did not occur before."""
     severity: Literal["stop", "warn"] = "warn"
-    """What more drift than that does."""
+    """What happens above a limit: `warn`, or `stop` (the run fails)."""
 
 
 class ValidateSettings(Section):
-    """What rows must be like before anything is trained."""
+    """What rows must satisfy before anything is trained."""
 
     min_rows: Positive = 50
-    """Fewer rows than this stop the run."""
+    """The run fails with fewer rows than this."""
     max_characters: Positive = 20_000
-    """A longer field or answer is rejected."""
+    """A row with a longer field or answer is rejected."""
     max_words: Positive = 5_000
-    """A field with more words is rejected."""
+    """A row with more words in a field is rejected."""
     expectations: tuple[ExpectationSettings, ...] = ()
-    """Expectations of one's own, beside those that follow from the task."""
+    """Expectations in addition to those that follow from the task."""
     drift: DriftSettings = DriftSettings()
-    """How far rows may stand from the version accepted before."""
+    """How much the rows may differ from the version accepted before."""
     suspects_up_to: Count = 50_000
-    """Up to so many rows, labels that a cheap model contradicts are listed (never dropped); 0: none are looked for."""
+    """With up to this many rows, labels that a cheap model contradicts are listed. They are never dropped. 0: no
+    search."""
     save_values: bool = False
-    """Whether the saved results hold what failed, text of rows included, and not the rows' ids alone."""
+    """Whether the saved results hold the failing values, which can be text of rows. If false, they hold only row
+    ids."""
     min_rows_per_label: Positive = 2
-    """A label with fewer rows is too rare to be both learned and tested."""
+    """A label with fewer rows than this is rare: too few to both learn and test it."""
     rare_labels: Literal["reject", "stop"] = "reject"
-    """What happens to rows of such labels."""
+    """What happens to rows with rare labels: `reject`, or `stop` (the run fails)."""
     max_rejected_share: Share = 0.1
-    """More rejected rows than this share of all stop the run."""
+    """The run fails if more than this share of the rows is rejected."""
 
 
 class SplitSettings(Section):
-    """Which rows teach, which steer and which judge."""
+    """Which rows are for training, validation (`dev`) and test.
+
+    By default a hash of a row's group decides, so that adding or removing other rows never moves a row.
+    """
 
     given: Text | None = None
-    """A column that says `train`, `dev` or `test`."""
+    """A column with each row's side: `train`, `dev` or `test`."""
     by_time: Text | None = None
-    """A column with a date or time (ISO 8601): the latest rows judge, those before them steer."""
+    """A column with a date or time (ISO 8601): the latest rows become test rows, those before them validation rows."""
     group: Text | None = None
-    """A column whose equal values belong together (a customer, a problem); None: equal texts do."""
+    """A column whose equal values keep rows on one side, such as a customer or a problem. By default, equal texts
+    do."""
     dev: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the groups that steer; taken from the rows without a given side."""
+    """Share of the groups that become validation rows. Unused if the user marked validation rows."""
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
-    """Share of the groups that judge; unused where the user gave test rows."""
+    """Share of the groups that become test rows. Unused if the user marked test rows."""
 
     copies: Literal["near", "exact"] = "near"
-    """Which training rows lose their place beside a row of dev or test: copies with slips, other words for some, or
-    one inside the other (`near`), or only those with equal words (`exact`)."""
+    """Which training rows are removed as duplicates of validation or test rows: `exact`, only those with equal words;
+    `near`, also those with typing errors or some other words, and texts that contain each other."""
     max_leaked_share: Share = 0.3
-    """More training rows than this share that say what dev or test asks for stop the run."""
+    """The run fails if more than this share of the training rows is removed because it repeats validation or test
+    rows."""
     min_test: Positive = 200
-    """Fewer test rows than this are warned of: they can show little."""
+    """With fewer test rows than this, a warning says what they can show."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> "SplitSettings":
         if self.dev + self.test >= 1:
-            raise ValueError("dev + test: leave nothing to train on")
+            raise ValueError("dev + test: they leave no rows for training")
         if self.given and self.by_time:
-            raise ValueError("given, by_time: one column can say a row's side, not two")
+            raise ValueError("given, by_time: set only one of the two")
         return self
 
 
 class EndpointSettings(Section):
-    """A server that speaks OpenAI's chat completions and writes rows for `rungwise generate`."""
+    """A server with OpenAI's chat completions API that writes rows for `rungwise generate`."""
 
     url: Annotated[str, Field(pattern="^https?://[^@?#]+$")]
     """The address before `/chat/completions`, such as `http://127.0.0.1:8000/v1`."""
     model: Text
-    """The model's name there."""
+    """The model's name on the server."""
     consent: bool = False
-    """Whether training rows may be shown to that server; addresses, phone and card numbers are redacted first."""
+    """Whether training rows may be sent to the server. E-mail addresses, phone and card numbers are redacted first."""
     key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """An environment variable with the key."""
+    """The environment variable that holds the API key."""
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    """Requests at a time."""
+    """Number of requests at the same time."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """How long an answer may take."""
+    """Time limit of one request."""
     retries: Count = 5
-    """How often a request that failed in passing (429, 5xx, no connection) is sent again."""
+    """How often a request is repeated after a temporary failure (429, 5xx, no connection)."""
     backoff_seconds: Annotated[float, Field(ge=0)] = 1.0
-    """The pause before the second retry; each one after it is twice as long. A server's `Retry-After` goes first."""
+    """The pause before the second retry; each later pause is twice as long. A server's `Retry-After` takes
+    precedence."""
     max_requests: Positive = 1_000
-    """Requests of one run; what the journal knows costs nothing."""
+    """Most requests of one run. Answers in the journal of an earlier run are reused and don't count."""
     max_tokens: Positive = 1_000_000
-    """Tokens of one run, as the server counts them."""
+    """Most tokens of one run, as the server counts them."""
     max_tokens_per_request: Positive = 2_000
-    """Tokens of one answer."""
+    """Most tokens of one answer."""
     temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """How freely it writes."""
+    """The sampling temperature."""
 
 
 class GenerateSettings(Section):
-    """What of a generator's texts is kept."""
+    """How many texts are requested from a model, and which of them become rows."""
 
     texts_per_request: Annotated[int, Field(ge=1, le=100)] = 8
-    """Texts that are asked for at a time."""
+    """Texts per request."""
     max_characters: Positive = 2_000
     """A longer text is dropped."""
     similarity: Annotated[float, Field(ge=0.5, le=1)] = 0.8
-    """Jaccard similarity of 5-grams from which a text is a near duplicate of another generated one."""
+    """A text is dropped as a near duplicate of another generated text from this Jaccard similarity of 5-grams on."""
     checker: bool = True
-    """Whether a text is dropped that a cheap model of the real rows is sure to belong to another label."""
+    """Whether a text is dropped if a cheap model, trained on the real rows, is sure that it has another label."""
     max_share: Share = 0.5
-    """At most this share of the training rows is generated."""
+    """Upper bound of the share of generated rows among the training rows."""
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
-    """How freely a local model writes."""
+    """The sampling temperature of a local model."""
 
 
 class AugmentSettings(Section):
-    """Training rows made from training rows: by wordings around a field, or by a generator (`rungwise generate`)."""
+    """Synthetic training rows: from templates around a field, or from a model (`rungwise generate`)."""
 
     field: Text | None = None
-    """The prompt's slot that is reworded; None: the only slot."""
+    """The slot of the prompt that is reworded. By default the only slot."""
     templates: tuple[Template, ...] = ()
-    """Texts with the slot of that field, such as `Hello, {body}`, and slots of `wordings`; empty: nothing is made."""
+    """Texts around the slot, such as `Hello, {body}`; they can have slots of `wordings` too. Without templates no rows
+    are made here."""
     wordings: dict[Name, Annotated[tuple[Text, ...], Field(min_length=1)]] = Field(default_factory=dict)
-    """Slot of a template -> what may stand there, such as `greeting: [Hi, Good morning]`; every combination is used."""
+    """Slot of a template -> its alternatives, such as `greeting: [Hi, Good morning]`. All combinations are used."""
     slice: Text | None = None
-    """The prompt's slot whose values are filled up, such as `language`, whatever the answers are; None: the labels."""
+    """The slot of the prompt whose values are filled up, such as `language`. By default the labels are filled up."""
     per_label: Count = 0
-    """Labels (or values of `slice`) with fewer training rows than this are filled up to it."""
+    """Labels (or values of `slice`) with fewer training rows than this are filled up to this number."""
     targets: dict[Text, Count] = Field(default_factory=dict)
-    """Label (or value of `slice`) -> the training rows that it is filled up to, where that is not `per_label`."""
+    """Label (or value of `slice`) -> the number of training rows that it is filled up to, instead of `per_label`."""
     max_share: Share = 0.5
-    """At most this share of the training rows is synthetic."""
+    """Upper bound of the share of synthetic rows among the training rows."""
     endpoint: EndpointSettings | None = None
-    """The server that `rungwise generate` asks."""
+    """The server that `rungwise generate` uses."""
     generate: GenerateSettings = GenerateSettings()
-    """What of a generator's texts is kept."""
+    """How generated texts are requested and filtered."""

@@ -1,7 +1,7 @@
-"""The one editor of params.yaml: it changes single values in the file's text and keeps all else, byte for byte.
+"""Edits single values in the text of params.yaml and keeps everything else, byte for byte.
 
-Every function takes text and returns text. `write` checks that the result parses to the values that were wanted before
-it replaces the file, so that an edit which a file's form does not allow is refused and never half done.
+Every function except `write` takes text and returns text. `write` replaces the file only if the new text parses to the
+expected values, so that an edit either succeeds completely or does not happen.
 Positions come from ruamel.yaml's round-trip loader (https://yaml.dev/doc/ruamel.yaml).
 """
 
@@ -14,28 +14,30 @@ from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import replace_text
 
 Key = tuple[str | int, ...]
-"""The way to a value: `("ladder", 2, "base")`."""
+"""The path of a value: `("ladder", 2, "base")`."""
 
 
 def replaced(text: str, values: Mapping[Key, str]) -> str:
-    """Returns the text with other scalars in the places of those at `values`' keys.
+    """Returns the text with new scalars at the keys of `values`.
 
-    A value that several keys share through a YAML alias stands once in the text and is replaced once. A key whose old
-    value does not stand in the text letter by letter (escapes, several lines) is left as it is.
+    A value that several keys share through a YAML alias occurs once in the text and is replaced once. A value that is
+    written with escapes or on several lines is not replaced.
     """
     loaded, lines = _loaded(text), text.splitlines(keepends=True)
     places: dict[tuple[int, int], tuple[str, str]] = {}
     for key, new in values.items():
         parent = _at(loaded, key[:-1])
         places[_place(parent.lc.value(key[-1]))] = (str(parent[key[-1]]), new)
-    for (line, column), (old, new) in sorted(places.items(), reverse=True):  # from the end: earlier columns stay true
+    for (line, column), (old, new) in sorted(
+        places.items(), reverse=True
+    ):  # from the end, so that earlier positions stay valid
         before, after = lines[line][:column], lines[line][column:]
         lines[line] = before + after.replace(old, new, 1)
     return "".join(lines)
 
 
 def renamed(text: str, names: Mapping[Key, str]) -> str:
-    """Returns the text with other names in the places of the keys of `names`; values and comments stay."""
+    """Returns the text with the keys of `names` renamed. Values and comments do not change."""
     loaded, lines = _loaded(text), text.splitlines(keepends=True)
     places = {}
     for key, new in names.items():
@@ -52,8 +54,8 @@ def inserted(text: str, section: str, name: str, value: str) -> str:
     block, lines = _loaded(text)[section], text.splitlines(keepends=True)
     if block.fa.flow_style() or not block:
         line, column = _place((block.lc.line, block.lc.col))
-        behind = lines[line][column:].replace("{", f"{{{name}: {value}" + (", " if block else ""), 1)
-        lines[line] = lines[line][:column] + behind
+        rest = lines[line][column:].replace("{", f"{{{name}: {value}" + (", " if block else ""), 1)
+        lines[line] = lines[line][:column] + rest
     else:
         line, column = _place(block.lc.key(next(iter(block))))
         lines.insert(line, " " * column + f"{name}: {value}\n")
@@ -61,24 +63,23 @@ def inserted(text: str, section: str, name: str, value: str) -> str:
 
 
 def extended(text: str, section: str, entries: Sequence[str]) -> str:
-    """Returns the text with `entries`, each the YAML text of some lines, behind the last entry of a block section."""
+    """Returns the text with `entries`, each one or more lines of YAML, after the last entry of a block section."""
     loaded, lines = _loaded(text), text.splitlines(keepends=True)
     names = list(loaded)
-    behind = names[names.index(section) + 1 :]
-    end = loaded.lc.key(behind[0])[0] if behind else len(lines)
+    later = names[names.index(section) + 1 :]
+    end = loaded.lc.key(later[0])[0] if later else len(lines)
     while end and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
-        end -= 1  # comments at the left margin belong to what follows
+        end -= 1  # comments without indentation belong to the next section
     if end and not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
     return "".join([*lines[:end], *(entry.rstrip("\n") + "\n" for entry in entries), *lines[end:]])
 
 
 def write(path: Path, text: str, is_wanted: Callable[[dict[str, Any]], bool], problem: Problem) -> None:
-    """Replaces the file with the text if its values are those that are wanted.
+    """Replaces the file with the text if `is_wanted` accepts the text's values.
 
     Raises:
-        SettingsError: they are not, or the text is not YAML: the edit does not suit the file's form. It carries
-            `problem`, and the file is as it was.
+        SettingsError: it does not, or the text is not YAML. The error carries `problem`; the file did not change.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -93,7 +94,7 @@ def write(path: Path, text: str, is_wanted: Callable[[dict[str, Any]], bool], pr
 
 
 def with_value(values: Mapping[str, Any], key: Key, value: Any) -> dict[str, Any]:
-    """Returns a copy of plain values with another value at `key`; the mapping that holds it must be there."""
+    """Returns a copy of plain values with another value at `key`. The mapping around the key must exist."""
     copy: dict[str, Any] = json.loads(json.dumps(values))
     _at(copy, key[:-1])[key[-1]] = value
     return copy
@@ -111,5 +112,5 @@ def _at(values: Any, key: Key) -> Any:
     return values
 
 
-def _place(found: Sequence[int]) -> tuple[int, int]:
-    return int(found[0]), int(found[1])
+def _place(position: Sequence[int]) -> tuple[int, int]:
+    return int(position[0]), int(position[1])

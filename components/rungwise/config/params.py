@@ -1,6 +1,6 @@
-"""params.yaml as a whole: read with the parser that DVC reads it with (YAML 1.2), so that both see the same values.
+"""Reads, checks and edits params.yaml. The YAML 1.2 parser is DVC's, so that both see the same values.
 
-Unknown keys, wrong types and names that could reach a path or a shell are errors that name the key.
+Unknown keys, wrong types, and names that are unsafe in a path or a shell are errors that name the key.
 """
 
 import json
@@ -24,7 +24,7 @@ from rungwise.config.ladder import (
     TaskSettings,
     TrainSettings,
 )
-from rungwise.config.section import Count, Name, Section, no_twins
+from rungwise.config.section import Count, Name, Section, check_unique
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.methods import METHODS
@@ -32,65 +32,65 @@ from rungwise.core.prompts import slots
 
 
 class Settings(Section):
-    """All of params.yaml.
+    """All sections of params.yaml.
 
-    Sections that a DVC stage depends on must stand there, if only as `split: {}`: DVC refuses a parameter that it
-    can't find.
+    Sections that a DVC stage depends on are required, if only as `split: {}`: DVC rejects a parameter that it can't
+    find.
     """
 
     seed: Count
-    """The root of all randomness."""
+    """The seed from which all random numbers are derived."""
     tasks: Annotated[dict[Name, TaskSettings], Field(min_length=1)]
-    """Task name -> task."""
+    """Task name -> task. A workspace can have several tasks on the same rows."""
     ladder: Annotated[tuple[RungSettings, ...], Field(min_length=1)]
-    """The rungs, cheapest first."""
+    """The rungs, the cheapest first. They are tried in this order until one passes."""
     ingest: IngestSettings
     """How rows are read."""
     validate_: Annotated[ValidateSettings, Field(alias="validate")]
-    """What rows must be like."""
+    """What rows must satisfy."""
     split: SplitSettings
-    """Which rows teach, steer and judge."""
+    """Which rows are for training, validation and test."""
     augment: AugmentSettings
     """Synthetic training rows."""
     train: TrainSettings
-    """How adapters are trained."""
+    """How rungs are trained."""
     evaluate: EvaluateSettings
     """How answers are scored."""
     decide: DecideSettings
-    """When evidence is enough."""
+    """When a score is enough evidence to decide."""
     collect: tuple[CollectSettings, ...] = ()
-    """Rows that are kept elsewhere."""
+    """Sources outside the workspace."""
     register_: Annotated[RegisterSettings, Field(alias="register", default_factory=RegisterSettings)]
-    """Where results are registered."""
+    """Where results are recorded in MLflow."""
     promote: PromoteSettings = PromoteSettings()
-    """The gate on the test rows."""
+    """The promotion gate on the test rows."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
-        no_twins("ladder", [r.name for r in self.ladder])
-        no_twins("collect", [c.name for c in self.collect])
-        no_twins("collect.to", [c.target.rstrip("/") for c in self.collect])
+        check_unique("ladder", [r.name for r in self.ladder])
+        check_unique("collect", [c.name for c in self.collect])
+        check_unique("collect.to", [c.target.rstrip("/") for c in self.collect])
         for one in self.collect:
             for other in self.collect:
                 if one is not other and other.target.startswith(one.target.rstrip("/") + "/"):
-                    raise ValueError(f"collect.to: {other.name} ({other.target}) lies in {one.name} ({one.target})")
+                    raise ValueError(f"collect.to: {other.name} ({other.target}) is inside {one.name} ({one.target})")
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:
                 if source not in known:
-                    raise ValueError(f"tasks.{name}.sources: no source is called {source!r}")
+                    raise ValueError(f"tasks.{name}.sources: there is no source {source!r}")
             _augment_fits(self.augment, name, task)
         most = max((rung.steps or self.train.steps for rung in self.ladder if METHODS[rung.method].trains), default=0)
         if most and self.train.eval_every > most:
-            found = f"train.eval_every: {self.train.eval_every} steps between looks"
-            raise ValueError(f"{found}, and no training has more than {most}")
+            setting = f"train.eval_every: {self.train.eval_every} steps between evaluations"
+            raise ValueError(f"{setting}, but no rung is trained for more than {most} steps")
         return self
 
     def task(self, name: str) -> TaskSettings:
         """Returns the settings of a task.
 
         Raises:
-            SettingsError: there is no task of that name.
+            SettingsError: there is no task with that name.
         """
         if name not in self.tasks:
             raise SettingsError(
@@ -106,37 +106,43 @@ class Settings(Section):
 
 def _augment_fits(augment: AugmentSettings, name: str, task: TaskSettings) -> None:
     if augment.slice is not None and augment.slice not in slots(task.prompt):
-        raise ValueError(f"augment.slice: task {name} has the slots {', '.join(slots(task.prompt))}; name one of them")
+        raise ValueError(f"augment.slice: it must be a slot of task {name}: {', '.join(slots(task.prompt))}")
     if augment.slice is not None and augment.slice == augment_field(augment, task):
-        raise ValueError(f"augment.slice: {augment.slice} is the slot that is reworded; `augment.field` names another")
+        raise ValueError(
+            f"augment.slice: {augment.slice} is the slot that is reworded; set `augment.field` to another slot"
+        )
     if not augment.templates:
         return
     field = augment_field(augment, task)
     if field is None or field not in slots(task.prompt):
-        raise ValueError(f"augment.field: task {name} has the slots {', '.join(slots(task.prompt))}; name one of them")
+        raise ValueError(f"augment.field: it must be a slot of task {name}: {', '.join(slots(task.prompt))}")
     for template in augment.templates:
         unknown = set(slots(template)) - {field, *augment.wordings}
         if field not in slots(template) or unknown:
-            known = ", ".join(f"{{{name}}}" for name in augment.wordings) or "no other: `wordings` names none"
-            raise ValueError(f"augment.templates: {template!r} must hold the slot {{{field}}} and beside it {known}")
+            known = ", ".join(f"{{{name}}}" for name in augment.wordings) or "no other slot: `wordings` is empty"
+            raise ValueError(f"augment.templates: {template!r} must have the slot {{{field}}}, and can have {known}")
     if field in augment.wordings:
-        raise ValueError(f"augment.wordings: {field} is the row's own slot")
+        raise ValueError(f"augment.wordings: {field} is the slot of the row's own text")
 
 
 def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:
-    """Returns the slot that is reworded: the one named, or the prompt's only one; None if that leaves a choice."""
+    """Returns the slot that is reworded: `augment.field`, or the prompt's only slot; None if the prompt has several."""
     names = slots(task.prompt)
     return augment.field or (names[0] if len(names) == 1 else None)
 
 
 def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
-    """Writes `@commit` after every hub name on the ladder that has none; returns name -> commit.
+    """Adds `@COMMIT` to every hub name on the ladder that is not pinned; returns name -> commit.
 
-    A name is a hub name if it looks like one and no folder of that name lies next to params.yaml. The rest of the file
-    stays as it is. `commit` asks the hub.
+    A name is a hub name if it has the form owner/name and no folder next to params.yaml has that name. The rest of the
+    file does not change.
+
+    Args:
+        path: params.yaml.
+        commit: hub name -> its newest commit.
 
     Raises:
-        SettingsError: params.yaml can't be read, or a name does not stand there in a form that can be edited.
+        SettingsError: params.yaml can't be read, or a name is written in a form that can't be edited.
     """
     values, pinned = read_raw(path), dict[str, str]()
     places: dict[edit.Key, str] = {}
@@ -152,22 +158,22 @@ def pin(path: Path, commit: Callable[[str], str]) -> dict[str, str]:
         wanted = edit.with_value(wanted, key, value)
     name = next(iter(pinned))
     problem = Problem(
-        "a base's commit can't be written where the base is named",
+        "a commit can't be added to a base's name",
         where=f"{path}: ladder",
-        found=f"{', '.join(pinned)}, not all of which stand there letter by letter",
+        found=f"{', '.join(pinned)}, some of them written with escapes or on several lines",
         wanted="`base: owner/name`, without escapes, on one line",
         do=f"write {name}@{pinned[name]} by hand",
     )
-    edit.write(path, edit.replaced(path.read_text(encoding="utf-8"), places), lambda found: found == wanted, problem)
+    edit.write(path, edit.replaced(path.read_text(encoding="utf-8"), places), lambda edited: edited == wanted, problem)
     parse(wanted, str(path))
     return pinned
 
 
 def set_precision(path: Path, precision: str) -> bool:
-    """Writes `train.precision` into params.yaml; returns whether the file changed. The rest stays as it is.
+    """Sets `train.precision` in params.yaml; returns whether the file changed. The rest of the file does not change.
 
     Raises:
-        SettingsError: params.yaml can't be read, or `train` has a form that can't be edited.
+        SettingsError: params.yaml can't be read, or `train` is written in a form that can't be edited.
     """
     values = read_raw(path)
     parse(values, str(path))
@@ -178,21 +184,21 @@ def set_precision(path: Path, precision: str) -> bool:
     changed = edit.replaced(text, {key: precision}) if has_it else edit.inserted(text, *key, precision)
     wanted = edit.with_value(values, key, precision)
     problem = Problem(
-        "a precision can't be written where `train` stands",
+        "the precision can't be added to `train`",
         where=f"{path}: train",
         found="a form that can't be edited",
         wanted="`train:` with one setting per line, or `train: {...}`",
         do=f"write `precision: {precision}` by hand",
     )
-    edit.write(path, changed, lambda found: found == wanted, problem)
+    edit.write(path, changed, lambda edited: edited == wanted, problem)
     return True
 
 
 def rename_settings(path: Path) -> dict[str, str]:
-    """Writes the new names of renamed settings into params.yaml; returns old name -> new name, with their section.
+    """Replaces old names of settings in params.yaml; returns old name -> new name, both with their section.
 
     Raises:
-        SettingsError: params.yaml can't be read, or a setting has a form that can't be edited.
+        SettingsError: params.yaml can't be read, or a setting is written in a form that can't be edited.
     """
     values = read_raw(path)
     old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
@@ -200,13 +206,13 @@ def rename_settings(path: Path) -> dict[str, str]:
         return {}
     wanted = _with_new_names(values, str(path))
     problem = Problem(
-        "renamed settings can't be written where the old ones stand",
+        "old names of settings can't be replaced",
         where=str(path),
         found=joined([_dotted(key) for key in old]),
         wanted="one setting per line, or all of a section in `{...}`",
         do="write the new names by hand: " + joined([f"{key[1]} -> {new}" for key, new in old.items()]),
     )
-    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda found: found == wanted, problem)
+    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda edited: edited == wanted, problem)
     return {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
 
 
@@ -215,58 +221,58 @@ def _dotted(key: edit.Key) -> str:
 
 
 SECTIONS = tuple(field.alias or name for name, field in Settings.model_fields.items())
-"""The sections of params.yaml, in the order in which they are documented."""
+"""The sections of params.yaml, in the order of their documentation."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
     ("train", "look_every"): "eval_every",
     ("train", "look_rows"): "eval_rows",
     ("train", "tokens_at_once"): "max_tokens_per_microbatch",
 }
-"""Section and old name of a setting -> its new name. Old names work in 0.2 and are errors afterwards."""
+"""Section and old name of a setting -> new name. Old names still work in version 0.2 and are errors after it."""
 
 
 class RenamedSetting(FutureWarning):
-    """A setting still has its old name in params.yaml."""
+    """params.yaml uses the old name of a setting."""
 
 
 def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Returns the values with renamed settings under their new names, in the old order.
+    """Returns the values with new names in place of old ones, in the same order.
 
     Raises:
-        SettingsError: a setting stands there under both names.
+        SettingsError: a setting has both its old and its new name.
     """
-    found = dict(values)
+    renamed = dict(values)
     for (section, old), new in RENAMED.items():
-        settings = found.get(section)
+        settings = renamed.get(section)
         if not isinstance(settings, dict) or old not in settings:
             continue
         if new in settings:
             raise SettingsError(
                 Problem(
-                    "a setting stands under its old and its new name",
+                    "a setting has both its old and its new name",
                     where=f"{where}: {section}",
                     found=f"{old} and {new}",
                     wanted=new,
                     do=f"remove {old}",
                 )
             )
-        found[section] = {new if name == old else name: value for name, value in settings.items()}
+        renamed[section] = {new if name == old else name: value for name, value in settings.items()}
         message = f"{where}: {section}.{old} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
         warnings.warn(message, RenamedSetting, stacklevel=3)
-    return found
+    return renamed
 
 
 def read_raw(path: Path) -> dict[str, Any]:
-    """Returns params.yaml as plain values, unchecked.
+    """Returns params.yaml as plain values, without checking them against the settings.
 
     Raises:
-        SettingsError: the file is missing, is not UTF-8, not YAML, holds a key twice, or is no mapping.
+        SettingsError: the file is missing, is not UTF-8, is not YAML, has a key twice, or is not a mapping.
     """
     from ruamel.yaml.error import YAMLError
 
     try:
         values = _loaded(path.read_text(encoding="utf-8"))
         if place := _not_finite(values):
-            raise ValueError(f"{place} is no finite number")
+            raise ValueError(f"{place} is not a finite number")
         json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
     except FileNotFoundError:
         raise SettingsError(
@@ -274,19 +280,19 @@ def read_raw(path: Path) -> dict[str, Any]:
                 "there is no params.yaml here",
                 where=str(path),
                 wanted="the folder of a Rungwise workspace",
-                do="go to the workspace's folder, or set RUNGWISE_WORKSPACE to it",
+                do="change to the workspace's folder, or set RUNGWISE_WORKSPACE to it",
             )
         ) from None
     except (UnicodeDecodeError, YAMLError, ValueError, TypeError) as error:
-        found, is_colon = _one_line(error), "':'" in _one_line(error)
-        do = 'put what holds a colon, such as an address, in quotes: {url: "http://..."}' if is_colon else ""
+        message = _one_line(error)
+        do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
         raise SettingsError(
-            Problem("params.yaml can't be read", where=str(path), found=found, wanted="UTF-8 YAML", do=do)
+            Problem("params.yaml can't be read", where=str(path), found=message, wanted="UTF-8 YAML", do=do)
         ) from None
     if not isinstance(values, dict):
         raise SettingsError(
             Problem(
-                "params.yaml holds no settings",
+                "params.yaml has no settings",
                 where=str(path),
                 found=type(values).__name__ if values is not None else "an empty file",
                 wanted=f"a mapping with the sections {', '.join(SECTIONS)}",
@@ -296,18 +302,21 @@ def read_raw(path: Path) -> dict[str, Any]:
 
 
 def _loaded(text: str) -> Any:
-    """Returns what DVC's own call reads: libyaml where it is there, which wants an address in `{}` in quotes."""
+    """Returns the values as DVC's own call reads them.
+
+    It uses libyaml if it is installed, which requires quotes around an address in `{}`.
+    """
     from ruamel.yaml import YAML
 
     return YAML(typ="safe").load(text)
 
 
 def _not_finite(value: Any, place: str = "") -> str:
-    """Returns the key of the first number that is infinite or none at all; empty where there is none."""
+    """Returns the key of the first number that is infinite or NaN; empty if all are finite."""
     if isinstance(value, float):
         return "" if math.isfinite(value) else place
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((found for key, v in inner if (found := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
+    return next((inner_place for key, v in inner if (inner_place := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
 
 
 def _one_line(error: Exception) -> str:
@@ -320,7 +329,7 @@ def parse(values: dict[str, Any], where: str = "params.yaml") -> Settings:
     """Returns the settings in `values`.
 
     Raises:
-        SettingsError: the first fault with its key, what was found and what is wanted; the others are counted.
+        SettingsError: it names the first error with its key, and counts the others.
     """
     values = _with_new_names(values, where)
     try:
@@ -337,24 +346,25 @@ def load(path: Path) -> Settings:
 def _explain(error: ValidationError, where: str) -> Problem:
     faults = sorted(error.errors(include_url=False), key=lambda fault: fault["type"] != "extra_forbidden")
     below = {fault["loc"][:-1] for fault in faults if fault["loc"]}
-    # a list whose only entry has a fault is called too short as well
+    # pydantic also reports a list as too short if its only entry has an error
     real = [f for f in faults if not (f["type"] == "too_short" and any(b[: len(f["loc"])] == f["loc"] for b in below))]
     faults = real or faults
-    first = faults[0]  # a misspelt key before the one that is missing for it
+    first = faults[0]  # a misspelled key comes before the key that is missing because of it
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "params.yaml"
     wanted = str(first["msg"]).removeprefix("Value error, ")
     kinds = {"extra_forbidden": "an unknown key", "missing": "a key is missing"}
-    what = kinds.get(first["type"], "a setting is not what was wanted")
+    what = kinds.get(first["type"], "a setting has a wrong value")
     found = "nothing" if first["type"] == "missing" else _shorten(first["input"])
     if first["type"] == "value_error" and isinstance(first["input"], dict):
-        found = ""  # of a whole section the message names what is wrong
+        found = ""  # for a whole section, the message alone names the error
     if first["type"] == "extra_forbidden":
         wanted, found = _known_keys(first["loc"]), str(first["loc"][-1])
     others = [".".join(str(part) for part in fault["loc"] if part != "[key]") for fault in faults[1:]]
     more = f" ({len(others)} more: {joined(others, 3)})" if others else ""
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
-        wanted, do = f"the section `{key}`", f"write `{key}: {{}}` for its defaults (a seed is a number)"
+        wanted = f"the section `{key}`"
+        do = "write `seed: 7`" if key == "seed" else f"write `{key}: {{}}` for its defaults"
     return Problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do=do)
 
 
@@ -367,7 +377,7 @@ def _known_keys(loc: tuple[int | str, ...]) -> str:
         section = inner_section(fields.get(part))
     if isinstance(section, type) and issubclass(section, BaseModel):
         return "one of " + ", ".join(f.alias or n for n, f in section.model_fields.items())
-    return "a key that the section knows"
+    return "a key of the section"
 
 
 def inner_section(annotation: Any) -> Any:
@@ -375,9 +385,9 @@ def inner_section(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     for inner in getattr(annotation, "__args__", ()):
-        found = inner_section(inner)
-        if found is not None:
-            return found
+        section = inner_section(inner)
+        if section is not None:
+            return section
     return None
 
 

@@ -1,4 +1,4 @@
-"""What all sections of params.yaml are made of: frozen, checked, documented values."""
+"""The base class of all sections of params.yaml, and the types that their fields share."""
 
 import re
 from pathlib import Path
@@ -13,19 +13,19 @@ _NAME = re.compile(r"[a-z][a-z0-9-]{0,39}")
 
 
 def check_name(name: str) -> str:
-    """Returns a name that is safe in a path, a tag and a page: `[a-z][a-z0-9-]{0,39}`.
+    """Returns `name` if it is safe in a path, a tag and a page: `[a-z][a-z0-9-]{0,39}`.
 
     Raises:
         ValueError: it is not such a name.
     """
     if not _NAME.fullmatch(name):
-        raise ValueError("a name: a small letter, then up to 39 small letters, digits and dashes")
+        raise ValueError("a name: a lowercase letter, then up to 39 lowercase letters, digits and hyphens")
     return name
 
 
 def _inside(path: str) -> str:
     if not path or path.startswith(("/", "~")) or "\\" in path or ".." in Path(path).parts:
-        raise ValueError("a path inside data/raw, without `..` and not from the root")
+        raise ValueError("a relative path inside data/raw, without `..`")
     return path
 
 
@@ -47,13 +47,13 @@ Text = Annotated[str, Field(min_length=1)]
 
 
 class Section(BaseModel):
-    """What all settings have in common: frozen, no unknown keys, no silent conversion of types."""
+    """A section of settings: immutable, with unknown keys and wrong types rejected."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
 
 
-def no_twins(where: str, names: list[str]) -> None:
+def check_unique(where: str, names: list[str]) -> None:
     """Checks that no name is used twice; raises ValueError."""
-    twins = sorted({n for n in names if names.count(n) > 1})
-    if twins:
-        raise ValueError(f"{where}: the name {twins[0]!r} is used twice")
+    duplicates = sorted({n for n in names if names.count(n) > 1})
+    if duplicates:
+        raise ValueError(f"{where}: the name {duplicates[0]!r} is used twice")

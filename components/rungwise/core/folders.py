@@ -106,12 +106,12 @@ def open_sealed(path: Path, made_by: str) -> Path:
                 do=f"run `rungwise run` (or `dvc repro {made_by}`)",
             )
         )
-    found = "its files differ from its marker" if (path / MARKER).is_file() else "an incomplete folder"
+    state = "its files differ from its marker" if (path / MARKER).is_file() else "an incomplete folder"
     raise WorkspaceError(
         Problem(
             "the output of an earlier step is damaged",
             where=str(path),
-            found=found,
+            found=state,
             wanted=f"a folder with a valid {MARKER}",
             do=f"run the step `{made_by}` again (`rungwise run`, or `dvc repro {made_by}`)",
         )

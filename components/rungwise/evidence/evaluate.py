@@ -44,6 +44,6 @@ def evaluate(
 
 
 def score_text(evidence: Evidence) -> str:
-    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
+    """Returns a rung's score as text, such as `0.962 (0.941 to 0.976, n=480)`, or the reason why it has none."""
     score = evidence.score
     return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n={score.n})" if score else evidence.note

@@ -1,1 +1,1 @@
-"""A workspace of one's own from a file of rows: what can be guessed is guessed, and what was guessed is said."""
+"""`rungwise init`: a new workspace from a file of rows. It guesses what it can and prints each guess."""

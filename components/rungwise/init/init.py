@@ -1,7 +1,7 @@
-"""A workspace of one's own from a file of rows: guesses task, format, metric, bar and rungs, and says why.
+"""Makes a workspace from a file of rows: guesses the format, metric, bar and rungs, and returns its reasons.
 
-Everything guessed stands in params.yaml for a person to correct. Nothing is trained; before anything is, it says
-what so many rows can and can't show. Nothing is overwritten, and a file that can't be used leaves nothing behind.
+All guesses are written to params.yaml, where a person can correct them. Nothing is trained and no file is overwritten.
+If the rows can't be used, no file is written.
 """
 
 import json
@@ -15,16 +15,17 @@ from pathlib import Path
 from rungwise.config import Settings, parse
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
-from rungwise.init.given import SHARE, Given, given
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
-from rungwise.init.warnings import too_long, warnings
+from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
+from rungwise.init.warnings import length_warnings, row_warnings
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
 
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
-STEER, JUDGE = 1000, 2000
-"""About so many rows steer and judge at most: they cost time on every rung, and more show little more."""
+MAX_VALIDATION_ROWS, MAX_TEST_ROWS = 1000, 2000
+"""Upper bounds of the rows that are split off: every rung is scored on them, and more rows narrow the intervals
+little."""
 
 
 def init(
@@ -41,84 +42,106 @@ def init(
     bases: Sequence[str] = (),
     ladder: str | None = None,
 ) -> list[str]:
-    """Makes a workspace in `target`; returns what was guessed and what to know, a sentence a line.
+    """Makes a workspace in `target`; returns the guesses, their reasons and warnings, one sentence per line.
 
-    `dev`, `test`: files whose rows steer and judge, as the user split them. `records`, `dev_records`, `test_records`:
-    where the rows stand in a JSON file (see `SourceSettings.records`); one without its file is of `file`. `bases`:
-    folders or hub names for prompt and LoRA rungs, the smallest first; without them and without `ladder`, a preset's
-    name, models that come along.
+    Args:
+        target: the folder; it is created if it does not exist.
+        file: the rows.
+        text: the column that the model reads.
+        answer: the column with the right answers.
+        records: where the rows are in a JSON file (see `SourceSettings.records`).
+        test: a file of test rows, if the user has split the rows.
+        test_records: where they are in a JSON file; without `test`, in `file`.
+        dev: a file of validation rows, if the user has split the rows.
+        dev_records: where they are in a JSON file; without `dev`, in `file`.
+        bases: folders or hub names for the prompt and LoRA rungs, smallest first. By default models of this package.
+        ladder: the name of a preset, instead of `bases`.
 
     Raises:
         RungwiseError: the rows can't be used, or the folder can't become a workspace.
     """
     _check_target(target)
-    first = given("rows", file, text, answer, records, ())
+    first = read_rows_file("rows", file, text, answer, records, ())
     files = [first]
     n = len(first.rows)
-    counts = {"dev": min(round(SHARE * n), STEER), "test": min(round(SHARE * n), JUDGE)}
+    counts = {
+        "dev": min(round(EVALUATION_SHARE * n), MAX_VALIDATION_ROWS),
+        "test": min(round(EVALUATION_SHARE * n), MAX_TEST_ROWS),
+    }
     shares = {side: count / n for side, count in counts.items()}
-    sides = {"dev": dev or (file if dev_records else None), "test": test or (file if test_records else None)}
-    for side, where in (("dev", dev_records), ("test", test_records)):
-        if path := sides[side]:
-            files.append(given(f"{side}-rows", path, text, answer, where or "[]", files))
+    own_files = {"dev": dev or (file if dev_records else None), "test": test or (file if test_records else None)}
+    for side, side_records in (("dev", dev_records), ("test", test_records)):
+        if path := own_files[side]:
+            files.append(read_rows_file(f"{side}-rows", path, text, answer, side_records or "[]", files))
             counts[side] = len(files[-1].rows)
             del shares[side]
-    guessed = guess([a for _, a in first.rows])
+    guessed = guess([answer for _, answer in first.rows])
     rungs = ladder_of(bases, ladder)
     params = _params(files, guessed, rungs, shares)
     settings = _checked(params)
-    _write(target, params, {one.stored: one.file for one in files})
-    family = {"extract": "reading (extract)", "expand": "writing (expand)"}[guessed.family]
-    steps = f"cd {shlex.quote(str(target))} && {'' if rungs.is_pinned else 'rungwise pin && '}rungwise run"
+    _write(target, params, {one.stored_name: one.file for one in files})
     return [
-        _sides(n, file, counts, sides),
-        *(f"{one.file.name} is not UTF-8 and was read as {one.source.encoding}: check a row with an accent."
-          for one in files if one.source.encoding != "utf-8"),
-        f"Format {guessed.format}: {guessed.why}. That is {family}, measured by {guessed.metric}.",
-        f"The bar {guessed.bar:g} is a guess: set `target` to what your users would call good enough.",
+        _sides(n, file, counts, own_files),
+        *(
+            f"{one.file.name} is not UTF-8 and was read as {one.source.encoding}. Check a row that has an accent."
+            for one in files
+            if one.source.encoding != "utf-8"
+        ),
+        f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
+        f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
         rungs.sentence,
-        *warnings(files, guessed, counts),
-        *too_long(first.rows, [rung.base for rung in settings.ladder if rung.base]),
-        f"All of it stands in {target / 'params.yaml'}. Next: {steps}",
-    ]  # fmt: skip
+        *row_warnings(files, guessed, counts),
+        *length_warnings(first.rows, [rung.base for rung in settings.ladder if rung.base]),
+        f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
+    ]
 
 
-def _sides(n: int, file: Path, counts: Mapping[str, int], own: Mapping[str, Path | None]) -> str:
-    """Returns how many rows there are and what becomes of them, in a sentence; `own`: side -> its own file."""
-    verbs = {"dev": "steer", "test": "judge"}
-    told = [f"{n} rows of {file.name}"]
-    told += [f"{counts[side]} of {path.name} that {verbs[side]}" for side, path in own.items() if path]
-    taken = [f"about {counts[side]} {verbs[side]}" for side, path in own.items() if not path]
-    return " and ".join(told) + (f"; of the first {', '.join(taken)}, the others teach." if taken else ".")
+_FAMILIES = {"extract": "finds the answer in the text (extract)", "expand": "writes the answer (expand)"}
+
+
+def _next_command(target: Path, ladder: Ladder) -> str:
+    return f"cd {shlex.quote(str(target))} && {'' if ladder.is_pinned else 'rungwise pin && '}rungwise run"
+
+
+def _sides(n: int, file: Path, counts: Mapping[str, int], own_files: Mapping[str, Path | None]) -> str:
+    """Returns how many rows are for training, validation and test; `own_files`: side -> its own file, if it has one."""
+    names = {"dev": "validation", "test": "test"}
+    taken = [f"about {counts[side]:,} for {names[side]}" for side, path in own_files.items() if not path]
+    n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
+    sentence = f"{n:,} rows in {file.name}: {', '.join([f'about {n_train:,} for training', *taken])}."
+    if not taken:
+        sentence = f"{n:,} training rows in {file.name}."
+    others = [f"{counts[side]:,} {names[side]} rows in {path.name}." for side, path in own_files.items() if path]
+    return " ".join([sentence, *others])
 
 
 def _check_target(target: Path) -> None:
     if (target / "params.yaml").exists() or (target / "dvc.yaml").exists():
         raise WorkspaceError(
             Problem(
-                "there is a workspace or a DVC pipeline already",
+                "the folder already has a workspace or a DVC pipeline",
                 where=str(target),
-                do="add tasks and sources to its params.yaml by hand, or name another folder",
+                do="add tasks and sources to its params.yaml, or choose another folder",
             )
         )
     for parent in target.resolve().parents:
         if (parent / "params.yaml").is_file() and (parent / "dvc.yaml").is_file():
             raise WorkspaceError(
                 Problem(
-                    "a workspace can't stand inside another",
+                    "a workspace can't be inside another one",
                     where=str(target),
                     found=f"a workspace in {parent}",
-                    do="name a folder outside of it",
+                    do="choose a folder outside it",
                 )
             )
     for folder in (target, target / "data", target / "data" / "raw"):
         if folder.exists() and not folder.is_dir():
-            do = "move the file away, or name another folder"
-            raise WorkspaceError(Problem("the workspace's place is taken by a file", where=str(folder), do=do))
+            do = "move the file, or choose another folder"
+            raise WorkspaceError(Problem("a file is where the workspace needs a folder", where=str(folder), do=do))
 
 
-def _params(files: Sequence[Given], guessed: Guess, ladder: Ladder, shares: Mapping[str, float]) -> str:
-    """Returns the text of params.yaml; `files`: the rows to split first; `shares`: side -> share of them."""
+def _params(files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float]) -> str:
+    """Returns the text of params.yaml; `shares`: side -> share of the first file's rows that go to it."""
     first = files[0]
     quoted = json.dumps(first.answer, ensure_ascii=False)
     separator = f", separator: {json.dumps(guessed.separator)}" if guessed.format == "list" else ""
@@ -130,24 +153,24 @@ def _params(files: Sequence[Given], guessed: Guess, ladder: Ladder, shares: Mapp
         more += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
         more += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
         lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{more}}}\n")
-    asked = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
+    answer_word = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
     return f"""\
-# Guessed from {json.dumps(first.stored)}: correct what is wrong.
+# Guessed from {json.dumps(first.stored_name)}. Correct what is wrong.
 seed: 7
 tasks:
   task:
     family: {guessed.family}
-    prompt: "Text: {{{first.slot}}}\\n{asked}:"
+    prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
     answer: {{column: {quoted}, format: {guessed.format}{separator}}}
     metric: {guessed.metric}
-    target: {guessed.bar:g}         # a guess: what would your users call good enough?
-ladder:               # cheapest first
+    target: {guessed.bar:g}         # a guess: set the score that is good enough for your users
+ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:
 {"".join(lines)}validate: {{}}
 split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
-train: {{steps: 300, batch_size: 32, learning_rate: 3e-3}}   # large models: learning_rate 2e-4
+train: {{steps: 300, batch_size: 32, learning_rate: 3e-3}}   # for large models: 2e-4
 evaluate: {{confidence: 0.95}}
 decide: {{}}
 register: {{}}
@@ -156,14 +179,14 @@ promote: {{}}
 
 
 def _checked(params: str) -> Settings:
-    """Returns the settings of the params.yaml that is to be written; raises SettingsError."""
+    """Returns the settings of the new params.yaml; raises SettingsError."""
     from ruamel.yaml import YAML
 
-    return parse(YAML(typ="safe").load(params), "the params.yaml to be written")
+    return parse(YAML(typ="safe").load(params), "the new params.yaml")
 
 
 def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
-    """Builds the workspace beside its place and moves its parts there, params.yaml last."""
+    """Writes each file under a temporary name and renames it into place, params.yaml last."""
     target.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target, prefix=".init-") as temporary:
         part = Path(temporary)
@@ -173,7 +196,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
             if (raw / name).exists() and (raw / name).read_bytes() != file.read_bytes():
                 raise WorkspaceError(
                     Problem(
-                        "a file of that name stands in data/raw already",
+                        "data/raw already has another file of this name",
                         where=str(raw / name),
                         do="rename one of the two",
                     )
@@ -189,9 +212,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
         try:
             init_repository(target)
         except (OSError, subprocess.CalledProcessError) as error:
-            raise WorkspaceError(
-                Problem("git or DVC could not be set up", where=str(target), found=str(error))
-            ) from None
+            raise WorkspaceError(Problem("git or DVC can't be set up", where=str(target), found=str(error))) from None
         shutil.copy(package_file("init", "dvc.yaml"), part / "dvc.yaml")
         (part / "dvc.yaml").rename(target / "dvc.yaml")
         (part / "params.yaml").write_text(params, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What to know of the rows before anything is trained: what they can't show, and which will be left out."""
+"""Warnings about the rows before anything is trained: what they are too few to show, and which will be rejected."""
 
 import json
 from collections import Counter
@@ -9,85 +9,95 @@ from rungwise.config import DecideSettings, IngestSettings, ValidateSettings
 from rungwise.core.folders import joined
 from rungwise.dataset.similar import normalised
 from rungwise.evidence.intervals import share_needed
-from rungwise.init.given import MIN_TEST, Given
 from rungwise.init.guess import Guess
+from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile
 
-LOOKED_AT = 500
-"""Of so many rows the length in tokens is counted."""
+SAMPLED_ROWS = 500
+"""About as many rows are tokenized to estimate how long the rows are."""
 PROMPT_TOKENS = 12
-"""About what the guessed prompt adds to a row."""
-_NOTHING = {"nan", "none", "null", "n/a", "na"}
-"""What programs write into a cell that has no value."""
+"""About as many tokens are added to a row by the guessed prompt."""
+RARE_LABEL_ROWS = 10
+"""A label with fewer rows than this is reported as rare."""
+_NO_VALUE = {"nan", "none", "null", "n/a", "na"}
+"""What programs write into a cell without a value."""
+_SIDE_NAMES = {"dev": "validation", "test": "test"}
 
 
-def warnings(given: Sequence[Given], guessed: Guess, counts: Mapping[str, int]) -> list[str]:
-    """Returns what so many rows can't show and what of them will be rejected; `counts`: side -> rows."""
-    found, bar = given[0].rows, guessed.bar
-    told: list[str] = []
-    least, verbs = DecideSettings().min_scored, {"dev": "development", "test": "test"}
-    for side, n in counts.items():
-        needed = share_needed(n, bar, 0.95)
-        asks = f"asks for {needed:.2f} observed" if needed else "can't be shown, not even by a faultless model"
-        if n < least:
-            told.append(
-                f"Careful: about {n} {verbs[side]} rows are too few to judge anything (`min_scored` asks for {least})."
-            )
-        elif n < MIN_TEST:
-            told.append(
-                f"Careful: with {n} {verbs[side]} rows the bar {bar:g} {asks}; {MIN_TEST} or more show finer things."
-            )
-    n_all = sum(one.n for one in given)
-    n_lost, limit = (
-        n_all - sum(len(one.rows) for one in given),
-        IngestSettings.model_fields["max_rejected_share"].default,
-    )
-    if n_lost:
-        then = f"more than {limit:.0%} stop the run: mend them, or raise `ingest.max_rejected_share`"
-        kept = "they are counted and left out"
-        told.append(
-            f"Careful: {n_lost} of {n_all} rows have no text, no answer or can't be read; "
-            f"{then if n_lost > limit * n_all else kept}."
-        )
-    if guessed.format == "label":
-        rare = [label for label, n in Counter(a for _, a in found).items() if n < 10]
+def row_warnings(files: Sequence[RowsFile], guess: Guess, counts: Mapping[str, int]) -> list[str]:
+    """Returns warnings about the rows, one sentence each; `counts`: `dev` and `test` -> number of rows."""
+    rows = files[0].rows
+    messages = [*_few_rows(counts, guess.bar), *_incomplete_rows(files)]
+    if guess.format == "label":
+        rare = [label for label, n in Counter(answer for _, answer in rows).items() if n < RARE_LABEL_ROWS]
         if rare:
-            told.append(
-                f"Careful: {len(rare)} labels have fewer than 10 rows; what a model can do on them can't be shown."
+            messages.append(
+                f"{len(rare)} labels have fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone."
             )
-    empty = sorted({a for _, a in found if a.lower() in _NOTHING})
-    if empty:
-        n_empty = sum(a.lower() in _NOTHING for _, a in found)
-        told.append(
-            f"Careful: {n_empty} answers say {joined(map(repr, empty))}: if they mean nothing, leave them empty."
-        )
-    n_different = len({normalised(t) for t, _ in found})
-    if n_different < len(found) / 2:
-        told.append(f"Careful: the {len(found)} rows hold {n_different} different texts; equal rows count once.")
+    no_value = [answer for _, answer in rows if answer.lower() in _NO_VALUE]
+    if no_value:
+        listed = joined(map(repr, sorted(set(no_value))))
+        messages.append(f"{len(no_value)} answers are {listed}. If that means `no answer`, leave those cells empty.")
+    n_texts = len({normalised(text) for text, _ in rows})
+    if n_texts < len(rows) / 2:
+        messages.append(f"the {len(rows)} rows have only {n_texts} different texts. Exact duplicates are dropped.")
     longest = ValidateSettings().max_characters
-    n_long = sum(max(len(t), len(a)) > longest for t, a in found)
+    n_long = sum(max(len(text), len(answer)) > longest for text, answer in rows)
     if n_long:
-        told.append(f"Careful: {n_long} rows have a cell of more than {longest:,} characters and will be rejected.")
-    return told
+        messages.append(f"{n_long} rows have a cell of more than {longest:,} characters and will be rejected.")
+    return [f"Warning: {message}" for message in messages]
 
 
-def too_long(found: Sequence[tuple[str, str]], bases: Iterable[str]) -> list[str]:
-    """Returns which bases are too short for many rows, counted on some of them, a sentence each."""
+def _few_rows(counts: Mapping[str, int], bar: float) -> list[str]:
+    """Returns a message for each side of the split that is too small to show the bar clearly."""
+    messages = []
+    min_scored = DecideSettings().min_scored
+    for side, n in counts.items():
+        name = _SIDE_NAMES[side]
+        if n < min_scored:
+            messages.append(f"{n} {name} rows are too few to decide anything: `min_scored` requires {min_scored}.")
+        elif n < MIN_EVALUATION_ROWS:
+            score = share_needed(n, bar, 0.95)
+            needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
+            messages.append(
+                f"with {n} {name} rows, {needed} to show the bar of {bar:g}. {MIN_EVALUATION_ROWS} or more rows show "
+                "smaller differences."
+            )
+    return messages
+
+
+def _incomplete_rows(files: Sequence[RowsFile]) -> list[str]:
+    """Returns a message if rows lack text or answer, or can't be read."""
+    n = sum(one.n for one in files)
+    n_lost = n - sum(len(one.rows) for one in files)
+    if not n_lost:
+        return []
+    limit = IngestSettings.model_fields["max_rejected_share"].default
+    effect = "They are counted and left out."
+    if n_lost > limit * n:
+        effect = f"The run fails above {limit:.0%}: fix the rows, or raise `ingest.max_rejected_share`."
+    return [f"{n_lost} of {n} rows have no text, have no answer or can't be read. {effect}"]
+
+
+def length_warnings(rows: Sequence[tuple[str, str]], bases: Iterable[str]) -> list[str]:
+    """Returns which bases have a context too short for many of the rows, one sentence each.
+
+    The lengths are counted on a sample of the rows. Hub models are skipped: their files are not here yet.
+    """
     from tokenizers import Tokenizer
 
-    step = max(1, len(found) // LOOKED_AT)
-    some = found[::step]
-    told = []
+    sample = rows[:: max(1, len(rows) // SAMPLED_ROWS)]
+    messages = []
     for base in dict.fromkeys(bases):
         folder = Path(base)
         if not (folder / "tokenizer.json").is_file() or not (folder / "config.json").is_file():
-            continue  # of the hub's models nothing is known before they are fetched
+            continue
         context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-        sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in some])]
-        n = sum(size + PROMPT_TOKENS > context for size in sizes) if isinstance(context, int) else 0
-        if n > DecideSettings().max_unscored_share * len(some):
-            told.append(
-                f"Careful: {n / len(some):.0%} of the rows are longer than {folder.name} can read ({context} tokens), "
-                "and rows that are not scored judge nothing: --base names a model that reads more."
+        sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in sample])]
+        n_long = sum(size + PROMPT_TOKENS > context for size in sizes) if isinstance(context, int) else 0
+        if n_long > DecideSettings().max_unscored_share * len(sample):
+            messages.append(
+                f"Warning: {n_long / len(sample):.0%} of the rows are longer than the context of {folder.name} "
+                f"({context} tokens). They can't be scored. Choose a model with a longer context: --base MODEL."
             )
-    return told
+    return messages

@@ -92,8 +92,8 @@ def _in_batches(
 ) -> Iterator[tuple[list[int], Result]]:
     """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: the tokens that a prompt of that length takes of SCORING_TOKENS. If out of memory, half as
-    many rows go through together from there.
+    `tokens_of`: what a prompt of a given length counts towards SCORING_TOKENS. If a batch is out of memory, later
+    batches have half as many rows.
 
     Raises:
         ModelError: a single row is out of memory.

@@ -38,6 +38,6 @@ def tokens_per_row(longest: int, shared_tokens: int) -> int:
 
     Args:
         longest: tokens of the longest row of the microbatch.
-        shared_tokens: length of the shared prefix of all rows, in tokens.
+        shared_tokens: length of the shared prefix.
     """
     return longest - shared_tokens + shared_tokens // 8

@@ -1,1 +1,1 @@
-"""The run: DVC's stages, and the one list of steps that the command and the flow walk."""
+"""A run: the functions of the DVC stages, and the list of steps that the command and the Prefect flow follow."""

@@ -1,4 +1,4 @@
-"""The steps of a run done by `dvc repro`: how `rungwise run` and the Python API do them."""
+"""Runs the steps with `dvc repro`, for `rungwise run` and the Python API."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +15,13 @@ T = TypeVar("T")
 
 
 class ReproRunner:
-    """Does stages by `dvc repro` and the other steps in this process."""
+    """Runs stages with `dvc repro` and the other steps in this process."""
 
     name = "rungwise run"
 
     def stages(self, name: str, root: Path, before: Snapshot) -> None:
         """Brings the stages of a step up to date."""
-        del before  # DVC compares inputs itself, and each stage checks them again before it writes
+        del before  # DVC compares the inputs itself, and each stage checks them again before it writes
         if name == "climb":
             _reproduce(root)
             if changed := changed_bases(root):
@@ -29,22 +29,22 @@ class ReproRunner:
                 _reproduce(root, "--force", "--single-item", "climb")
         elif settings_of(root).validate_.drift.severity == "stop":
             _reproduce(root, "augment")
-        # otherwise nothing waits for the rows alone, and the climb's `dvc repro` prepares them: one DVC process less
+        # otherwise no step needs the rows before the climb, whose `dvc repro` also prepares them: one process less
 
     def step(self, name: str, task: str, act: Callable[[], T]) -> T:
-        """Does one step."""
+        """Runs one step."""
         del name, task
         return act()
 
     def report(self, line: str) -> None:
-        """Writes one line of news to standard error."""
+        """Writes one line to standard error."""
         say(line)
 
     def finished(self, root: Path, task: str) -> None:
-        """Does nothing: the whole status is printed at the end."""
+        """Does nothing, because the whole status is printed at the end."""
 
 
 def _reproduce(root: Path, *arguments: str) -> None:
     if reproduce(root, *arguments) != 0:
-        do = "completed work is kept: fix the error and run again"
+        do = "fix the error and run again; completed work is kept"
         raise WorkspaceError(Problem("the run failed (see above)", where=str(root), do=do))

@@ -1,8 +1,8 @@
-"""The shell around the verbs: one function per DVC stage.
+"""The DVC stages: one function each, which adds the files around a function of `dataset` or `climbing`.
 
-`python -m rungwise.pipeline.stages VERB --recipe N` is what dvc.yaml runs; the flow calls the same functions. A stage
-reads sealed folders, writes one sealed folder, and refuses to write if params.yaml or the rows in data/raw
-changed while it ran. Hashed outputs hold no time, cost or path.
+dvc.yaml runs `python -m rungwise.pipeline.stages VERB --recipe N`; the Prefect flow calls the same functions. A stage
+reads sealed folders and writes one sealed folder. It does not write if params.yaml or data/raw changed while it ran.
+Hashed outputs contain no times, costs or paths.
 """
 
 import argparse
@@ -39,14 +39,14 @@ from rungwise.workspace.process import die_with_parent, prepare_environment, wor
 if TYPE_CHECKING:
     from rungwise.dataset.split import Split
 
-MANY_LEAKS = 0.05
-"""More copies than this share of the training rows are worth a word."""
-FEW_ROWS = 10
-"""Of fewer held-out rows of a label little can be said about it."""
+LEAK_WARNING_SHARE = 0.05
+"""A warning is given if more than this share of the training rows is removed as duplicates of held-out rows."""
+RARE_LABEL_ROWS = 10
+"""A warning is given for labels with fewer validation or test rows than this."""
 
 
 def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Table | Json]) -> None:
-    """Writes a stage's output: relative path -> text, a file to copy, rows, or a value that becomes JSON."""
+    """Writes a stage's output folder; `files`: relative path -> text, a file to copy, rows, or a JSON value."""
 
     def write(part: Path) -> None:
         for name, content in sorted(files.items()):
@@ -77,7 +77,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def ingest(root: Path, before: Snapshot | None = None) -> None:
-    """Reads the sources under data/raw into data/ingest: Examples and counted Rejections, per task."""
+    """Reads the sources in data/raw into data/ingest: rows and counted rejections of each task."""
     from rungwise.dataset.ingest import ingest as verb
 
     settings, before = settings_of(root), before or snapshot(root)
@@ -87,20 +87,23 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
         counts = _rejected(result.rejections)
         out[f"{name}/examples.jsonl"] = result.examples
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        found = counted([d.kind for d in result.duplicates])
+        duplicates = counted([d.kind for d in result.duplicates])
         out[f"{name}/duplicates.jsonl"] = to_lines(result.duplicates)
         out[f"{name}/summary.json"] = {
             "rows": len(result.examples),
             "sources": counted(result.examples.source),
             "rejected": counts,
-            "duplicates": found,
+            "duplicates": duplicates,
         }
-        say(f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; twice: {_listed(found)}")
+        say(
+            f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; "
+            f"duplicates: {_listed(duplicates)}"
+        )
     _seal(root, "ingest", before, out)
 
 
 def validate(root: Path, before: Snapshot | None = None) -> None:
-    """Holds the ingested rows against the suite derived from each task, into data/validate."""
+    """Checks the ingested rows against the expectations of each task, into data/validate."""
     from rungwise.dataset.validate import validate as verb
 
     settings, before = settings_of(root), before or snapshot(root)
@@ -127,12 +130,10 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
         for check in result.checks:
             if check.severity == "warn" and not check.success:
                 where = f" on {check.column}" if check.column else ""
-                say(f"validate {name}: careful: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
+                say(f"validate {name}: warning: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
         if result.suspects:
             first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
-            say(
-                f"validate {name}: careful: {len(result.suspects)} labels look wrong ({first}); they stay, look at them"
-            )
+            say(f"validate {name}: warning: {len(result.suspects)} labels may be wrong ({first}). Check them")
     _seal(root, "validate", before, out)
 
 
@@ -148,53 +149,68 @@ def split(root: Path, before: Snapshot | None = None) -> None:
         for side in SIDES:
             out[f"{name}/{side}.jsonl"] = getattr(result, side)
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        careful = _what_the_split_cannot_show(settings, task, result)
+        warnings = _split_warnings(settings, task, result)
         out[f"{name}/report.json"] = {
             "rows": {side: len(getattr(result, side)) for side in SIDES},
             "rejected": _rejected(result.rejections),
             "leaks": [asdict(leak) for leak in result.leaks],
             "dev_in_test": [asdict(leak) for leak in result.dev_in_test],
-            "careful": careful,
+            "warnings": warnings,
         }
         sizes = f"{len(result.train)} train, {len(result.dev)} dev, {len(result.test)} test"
         say(f"split {name}: {sizes}; rejected: {_listed(_rejected(result.rejections))}")
-        for text in careful:
-            say(f"split {name}: careful: {text}")
+        for text in warnings:
+            say(f"split {name}: warning: {text}")
     _seal(root, "split", before, out)
 
 
-def _what_the_split_cannot_show(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
-    """Returns what a reader of the scores should know beforehand, a sentence each."""
-    from rungwise.dataset.split import rare
-    from rungwise.evidence.intervals import share_needed
-
-    told = []
-    if (n := len(split.test)) < settings.split.min_test:
-        needed = share_needed(n, task.target, settings.evaluate.confidence)
-        asks = f"asks for {needed:.3f} observed" if needed else "can't be shown, not even by a faultless model"
-        least = settings.split.min_test
-        told.append(f"{n} test rows are fewer than {least} (`split.min_test`): the bar {task.target:g} {asks}")
+def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
+    """Returns what a reader of the scores should know about the split, one sentence each."""
+    messages = _few_test_rows(settings, task, len(split.test))
     if task.answer.format == "label":
-        for side in ("dev", "test"):
-            few = rare(split.train, getattr(split, side), FEW_ROWS)
-            listed = joined([f"{label}: {n}" for label, n in few.items()])
-            if few:
-                told.append(
-                    f"{len(few)} label(s) with fewer than {FEW_ROWS} {side} rows: one answer moves such a label's own "
-                    f"score by more than {1 / FEW_ROWS:.0%}, and without a row it has none ({listed})"
-                )
+        messages += _rare_labels(split)
     n_before = len(split.train) + len(split.leaks)
-    if len(split.leaks) > MANY_LEAKS * n_before:
-        told.append(
-            f"{len(split.leaks) / n_before:.0%} of the training rows were taken out as copies of held-out ones: if one "
-            "word makes another question, set `split.copies: exact`"
+    if len(split.leaks) > LEAK_WARNING_SHARE * n_before:
+        messages.append(
+            f"{len(split.leaks) / n_before:.0%} of the training rows were removed as duplicates of validation or test "
+            "rows. If texts that differ in one word are different questions, set `split.copies: exact`"
         )
     if split.dev_in_test:
         ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
-        told.append(
-            f"{len(split.dev_in_test)} dev rows say what a test row says ({ids}): both stay, since neither teaches"
+        messages.append(
+            f"{len(split.dev_in_test)} validation rows are duplicates of test rows ({ids}). Both are kept, because "
+            "neither is used for training"
         )
-    return told
+    return messages
+
+
+def _few_test_rows(settings: Settings, task: TaskSettings, n: int) -> list[str]:
+    from rungwise.evidence.intervals import share_needed
+
+    if n >= settings.split.min_test:
+        return []
+    score = share_needed(n, task.target, settings.evaluate.confidence)
+    needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"
+    return [
+        f"{n} test rows are fewer than `split.min_test` ({settings.split.min_test}): {needed} to show the bar of "
+        f"{task.target:g}"
+    ]
+
+
+def _rare_labels(split: "Split") -> list[str]:
+    """Returns a message for each side with labels that have too few rows to be scored alone."""
+    from rungwise.dataset.split import rare
+
+    messages = []
+    for side, name in (("dev", "validation"), ("test", "test")):
+        counts = rare(split.train, getattr(split, side), RARE_LABEL_ROWS)
+        if counts:
+            listed = joined([f"{label}: {n}" for label, n in counts.items()])
+            messages.append(
+                f"{len(counts)} label(s) have fewer than {RARE_LABEL_ROWS} {name} rows ({listed}): one answer changes "
+                f"the score of such a label by more than {1 / RARE_LABEL_ROWS:.0%}"
+            )
+    return messages
 
 
 def augment(root: Path, before: Snapshot | None = None) -> None:
@@ -214,7 +230,7 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
         say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
     _seal(root, "augment", before, out)
     version = data_version(root)
-    say(f"augment: these rows are data version {version}")
+    say(f"augment: data version {version}")
 
 
 def climb(
@@ -224,9 +240,9 @@ def climb(
     train: TrainRung = train_rung,
     evaluate: EvaluateRung = evaluate_rung,
 ) -> tuple[Climb, ...]:
-    """Climbs the ladder for each task, into data/climb: evidence, decisions, predictions, the kept adapter.
+    """Climbs the ladder for each task, into data/climb: evidence, decisions, predictions, the chosen adapter.
 
-    `train` and `evaluate` are how one rung is tried; the flow passes its tasks.
+    `train` and `evaluate` try one rung; the Prefect flow passes its tasks.
     """
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
@@ -236,24 +252,24 @@ def climb(
         from rungwise.planning.measure import this_memory
 
         for sentence in check_ladder(root, settings, this_memory(), machines(root)):
-            say(f"climb: careful: {sentence}")
+            say(f"climb: warning: {sentence}")
     for verb in ("split", "augment"):
         open_sealed(Paths(root).output(verb), verb)
     version = data_version(root)
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name in settings.tasks:
-        found = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
-        climbs.append(found.climb)
-        out |= {f"{name}/{path}": content for path, content in found.files.items()}
+        result = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
+        climbs.append(result.climb)
+        out |= {f"{name}/{path}": content for path, content in result.files.items()}
     _seal(root, "climb", before, out)
     return tuple(climbs)
 
 
 def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
-    """Runs one stage as it stands in this file; the caller holds the workspace's lock.
+    """Runs one stage; the caller holds the workspace's lock.
 
-    `before`: what the stage must find unchanged at its end; None: what it finds at its start.
+    `before`: the inputs, which must not change until the stage ends. None takes the snapshot at the start.
     """
     stages: Mapping[str, Callable[[Path, Snapshot | None], object]] = {
         "ingest": ingest,
@@ -266,7 +282,7 @@ def run_stage(root: Path, verb: str, before: Snapshot | None = None) -> None:
 
 
 def clear_leftovers(root: Path) -> None:
-    """Removes what killed runs left half-written; the caller holds the workspace's lock."""
+    """Removes incomplete files of killed runs; the caller holds the workspace's lock."""
     for verb in STAGES:
         sweep(Paths(root).output(verb).parent, verb)
     store = Paths(root).attempts
@@ -278,10 +294,10 @@ def clear_leftovers(root: Path) -> None:
 
 
 def check_rows(root: Path) -> None:
-    """Checks that data/raw holds a file at all, before DVC says so in its own words.
+    """Checks that data/raw is not empty, before DVC fails with a message of its own.
 
     Raises:
-        DataError: it holds none.
+        DataError: it is empty or missing.
     """
     raw = Paths(root).raw
     if not raw.is_dir() or not any(raw.iterdir()):
@@ -290,23 +306,23 @@ def check_rows(root: Path) -> None:
                 "there are no rows yet",
                 where=str(raw),
                 found="no file",
-                wanted="the files that `ingest.sources` in params.yaml names",
-                do="put them there; in the project's own repository `make demo` does",
+                wanted="the files in `ingest.sources` of params.yaml",
+                do="copy them there; in the repository of rungwise, `make demo` does it",
             )
         )
 
 
 def is_current(root: Path, verb: str) -> bool:
-    """Whether a stage need not run: DVC says so, and no local base was changed since it was climbed with."""
+    """Whether a stage need not run: DVC finds no change, and no local base changed since the last climb."""
     return dvc.is_current(root, verb) and (verb != "climb" or not changed_bases(root))
 
 
 def record(root: Path, verb: str, before: Snapshot) -> None:
-    """Records a stage that ran here in dvc.lock.
+    """Records a stage that ran in this process in dvc.lock.
 
     Raises:
-        ChangedUnderRun: an input was edited meanwhile; dvc.lock is then as it was before.
-        WorkspaceError: DVC failed; dvc.lock is as it was before.
+        ChangedUnderRun: an input changed during the stage. dvc.lock does not change.
+        WorkspaceError: DVC fails. dvc.lock does not change.
     """
     lock = root / "dvc.lock"
     old = lock.read_bytes() if lock.is_file() else None
@@ -340,7 +356,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         say(f"rungwise: {error}")
         return 2
     except KeyboardInterrupt:
-        say("rungwise: stopped; finished attempts are kept, the same command goes on from there")
+        say("rungwise: stopped; finished attempts are kept, run the same command again to continue")
         return 130
     return 0
 

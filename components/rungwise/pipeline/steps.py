@@ -1,7 +1,8 @@
-"""The steps of a run, in their order: the one list that the command `rungwise run` and the Prefect flow walk.
+"""The steps of a run, in order: the only list, which both `rungwise run` and the Prefect flow follow.
 
-Stages are DVC's and cached; the other steps reach outside the graph (to the sources, to MLflow) and are idempotent. How
-a step is done, by `dvc repro` or as Prefect tasks, is the runner's; what is done and in which order stands here alone.
+DVC runs and caches the stages. The other steps work outside DVC's graph (on the sources and on MLflow) and can be
+repeated safely. A runner decides how a step runs: with `dvc repro` or as Prefect tasks. This file decides which steps
+run and in which order.
 """
 
 from collections.abc import Callable
@@ -27,18 +28,18 @@ from rungwise.workspace.lock import locked
 T = TypeVar("T")
 
 STEPS: Final = ("collect", "prepare", "drift", "climb", "accept", "register", "promote")
-"""The names of the steps. `prepare` is the stages ingest, validate, split and augment. `register` and `promote` are
-done for one task after the other, `promote` only where something was registered."""
+"""The names of the steps. `prepare` is the stages ingest, validate, split and augment. `register` and `promote` run for
+one task after the other, `promote` only if the task has a registered version."""
 
 
 class Runner(Protocol):
-    """How the steps of a run are done."""
+    """Runs the steps of a run."""
 
     name: str
-    """Who holds the workspace's lock, for whoever finds it taken."""
+    """What holds the workspace's lock; other processes see it in their error."""
 
     def stages(self, name: str, root: Path, before: Snapshot) -> None:
-        """Brings the DVC stages of `prepare` or `climb` up to date and records them.
+        """Brings the DVC stages of `prepare` or `climb` up to date and records them in dvc.lock.
 
         Raises:
             RungwiseError: a stage fails.
@@ -46,11 +47,11 @@ class Runner(Protocol):
         ...
 
     def step(self, name: str, task: str, act: Callable[[], T]) -> T:
-        """Does a step that is not a stage and returns its result; `task` is empty where it concerns all tasks."""
+        """Runs a step that is not a stage and returns its result; `task` is empty for a step about all tasks."""
         ...
 
     def report(self, line: str) -> None:
-        """Shows one line of news."""
+        """Shows one line."""
         ...
 
     def finished(self, root: Path, task: str) -> None:
@@ -60,11 +61,11 @@ class Runner(Protocol):
 
 @dataclass(frozen=True)
 class TaskResult:
-    """What a run did for one task."""
+    """The result of a run for one task."""
 
     task: str
     version: int | None
-    """The challenger's version in the registry; None where no rung passed."""
+    """The challenger's version in the registry; None if no rung passed."""
     action: str
     """`promote`, `keep`, `refuse` (see `release.gate`), or `none` where nothing was registered."""
     reasons: tuple[Reason, ...]
@@ -72,15 +73,15 @@ class TaskResult:
 
 
 def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
-    """Walks the steps once over a workspace; returns what became of each task.
+    """Runs all steps once in a workspace; returns the result for each task.
 
-    Holds the workspace's lock from start to end.
+    It holds the workspace's lock from start to end.
 
     Raises:
-        RungwiseError: a step fails; what was finished is kept, and the next run continues from there.
-        ChangedUnderRun: params.yaml, dvc.yaml or data/raw was edited meanwhile.
+        RungwiseError: a step fails. Completed work is kept, and the next run continues from there.
+        ChangedUnderRun: params.yaml, dvc.yaml or data/raw changed during the run.
     """
-    settings_of(root)  # report a missing or invalid params.yaml before anything is made here
+    settings_of(root)  # report a missing or invalid params.yaml before the lock creates a folder
     with locked(root, runner.name):
         if settings_of(root).collect:
             runner.step("collect", "", lambda: collect(root, runner.report))
@@ -114,9 +115,9 @@ def _release(root: Path, before: Snapshot, runner: Runner, task: str) -> TaskRes
 
 
 def collect(root: Path, report: Callable[[str], None]) -> tuple[Collected, ...]:
-    """Copies the sources of params.yaml's `collect` into data/raw; returns what each held.
+    """Copies the sources of params.yaml's `collect` into data/raw; returns the files of each source.
 
-    Reports files of sources that `collect` does not name any more.
+    It reports files whose source is no longer in `collect`.
 
     Raises:
         DataError: a source can't be read (see `dataset.collect`).
@@ -124,23 +125,23 @@ def collect(root: Path, report: Callable[[str], None]) -> tuple[Collected, ...]:
     copied = copy_sources(settings_of(root).collect, root, Paths(root).raw, LineProgress("collect"))
     for path in copied.orphans:
         report(
-            f"collect: warning: data/raw/{path} is of a source that `collect` does not name any more, and `ingest` may "
-            "still read it: delete the file, or name the source again"
+            f"collect: warning: data/raw/{path} comes from a source that is no longer in `collect`. `ingest` may still "
+            "read it: delete the file, or add the source again"
         )
     return copied.sources
 
 
 def accept(root: Path) -> list[str]:
-    """Accepts the version of the rows that were climbed on; returns what to know about it, a line each.
+    """Accepts the version of the rows that the climb used; returns lines about it, none if it was accepted before.
 
     Raises:
-        DataError: the rows drifted too far, and `validate.drift.severity` is `stop`.
+        DataError: the drift exceeds a limit, and `validate.drift.severity` is `stop`.
     """
     accepted = accept_rows(root)
     if not accepted.is_new:
         return []
     shifts = [(task, shift) for task, moved in accepted.shifts.items() for shift in moved if shift.is_over]
     return [
-        f"data version {accepted.version} is accepted; `rungwise data log` lists all",
+        f"data version {accepted.version} is accepted; `rungwise data log` lists all versions",
         *(f"warning: {task}: {shift.sentence}" for task, shift in shifts),
     ]

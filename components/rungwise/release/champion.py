@@ -34,7 +34,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
 
     settings_of(root).task(task)
     registry = Registry(root)
-    version = registry.version(task, CHAMPION)
+    version = registry.aliases(task).get(CHAMPION)
     if version is None:
         raise RungwiseError(
             Problem(

@@ -29,7 +29,7 @@ from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Evidence, digest, spec_from_json
 from rungwise.release import parity
-from rungwise.release.aliases import aliases_of
+from rungwise.release.aliases import aliases_of, folder_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
@@ -106,9 +106,14 @@ class Registry:
                     else:
                         os.environ[name] = value
 
+    @property
+    def _database(self) -> Path | None:
+        """The SQLite file; None if the registry is a server or another database."""
+        return Path(self._uri.removeprefix(_SQLITE)) if self._uri.startswith(_SQLITE) else None
+
     def _has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
-        return self._uri.startswith(_SQLITE) and not Path(self._uri.removeprefix(_SQLITE)).exists()
+        return self._database is not None and not self._database.exists()
 
     def aliases(self, task: str) -> dict[str, Version]:
         """Returns alias -> version of a task's model; empty where the model is not registered.
@@ -118,12 +123,12 @@ class Registry:
         """
         if self._has_no_database():
             return {}
-        if self._uri.startswith(_SQLITE):
-            read = aliases_of(Path(self._uri.removeprefix(_SQLITE)), task)
+        if self._database:
+            read = aliases_of(self._database, task)
             if read is not None:
                 return {alias: Version(task, number, _own(tags)) for alias, (number, tags) in read.items()}
-        versions = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
-        return {alias: version for alias, version in versions.items() if version}
+        found = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
+        return {alias: version for alias, version in found.items() if version}
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None if there is no such model or alias."""
@@ -131,20 +136,20 @@ class Registry:
             return None
         with self._client() as (mlflow, client):
             try:
-                row = client.get_model_version_by_alias(task, alias)
+                found = client.get_model_version_by_alias(task, alias)
             except mlflow.exceptions.MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-            return _version(row)
+            return _version(found)
 
     def versions(self, task: str) -> list[Version]:
         """Returns all versions of a task's model, oldest first."""
         if self._has_no_database():
             return []
         with self._client() as (_, client):
-            versions = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
-        return sorted(versions, key=lambda version: version.number)
+            found = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
+        return sorted(found, key=lambda version: version.number)
 
     def delete(self, task: str, number: int) -> list[str]:
         """Removes a version, the model that was logged for it, and its files in the workspace.
@@ -152,9 +157,9 @@ class Registry:
         Returns the places of files outside the workspace, which are not removed.
         """
         with self._client() as (mlflow, client):
-            row = client.get_model_version(task, str(number))
+            found = client.get_model_version(task, str(number))
             client.delete_model_version(task, str(number))
-            model_id = getattr(row, "model_id", None) or row.source.removeprefix("models:/")
+            model_id = getattr(found, "model_id", None) or found.source.removeprefix("models:/")
             try:
                 folder = client.get_logged_model(model_id).artifact_location
                 client.delete_logged_model(model_id)
@@ -210,25 +215,35 @@ class Registry:
         Raises:
             RegistryError: the files are missing, or are not those that were registered.
         """
-        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
-            uri = f"models:/{version.task}/{version.number}"
-            try:
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
-            except OSError:
-                fetched = Path(temporary)
-            folder = fetched / "artifacts" / "attempt"
-            actual = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
-            if actual != version.tags.get("artifact_sha256"):
+        with self._stored(version) as stored:
+            folder = stored / "artifacts" / "attempt"
+            found = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
+            if found != version.tags.get("artifact_sha256"):
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
-                        where=uri,
-                        found=actual,
+                        where=f"models:/{version.task}/{version.number}",
+                        found=found,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
                         do="register it again (`rungwise run`)",
                     )
                 )
             yield folder
+
+    @contextmanager
+    def _stored(self, version: Version) -> Iterator[Path]:
+        """Yields the folder of a version's files: the registry's own where it is on this machine, else a copy."""
+        local = folder_of(self._database, version.task, version.number) if self._database else None
+        if local:
+            yield local
+            return
+        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
+            try:
+                uri = f"models:/{version.task}/{version.number}"
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            except OSError:
+                fetched = Path(temporary)
+            yield fetched
 
     def log_attempt(
         self, experiment: str, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str
@@ -247,9 +262,9 @@ class Registry:
             }
             query = " and ".join(f"tags.`{_TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
             query += " and attributes.status = 'FINISHED'"
-            runs = client.search_runs([experiment_id], query, max_results=1)
-            if runs:
-                return str(runs[0].info.run_id)
+            found = client.search_runs([experiment_id], query, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
             name = f"{climb.task}/{evidence.rung}"
             run = client.create_run(experiment_id, run_name=name, tags={_TAG + k: v for k, v in tags.items()})
             run_id = str(run.info.run_id)
@@ -274,8 +289,8 @@ class Registry:
         """
         evidence = next(e for e in climb.evidence if e.rung == climb.decision.rung)
         with self._client() as (mlflow, client):
-            for row in client.search_model_versions(f"name = '{climb.task}'"):
-                old = _version(row)
+            for found in client.search_model_versions(f"name = '{climb.task}'"):
+                old = _version(found)
                 same = (old.tags.get("attempt"), old.tags.get("data_version")) == (evidence.attempt, data_version)
                 if same and old.tags.get("reload") == "exact" and self._is_whole(old):
                     client.set_registered_model_alias(old.task, CHALLENGER, str(old.number))
@@ -340,10 +355,10 @@ class Registry:
         return _version(client.get_model_version(climb.task, registered.version))
 
     def _experiment(self, client: Any, name: str) -> str:
-        experiment = client.get_experiment_by_name(name)
-        if experiment:
-            self._check_place(name, experiment.artifact_location)
-            return str(experiment.experiment_id)
+        found = client.get_experiment_by_name(name)
+        if found:
+            self._check_place(name, found.artifact_location)
+            return str(found.experiment_id)
         local = (self.root / "mlartifacts").as_uri() if self._uri.startswith("sqlite:") else None
         return str(client.create_experiment(name, artifact_location=local))
 
@@ -381,8 +396,8 @@ _IDENTITY = ("task", "rung", "attempt", "data_version", "target")
 """The tags that identify the run of an attempt."""
 
 
-def _version(row: Any) -> Version:
-    return Version(row.name, int(row.version), _own(row.tags))
+def _version(found: Any) -> Version:
+    return Version(found.name, int(found.version), _own(found.tags))
 
 
 def _requirements(libraries: Mapping[str, str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""What people read of a climb."""
+"""Results for people: terminal text, pages and figures. The values come from `read`."""

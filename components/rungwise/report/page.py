@@ -1,152 +1,198 @@
-"""The rows of the last run as a page that needs no network: what came in, what went and why, what stands where.
+"""Writes pages about the rows of the last run: counts, rejected rows, expectations, duplicates, drift.
 
-It holds counts, label names and rows' ids, never a row's text. Beside it stand Great Expectations' own pages (Data
-Docs), which load their styles from the network.
+The main page needs no network. It contains counts, labels and row ids, never the text of a row. Great Expectations' own
+pages (Data Docs) are written next to it; they load their styles from the network.
+
+The templates are Jinja2 (https://jinja.palletsprojects.com) with autoescape: labels are user data and not trusted.
 """
 
-import html
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rungwise.core.folders import open_sealed, read_json, read_lines
+from rungwise.core.records import SIDES
 from rungwise.history.kept import log
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
-SHOWN = 20
-"""So many rows of a list are shown; all stand in the files that the page names."""
-STYLE = """
-body{font:15px/1.5 system-ui,sans-serif;color:#222;max-width:900px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.5rem}h2{font-size:1.25rem;border-top:2px solid #ddd;padding-top:1rem;margin-top:2rem}h3{font-size:1rem}
-table{border-collapse:collapse;width:100%;font-size:14px}td,th{text-align:left;padding:.2rem .6rem .2rem 0;
-border-bottom:1px solid #eee;vertical-align:top}.bar{background:#3b6ea5;height:.8em;display:inline-block;min-width:1px}
-.no{color:#b3261e;font-weight:600}.ok{color:#1b7f3b}.careful{background:#fff6e0;border-left:4px solid #d99a00;
-padding:.4rem .8rem;margin:.4rem 0}code{font-size:13px}.flow{display:flex;flex-wrap:wrap;gap:.5rem;margin:1rem 0}
-.flow div{background:#f3f5f8;border-radius:6px;padding:.5rem .8rem}.flow b{display:block;font-size:1.2rem}
-"""
+MAX_ROWS: Final = 20
+"""Number of rows that a table shows; the page names the file with all of them."""
+_VERBS: Final = ("ingest", "validate", "split", "augment")
+_SIDE_NAMES: Final = {"train": "training", "dev": "validation", "test": "test"}
+_DUPLICATE_KINDS: Final = {
+    "exact": "exact duplicate",
+    "near": "near duplicate",
+    "contradiction": "equal texts, different answers",
+}
+
+
+@dataclass(frozen=True)
+class Listing:
+    """A table with a title."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    file: str
+    """The file that holds all rows, relative to the workspace."""
+    numeric: tuple[int, ...] = ()
+    """The positions of the columns with numbers."""
+    n: int | None = None
+    """The number in the title, if it is not the number of rows in the table."""
+
+    @property
+    def total(self) -> int:
+        """The number in the title."""
+        return len(self.rows) if self.n is None else self.n
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Counts that are shown as bars."""
+
+    title: str
+    counts: Sequence[tuple[str, int]]
+    """(name, number of rows), the largest first."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """The result of one expectation."""
+
+    expectation: str
+    column: str
+    wanted: str
+    success: bool
+    severity: str
+    n_failed: int
+
+
+@dataclass(frozen=True)
+class TaskRows:
+    """Everything that the page shows about the rows of one task."""
+
+    name: str
+    counts: Sequence[tuple[str, int, str]]
+    """(name, number of rows, note)."""
+    warnings: Sequence[str]
+    rejected: Listing
+    shares: Sequence[Shares]
+    checks: Sequence[Check]
+    listings: Sequence[Listing]
 
 
 def write_pages(root: Path) -> Path:
-    """Writes the pages of the last run into .rungwise/docs; returns the path of the first.
+    """Writes the pages of the last run into .rungwise/docs; returns the path of the main page.
 
     Raises:
-        WorkspaceError: the rows were not ingested, validated, split and augmented yet.
+        WorkspaceError: the stages ingest, validate, split and augment have not all run yet.
     """
     settings, paths = settings_of(root), Paths(root)
-    folders = {verb: open_sealed(paths.output(verb), verb) for verb in ("ingest", "validate", "split", "augment")}
+    folders = {verb: open_sealed(paths.output(verb), verb) for verb in _VERBS}
     target = root / ".rungwise" / "docs"
     target.mkdir(parents=True, exist_ok=True)
-    current = data_version(root)
-    drift: dict[str, Any] = next((line["drift"] for line in reversed(log(root)) if line["data_version"] == current), {})
-    parts = [f"<h1>The rows, data version <code>{html.escape(current)}</code></h1>"]
+    version = data_version(root)
+    drift: dict[str, Any] = next((line["drift"] for line in reversed(log(root)) if line["data_version"] == version), {})
     for name in settings.tasks:
-        _data_docs(read_json(folders["validate"] / name / "suite.json"), name, target / f"expectations-{name}.html")
-        parts.append(_task(name, folders, drift.get(name, ())))
+        _write_data_docs(
+            read_json(folders["validate"] / name / "suite.json"), name, target / f"expectations-{name}.html"
+        )
+    tasks = [_task_rows(name, folders, drift.get(name, ())) for name in settings.tasks]
     page = target / "index.html"
-    page.write_text(_document("The rows", "".join(parts)), encoding="utf-8")
+    page.write_text(_rendered("rows.html", version=version, tasks=tasks, shown=MAX_ROWS), encoding="utf-8")
     return page
 
 
-def _document(title: str, body: str) -> str:
-    return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
-        f'<meta name="viewport" content="width=device-width"><style>{STYLE}</style></head><body>{body}</body></html>\n'
+def _rendered(template: str, **values: object) -> str:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("rungwise.report", "templates")
+    environment = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    return environment.get_template(template).render(**values)
 
 
-def _task(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[str, Any]]) -> str:
+def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[str, Any]]) -> TaskRows:
+    """Collects what the reports of the stages say about a task's rows."""
     summary = read_json(folders["ingest"] / name / "summary.json")
     report = read_json(folders["validate"] / name / "report.json")
     split = read_json(folders["split"] / name / "report.json")
     n_synthetic = sum(bool(row["parents"]) for row in read_lines(folders["augment"] / name / "train.jsonl"))
-    duplicates = list(read_lines(folders["ingest"] / name / "duplicates.jsonl"))
-    flow = [
-        ("ingested", summary["rows"]),
-        ("validated", report["rows"]),
-        ("train", split["rows"]["train"]),
-        ("dev", split["rows"]["dev"]),
-        ("test", split["rows"]["test"]),
-        ("train with synthetic", split["rows"]["train"] + n_synthetic),
+    sides = [
+        (
+            _SIDE_NAMES[side],
+            split["rows"][side],
+            f"and {n_synthetic:,} synthetic" if side == "train" and n_synthetic else "",
+        )
+        for side in SIDES
     ]
-    careful = [*split["careful"], *(s["sentence"] for s in drift if s["is_over"])]
+    messages = [*split["warnings"], *(shift["sentence"] for shift in drift if shift["is_over"])]
     if n := len(report["suspects"]):
-        careful.append(f"{n} labels may be wrong: a model of the other rows contradicts them")
-    kinds = {"exact": "equal rows", "near": "nearly equal rows", "contradiction": "equal texts with another answer"}
-    return "".join(
-        [
-            f"<h2>{html.escape(name)}</h2>",
-            '<div class="flow">' + "".join(f"<div><b>{n:,}</b>{what}</div>" for what, n in flow) + "</div>",
-            "".join(f'<div class="careful">{html.escape(text)}</div>' for text in careful),
-            _reasons(summary, report, split),
-            _shares("Labels", report["labels"]),
-            _shares("Sources", summary["sources"]),
-            _expectations(name, report["checks"]),
-            _list(
-                "Labels that may be wrong",
-                ("row", "label", "perhaps", "suspicion"),
-                [(s["id"], s["label"], s["suggested"], f"{s['suspicion']:.3f}") for s in report["suspects"]],
-            ),
-            _list(
-                "Copies of held-out rows, taken out of training",
-                ("training row", "copy of", "stands in", "kind", "similarity"),
-                [(x["id"], x["other"], x["other_side"], x["kind"], f"{x['similarity']:.2f}") for x in split["leaks"]],
-            ),
-            _list(
-                "There twice",
-                ("row", "and", "what", "similarity"),
-                [(d["id"], d["other"], kinds[d["kind"]], f"{d['similarity']:.2f}") for d in duplicates],
-            ),
-            _list("Since the version before", ("what moved",), [(s["sentence"],) for s in drift]),
-        ]
+        messages.append(f"{n} labels may be wrong: a model trained on the other rows contradicts them")
+    return TaskRows(
+        name=name,
+        counts=[("ingested", summary["rows"], ""), ("validated", report["rows"], ""), *sides],
+        warnings=messages,
+        rejected=_rejected(name, {"ingest": summary, "validate": report, "split": split}),
+        shares=[_shares("Labels", report["labels"]), _shares("Sources", summary["sources"])],
+        checks=[_check(one) for one in report["checks"]],
+        listings=[
+            _suspects(name, report["suspects"]),
+            _leaks(name, split["leaks"]),
+            _duplicates(name, list(read_lines(folders["ingest"] / name / "duplicates.jsonl"))),
+            Listing("Drift since the previous version", ("what changed",), [(s["sentence"],) for s in drift], ""),
+        ],
     )
 
 
-def _reasons(*reports: Mapping[str, Any]) -> str:
-    steps = zip(("ingest", "validate", "split"), reports, strict=True)
-    rows = [(step, reason, f"{n:,}") for step, report in steps for reason, n in report["rejected"].items()]
-    return _list("Rows that did not go on", ("step", "reason", "rows"), rows)
+def _rejected(task: str, reports: Mapping[str, Mapping[str, Any]]) -> Listing:
+    rows = [(verb, reason, f"{n:,}") for verb, report in reports.items() for reason, n in report["rejected"].items()]
+    n = sum(n for report in reports.values() for n in report["rejected"].values())
+    file = f"data/STEP/{task}/rejections.jsonl"
+    return Listing("Rejected rows", ("step", "reason", "rows"), rows, file, numeric=(2,), n=n)
 
 
-def _shares(title: str, counts: Mapping[str, int]) -> str:
-    if not counts:
-        return ""
-    most = max(counts.values())
-    ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
-    rows = "".join(
-        f"<tr><td>{html.escape(name[:80])}</td><td>{n:,}</td>"
-        f'<td style="width:60%"><span class="bar" style="width:{100 * n / most:.1f}%"></span></td></tr>'
-        for name, n in ordered[: 2 * SHOWN]
+def _shares(title: str, counts: Mapping[str, int]) -> Shares:
+    return Shares(title, sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+
+
+def _check(check: Mapping[str, Any]) -> Check:
+    return Check(
+        expectation=check["expectation"].removeprefix("expect_").replace("_", " "),
+        column=check["column"],
+        wanted=check["wanted"],
+        success=check["success"],
+        severity=check["severity"],
+        n_failed=len(check["failed_ids"]),
     )
-    more = f"<p>and {len(ordered) - 2 * SHOWN} more</p>" if len(ordered) > 2 * SHOWN else ""
-    return f"<h3>{html.escape(title)}</h3><table>{rows}</table>{more}"
 
 
-def _expectations(name: str, checks: Sequence[Mapping[str, Any]]) -> str:
-    rows = []
-    for check in checks:
-        state = '<span class="ok">met</span>' if check["success"] else f'<span class="no">{check["severity"]}</span>'
-        failed = f"{len(check['failed_ids']):,}" if check["failed_ids"] else ""
-        cells = [check["expectation"].removeprefix("expect_").replace("_", " "), check["column"], check["wanted"]]
-        told = "".join(f"<td>{html.escape(str(cell)[:120])}</td>" for cell in cells)
-        rows.append(f"<tr><td>{state}</td>{told}<td>{failed}</td></tr>")
-    link = f'<a href="expectations-{html.escape(name)}.html">Great Expectations\' own page</a> (styles by network)'
-    head = "<tr><th></th><th>expectation</th><th>column</th><th>with</th><th>rows that fail</th></tr>"
-    return f"<h3>Expectations</h3><p>{link}</p><table>{head}{''.join(rows)}</table>"
+def _suspects(task: str, suspects: Sequence[Mapping[str, Any]]) -> Listing:
+    rows = [(s["id"], s["label"], s["suggested"], f"{s['suspicion']:.3f}") for s in suspects]
+    columns = ("row", "label", "suggested label", "suspicion")
+    return Listing("Labels that may be wrong", columns, rows, f"data/validate/{task}/report.json", (3,))
 
 
-def _list(title: str, head: Sequence[str], rows: Sequence[Iterable[str]]) -> str:
-    if not rows:
-        return ""
-    titles = "".join(f"<th>{html.escape(cell)}</th>" for cell in head)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in rows[:SHOWN])
-    more = f"<p>and {len(rows) - SHOWN} more</p>" if len(rows) > SHOWN else ""
-    return f"<h3>{html.escape(title)} ({len(rows):,})</h3><table><tr>{titles}</tr>{body}</table>{more}"
+def _leaks(task: str, leaks: Sequence[Mapping[str, Any]]) -> Listing:
+    rows = [(x["id"], x["other"], _SIDE_NAMES[x["other_side"]], x["kind"], f"{x['similarity']:.2f}") for x in leaks]
+    columns = ("training row", "duplicate of", "in", "kind", "similarity")
+    title = "Training rows removed as duplicates of validation or test rows"
+    return Listing(title, columns, rows, f"data/split/{task}/report.json", (4,))
 
 
-def _data_docs(outcome: Mapping[str, Any], name: str, path: Path) -> None:
-    """Writes Great Expectations' own page of a suite's result."""
+def _duplicates(task: str, duplicates: Sequence[Mapping[str, Any]]) -> Listing:
+    rows = [(d["id"], d["other"], _DUPLICATE_KINDS[d["kind"]], f"{d['similarity']:.2f}") for d in duplicates]
+    return Listing(
+        "Duplicates", ("row", "other row", "kind", "similarity"), rows, f"data/ingest/{task}/duplicates.jsonl", (3,)
+    )
+
+
+def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path) -> None:
+    """Writes Great Expectations' own page about the results of an expectation suite."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside Great Expectations' own dependencies
         from great_expectations.core.expectation_validation_result import (
@@ -165,13 +211,13 @@ def _data_docs(outcome: Mapping[str, Any], name: str, path: Path) -> None:
                 meta={},
                 exception_info={"raised_exception": False, "exception_message": None, "exception_traceback": None},
             )
-            for one in outcome["results"]
+            for one in suite["results"]
         ]
         whole = ExpectationSuiteValidationResult(
-            success=outcome["success"],
+            success=suite["success"],
             results=results,
             suite_name=name,
-            statistics=outcome["statistics"],
+            statistics=suite["statistics"],
             meta={"run_id": {"run_name": name, "run_time": "1970-01-01T00:00:00+00:00"}, "batch_kwargs": {}},
         )
         path.write_text(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole)), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""What is known of a workspace as typed values: how each task stands (`status`) and why (`explain`).
+"""Reads a workspace into typed values: the status of each task (`status`) and the course of its climb (`explain`).
 
 Terminal, pages, JSON and the Python API are made from these values. JSON holds each reason's sentence too.
 """
@@ -23,7 +23,7 @@ from rungwise.workspace.layout import Paths, data_version, settings_of
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """How one task stands."""
+    """The status of one task."""
 
     name: str
     metric: str
@@ -32,7 +32,7 @@ class TaskStatus:
     ladder: tuple[str, ...]
     """The rungs' names, cheapest first."""
     evidence: tuple[Evidence, ...]
-    """What each tried rung showed, in order; empty before the first climb."""
+    """The evidence of each tried rung, in order; empty before the first climb."""
     decision: Decision | None
     comparison: WithoutModel | Text | None
     """Whether a language model is needed at all; None where no rung without one was scored."""
@@ -43,59 +43,60 @@ class TaskStatus:
 
     @property
     def chosen(self) -> Evidence | None:
-        """The evidence of the rung that the decision names: the one that passes, otherwise the best so far."""
+        """The evidence of the decision's rung: the rung that passes, otherwise the best so far."""
         name = self.decision.rung if self.decision else None
         return next((e for e in self.evidence if e.rung == name), None)
 
 
 @dataclass(frozen=True)
 class Status:
-    """How a workspace stands."""
+    """The status of a workspace."""
 
     tasks: Mapping[str, TaskStatus]
     data_version: str | None
     """The short name of the rows of the last climb; None before the first."""
     changed: tuple[str, ...]
-    """The stages that DVC would run again, so that an old verdict is not taken for today's."""
+    """The stages that DVC would run again. If there are any, the results are out of date."""
 
 
 @dataclass(frozen=True)
 class RungExplanation:
-    """What one rung showed, and what was decided after it."""
+    """A rung's evidence, and the decision after it."""
 
     evidence: Evidence
     seconds: float | None
-    """Of its training; None where the store has no record of it."""
+    """Training time; None if the store has no record of it."""
     decision: Decision
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """A task's whole climb: what is measured, what its rows can show, each rung's evidence and decision."""
+    """A task's whole climb: its metric, what its rows can show, each rung's evidence and decision."""
 
     name: str
     metric: str
     """The metric's title."""
     meaning: str
+    """What the metric measures, as part of a sentence."""
     target: float
     dev_rows: int
     dev_groups: int
     """Lineage groups of the validation rows."""
     share_needed: float | None
-    """The score that has to be observed on independent rows to show the bar; None where no score would."""
+    """The score that is needed to show the bar with independent rows; None if no score is enough."""
     share_needed_of_groups: float | None
-    """The same if the rows of a group were all alike."""
+    """The same if all rows of a group have equal scores."""
     rungs: tuple[RungExplanation, ...]
     decision: Decision
     comparison: WithoutModel | Text | None
 
 
 def status(root: Path) -> Status:
-    """Returns how each task stands: bar, ladder, evidence, decision, challenger and champion.
+    """Returns the status of each task: bar, ladder, evidence, decision, challenger and champion.
 
     Raises:
-        SettingsError: params.yaml can't be used.
-        RegistryError: MLflow can't be asked.
+        SettingsError: params.yaml is not valid.
+        RegistryError: MLflow can't be read.
     """
     settings, registry = settings_of(root), Registry(root)
     is_climbed = is_sealed(Paths(root).output("climb"))
@@ -124,10 +125,10 @@ def status(root: Path) -> Status:
 
 
 def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
-    """Returns task -> its whole climb; of one task, or of all.
+    """Returns task -> its whole climb, for one task or for all.
 
     Raises:
-        RungwiseError: there is no such task, or it was not climbed yet.
+        RungwiseError: the task does not exist, or it was not climbed yet.
     """
     settings = settings_of(root)
     if task is not None:
@@ -170,7 +171,7 @@ def _seconds(root: Path, attempt: str) -> float | None:
 
 
 def _groups(folder: Path) -> int:
-    """Returns how many lineage groups the validation rows of a climb belong to."""
+    """Returns the number of lineage groups of a climb's validation rows."""
     paths = sorted(folder.glob("*.jsonl"))
     return len({prediction_from_json(line).group for line in read_lines(paths[0])}) if paths else 0
 

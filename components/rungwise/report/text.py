@@ -1,4 +1,4 @@
-"""How a climb reads in a terminal and as a table: one sentence first, details after."""
+"""The text of `status` and `explain` in a terminal: one sentence first, then a table and the reasons."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdic
 
 
 def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
-    """Returns the ladder as rows of text under HEADER, one per rung, untried ones included."""
+    """Returns the ladder as text cells under HEADER, one row per rung, including rungs that were not tried."""
     evidence = {e.rung: e for e in task.evidence}
     rows: list[tuple[str, ...]] = []
     for name in task.ladder:
@@ -32,9 +32,9 @@ def _verdict(task: TaskStatus, one: Evidence) -> str:
 
 
 def sentence(task: TaskStatus) -> str:
-    """Returns where a task stands, in one sentence."""
+    """Returns the status of a task in one sentence."""
     if task.decision is None:
-        return f"{task.name}: not climbed yet; `rungwise run` does it."
+        return f"{task.name}: not climbed yet; `rungwise run` climbs."
     if (chosen := task.chosen) is None:
         return f"{task.name}: no rung could be judged."
     score = score_text(chosen)
@@ -81,7 +81,7 @@ def _task_text(task: TaskStatus) -> str:
 
 
 def explain_text(explained: Mapping[str, Explanation]) -> str:
-    """Returns what `rungwise explain` prints: the question, each rung's answer and decision, and the verdict."""
+    """Returns the output of `rungwise explain`: the question, each rung's evidence and decision, and the result."""
     return "\n\n\n".join(_explanation_text(task) for task in explained.values())
 
 
@@ -101,7 +101,7 @@ def _explanation_text(task: Explanation) -> str:
 
 
 def _needed(task: Explanation) -> str:
-    """Returns which score would show the bar with so many rows, in a sentence or two."""
+    """Returns the score that is needed to show the bar with the validation rows, in one or two sentences."""
     needed = f"{task.share_needed:.3f}" if task.share_needed is not None else None
     shown = f"a score of {needed} shows it" if needed else "not even a score of 1 shows it"
     text = f"With {task.dev_rows} independent validation rows, {shown}."

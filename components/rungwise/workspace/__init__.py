@@ -1,1 +1,1 @@
-"""Where things are in a workspace, who holds it, and the processes and DVC around it."""
+"""A workspace: its paths, its lock, its processes, DVC, and the files that come with the package."""

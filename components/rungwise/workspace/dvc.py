@@ -1,4 +1,4 @@
-"""DVC as the flow and the command use it: whether a stage is current, recording it, reproducing all, remotes.
+"""Runs DVC: asks whether a stage is current, records a stage, reproduces stages, pushes and pulls.
 
 DVC runs in a process of its own (`python -m dvc`). Commands: https://dvc.org/doc/command-reference
 """
@@ -18,7 +18,7 @@ from rungwise.core.folders import write_json
 
 
 def _environment() -> dict[str, str]:
-    """The stage commands say `python`; it must be this one."""
+    """Returns the environment in which the `python` of the stages' commands is this interpreter."""
     folder = str(Path(sys.executable).parent)
     return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
 
@@ -33,14 +33,14 @@ def _dvc(root: Path, *arguments: str) -> str:
                 f"`dvc {arguments[0]}` failed",
                 where=str(root),
                 found=" / ".join(lines[-3:]) or f"exit code {done.returncode}",
-                do="run it by hand to see all of it",
+                do="run it yourself to see its whole output",
             )
         )
     return done.stdout
 
 
 def init_repository(root: Path) -> None:
-    """Makes `root` part of a git and DVC repository: joins those that it stands in, makes what is missing.
+    """Makes `root` part of a git and a DVC repository: uses those around it, and creates those that are missing.
 
     Raises:
         WorkspaceError: git is not installed or failed, or DVC failed.
@@ -68,24 +68,24 @@ def _git(root: Path, *arguments: str, check: bool = True) -> str:
 
 
 def is_current(root: Path, stage: str) -> bool:
-    """Whether dvc.lock records this stage with the inputs, settings and outputs as they now stand."""
+    """Whether dvc.lock records this stage with its present inputs, settings and outputs."""
     return not json.loads(_dvc(root, "status", "--json", stage) or "{}")
 
 
 def changed(root: Path) -> list[str]:
-    """Returns the stages whose inputs, settings or outputs are not as dvc.lock records them, by name."""
+    """Returns the names of the stages whose inputs, settings or outputs differ from dvc.lock, sorted."""
     return sorted(json.loads(_dvc(root, "status", "--json") or "{}"))
 
 
 def record(root: Path, stage: str) -> None:
-    """Records a stage that was run here in dvc.lock and puts its outputs into DVC's cache."""
+    """Records a stage that ran in this process in dvc.lock, and puts its outputs into DVC's cache."""
     _dvc(root, "commit", "--force", stage)
 
 
 def reproduce(root: Path, *arguments: str) -> int:
-    """Runs `dvc repro` with its output going to the terminal; returns its exit code.
+    """Runs `dvc repro` and shows its output; returns its exit code.
 
-    Ctrl-C reaches DVC and its stage too; they are given the time to end in order.
+    Ctrl-C also reaches DVC and its stage. They get 20 seconds to end in order.
     """
     command = [sys.executable, "-m", "dvc", "repro", *arguments]
     process = subprocess.Popen(command, cwd=root, env=_environment())
@@ -99,39 +99,42 @@ def reproduce(root: Path, *arguments: str) -> int:
         raise
 
 
-@functools.lru_cache(maxsize=8)  # DVC takes a second to say it
+@functools.lru_cache(maxsize=8)  # DVC takes a second to answer
 def cache_folder(root: Path) -> Path:
-    """Returns the folder in which DVC's cache keeps objects, by the first two and the other digits of their md5."""
+    """Returns the folder of the objects in DVC's cache: an object's path is its md5, divided after two digits."""
     return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"
 
 
 def push(root: Path) -> str:
-    """Sends what DVC's cache holds of all commits and of the workspace to its remote; returns what DVC said.
+    """Sends the cached outputs of all commits and of the workspace to DVC's remote; returns DVC's output.
 
     Raises:
-        WorkspaceError: there is no remote, or DVC failed.
+        WorkspaceError: there is no remote, or DVC fails.
     """
     _check_remote(root)
     return _dvc(root, "push", "--all-commits").strip()
 
 
 def pull(root: Path) -> str:
-    """Fetches what dvc.lock names from DVC's remote into the cache and the workspace; returns what DVC said.
+    """Fetches the outputs in dvc.lock from DVC's remote into the cache and the workspace; returns DVC's output.
 
     Raises:
-        WorkspaceError: there is no remote, or DVC failed.
+        WorkspaceError: there is no remote, or DVC fails.
     """
     _check_remote(root)
     return _dvc(root, "pull", "--force").strip()
 
 
 def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
-    """Sends (`push`) or fetches (`fetch`) outputs of other times between DVC's cache and its remote.
+    """Sends or fetches outputs of earlier versions between DVC's cache and its remote; returns DVC's output.
 
-    `outputs`: path -> md5, for each time. DVC is shown them as a graph of its own in a folder that is gone afterwards:
-    it has no command for a lock file that is neither the workspace's nor a commit's. What the remote lacks is left out.
+    DVC has no command for a lock file that is neither the workspace's nor a commit's. Therefore the outputs are written
+    as a pipeline into a temporary folder. Outputs that the remote does not have are skipped.
 
-    Returns what DVC said.
+    Args:
+        root: the workspace.
+        act: `push` or `fetch`.
+        outputs: path -> md5, for each version.
     """
     folder = Path(tempfile.mkdtemp(prefix=".versions-", dir=root))
     try:
@@ -144,7 +147,7 @@ def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
                 name: {"cmd": "true", "outs": [{"path": path, "hash": "md5", "md5": md5}]}
                 for name, (path, md5) in steps.items()
             }
-            # YAML holds JSON, and DVC reads these files as YAML
+            # JSON is valid YAML
             write_json(place / "dvc.yaml", {"stages": graph})
             write_json(place / "dvc.lock", {"schema": "2.0", "stages": lock})
         targets = [str(place.relative_to(root) / "dvc.yaml") for place in sorted(folder.iterdir())]
@@ -152,7 +155,7 @@ def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
             return _dvc(root, act, *targets).strip()
         except WorkspaceError:
             if act == "fetch":
-                return ""  # DVC fails where one file is missing; the caller looks at what came
+                return ""  # DVC fails if one file is missing; the caller checks which files arrived
             raise
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -164,10 +167,10 @@ def _check_remote(root: Path) -> None:
     if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
         raise WorkspaceError(
             Problem(
-                "there is no remote to send rows to or fetch them from",
+                "DVC has no remote to send rows to or fetch them from",
                 where=str(root / ".dvc" / "config"),
                 found="no default remote",
-                wanted="a folder, or an address that DVC knows: ssh://, s3://, gs://",
+                wanted="a folder, or an address that DVC supports: ssh://, s3://, gs://",
                 do="dvc remote add --default NAME ADDRESS",
             )
         )

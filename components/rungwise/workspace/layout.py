@@ -1,7 +1,7 @@
-"""Where things lie in a workspace, what each stage depends on, and whether that changed under a run.
+"""The paths of a workspace, the inputs of each stage, and the check that inputs did not change during a run.
 
-The only file that knows paths under data/. A snapshot is taken when a run starts and compared before anything is
-written or recorded, so that nothing is recorded that was not run.
+No other file builds paths under data/. A snapshot of the inputs is taken when a run starts and compared before anything
+is written or recorded, so that recorded results always belong to the recorded inputs.
 """
 
 import os
@@ -28,48 +28,48 @@ PARAMS: Mapping[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class Paths:
-    """Where things lie in a workspace."""
+    """The paths of a workspace."""
 
     root: Path
 
     @property
     def params(self) -> Path:
-        """The settings."""
+        """params.yaml."""
         return self.root / "params.yaml"
 
     @property
     def raw(self) -> Path:
-        """The rows as they came."""
+        """The folder of the unchanged source files."""
         return self.root / "data" / "raw"
 
     def output(self, verb: str) -> Path:
-        """The folder that a verb's stage writes."""
+        """The output folder of a stage."""
         return self.root / "data" / verb
 
     @property
     def attempts(self) -> Path:
-        """The store of attempts: RUNGWISE_ATTEMPTS, otherwise data/attempts."""
+        """The store of attempts: RUNGWISE_ATTEMPTS, by default data/attempts."""
         return Path(os.environ.get("RUNGWISE_ATTEMPTS") or self.root / "data" / "attempts")
 
     @property
     def history(self) -> Path:
-        """A line for every accepted version of the rows."""
+        """The log of the accepted versions of the rows, one line each."""
         return self.root / "data" / "versions.jsonl"
 
     @property
     def versions(self) -> Path:
-        """Each accepted version's profile and lock file."""
+        """The profile and lock file of each accepted version."""
         return self.root / "data" / "versions"
 
     @property
     def ledger(self) -> Path:
-        """Every look at test rows."""
+        """The ledger: a line for every look at the test set."""
         return self.root / "data" / "promote" / "ledger.jsonl"
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What a run must find unchanged at its end: name of a section or file -> digest."""
+    """The inputs of a run, which must not change until it ends: name of a section or file -> digest."""
 
     inputs: Mapping[str, str]
 
@@ -77,15 +77,15 @@ class Snapshot:
 def data_version(root: Path) -> str:
     """Returns the short name (12 hexadecimal digits) of the split and augmented rows.
 
-    Reads the folders' seals alone, so that it costs nothing; whoever reads the rows checks them.
+    It reads only the folders' seals, which is fast. Opening the rows checks them.
 
     Raises:
-        WorkspaceError: the rows are not prepared.
+        WorkspaceError: the rows are not prepared yet.
     """
     seals = {verb: Paths(root).output(verb) / MARKER for verb in ("split", "augment")}
     for verb, seal in seals.items():
         if not seal.is_file():
-            open_sealed(seal.parent, verb)  # says so
+            open_sealed(seal.parent, verb)  # raises the error
     return digest([seal.read_text(encoding="utf-8") for seal in seals.values()])[:12]
 
 
@@ -95,19 +95,19 @@ def settings_of(root: Path) -> Settings:
 
 
 def snapshot(root: Path) -> Snapshot:
-    """Returns the digests of everything that a user may edit while a run is on."""
+    """Returns the digests of everything that a user may edit during a run."""
     values = read_raw(Paths(root).params)
     inputs = {f"params.yaml: {name}": digest(values.get(name)) for name in SECTIONS}
-    inputs |= {f"data/raw/{name}": found for name, found in tree_digests(Paths(root).raw).items()}
+    inputs |= {f"data/raw/{name}": value for name, value in tree_digests(Paths(root).raw).items()}
     graph = root / "dvc.yaml"
     return Snapshot(inputs | ({"dvc.yaml": file_digest(graph)} if graph.is_file() else {}))
 
 
 def check_unchanged(root: Path, before: Snapshot) -> None:
-    """Returns if nothing in `before` has changed since.
+    """Checks that no input has changed since `before`.
 
     Raises:
-        ChangedUnderRun: naming every section and file that did.
+        ChangedUnderRun: it names every section and file that changed.
     """
     now = snapshot(root)
     names = dict.fromkeys((*before.inputs, *now.inputs))
@@ -115,28 +115,33 @@ def check_unchanged(root: Path, before: Snapshot) -> None:
     if changed:
         raise ChangedUnderRun(
             Problem(
-                "an input was changed while the run was using it",
+                "an input changed during the run",
                 where=str(root),
                 found="changed: " + ", ".join(changed),
-                wanted="the same inputs from the start of a run to its end",
-                do="run again; finished attempts are not trained twice",
+                wanted="the same inputs from the start of the run to its end",
+                do="run again; finished attempts are not trained again",
             )
         )
 
 
 def stage_command(verb: str, recipe: int) -> str:
-    """Returns the command by which dvc.yaml runs a stage.
+    """Returns a stage's command in dvc.yaml.
 
-    `exec` makes the stage DVC's own child; `-P` keeps folders of the workspace from hiding installed packages.
+    `exec` makes the stage a direct child of DVC. `-P` prevents folders of the workspace from hiding installed packages.
     """
     return f"exec python -P -m rungwise.pipeline.stages {verb} --recipe {recipe}"
 
 
 def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
-    """Checks that dvc.yaml runs this version's recipe of a stage; `recipe`: the number that it passed, if it did.
+    """Checks that dvc.yaml runs this version's recipe of a stage.
+
+    Args:
+        root: the workspace.
+        verb: the stage.
+        recipe: the recipe number that dvc.yaml passed; None reads it from the file.
 
     Raises:
-        SettingsError: dvc.yaml was written for another version, so DVC would take its outputs for this version's.
+        SettingsError: dvc.yaml is for another version, so that DVC would mistake old outputs for this version's.
     """
     graph = root / "dvc.yaml"
     text = graph.read_text(encoding="utf-8") if graph.is_file() else ""
@@ -146,20 +151,20 @@ def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
     if recipe != RECIPES[verb]:
         raise SettingsError(
             Problem(
-                "dvc.yaml was written for another recipe of a stage",
+                "dvc.yaml is for another version of a stage",
                 where=f"{graph}: {verb}",
                 found="no such command" if recipe is None else f"--recipe {recipe}",
                 wanted=stage_command(verb, RECIPES[verb]),
-                do="`rungwise upgrade` corrects dvc.yaml",
+                do="run `rungwise upgrade`, which updates dvc.yaml",
             )
         )
 
 
 def check_graph(root: Path) -> None:
-    """Checks that dvc.yaml runs the stages of this version, before DVC runs what an older version wrote.
+    """Checks that dvc.yaml runs the stages of this version, before DVC runs those of an older one.
 
     Raises:
-        SettingsError: it does not, or is not there.
+        SettingsError: it does not, or it is missing.
     """
     for verb in RECIPES:
         check_recipe(root, verb)

@@ -1,6 +1,6 @@
 """A workspace's lock: one run at a time.
 
-An advisory lock on `.rungwise/lock`, which the kernel releases when the holder ends, however it ends.
+It is an advisory lock on `.rungwise/lock`. The kernel releases it when the process ends, even if the process is killed.
 """
 
 import fcntl
@@ -14,14 +14,18 @@ from pathlib import Path
 from rungwise.core.errors import Problem, SettingsError, WorkspaceBusy
 
 HOLDER = "RUNGWISE_LOCK_HOLDER"
-"""Environment variable: the process that holds the lock on behalf of the processes it starts."""
+"""The environment variable with the id of the process that holds the lock for the processes it starts."""
 
 
 @contextmanager
 def locked(root: Path, what: str) -> Iterator[None]:
-    """Holds the workspace's lock; `what` says what for to whoever finds it taken.
+    """Holds the workspace's lock while the context is open.
 
-    Waits up to RUNGWISE_LOCK_SECONDS (0 if unset). A process started by the holder goes on under its lock.
+    Waits up to RUNGWISE_LOCK_SECONDS for it (default: 0). A process that the holder started needs no lock of its own.
+
+    Args:
+        root: the workspace.
+        what: the work that the lock is held for; the error shows it to other processes.
 
     Raises:
         WorkspaceBusy: another process holds the lock.
@@ -30,8 +34,8 @@ def locked(root: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if not _take(handle, path, _patience()):
-            yield  # the parent's lock covers this process
+        if not _take(handle, path, _wait_seconds()):
+            yield  # the parent process holds the lock
             return
         os.ftruncate(handle, 0)
         os.pwrite(handle, json.dumps({"pid": os.getpid(), "what": what}).encode(), 0)
@@ -48,18 +52,18 @@ def locked(root: Path, what: str) -> Iterator[None]:
         os.close(handle)
 
 
-def _patience() -> float:
+def _wait_seconds() -> float:
     text = os.environ.get("RUNGWISE_LOCK_SECONDS") or "0"
     try:
         return float(text)
     except ValueError:
         raise SettingsError(
-            Problem("RUNGWISE_LOCK_SECONDS is no number", found=text[:40], wanted="seconds, such as 30")
+            Problem("RUNGWISE_LOCK_SECONDS is not a number", found=text[:40], wanted="seconds, such as 30")
         ) from None
 
 
 def _take(handle: int, path: Path, seconds: float) -> bool:
-    """Takes the lock and returns True; returns False where the parent holds it."""
+    """Takes the lock and returns True; returns False if the parent process holds it."""
     deadline = time.monotonic() + seconds
     while True:
         try:
@@ -67,6 +71,7 @@ def _take(handle: int, path: Path, seconds: float) -> bool:
             return True
         except BlockingIOError:
             holder = _holder(path)
+            work = holder.get("what", "starting")
             if holder.get("pid") and str(holder["pid"]) == os.environ.get(HOLDER):
                 return False
             if time.monotonic() >= deadline:
@@ -74,9 +79,9 @@ def _take(handle: int, path: Path, seconds: float) -> bool:
                     Problem(
                         "the workspace is in use",
                         where=str(path.parent.parent),
-                        found=f"process {holder.get('pid', 'unknown')} holds it ({holder.get('what', 'starting')})",
+                        found=f"process {holder.get('pid', 'unknown')} holds the lock ({work})",
                         wanted="one run at a time",
-                        do="wait for it, or set RUNGWISE_LOCK_SECONDS to the seconds that this command may wait",
+                        do="wait until it ends, or set RUNGWISE_LOCK_SECONDS to the seconds that this command may wait",
                     )
                 ) from None
             time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))

@@ -1,17 +1,18 @@
-"""The environment of a workspace's processes, where the workspace is, and ending with one's parent.
+"""A workspace's processes: their environment, their workspace folder, and ending together with the parent process.
 
-A workspace is the folder with params.yaml, dvc.yaml and data/.
+A workspace is a folder with params.yaml, dvc.yaml and data/.
 """
 
 import os
 import threading
 import time
 from pathlib import Path
+from typing import Final
 
 from rungwise.workspace.lock import HOLDER
 
-_QUIET = {
-    "DO_NOT_TRACK": "true",  # MLflow takes the word `true` only
+NO_TELEMETRY: Final = {
+    "DO_NOT_TRACK": "true",  # MLflow accepts only the word `true`
     "DVC_NO_ANALYTICS": "true",
     "GX_ANALYTICS_ENABLED": "false",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -19,25 +20,27 @@ _QUIET = {
     "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
     "TOKENIZERS_PARALLELISM": "false",
 }
+"""Variables that turn off the libraries' usage telemetry, and warnings of forked tokenizers."""
 
 
-# GNU OpenMP's threads spin at every barrier, and beside other work wait for threads that are kept from running. With
-# a 260,000-parameter Llama on two cores a training alone took as long with this count as with the default (4.6 s and
-# 4.5 s for 60 steps). Beside another the default took 68 s and 14 s for 40 steps in two trials; this count 15 s for 60
-# steps in one. The times beside other work scatter widely: that this count helps is likely, not shown.
+# GNU OpenMP's threads spin at every barrier. If the machine has other work, they wait for threads that don't get a
+# core. Measured with a 260,000-parameter Llama on two cores. A training run alone took as long with this count as with
+# the default (4.6 s and 4.5 s for 60 steps). Next to another run, the default took 68 s and 14 s for 40 steps in two
+# trials, and this count 15 s for 60 steps in one trial. Times next to other work vary widely: this count probably
+# helps, but the trials do not show it.
 _SPIN = {"GOMP_SPINCOUNT": "5000"}
 
-# Prefect's temporary server was seen to take up to 17 seconds to start on two cores; it is given up on after 20.
-_PATIENT = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
+# Prefect's temporary server took up to 17 seconds to start on two cores. By default Prefect gives up after 20.
+_SERVER_START = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 
 
 def prepare_environment() -> None:
-    """Sets what libraries read when they are loaded, for this process and its children, unless the user set it.
+    """Sets environment variables that libraries read when they are loaded, unless the user has set them.
 
-    Usage telemetry of every library is off, and waiting threads leave the processor to others. Where there is no home
-    to write into, as in some containers, Prefect keeps its records in the workspace.
+    It turns off the usage telemetry of every library, and makes waiting threads release the processor. Without a
+    writable home folder, as in some containers, Prefect keeps its records in the workspace.
     """
-    for name, value in {**_QUIET, **_SPIN, **_PATIENT}.items():
+    for name, value in {**NO_TELEMETRY, **_SPIN, **_SERVER_START}.items():
         os.environ.setdefault(name, value)
     if not _has_home():
         os.environ.setdefault("PREFECT_HOME", str(workspace_root() / ".prefect"))
@@ -46,20 +49,20 @@ def prepare_environment() -> None:
 def _has_home() -> bool:
     try:
         return os.access(Path.home(), os.W_OK)
-    except RuntimeError:  # a user without an entry
+    except RuntimeError:  # the user has no entry in the password database
         return False
 
 
 def workspace_root() -> Path:
-    """Returns the workspace: RUNGWISE_WORKSPACE, otherwise the current folder."""
+    """Returns the workspace: RUNGWISE_WORKSPACE, by default the current folder."""
     return Path(os.environ.get("RUNGWISE_WORKSPACE") or ".").resolve()
 
 
 def die_with_parent() -> None:
-    """Ends this process within a second of its parent's end, or of the end of whoever holds the lock for it.
+    """Ends this process within a second after its parent ends, or after the process that holds the lock for it.
 
-    A killed `dvc repro` leaves its stage running, which could still write outputs that nobody waits for; a killed
-    `rungwise run` leaves DVC and its stage running without the lock.
+    Without this, a killed `dvc repro` would leave its stage running, which could still write outputs; and a killed
+    `rungwise run` would leave DVC and its stage running without the lock.
     """
     parent, holder = os.getppid(), int(os.environ.get(HOLDER) or 0)
 
@@ -78,7 +81,7 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         pass
-    try:  # one that has ended and whom nobody has asked for its exit code yet is dead too
+    try:  # a zombie has ended too: nobody has read its exit code yet
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True

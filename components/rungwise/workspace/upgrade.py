@@ -1,6 +1,6 @@
-"""Adapts a workspace of an older version: renamed settings in params.yaml, and the stages' commands in dvc.yaml.
+"""Updates a workspace of an older version: renamed settings in params.yaml, the stages' commands in dvc.yaml.
 
-A stage whose recipe did not change keeps its record in dvc.lock, so that it is not run again.
+A stage whose recipe number did not change keeps its record in dvc.lock, so that it does not run again.
 """
 
 import re
@@ -15,14 +15,14 @@ from rungwise.workspace.layout import Paths, stage_command
 _COMMAND: Final = re.compile(
     r"exec python (?:-P )?-m (?:components\.stages|rungwise\.pipeline\.stages) (\w+) --recipe (\d+)"
 )
-"""A stage's command as any version wrote it."""
+"""A stage's command as written by any version."""
 
 
 def upgrade(root: Path) -> list[str]:
-    """Adapts the workspace's files to this version; returns what was changed, a line each.
+    """Updates the workspace's files to this version; returns the changes, one line each.
 
     Raises:
-        SettingsError: params.yaml can't be read, or has a form that can't be edited.
+        SettingsError: params.yaml can't be read, or is written in a form that can't be edited.
     """
     lines = [f"params.yaml: {old} is now {new}" for old, new in rename_settings(Paths(root).params).items()]
     for name, keeps_recipe in (("dvc.yaml", False), ("dvc.lock", True)):
@@ -31,13 +31,13 @@ def upgrade(root: Path) -> list[str]:
             continue
         text = path.read_text(encoding="utf-8")
 
-        def current(found: re.Match[str], keeps_recipe: bool = keeps_recipe) -> str:
-            verb, recipe = found[1], int(found[2])
+        def current(match: re.Match[str], keeps_recipe: bool = keeps_recipe) -> str:
+            verb, recipe = match[1], int(match[2])
             if verb not in RECIPES:
-                return found[0]
+                return match[0]
             return stage_command(verb, recipe if keeps_recipe else RECIPES[verb])
 
         if (changed := _COMMAND.sub(current, text)) != text:
             replace_text(path, changed)
-            lines.append(f"{name}: the stages' commands are those of this version")
+            lines.append(f"{name}: updated the commands of the stages")
     return lines

@@ -28,9 +28,9 @@ def test_loss_and_gradient_are_those_of_all_logits(monkeypatch, at_once, bias):
     monkeypatch.setattr(limits, "LOSS_LOGITS", {"cpu": 1, "cuda": 1})
     hidden, head, targets = sizes(bias=bias)
     wanted = cross_entropy(head(hidden).transpose(1, 2), targets, ignore_index=IGNORED, reduction="sum")
-    result = answer_loss(hidden, head, targets)
-    assert result.item() == pytest.approx(wanted.item(), rel=1e-6)
-    gradients = [torch.autograd.grad(loss / 7, hidden)[0] for loss in (wanted, result)]
+    actual = answer_loss(hidden, head, targets)
+    assert actual.item() == pytest.approx(wanted.item(), rel=1e-6)
+    gradients = [torch.autograd.grad(loss / 7, hidden)[0] for loss in (wanted, actual)]
     assert torch.allclose(*gradients, atol=1e-6) and not gradients[1][2].any()
     with torch.no_grad():
         assert answer_loss(hidden, head, targets).item() == pytest.approx(wanted.item(), rel=1e-6)

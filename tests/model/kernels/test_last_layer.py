@@ -43,11 +43,11 @@ def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_chang
     inputs = padded(whole)
     for keep in (1, 4, 11, 0):
         wanted = whole(**inputs, logits_to_keep=keep).logits
-        result = short(**inputs, logits_to_keep=keep).logits
-        assert result.shape == wanted.shape and torch.allclose(result, wanted, atol=1e-6)
+        actual = short(**inputs, logits_to_keep=keep).logits
+        assert actual.shape == wanted.shape and torch.allclose(actual, wanted, atol=1e-6)
         gradients = [
             torch.autograd.grad(logits.square().sum(), model.model.layers[0].mlp.up_proj.weight)[0]
-            for model, logits in ((whole, wanted), (short, result))
+            for model, logits in ((whole, wanted), (short, actual))
         ]
         assert torch.allclose(*gradients, atol=1e-5, rtol=1e-4)
     assert seen == [1, 4, 11, 11]

@@ -15,7 +15,7 @@ from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.architectures import ARCHITECTURES
 from rungwise.model.kernels import shared_prefix
 from rungwise.model.kernels.last_layer import shorten
-from rungwise.model.kernels.shared_prefix import LEAST, can_share, read_prefix, shared_tokens
+from rungwise.model.kernels.shared_prefix import MIN_SHARED_TOKENS, can_share, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, encode_answers, encode_prompts, load
 from rungwise.model.virtual_tokens import VirtualTokens
 from rungwise.training.batches import TokenRow, micro_batches, microbatch_tokens
@@ -58,10 +58,10 @@ def counted(model, monkeypatch):
 
 
 def test_the_shared_prefix_is_found():
-    head = list(range(LEAST))
-    assert shared_tokens([[*head, 7, 8], [*head, 9], [*head, 7, 1]]) == LEAST
-    assert shared_tokens([[*head, 7, 8], [*head, 7, 9, 3]]) == LEAST + 1
-    assert shared_tokens([head + [7], head + [7]]) == LEAST, "a prompt's last token is its own"
+    head = list(range(MIN_SHARED_TOKENS))
+    assert shared_tokens([[*head, 7, 8], [*head, 9], [*head, 7, 1]]) == MIN_SHARED_TOKENS
+    assert shared_tokens([[*head, 7, 8], [*head, 7, 9, 3]]) == MIN_SHARED_TOKENS + 1
+    assert shared_tokens([head + [7], head + [7]]) == MIN_SHARED_TOKENS, "a prompt's last token is its own"
     assert shared_tokens([head, head + [7]]) == 0, "too few are left"
     assert shared_tokens([head[:5] + [7], head[:5] + [8]]) == shared_tokens([head + [7]]) == shared_tokens([]) == 0
 
@@ -69,12 +69,12 @@ def test_the_shared_prefix_is_found():
 def test_labels_and_texts_are_the_same_and_shared_tokens_are_computed_once(lm, monkeypatch):
     prompts, labels = prompts_of(lm), encode_answers(lm, sorted(set(KEYWORDS.values())))
     n = shared_tokens(prompts)
-    assert n > LEAST
+    assert n > MIN_SHARED_TOKENS
     passed = counted(lm.model, monkeypatch)
     scores, written = score_labels(lm, prompts, labels), write_answers(lm, prompts, 5)
     own = max(len(p) for p in prompts) - n
     assert passed[:2] == [n, len(prompts) * own]
-    monkeypatch.setattr(shared_prefix, "LEAST", 10_000)
+    monkeypatch.setattr(shared_prefix, "MIN_SHARED_TOKENS", 10_000)
     assert torch.allclose(score_labels(lm, prompts, labels), scores, atol=1e-4)
     assert [w.text for w in write_answers(lm, prompts, 5)] == [w.text for w in written]
 
@@ -88,14 +88,14 @@ def test_loss_and_gradients_of_every_method_equal_those_of_whole_rows(lm, method
         for weight in weights.values():
             weight += 0.01 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(3))
     n = shared_prefix_length(tuned, spec, rows)
-    assert n > LEAST
-    result = []
+    assert n > MIN_SHARED_TOKENS
+    actual = []
     for n_shared in (0, n):
         tuned.model.zero_grad()
         loss = loss_sum(tuned.model, rows, tuned, n_shared=n_shared)
         loss.backward()
-        result.append((loss.item(), {name: weight.grad.clone() for name, weight in weights.items()}))
-    (whole, whole_grads), (once, once_grads) = result
+        actual.append((loss.item(), {name: weight.grad.clone() for name, weight in weights.items()}))
+    (whole, whole_grads), (once, once_grads) = actual
     assert once == pytest.approx(whole, rel=1e-5)
     for name, grad in whole_grads.items():
         assert torch.allclose(once_grads[name], grad, rtol=1e-3, atol=1e-4 * float(grad.abs().max()) + 1e-7), name
@@ -109,11 +109,11 @@ def test_training_gives_equal_losses_up_to_rounding_from_fewer_tokens(base_folde
         return train(lm, spec_for(lm), rows_of(lm, 24), progress=lambda *_: None), sum(passed)
 
     once, passed_once = trained()
-    monkeypatch.setattr(shared_prefix, "LEAST", 10_000)
+    monkeypatch.setattr(shared_prefix, "MIN_SHARED_TOKENS", 10_000)
     whole, passed = trained()
     assert once.losses == pytest.approx(whole.losses, rel=1e-4) and once.losses[-1] < once.losses[0]
     assert once.tokens == whole.tokens and passed_once < 0.6 * passed
-    assert once.losses != whole.losses, "the training run reads them once"
+    assert once.losses != whole.losses, "training computes them once"
 
 
 def test_a_microbatch_counts_shared_tokens_once():
@@ -133,7 +133,7 @@ def test_dropout_checkpointing_and_compiling_share_nothing(lm, tmp_path):
     assert shared_prefix_length(tuned, dropped, rows) == 0
     again = load(lm.base, tmp_path)
     tuned = attach(again, spec)
-    assert shared_prefix_length(tuned, spec, rows) > LEAST
+    assert shared_prefix_length(tuned, spec, rows) > MIN_SHARED_TOKENS
     assert shared_prefix_length(tuned, replace(spec, checkpointing=True), rows) == 0
     assert shared_prefix_length(tuned, replace(spec, compiled=True), rows) == 0
     tuned.model.config.attention_dropout = 0.1

@@ -16,8 +16,8 @@ import torch
 
 from rungwise.model.architectures import architecture, has_fixed_rotary
 
-LEAST = 32
-"""Fewer shared tokens are read with each row: another pass through the model costs more than they do."""
+MIN_SHARED_TOKENS = 32
+"""A shorter prefix is computed with each row, as a separate pass through the model would cost more."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class SharedPrefix:
 
 
 def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
-    """Returns the length of the shared prefix in tokens; 0 if it is below LEAST, or for fewer than two prompts.
+    """Returns the length of the shared prefix; 0 if it is below MIN_SHARED_TOKENS, or for fewer than two prompts.
 
     The last token of a prompt never counts as shared.
     """
@@ -48,7 +48,7 @@ def shared_tokens(prompts: Sequence[Sequence[int]]) -> int:
     first, last = min(prompts, key=tuple), max(prompts, key=tuple)
     most = min(len(prompt) for prompt in prompts) - 1
     n = next((i for i, (one, other) in enumerate(zip(first, last, strict=False)) if one != other), most)
-    return n if LEAST <= (n := min(n, most)) else 0
+    return n if MIN_SHARED_TOKENS <= (n := min(n, most)) else 0
 
 
 def can_share(config: Any) -> bool:
