@@ -31,7 +31,7 @@ def test_the_settings_of_this_repository_are_valid_and_name_every_section():
 def test_a_stage_of_another_recipe_is_refused(workspace):
     command = [sys.executable, "-m", "rungwise.pipeline.stages", "ingest", "--recipe", "999"]
     done = subprocess.run(command, cwd=workspace, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "another recipe" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "another version of a stage" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_training_and_predicting_need_none_of_the_pipeline(tmp_path):

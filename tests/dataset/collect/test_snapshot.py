@@ -119,9 +119,9 @@ def test_the_next_run_repairs_a_kill_between_two_files(tmp_path, monkeypatch):
     (tmp_path / "raw/in/.b.csv.part").write_text("half")
     (tmp_path / "in/a.csv").write_text("newer")
     run(tmp_path, settings(**{"from": "in"}, to="in"))
-    found = state(tmp_path / "raw")
-    del found[FINGERPRINTS]
-    assert found == {"in/a.csv": b"newer", "in/b.csv": b"b"}
+    result = state(tmp_path / "raw")
+    del result[FINGERPRINTS]
+    assert result == {"in/a.csv": b"newer", "in/b.csv": b"b"}
 
 
 def test_the_command_collects_and_says_what_changed(workspace, rungwise):
@@ -131,8 +131,8 @@ def test_the_command_collects_and_says_what_changed(workspace, rungwise):
         stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
     assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; 1 changed\n"
     assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; nothing changed\n"
-    (found,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
-    assert found["files"]["more.csv"]["bytes"] == 15
+    (result,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
+    assert result["files"]["more.csv"]["bytes"] == 15
     text = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(
         text.replace("name: more", "name: other").replace("more.csv}]", "other.csv}]")
