@@ -6,6 +6,7 @@ Scores each rung of the last climb by what its mistakes cost (a metric that only
 own for more training rows of a label. The rows land in FOLDER/data/raw; the last line says how params.yaml names them.
 """
 
+import random
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -35,17 +36,18 @@ def costs(workspace: Workspace, task: str, label: str) -> Mapping[str, float]:
     return means
 
 
-class Reworder:
+class Recombiner:
     """A generator: a callable with a name and a number of concurrent queries. A real one would ask a model."""
 
-    name = "the rewording example"
+    name = "the recombining example"
     concurrency = 1
-    openings = ("Hello, ", "Good morning. ", "Please help: ", "A question about this: ")
 
     def __call__(self, query: Query) -> Reply:
-        """Returns texts for one query, made from the training rows that it shows."""
-        texts = [f"{opening}{next(iter(row.fields.values()))}" for row in query.examples for opening in self.openings]
-        return Reply(tuple(texts[: query.n_texts]))
+        """Returns texts for one query, put together from the words of the training rows that it shows."""
+        draw = random.Random(query.seed)
+        words = [word for row in query.examples for text in row.fields.values() for word in text.split()]
+        texts = [" ".join(draw.sample(words, max(1, len(words) // 2))) for _ in range(query.n_texts)]
+        return Reply(tuple(texts))
 
 
 def main(folder: str, task: str, label: str) -> int:
@@ -53,7 +55,7 @@ def main(folder: str, task: str, label: str) -> int:
     workspace = Workspace(Path(folder))
     for rung, mean in costs(workspace, task, label).items():
         print(f"{rung}: {mean:.3f} per row")
-    made = workspace.generate(task, {label: 5}, generator=Reworder())
+    made = workspace.generate(task, {label: 5}, generator=Recombiner())
     print(f"{made['rows']} rows for {label} in {made['file']}; name them in params.yaml under ingest.sources:")
     print(made["source"])
     return 0

@@ -57,7 +57,7 @@ STOPS = {
     "missing file": (lambda r: (r / "data/raw/tickets.csv").unlink(), ["file is missing", "tickets.csv", "nothing"]),
     "missing column": (lambda r: rows(r, "text,queue\na,b\n"), ["column is missing", "text, queue", "wanted: body"]),
     "empty file": (lambda r: rows(r, ""), ["file is empty", "tickets.csv", "0 bytes"]),
-    "header only": (lambda r: rows(r, "body,queue\n"), ["hold no rows"]),
+    "header only": (lambda r: rows(r, "body,queue\n"), ["have no rows"]),
     "all bytes wrong": (lambda r: rows(r, b"body,queue\n\xff\xfe,a\n"), ["1 of 1 rows were rejected", "not_utf8"]),
     "unknown key": (lambda r: edit(r, "seed: 7", "seed: 7\nsede: 7"), ["unknown key", "sede", "one of seed, tasks"]),
     "wrong type": (lambda r: edit(r, "min_rows: 20", "min_rows: twenty"), ["validate.min_rows", '"twenty"', "integer"]),

@@ -96,7 +96,7 @@ def test_an_edit_while_a_stage_runs_is_an_error_and_not_recorded(workspace):
     )
     with pytest.raises(ChangedUnderRun, match=r"changed: dvc\.yaml"):
         run_stage(root, "split", before)
-    with pytest.raises(SettingsError, match="another recipe"):
+    with pytest.raises(SettingsError, match="another version of a stage"):
         check_recipe(root, "split")
 
 

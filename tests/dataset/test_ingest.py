@@ -76,7 +76,7 @@ def test_the_latest_rows_are_test_rows_and_those_before_them_dev_rows(tmp_path):
     assert [sides[f"row {t}"] for t in times] == ["train"] * 13 + ["dev"] * 4 + ["test"] * 3
     assert sides["late"] == "test"
     assert [(r.reason, r.line) for r in result.rejections] == [("no_time", 22)]
-    with pytest.raises(ValueError, match="one column can say"):
+    with pytest.raises(ValueError, match="set only one of the two"):
         SplitSettings(by_time="sent", given="side")
 
 

@@ -101,7 +101,7 @@ def test_a_form_that_cant_be_edited_is_left_alone(workspace):
         .replace("32'", '32"')
     )
     path.write_text(text)
-    with pytest.raises(SettingsError, match="can't be written(.|\n)*by hand"):
+    with pytest.raises(SettingsError, match="can't be added to(.|\n)*by hand"):
         set_precision(path, "bf16")
     assert path.read_text() == text
 

@@ -18,7 +18,7 @@ from rungwise.core.records import SIDES, Example, Rejection, counted
 from rungwise.core.table import Table
 from rungwise.dataset.similar import copies, without_shared_ends
 
-_UNKNOWN_SIDE = "no collected row"
+_UNKNOWN_SIDE = "not among the rows"
 """The side of a parent that is not among the rows."""
 
 
@@ -72,7 +72,7 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     held_out = rows["dev"] + rows["test"]
     leaks = _leaks(settings, table, texts, sides, rows["train"], held_out)
     for leak in leaks:
-        removed[leak[0]] = (f"leak_{leak[1].kind}", f"a copy of {leak[1].other} in {leak[1].other_side}")
+        removed[leak[0]] = (f"leak_{leak[1].kind}", f"duplicate of {leak[1].other} in {leak[1].other_side}")
     _check_share(settings, table, sides, removed, n_train)
     rows["train"] = [i for i in rows["train"] if i not in removed]
     rejections = []
@@ -134,7 +134,7 @@ def _by_group(table: Table, sides: Sequence[str]) -> dict[int, tuple[str, str]]:
     for row, (side, group) in enumerate(zip(sides, table.group, strict=True)):
         if (side != "test" and group in test_groups) or (side == "train" and group in dev_groups):
             other = "test" if group in test_groups else "dev"
-            removed[row] = ("leak_group", f"in {side}, its group {group} also stands in {other}")
+            removed[row] = ("leak_group", f"in {side}, its group {group} is also in {other}")
     return removed
 
 
@@ -150,7 +150,7 @@ def _by_lineage(table: Table, sides: Sequence[str]) -> dict[int, tuple[str, str]
         others = {parent: side_of.get(parent, _UNKNOWN_SIDE) for parent in parents}
         not_in_training = [f"{parent}: {other}" for parent, other in others.items() if other != "train"]
         if side != "train":
-            removed[row] = ("synthetic_held_out", f"in {side}, and synthetic rows only teach")
+            removed[row] = ("synthetic_held_out", f"in {side}, and synthetic rows are used for training only")
         elif not_in_training:
             removed[row] = ("leak_child", f"made from {joined(not_in_training)}")
     return removed

@@ -127,8 +127,8 @@ class Registry:
             read = aliases_of(self._database, task)
             if read is not None:
                 return {alias: Version(task, number, _own(tags)) for alias, (number, tags) in read.items()}
-        found = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
-        return {alias: version for alias, version in found.items() if version}
+        asked = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
+        return {alias: version for alias, version in asked.items() if version}
 
     def version(self, task: str, alias: str) -> Version | None:
         """Returns the version that an alias names; None if there is no such model or alias."""
@@ -136,20 +136,20 @@ class Registry:
             return None
         with self._client() as (mlflow, client):
             try:
-                found = client.get_model_version_by_alias(task, alias)
+                version = client.get_model_version_by_alias(task, alias)
             except mlflow.exceptions.MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-            return _version(found)
+            return _version(version)
 
     def versions(self, task: str) -> list[Version]:
         """Returns all versions of a task's model, oldest first."""
         if self._has_no_database():
             return []
         with self._client() as (_, client):
-            found = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
-        return sorted(found, key=lambda version: version.number)
+            versions = [_version(v) for v in client.search_model_versions(f"name = '{task}'")]
+        return sorted(versions, key=lambda version: version.number)
 
     def delete(self, task: str, number: int) -> list[str]:
         """Removes a version, the model that was logged for it, and its files in the workspace.
@@ -157,9 +157,9 @@ class Registry:
         Returns the places of files outside the workspace, which are not removed.
         """
         with self._client() as (mlflow, client):
-            found = client.get_model_version(task, str(number))
+            version = client.get_model_version(task, str(number))
             client.delete_model_version(task, str(number))
-            model_id = getattr(found, "model_id", None) or found.source.removeprefix("models:/")
+            model_id = getattr(version, "model_id", None) or version.source.removeprefix("models:/")
             try:
                 folder = client.get_logged_model(model_id).artifact_location
                 client.delete_logged_model(model_id)
@@ -217,13 +217,13 @@ class Registry:
         """
         with self._stored(version) as stored:
             folder = stored / "artifacts" / "attempt"
-            found = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
-            if found != version.tags.get("artifact_sha256"):
+            stored_digest = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
+            if stored_digest != version.tags.get("artifact_sha256"):
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
                         where=f"models:/{version.task}/{version.number}",
-                        found=found,
+                        found=stored_digest,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
                         do="register it again (`rungwise run`)",
                     )
@@ -262,9 +262,9 @@ class Registry:
             }
             query = " and ".join(f"tags.`{_TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
             query += " and attributes.status = 'FINISHED'"
-            found = client.search_runs([experiment_id], query, max_results=1)
-            if found:
-                return str(found[0].info.run_id)
+            logged = client.search_runs([experiment_id], query, max_results=1)
+            if logged:
+                return str(logged[0].info.run_id)
             name = f"{climb.task}/{evidence.rung}"
             run = client.create_run(experiment_id, run_name=name, tags={_TAG + k: v for k, v in tags.items()})
             run_id = str(run.info.run_id)
@@ -355,10 +355,10 @@ class Registry:
         return _version(client.get_model_version(climb.task, registered.version))
 
     def _experiment(self, client: Any, name: str) -> str:
-        found = client.get_experiment_by_name(name)
-        if found:
-            self._check_place(name, found.artifact_location)
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(name)
+        if experiment:
+            self._check_place(name, experiment.artifact_location)
+            return str(experiment.experiment_id)
         local = (self.root / "mlartifacts").as_uri() if self._uri.startswith("sqlite:") else None
         return str(client.create_experiment(name, artifact_location=local))
 

@@ -16,6 +16,9 @@ from pathlib import Path
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import write_json
 
+_STDERR = 2
+"""File descriptor of standard error: what DVC shows is news of the work, not its result."""
+
 
 def _environment() -> dict[str, str]:
     """Returns the environment in which the `python` of the stages' commands is this interpreter."""
@@ -24,7 +27,7 @@ def _environment() -> dict[str, str]:
 
 
 def _dvc(root: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "dvc", *arguments]
+    command = [sys.executable, "-P", "-m", "dvc", *arguments]
     done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
@@ -82,12 +85,12 @@ def record(root: Path, stage: str) -> None:
 
 
 def reproduce(root: Path, *arguments: str) -> int:
-    """Runs `dvc repro` and shows its output; returns its exit code.
+    """Runs `dvc repro` and shows its output on standard error; returns its exit code.
 
     Ctrl-C also reaches DVC and its stage. They get 20 seconds to end in order.
     """
-    command = [sys.executable, "-m", "dvc", "repro", *arguments]
-    process = subprocess.Popen(command, cwd=root, env=_environment())
+    command = [sys.executable, "-P", "-m", "dvc", "repro", *arguments]
+    process = subprocess.Popen(command, cwd=root, env=_environment(), stdout=_STDERR)
     try:
         return process.wait()
     except KeyboardInterrupt:
@@ -161,7 +164,7 @@ def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
 
 
 def _check_remote(root: Path) -> None:
-    command = [sys.executable, "-m", "dvc", "remote", "default"]
+    command = [sys.executable, "-P", "-m", "dvc", "remote", "default"]
     done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
     if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
         raise WorkspaceError(
