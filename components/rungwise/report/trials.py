@@ -33,7 +33,8 @@ def picture(comparison: Trials) -> str:
     families = sorted({trial.family for trial in comparison.trials}, key=list(COLOURS).index)
     legend = {family: COLOURS[family] for family in families}
     panel = Panel(
-        title=f"{comparison.task}: {comparison.metric} after {comparison.steps} steps, {comparison.dev_rows} validation rows",
+        title=f"{comparison.task}: {comparison.metric} after {comparison.steps} steps, "
+        f"{comparison.dev_rows} validation rows",
         rows=tuple(_row(trial) for trial in comparison.trials),
         subtitle=f"Base: {comparison.base[-60:]}. The band is LoRA's interval.",
         band=lora.score if lora else None,
