@@ -1,36 +1,34 @@
-"""Faults planted into the tokens of real training rows, and which of them the token audit finds.
+"""Token audit: which faults planted in the tokens of real training rows it detects.
 
-`python -m benchmarks.audit --source ../shared [--quick] [--write]`. `--source` holds `datasets/banking77` and
-`models/stories260k`. Each fault of a row is planted in 5 % of the rows, each of the base in the base; found is the
-fault with the share that was planted and nothing else. The peer is what trainers do with such rows: nothing.
+`python -m benchmarks.audit --source FOLDER [--quick] [--write]`. FOLDER contains `datasets/banking77` and
+`models/stories260k`. A fault of rows is planted in 5 % of the rows, a fault of the base in the base. A fault counts as
+detected if the audit reports it with exactly the planted share. Trainers in common use check none of these.
 """
 
-import argparse
-import json
-import platform
 import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.leakage import read
+from benchmarks.leakage import banking77
+from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
 from rungwise.core.records import Base, Example
 from rungwise.model.language_model import LanguageModel, load
 from rungwise.training.audit import Encoded, audit
 from rungwise.training.batches import encode
 
-RESULTS = Path(__file__).parent / "results" / "audit.json"
 EVERY = 20
-"""One of so many rows has a planted fault."""
+"""A fault is planted in every 20th row."""
 PROMPT = "Message:\n{text}\nTopic:"
-FAULTS = (
+ROW_FAULTS = (
     "cut_answer", "empty_answer", "no_target", "over_context", "unknown_tokens", "lost_newlines", "no_end",
-    "untrained_end", "pad_in_text", "no_assistant_part"
 )  # fmt: skip
+BASE_FAULTS = ("untrained_end", "pad_in_text", "no_assistant_part")
+FAULTS = (*ROW_FAULTS, *BASE_FAULTS)
 
 
 def planted(lm: LanguageModel, row: Encoded, fault: str) -> Encoded:
-    """Returns the row with one fault in it."""
+    """Returns the row with one fault."""
     ids, unknown = list(row.prompt), int(lm.tokenizer.unk_token_id or 0)
     changed = {
         "cut_answer": lambda: replace(row, targets=[*row.targets[: max(1, len(row.targets) // 2)], lm.end]),
@@ -57,7 +55,7 @@ def _without_newlines(lm: LanguageModel, row: Encoded) -> Encoded:
 
 
 def with_faulty_base(lm: LanguageModel, fault: str, rows: tuple[Encoded, ...]) -> LanguageModel:
-    """Returns the model with one fault of its own."""
+    """Returns the model with one fault of BASE_FAULTS. Changes the given model's weights or tokenizer."""
     import torch
 
     if fault == "untrained_end":
@@ -71,16 +69,14 @@ def with_faulty_base(lm: LanguageModel, fault: str, rows: tuple[Encoded, ...]) -
     return replace(lm, template="chat")
 
 
-def main() -> None:
-    """Plants, looks, prints a table and one line of JSON and, with --write, keeps the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the rows")
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    pairs = read(arguments.source / "datasets" / "banking77" / "train.csv")[:: 10 if arguments.quick else 1]
+def measure(source: Path, stride: int = 1) -> dict[str, Any]:
+    """Returns the audit's faults on clean rows, its speed, and for each fault the planted and the detected share.
+
+    `stride`: use every so many rows.
+    """
+    pairs = banking77(source, "train")[::stride]
     examples = [Example(str(i), {"text": text}, label, "s", i, str(i)) for i, (text, label) in enumerate(pairs)]
-    base = Base(str((arguments.source / "models" / "stories260k").resolve()))
+    base = Base(str((source / "models" / "stories260k").resolve()))
 
     def fresh() -> tuple[LanguageModel, tuple[Encoded, ...]]:
         lm = load(base, Path("/"))
@@ -91,37 +87,42 @@ def main() -> None:
     clean = audit(lm, rows)
     seconds = time.process_time() - start
     print(f"clean: {clean.rows:,} rows, {clean.tokens:,} tokens, faults {dict(clean.faults)}, {seconds:.1f} s")
-    result: dict[str, Any] = {"clean": dict(clean.faults), "faults": {}}
+    faults: dict[str, Any] = {}
     for fault in FAULTS:
         lm, rows = fresh()
-        if fault in FAULTS[-3:]:
-            lm, share = with_faulty_base(lm, fault, rows), 1.0
+        share = 1.0
+        if fault in BASE_FAULTS:
+            lm = with_faulty_base(lm, fault, rows)
         else:
-            marked = tuple(planted(lm, r, fault) if i % EVERY == 0 else r for i, r in enumerate(rows))
-            rows, share = marked, sum(i % EVERY == 0 for i in range(len(rows))) / len(rows)
-        found = audit(lm, rows).faults
-        others = {name: value for name, value in found.items() if name != fault and name not in clean.faults}
-        is_found = fault in found and (fault == "pad_in_text" or abs(found[fault] - share) < 1e-9)
-        result["faults"][fault] = {"planted": share, "found": found.get(fault, 0.0), "others": others, "ok": is_found}
-        print(f"{fault:<20}{share:>8.2%} planted{found.get(fault, 0.0):>9.2%} found   others {others or 'none'}")
-    n_found = sum(one["ok"] for one in result["faults"].values())
-    figures = {
-        "planted faults found": {
-            "value": n_found, "unit": f"of {len(FAULTS)}", "goal": len(FAULTS), "peer": "trainers in use: none",
-            "met": n_found == len(FAULTS),
-        },
-        "faults on clean rows": {
-            "value": len(clean.faults), "unit": "kinds", "goal": 0, "peer": "", "met": not clean.faults,
-        },
-        "seconds a million tokens": {
-            "value": round(seconds / clean.tokens * 1e6, 2), "unit": "s of processor time", "goal": None, "peer": "",
-            "met": None,
-        },
-    }  # fmt: skip
-    summary = {"benchmark": "audit", "machine": f"{platform.machine()}, Python {platform.python_version()}"}
-    print(json.dumps({**summary, "figures": figures}))
-    if arguments.write:
-        RESULTS.write_text(json.dumps({**summary, "figures": figures, **result}, indent=2) + "\n", encoding="utf-8")
+            rows = tuple(planted(lm, row, fault) if i % EVERY == 0 else row for i, row in enumerate(rows))
+            share = sum(i % EVERY == 0 for i in range(len(rows))) / len(rows)
+        reported = audit(lm, rows).faults
+        others = {name: value for name, value in reported.items() if name != fault and name not in clean.faults}
+        is_detected = fault in reported and (fault == "pad_in_text" or abs(reported[fault] - share) < 1e-9)
+        detected = reported.get(fault, 0.0)
+        faults[fault] = {"planted": share, "found": detected, "others": others, "ok": is_detected}
+        print(f"{fault:<20}{share:>8.2%} planted{detected:>9.2%} detected   others {others or 'none'}", flush=True)
+    return {"clean": dict(clean.faults), "seconds_per_million_tokens": seconds / clean.tokens * 1e6, "faults": faults}
+
+
+def figures(detail: dict[str, Any]) -> dict[str, Figure]:
+    """Returns the figures of a measurement."""
+    n_detected = sum(one["ok"] for one in detail["faults"].values())
+    peer = "trainers in use: none"
+    return {
+        "planted faults found": at_least(n_detected, len(FAULTS), f"of {len(FAULTS)}", peer),
+        "faults on clean rows": at_most(len(detail["clean"]), 0, "kinds"),
+        "seconds a million tokens": Figure(round(detail["seconds_per_million_tokens"], 2), unit="s of processor time"),
+    }
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    options = parser(
+        __doc__, quick="every 50th row", needs_source="datasets/banking77 and models/stories260k"
+    ).parse_args()
+    detail = measure(options.source, 50 if options.quick else 1)
+    publish("audit", figures(detail), detail, options, machine=machine())
 
 
 if __name__ == "__main__":

@@ -1,22 +1,21 @@
-"""The training engine on a CUDA GPU: checks, then speed and memory at real shapes.
+"""Training on a CUDA GPU: checks of the engine, then speed and memory at real shapes.
 
-`python -m benchmarks.gpu [--write]` (`make gpu-check`). It needs torch, transformers, peft, accelerate and pandas
-alone; TRL's column stays empty where it is not installed. Random weights of two Qwen-like shapes (0.5 and 1.5 billion
-parameters) in bf16, LoRA on all linear layers, rows of 512 tokens with short and long answers. Without a GPU it says so
-and ends well. `--tiny` runs the same with a small model wherever it is, to test this file.
+`python -m benchmarks.gpu [--quick] [--write]` (`make gpu-check`). It requires only torch, transformers, peft,
+accelerate, pandas and pydantic. Random weights of two Qwen-like shapes (0.5 and 1.5 billion parameters) in bf16, LoRA
+on all linear layers, rows of 512 tokens with short and long answers. Without a GPU it says so and succeeds. `--quick`
+runs the same with a small model, on any machine. The recorded result carries the name of the card.
 """
 
-import argparse
 import gc
-import json
-import re
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-RESULTS: Final = Path(__file__).parent / "results"
+from benchmarks.report import Figure, at_least, at_most, machine, parser, publish, slug
+
 SHAPES: Final = {
     "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
     "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
@@ -29,7 +28,7 @@ ANSWERS: Final = {"short": 8, "long": 256}
 
 @dataclass(frozen=True)
 class Size:
-    """What is measured at."""
+    """Sizes of a measurement."""
 
     tokens: int = TOKENS
     rows: int = ROWS
@@ -38,13 +37,13 @@ class Size:
 
 
 def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
-    """Returns a model with random weights as the loop takes it."""
+    """Returns a model with random weights, ready for the training loop."""
     import torch
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     from rungwise.core.records import Base
+    from rungwise.model.kernels.last_layer import shorten
     from rungwise.model.language_model import LanguageModel, device_name
-    from rungwise.model.last_layer import shorten
 
     device = device_name()
     config = Qwen2Config(
@@ -61,7 +60,7 @@ def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
 
 
 def rows_of(size: Size, answer: int) -> list[Any]:
-    """Returns rows of random tokens, their lengths within a fifth of each other."""
+    """Returns rows of random tokens; the shortest has at least 80 % of the length of the longest."""
     import random
 
     from rungwise.training.batches import TokenRow
@@ -76,7 +75,7 @@ def rows_of(size: Size, answer: int) -> list[Any]:
 
 
 def spec_for(size: Size, **more: Any) -> Any:
-    """Returns LoRA on all linear layers for so many steps."""
+    """Returns the settings of LoRA on all linear layers."""
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
 
     given = {"rank": RANK, "steps": size.steps, "batch_size": size.rows, "learning_rate": 1e-4, "precision": "bf16"}
@@ -84,7 +83,7 @@ def spec_for(size: Size, **more: Any) -> Any:
 
 
 def matrix_rate(device: str, size: Size, shape: dict[str, int]) -> float:
-    """Returns bf16 operations a second of this shape's largest matrix product."""
+    """Returns bf16 operations per second of this shape's largest matrix product."""
     import torch
 
     n = size.rows * size.tokens
@@ -115,12 +114,13 @@ def _peak_bytes(device: str) -> int:
 
 
 def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
-    """Returns tokens a second, share of the matrix rate, peak memory and the planner's estimate of it."""
+    """Returns tokens per second, share of the matrix rate, peak memory and the planner's estimate of it."""
     import torch
 
-    from rungwise.planning.need import Job, need_of
-    from rungwise.planning.shape import shape_of
-    from rungwise.training.train import train
+    from rungwise.planning.job import Job
+    from rungwise.planning.memory import need_of
+    from rungwise.planning.model_config import shape_of
+    from rungwise.training.loop import train
 
     gc.collect()
     lm = made(shape, size)
@@ -133,7 +133,7 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
     seconds, peak = ends[-1] - ends[2], _peak_bytes(lm.device)
     per_second = trained.tokens * (size.steps - 2) / size.steps / seconds
     known = shape_of(lm.model.config.to_dict())
-    job = Job("lora", "bf16", rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer, rank=RANK,
+    job = Job("lora", "bf16", {"rank": RANK}, rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer,
               device="cuda" if lm.device.startswith("cuda") else "cpu")  # fmt: skip
     estimate = need_of(known, job).total
     linear = sum(
@@ -141,7 +141,7 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
     )
     lora = trained.parameters
     share_answers = answer / size.tokens
-    # frozen weights need no gradient of their own; logits stand where a target is
+    # frozen weights need no gradient of their own; logits are computed at target positions only
     operations = 4.0 * (linear - size.vocabulary * shape["hidden_size"]) + 6.0 * lora
     operations += 4.0 * size.vocabulary * shape["hidden_size"] * share_answers
     return {
@@ -156,10 +156,10 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
 
 
 def checks(size: Size) -> dict[str, str]:
-    """Returns check -> `ok`, or what was found."""
+    """Returns check -> `ok`, `not tried: REASON`, or what went wrong."""
     import torch
 
-    from rungwise.training import train as module
+    from rungwise.training import loop, step
     from rungwise.training.checkpoints import Checkpoints
 
     lm32 = made(TINY, size, "fp32")
@@ -174,21 +174,21 @@ def checks(size: Size) -> dict[str, str]:
 
     def last_logits() -> str:
         with torch.no_grad():
-            last = module.answer_logits(lm32.model, rows[:4], lm32)
-            whole = module.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
+            last = step.answer_logits(lm32.model, rows[:4], lm32)
+            whole = step.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
         gap = float((last - whole[:, -last.shape[1] :]).abs().max())
         return "" if gap < 1e-3 else f"differ by {gap:.3g}"
 
     def losses(**more: Any) -> tuple[float, ...]:
         spec = spec_for(replace(size, steps=4), precision="fp32", **more)
-        return module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+        return loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
 
     def parts() -> str:
         gap = max(abs(a - b) for a, b in zip(losses(), losses(max_tokens_per_microbatch=200), strict=True))
         return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
 
     def again() -> str:
-        return "" if losses() == losses() else "two runs give other losses"
+        return "" if losses() == losses() else "two runs give different losses"
 
     def checkpointed() -> str:
         gap = max(abs(a - b) for a, b in zip(losses(), losses(checkpointing=True), strict=True))
@@ -200,20 +200,20 @@ def checks(size: Size) -> dict[str, str]:
         with tempfile.TemporaryDirectory() as folder:
             checkpoints = Checkpoints(Path(folder) / "c", {"a": 1}, 1, lambda _: None)
             spec = spec_for(replace(size, steps=4), precision="fp32", dropout=0.1)
-            wanted = module.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+            expected = loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
 
             def stop(step: int, *_: Any) -> None:
                 if step == 3:
                     raise KeyboardInterrupt
 
             try:
-                module.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
+                loop.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
             except KeyboardInterrupt:
                 pass
-            found = module.train(
+            resumed_losses = loop.train(
                 made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None, checkpoints=checkpoints
             ).losses
-        return "" if found == wanted else f"{found} in place of {wanted}"
+        return "" if resumed_losses == expected else f"{resumed_losses} instead of {expected}"
 
     def out_of_memory() -> str:
         if not lm32.device.startswith("cuda"):
@@ -223,66 +223,75 @@ def checks(size: Size) -> dict[str, str]:
         torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + 2**30) / total))
         try:
             lm = made({**TINY, "hidden_size": 512, "intermediate_size": 2048}, wide)
-            notes = module.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
+            notes = loop.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
         finally:
             torch.cuda.set_per_process_memory_fraction(1.0)
-        return "" if any("memory ran out" in note for note in notes) else "the memory did not run out"
+        return "" if any("out of memory" in note for note in notes) else "no microbatch was out of memory"
 
     for name, act in (
-        ("the last logits are the whole's", last_logits),
-        ("a step in parts has the loss of the whole", parts),
+        ("the answer's logits are those of the whole row", last_logits),
+        ("a step in microbatches has the loss of the whole", parts),
         ("equal seeds give equal losses", again),
         ("checkpointed activations give equal losses", checkpointed),
-        ("a training taken up again has equal losses", resumed),
-        ("where memory runs out the parts are halved", out_of_memory),
+        ("a resumed run has equal losses", resumed),
+        ("out of memory: the microbatches are halved", out_of_memory),
     ):
         check(name, act)
     return done
 
 
-def main() -> None:
-    """Checks, measures, prints and, with --write, keeps the figures under the machine's name."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--tiny", action="store_true")
-    arguments = parser.parse_args()
+def figures(detail: dict[str, Any]) -> dict[str, Figure]:
+    """Returns the number of failed checks, and speed, memory and the planner's error of each shape."""
+    failed = [name for name, outcome in detail["checks"].items() if outcome != "ok" and "not tried" not in outcome]
+    made = {"failed checks": at_most(len(failed), 0, f"of {len(detail['checks'])}")}
+    for name, one in detail["training"].items():
+        made[f"{name}: tokens per second"] = Figure(round(one["tokens_per_second"], 1), unit="tokens/s")
+        made[f"{name}: share of the matrix rate"] = Figure(round(one["share_of_matrix_rate"], 4), unit="share")
+        if one["peak_bytes"]:
+            made[f"{name}: peak memory"] = Figure(round(one["peak_bytes"] / 2**30, 3), unit="GiB")
+            error = round(100 * one["planner_error"], 1)
+            made[f"{name}: planner's error"] = at_least(error, -10.0, "%")
+    return made
+
+
+def measure(size: Size, shapes: dict[str, dict[str, int]]) -> dict[str, Any]:
+    """Returns the checks, and the measurements of each shape with short and long answers; prints both."""
     import torch
 
-    if not torch.cuda.is_available() and not arguments.tiny:
-        print("there is no CUDA GPU here: nothing was checked, and nothing is wrong")
-        return
-    size = Size(tokens=48, rows=4, steps=4, vocabulary=512) if arguments.tiny else Size()
-    name = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
-    result: dict[str, Any] = {
-        "machine": name,
-        "torch": torch.__version__,
-        "checks": checks(replace(size, vocabulary=512)),
-    }
-    for what, found in result["checks"].items():
-        print(f"{what:<48}{found}", flush=True)
-    result["training"] = {}
-    for shape_name, shape in ({"tiny": TINY} if arguments.tiny else SHAPES).items():
+    detail: dict[str, Any] = {"torch": torch.__version__, "checks": checks(replace(size, vocabulary=512))}
+    for name, outcome in detail["checks"].items():
+        print(f"{name:<52}{outcome}", flush=True)
+    detail["training"] = {}
+    for shape_name, shape in shapes.items():
         for kind, answer in ANSWERS.items():
-            found = measured(shape, size, min(answer, size.tokens // 3))
-            result["training"][f"{shape_name} {kind}"] = found
-            error = "" if found["planner_error"] is None else f", planner {found['planner_error']:+.1%}"
+            one = measured(shape, size, min(answer, size.tokens // 3))
+            detail["training"][f"{shape_name} {kind}"] = one
+            error = "" if one["planner_error"] is None else f", planner {one['planner_error']:+.1%}"
             print(
-                f"{shape_name} {kind:<6}{found['tokens_per_second']:>10,.0f} tokens/s, "
-                f"{found['share_of_matrix_rate']:.0%} of the matrix rate, {found['peak_bytes'] / 2**30:.2f} GiB{error}",
+                f"{shape_name} {kind:<6}{one['tokens_per_second']:>10,.0f} tokens/s, "
+                f"{one['share_of_matrix_rate']:.0%} of the matrix rate, {one['peak_bytes'] / 2**30:.2f} GiB{error}",
                 flush=True,
             )
-    result["trl"] = "not measured: TRL is not installed" if not _has_trl() else "measured by benchmarks.training"
-    print(json.dumps({"benchmark": "gpu", "machine": name, "figures": result["training"]}))
-    if arguments.write:
-        path = RESULTS / f"{re.sub(r'[^a-z0-9]+', '-', name.lower()).strip('-')}.json"
-        path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-        print(f"written: {path}")
+    return detail
 
 
-def _has_trl() -> bool:
-    from importlib.util import find_spec
+def main() -> None:
+    """Runs the benchmark."""
+    options = parser(__doc__, quick="a small model").parse_args()
+    import torch
 
-    return find_spec("trl") is not None
+    has_gpu = torch.cuda.is_available()
+    if not has_gpu and not options.quick:
+        print("there is no CUDA GPU: nothing was checked, nothing is wrong", file=sys.stderr)
+        options.write = False
+        publish("gpu", {}, {}, options, machine=machine("no GPU"))
+        return
+    card = torch.cuda.get_device_name() if has_gpu else "cpu"
+    if options.quick:
+        detail = measure(Size(tokens=48, rows=4, steps=4, vocabulary=512), {"tiny": TINY})
+    else:
+        detail = measure(Size(), SHAPES)
+    publish("gpu", figures(detail), detail, options, machine=machine(card), suffix=slug(card))
 
 
 if __name__ == "__main__":

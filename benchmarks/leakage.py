@@ -1,18 +1,16 @@
-"""How many planted copies of test rows the split finds in training, and how often it cries wolf.
+"""Leak check: planted near duplicates of test rows that the split removes from training, and its false alarms.
 
-`python -m benchmarks.leakage --source ../shared [--write]`. `--source` holds `datasets/banking77` and
-`datasets/clinc150`. For every test row of banking77 that has no natural twin in its training rows one copy of each
-kind is planted there; found is what the split takes out of training. Beside it stand two rules in use: equality of
-the SHA-256 of the whole row, and equality of the user's message. False alarms are clinc150's rows, which come from
-elsewhere, held against banking77's rows; each that no plainer rule calls a copy too is printed, to be looked at.
-The last two kinds are harder than what the split promises to find.
+`python -m benchmarks.leakage --source FOLDER [--quick] [--write]`. FOLDER contains `datasets/banking77` and
+`datasets/clinc150`. For every test row of banking77 without a natural duplicate in its training rows, one changed
+version of each kind is planted in training. A planted row counts as found if the split removes it. The peers are two
+rules in common use: equal SHA-256 of the whole row, and equal user message. False alarms are rows of clinc150, a data
+set of another origin, that are called duplicates of rows of banking77. Those that no simpler rule calls duplicates
+are printed, for a person to read. The last two kinds are harder than what the split promises to find.
 """
 
-import argparse
 import csv
 import hashlib
 import json
-import platform
 import random
 import re
 import time
@@ -20,12 +18,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.report import Figure, machine, parser, publish
 from rungwise.config import SplitSettings
 from rungwise.core.records import Example
 from rungwise.dataset.similar import copies, near_pairs, plain
 from rungwise.dataset.split import Split, split
 
-RESULTS = Path(__file__).parent / "results" / "leakage.json"
 SETTINGS = SplitSettings(max_leaked_share=1.0)
 N_DEV = 300
 SYNONYMS = {
@@ -74,7 +72,7 @@ def _typo(text: str, draw: random.Random) -> str:
 
 
 def _word_swaps(text: str, draw: random.Random) -> str:
-    """Two times two neighbouring words exchanged."""
+    """Swaps two neighbouring words, twice."""
     words = text.split()
     for _ in range(2):
         at = draw.randrange(len(words) - 1)
@@ -83,7 +81,7 @@ def _word_swaps(text: str, draw: random.Random) -> str:
 
 
 def _paraphrase(text: str, draw: random.Random) -> str:
-    """Two neighbouring words exchanged, and a word of the table replaced where there is one."""
+    """Swaps two neighbouring words and replaces one word by a synonym, if the table has one."""
     words = text.split()
     at = draw.randrange(len(words) - 1)
     words[at], words[at + 1] = words[at + 1], words[at]
@@ -95,21 +93,21 @@ def _paraphrase(text: str, draw: random.Random) -> str:
 
 
 def _embedded(text: str, draw: random.Random) -> str:
-    """In a mail of two to four sentences, as a sentence of its own."""
+    """Puts the text into a mail of two to four sentences, as a sentence of its own."""
     body = text if text.rstrip()[-1:] in ".?!" else text + "."
     before, after = draw.sample(BEFORE, draw.randint(1, 2)), draw.sample(AFTER, 1)
     return draw.choice([" ", "\n"]).join([*before, body, *after])
 
 
 def _within(text: str, draw: random.Random) -> str:
-    """In the middle of one longer sentence."""
+    """Puts the text into the middle of one longer sentence."""
     return (
         f"{draw.choice(['so i wonder', 'a friend asked me'])} {text.strip(' .?!')} {draw.choice(['and so on', 'ok'])}"
     )
 
 
 def _child(text: str, draw: random.Random) -> str:
-    """What a generator made of a test row: half of its words, shuffled; the row names its parent."""
+    """Imitates a generator: half of the words, shuffled. The row names the test row as its parent."""
     words = text.split()
     return " ".join(draw.sample(words, max(1, len(words) // 2))) + f" {draw.randrange(10**6)}"
 
@@ -127,14 +125,14 @@ KINDS: dict[str, Callable[[str, random.Random], str]] = {
 }
 
 
-def read(path: Path) -> list[tuple[str, str]]:
-    """Returns (text, label) of banking77's rows."""
-    with path.open(encoding="utf-8", newline="") as stream:
+def banking77(source: Path, side: str) -> list[tuple[str, str]]:
+    """Returns (text, label) of banking77's rows of one side, `train` or `test`."""
+    with (source / "datasets" / "banking77" / f"{side}.csv").open(encoding="utf-8", newline="") as stream:
         return [(row["text"], row["category"]) for row in csv.DictReader(stream)]
 
 
 def rows(pairs: Sequence[tuple[str, str]], role: str, prefix: str) -> list[Example]:
-    """Returns the pairs as given rows of one side; a row's group is its own."""
+    """Returns the pairs as rows with a given side, each in a lineage group of its own."""
     return [
         Example(f"{prefix}{i}", {"text": text}, label, prefix, i, f"{prefix}{i}", role=role)
         for i, (text, label) in enumerate(pairs)
@@ -142,17 +140,17 @@ def rows(pairs: Sequence[tuple[str, str]], role: str, prefix: str) -> list[Examp
 
 
 def row_sha(text: str, label: str) -> str:
-    """Returns the SHA-256 of a row as it would stand in a JSON lines file."""
+    """Returns the SHA-256 of a row written as a JSON line."""
     return hashlib.sha256(json.dumps({"text": text, "label": label}).encode()).hexdigest()
 
 
 def measure(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -> dict[str, Any]:
-    """Returns recall of each kind of copy, by rule."""
+    """Returns the recall of each kind of planted row, by rule."""
     natural = copies([t for t, _ in test], [t for t, _ in train])
     twins = {pair.left for pair in natural}
     clean = [i for i, (text, _) in enumerate(test) if i not in twins and len(text.split()) > 1]
-    judged, taught = rows(test, "test", "test-"), rows(train, "train", "train-")
-    steering = [Example(**{**e.__dict__, "role": "dev"}) for e in taught[:N_DEV]]
+    test_rows, train_rows = rows(test, "test", "test-"), rows(train, "train", "train-")
+    dev_rows = [Example(**{**e.__dict__, "role": "dev"}) for e in train_rows[:N_DEV]]
     hashes, messages = {row_sha(*pair) for pair in test}, {text for text, _ in test}
     kinds = {}
     for kind, change in KINDS.items():
@@ -162,11 +160,11 @@ def measure(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -
             Example(**{**e.__dict__, "parents": (f"test-{i}",) if kind == "synthetic child" else ()})
             for e, i in zip(rows(pairs, "train", "planted-"), clean, strict=True)
         ]
-        result: Split = split(SETTINGS, [*judged, *steering, *taught[N_DEV:], *planted])
-        lost = {r.id for r in result.rejections}
+        sides: Split = split(SETTINGS, [*test_rows, *dev_rows, *train_rows[N_DEV:], *planted])
+        removed = {r.id for r in sides.rejections}
         kinds[kind] = {
             "planted": len(planted),
-            "found": sum(e.id in lost for e in planted) / len(planted),
+            "found": sum(e.id in removed for e in planted) / len(planted),
             "sha256_of_row": sum(row_sha(*p) in hashes for p in pairs) / len(pairs),
             "equal_message": sum(text in messages for text, _ in pairs) / len(pairs),
         }
@@ -175,11 +173,11 @@ def measure(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]]) -
 
 
 def false_alarms(strangers: Sequence[str], test: Sequence[str]) -> dict[str, Any]:
-    """Returns how many of the strangers are called copies, and how many of these some plainer rule calls so too."""
-    found = copies(strangers, test)
-    other = []
+    """Returns how many unrelated texts are called duplicates, and how many of them a simpler rule calls so too."""
+    pairs = copies(strangers, test)
+    to_read = []
     counts = {"exact": 0, "jaccard_0.8": 0, "same_words": 0, "whole_text_inside": 0, "other": 0}
-    for pair in found:
+    for pair in pairs:
         a, b = plain(strangers[pair.left]), plain(test[pair.right])
         if a == b:
             counts["exact"] += 1
@@ -187,60 +185,74 @@ def false_alarms(strangers: Sequence[str], test: Sequence[str]) -> dict[str, Any
             counts["jaccard_0.8"] += 1
         elif sorted(a.split()) == sorted(b.split()):
             counts["same_words"] += 1
-        elif f" {a} " in f" {b} " or f" {b} " in f" {a} ":
-            counts["whole_text_inside"] += 1
-            other.append([pair.kind, strangers[pair.left], test[pair.right]])
         else:
-            counts["other"] += 1
-            other.append([pair.kind, strangers[pair.left], test[pair.right]])
+            is_inside = f" {a} " in f" {b} " or f" {b} " in f" {a} "
+            counts["whole_text_inside" if is_inside else "other"] += 1
+            to_read.append([pair.kind, strangers[pair.left], test[pair.right]])
     n = len(strangers)
     doubtful = counts["whole_text_inside"] + counts["other"]
     return {
         "rows": n,
-        "called_copies": len(found),
+        "called_copies": len(pairs),
         **counts,
         "per_10000_whole_text_inside_or_other": round(10_000 * doubtful / n, 2),
         "per_10000_other": round(10_000 * counts["other"] / n, 2),
-        "to_look_at": other,
+        "to_look_at": to_read,
+    }
+
+
+def official_split(clinc: dict[str, Any]) -> dict[str, Any]:
+    """Returns the duplicates between training and test in clinc150's official split."""
+    pairs = copies([t for t, _ in clinc["test"]], [t for t, _ in clinc["train"]])
+    verbatim = {t for t, _ in clinc["test"]} & {t for t, _ in clinc["train"]}
+    named = {clinc["test"][p.left][0] for p in pairs}
+    return {
+        "test_rows_with_a_copy_in_training": len(pairs),
+        **{kind: sum(p.kind == kind for p in pairs) for kind in ("exact", "near", "contained")},
+        "verbatim": sorted(verbatim),
+        "verbatim_found": len(verbatim & named),
+    }
+
+
+def figures(detail: dict[str, Any]) -> dict[str, Figure]:
+    """Returns the recall of each kind, compared with equal SHA-256, and the false alarms."""
+    recall = {
+        f"{kind}: found": Figure(one["found"], unit="share", peer=one["sha256_of_row"])
+        for kind, one in detail["kinds"].items()
+    }
+    against_test = detail["false_alarms"]["against_test"]
+    return {
+        **recall,
+        "false alarms that no simpler rule explains": Figure(
+            against_test["per_10000_other"], unit="per 10,000 rows of clinc150"
+        ),
     }
 
 
 def main() -> None:
-    """Measures, prints a table and, with --write, keeps the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path, required=True)
-    parser.add_argument("--write", action="store_true")
-    arguments = parser.parse_args()
-    data = arguments.source / "datasets"
-    train, test = read(data / "banking77" / "train.csv"), read(data / "banking77" / "test.csv")
-    clinc = json.loads((data / "clinc150" / "data_full.json").read_text(encoding="utf-8"))
+    """Runs the benchmark."""
+    data = "datasets/banking77 and datasets/clinc150"
+    options = parser(__doc__, quick="every 20th row", needs_source=data).parse_args()
+    stride = 20 if options.quick else 1
+    train, test = (banking77(options.source, side)[::stride] for side in ("train", "test"))
+    path = options.source / "datasets" / "clinc150" / "data_full.json"
+    clinc = {side: part[::stride] for side, part in json.loads(path.read_text(encoding="utf-8")).items()}
     start = time.process_time()
-    result = measure(train, test)
-    strangers = [text for side in clinc.values() for text, _ in side]
-    result["false_alarms"] = {
+    detail = measure(train, test)
+    strangers = [text for part in clinc.values() for text, _ in part]
+    detail["false_alarms"] = {
         "against_test": false_alarms(strangers, [t for t, _ in test]),
         "against_train": false_alarms(strangers, [t for t, _ in train]),
     }
-    official = copies([t for t, _ in clinc["test"]], [t for t, _ in clinc["train"]])
-    verbatim = {t for t, _ in clinc["test"]} & {t for t, _ in clinc["train"]}
-    named = {clinc["test"][p.left][0] for p in official}
-    result["clinc150_official_split"] = {
-        "test_rows_with_a_copy_in_training": len(official),
-        **{kind: sum(p.kind == kind for p in official) for kind in ("exact", "near", "contained")},
-        "verbatim": sorted(verbatim),
-        "verbatim_found": len(verbatim & named),
-    }
-    result["machine"] = f"{platform.machine()}, Python {platform.python_version()}"
-    result["processor_seconds"] = round(time.process_time() - start, 1)
-    print(f"{'kind of copy':<20}{'planted':>8}{'found':>8}{'sha256 of row':>15}{'equal message':>15}")
-    for kind, row in result["kinds"].items():
-        print(
-            f"{kind:<20}{row['planted']:>8}{row['found']:>8.1%}{row['sha256_of_row']:>15.1%}{row['equal_message']:>15.1%}"
-        )
+    detail["clinc150_official_split"] = official_split(clinc)
+    detail["processor_seconds"] = round(time.process_time() - start, 1)
+    print(f"{'kind':<20}{'planted':>8}{'found':>8}{'sha256 of row':>15}{'equal message':>15}")
+    for kind, one in detail["kinds"].items():
+        shares = f"{one['found']:>8.1%}{one['sha256_of_row']:>15.1%}{one['equal_message']:>15.1%}"
+        print(f"{kind:<20}{one['planted']:>8}{shares}")
     for key in ("natural_twins", "false_alarms", "clinc150_official_split"):
-        print(f"{key}: {json.dumps(result[key], indent=2)}")
-    if arguments.write:
-        RESULTS.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        print(f"{key}: {json.dumps(detail[key], indent=2)}")
+    publish("leakage", figures(detail), detail, options, machine=machine())
 
 
 if __name__ == "__main__":

@@ -1,34 +1,36 @@
-"""How near the planner's memory is to what a run really takes, and how near the rule in common use is.
+"""Memory plan: how close the planner's estimate is to the real peak, compared with a common rule of thumb.
 
 `python -m benchmarks.planner [--quick] [--write]`. Each combination of size, method, length and batch runs in a process
-of its own with a Llama of random weights: two steps of the training loop, or one batch of scoring. On a CPU the peak is
-the process's highest resident memory (VmHWM) less its resident memory before the model is made, with the libraries
-loaded and warm, and with glibc told to give freed blocks back (MALLOC_MMAP_THRESHOLD_=131072). Left to itself its heap
-keeps the holes between blocks, and a process grows well beyond what it uses: how far is measured on three combinations
-and stands beside (`default_heap`); no estimate from a config can know it. On a GPU it is
-`torch.cuda.max_memory_allocated`, against the estimate without the framework's share. Errors are
+of its own, with a Llama of random weights: two steps of the training loop, or one batch of scoring. On a CPU the peak
+is the process's highest resident memory (VmHWM) minus its resident memory before the model is made, with the libraries
+loaded and warm, and with glibc set to return freed blocks (MALLOC_MMAP_THRESHOLD_=131072). By default glibc's heap
+keeps the holes between blocks, and the process grows well beyond what it uses. No estimate from a config can know how
+far, so three combinations are measured with the default heap too (`default_heap`). On a GPU the peak is
+`torch.cuda.max_memory_allocated`, compared with the estimate without the framework's share. An error is
 (estimate - measured) / measured.
 
-The rule, "LoRA in 16 bit takes 2 GB for each billion parameters" (https://modal.com/blog/how-much-vram-need-fine-tuning
-gives it for the weights), is held against the same peaks of method lora, in fp32 and bf16 alike.
+The rule of thumb, "LoRA in 16 bit takes 2 GB for each billion parameters"
+(https://modal.com/blog/how-much-vram-need-fine-tuning gives it for the weights), is compared with the same peaks of
+method `lora`, in fp32 and bf16 alike.
 """
 
 import argparse
 import gc
 import json
 import os
-import platform
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
-from pathlib import Path
+from dataclasses import asdict, replace
 from typing import Any
 
-from rungwise.planning.need import PARTS, Job, need_of
-from rungwise.planning.shape import Shape, shape_of
+from benchmarks.report import Figure, at_least, at_most, machine, parser, publish, slug
+from rungwise.planning.job import Job
+from rungwise.planning.memory import need_of
+from rungwise.planning.model_config import shape_of
+from rungwise.planning.need import PARTS
+from rungwise.planning.shape import Shape
 
-RESULTS = Path(__file__).parent / "results" / "planner.json"
 _SMALL = {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 4, "num_attention_heads": 4}
 _MIDDLE = {"hidden_size": 512, "intermediate_size": 1408, "num_hidden_layers": 6, "num_attention_heads": 8}
 _LARGE = {"hidden_size": 1024, "intermediate_size": 2816, "num_hidden_layers": 8, "num_attention_heads": 16}
@@ -55,9 +57,9 @@ COMBINATIONS: Sequence[tuple[dict[str, Any], dict[str, Any]]] = (
     ),
     ({**_MIDDLE, "vocab_size": 8_000}, {"method": "prompt", "rows": 16, "tokens": 512, "shared_tokens": 384}),
 )
-QUICK = (0, 7, 12)
-"""The combinations that `--quick` measures, and that are measured with the default heap too."""
-_GIVES_BACK = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+WITH_DEFAULT_HEAP = (0, 7, 12)
+"""The combinations that are measured with the default heap too."""
+_RETURNS_FREED_BLOCKS = {"MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 def combination(number: int, device: str) -> tuple[Shape, Job]:
@@ -68,7 +70,7 @@ def combination(number: int, device: str) -> tuple[Shape, Job]:
 
 
 def measured_bytes(number: int) -> int:
-    """Returns the peak of a combination, run in this process; it has to be a fresh one."""
+    """Returns the peak of a combination in bytes. Runs it in this process, which has to be a fresh one."""
     import torch
 
     from rungwise.core.records import Base
@@ -78,9 +80,9 @@ def measured_bytes(number: int) -> int:
     device = device_name()
     kind = "cuda" if device.startswith("cuda") else "cpu"
     torch.manual_seed(number)
-    warm = _model(combination(0, kind)[0], Job("lora", rows=1), device)  # loads what is loaded at the first use
+    warm = _model(combination(0, kind)[0], Job("lora"), device)  # loads what the first use loads
     warm_lm = LanguageModel(Base("x"), "", warm, None, (), (), 0, "plain", 1024, device)
-    run_steps(warm_lm, _trained(warm), _rows(8, 2, 1), steps=1)
+    run_steps(warm_lm, _trainable(warm), _rows(8, 2, 1), steps=1)
     del warm, warm_lm
     gc.collect()
     shape, job = combination(number, kind)
@@ -91,21 +93,21 @@ def measured_bytes(number: int) -> int:
         _score(lm, shape, job)
     else:
         rows = _rows(job.tokens, job.answer_tokens, job.rows)
-        run_steps(lm, _trained(model), rows, steps=2, n_shared=job.shared_tokens)
+        run_steps(lm, _trainable(model), rows, steps=2, n_shared=job.shared_tokens)
     return _highest(device) - before
 
 
-def _trained(model: Any) -> list[Any]:
+def _trainable(model: Any) -> list[Any]:
     return [p for p in model.parameters() if p.requires_grad]
 
 
 def _model(shape: Shape, job: Job, device: str) -> Any:
-    """Returns a Llama of random weights, ready for the job."""
+    """Returns a Llama with random weights, ready for the job."""
     import torch
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from rungwise.model.last_layer import shorten
+    from rungwise.model.kernels.last_layer import shorten
 
     config = LlamaConfig(
         hidden_size=shape.width,
@@ -119,7 +121,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     with torch.device("meta"):
         model: Any = LlamaForCausalLM(config)
     dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
-    model = model.to(dtype).to_empty(device=device)  # weights are made once, in their own type
+    model = model.to(dtype).to_empty(device=device)  # no second copy of the weights in another type
     with torch.no_grad():
         for weight in model.parameters():
             weight.normal_(0, 0.02)
@@ -127,7 +129,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
     shorten(model)
     model.requires_grad_(job.method == "full")
     if job.method == "lora":
-        lora = LoraConfig(r=job.rank, lora_alpha=32, target_modules="all-linear", task_type="CAUSAL_LM")
+        lora = LoraConfig(r=job.rank, target_modules="all-linear", task_type="CAUSAL_LM")
         model = get_peft_model(model, lora)
     if job.is_checkpointed:
         model.gradient_checkpointing_enable({"use_reentrant": False})
@@ -136,7 +138,7 @@ def _model(shape: Shape, job: Job, device: str) -> Any:
 
 
 def _rows(tokens: int, answer_tokens: int, n_rows: int) -> list[Any]:
-    """Returns rows of that length, the last one shorter, so that there is padding."""
+    """Returns rows of equal length, except that the last one is shorter, so that there is padding."""
     from rungwise.training.batches import TokenRow
 
     rows = [TokenRow((5,) * (tokens - answer_tokens), (6,) * answer_tokens) for _ in range(n_rows)]
@@ -147,11 +149,11 @@ def _score(lm: Any, shape: Shape, job: Job) -> None:
     from rungwise.model.answers import score_labels
 
     prompt = job.tokens - job.answer_tokens
-    # of a model that is sure of nothing, labels that differ from their first token on are all read to their end
+    # an untrained model has no clear favourite, so labels that differ from their first token are all read to the end
     labels = [(7 + i, *[7] * (job.answer_tokens - 1)) for i in range(job.labels)]
     shared = (5,) * job.shared_tokens
-    asked = [(*shared, 100 + i, *[5] * (prompt - len(shared) - 1 - i % 2)) for i in range(job.rows)]
-    score_labels(lm, asked, labels)
+    prompts = [(*shared, 100 + i, *[5] * (prompt - len(shared) - 1 - i % 2)) for i in range(job.rows)]
+    score_labels(lm, prompts, labels)
 
 
 def _now(device: str) -> int:
@@ -173,7 +175,7 @@ def _highest(device: str) -> int:
     return int(torch.cuda.max_memory_allocated()) if device.startswith("cuda") else status_bytes("VmHWM") or 0
 
 
-def _in_a_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
+def _in_new_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
     command = [sys.executable, "-m", "benchmarks.planner", "--one", str(number)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=os.environ | environment)
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
@@ -181,16 +183,16 @@ def _in_a_process(number: int, environment: dict[str, str]) -> dict[str, Any]:
 
 
 def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
-    """Returns, for each combination, the estimate by part, the measured peak, and both errors."""
-    found = []
+    """Returns, for each combination, the estimate by part, the measured peak, and the errors of estimate and rule."""
+    rows = []
     for number in numbers:
-        answer = _in_a_process(number, _GIVES_BACK)
+        answer = _in_new_process(number, _RETURNS_FREED_BLOCKS)
         shape, job = combination(number, answer["device"])
         need = need_of(shape, job)
         estimate = need.total - need.framework
         row: dict[str, Any] = {
             "job": asdict(job),
-            "parameters": shape.numbers,
+            "parameters": shape.parameters,
             "vocabulary": shape.vocabulary,
             "parts": {part: getattr(need, part) for part in PARTS},
             "moment": need.moment,
@@ -198,13 +200,13 @@ def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
             "measured": answer["bytes"],
             "error": estimate / answer["bytes"] - 1,
         }
-        if number in QUICK and answer["device"] == "cpu":
-            row["default_heap"] = _in_a_process(number, {})["bytes"] / answer["bytes"]
+        if number in WITH_DEFAULT_HEAP and answer["device"] == "cpu":
+            row["default_heap"] = _in_new_process(number, {})["bytes"] / answer["bytes"]
         if job.method == "lora":
-            row["rule_error"] = 2 * shape.numbers / answer["bytes"] - 1
-        found.append(row)
+            row["rule_error"] = 2 * shape.parameters / answer["bytes"] - 1
+        rows.append(row)
         print(
-            f"{number:2}  {job.method:7}{job.precision:5} {shape.numbers / 1e6:6.1f} M  "
+            f"{number:2}  {job.method:7}{job.precision:5} {shape.parameters / 1e6:6.1f} M  "
             f"{job.rows:3} x {job.tokens:<5}{f'{job.shared_tokens} shared' if job.shared_tokens else '':<11}"
             f"{'checkpointed  ' if job.is_checkpointed else '              '}"
             f"measured {answer['bytes'] / 1e6:8.1f} MB  estimated {estimate / 1e6:8.1f} MB ({row['error']:+.1%})"
@@ -212,54 +214,52 @@ def compare(numbers: Sequence[int]) -> list[dict[str, Any]]:
             + (f"  default heap {row['default_heap']:.2f} times" if "default_heap" in row else ""),
             flush=True,
         )
-    return found
+    return rows
 
 
-def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, dict[str, Any]]:
-    """Returns the benchmark's figures with their goals."""
+def figures(rows: Sequence[dict[str, Any]], device: str) -> dict[str, Figure]:
+    """Returns the mean and the worst error, and the rule of thumb's error where it applies."""
     errors = [abs(row["error"]) for row in rows]
-    rule = [abs(row["rule_error"]) for row in rows if "rule_error" in row]
-    lora = [abs(row["error"]) for row in rows if "rule_error" in row]
+    lora = [row for row in rows if "rule_error" in row]
+    heaps = [row["default_heap"] for row in rows if "default_heap" in row]
     goal = 10.0 if device == "cuda" else 15.0
-
-    def figure(value: float, unit: str, goal: float | None, peer: float | None, met: bool | None) -> dict[str, Any]:
-        return {"value": round(value, 1), "unit": unit, "goal": goal, "peer": peer, "met": met}
-
     mean, worst = 100 * sum(errors) / len(errors), 100 * min(row["error"] for row in rows)
-    of_rule = 100 * sum(rule) / len(rule) if rule else None
-    return {
-        "mean_absolute_error": figure(mean, "%", goal, None, mean <= goal),
-        "most_underestimated": figure(worst, "%", -10.0, None, worst >= -10.0),
-        "mean_absolute_error_lora": figure(
-            100 * sum(lora) / max(1, len(lora)), "%", goal, of_rule and round(of_rule, 1), None
-        ),
-        "default_heap": figure(
-            max((r["default_heap"] for r in rows if "default_heap" in r), default=1), "x", None, None, None
-        ),
-        "combinations": figure(len(rows), "", 12, None, len(rows) >= 12),
+    made = {
+        "mean_absolute_error": replace(at_most(mean, goal, "%"), value=round(mean, 1)),
+        "most_underestimated": replace(at_least(worst, -10.0, "%"), value=round(worst, 1)),
+        "combinations": at_least(len(rows), 12),
     }
+    if lora:
+        own, rule = (round(100 * sum(abs(row[key]) for row in lora) / len(lora), 1) for key in ("error", "rule_error"))
+        made["mean_absolute_error_lora"] = at_most(own, goal, "%", peer=rule)
+    if heaps:
+        made["default_heap"] = Figure(round(max(heaps), 1), unit="x")
+    return made
 
 
 def main() -> None:
-    """Measures, prints the table and one JSON object; --write keeps it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="three combinations")
-    parser.add_argument("--write", action="store_true", help=f"keep the result in {RESULTS}")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one is not None:
+    """Runs the benchmark."""
+    arguments = parser(__doc__, quick="the smallest combination")
+    arguments.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.one is not None:
         import torch
 
-        peak = measured_bytes(arguments.one)
+        peak = measured_bytes(options.one)
         print(json.dumps({"bytes": peak, "device": "cuda" if torch.cuda.is_available() else "cpu"}))
         return
-    rows = compare(QUICK if arguments.quick else range(len(COMBINATIONS)))
+    rows = compare([0] if options.quick else range(len(COMBINATIONS)))
     device = rows[0]["job"]["device"]
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, {device}, Python {platform.python_version()}"
-    result = {"benchmark": "planner", "machine": machine, "figures": figures(rows, device)}
-    if arguments.write:
-        RESULTS.write_text(json.dumps(result | {"combinations": rows}, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result))
+    card = slug(_card()) if device == "cuda" else ""
+    publish(
+        "planner", figures(rows, device), {"combinations": rows}, options, machine=machine(card or device), suffix=card
+    )
+
+
+def _card() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name())
 
 
 if __name__ == "__main__":

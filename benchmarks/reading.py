@@ -1,6 +1,7 @@
-"""Reading answers beside `generate` row by row: a part of `benchmarks.training`, which runs it and keeps its figures.
+"""Answering compared with transformers' `generate`, row by row: a part of `benchmarks.training`, which runs it.
 
-A model is tuned first, as what is evaluated is; `labels_before_tuning` is the base itself, which is sure of nothing.
+The model is tuned first, because evaluated models are. `labels_before_tuning` is the base itself, which has no clear
+favourite among the labels.
 """
 
 import csv
@@ -11,7 +12,7 @@ from typing import Any, Final
 from benchmarks.training import BATCH, RANK, RATE, SHARED, read_rows
 
 READ: Final = 200
-"""Mails that the pocket model reads; those before them tune it."""
+"""Number of mails that the pocket model answers; the mails before them tune it."""
 INSTRUCTION: Final = """\
 You sort the mail of a shop for outdoor equipment. Read the mail and answer with the name of one queue alone. The queues
 are: {queues}. A mail that asks for money back goes to returns if the customer has the goods, and to billing if not. A
@@ -21,7 +22,7 @@ POCKET: Final = Path(__file__).parents[1] / "infra" / "demo"
 
 
 def of_texts(folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
-    """Returns how the benchmark's base reads its rows, tuned on 16 labels of three of their tokens each."""
+    """Returns how fast the benchmark's base answers its rows, tuned on 16 labels of three prompt tokens each."""
     from rungwise.core.records import Base
     from rungwise.model.language_model import load
 
@@ -29,14 +30,14 @@ def of_texts(folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]
     prompts = [prompt for prompt, _ in read_rows(folder, kind, n_rows)]
     n_shared = SHARED.get(kind, 0)
     labels = [[*prompts[i][n_shared : n_shared + 3], lm.end] for i in range(16)]
-    taught = [(prompt, labels[i % 16]) for i, prompt in enumerate(prompts)]
-    return tuned(lm, taught, prompts, labels, steps)
+    training = [(prompt, labels[i % 16]) for i, prompt in enumerate(prompts)]
+    return tuned(lm, training, prompts, labels, steps)
 
 
 def of_mails(kind: str, steps: int) -> dict[str, Any]:
-    """Returns how a pocket base reads the demonstration's last mails, tuned on those before them to name their queue.
+    """Returns how fast a pocket base names the queues of the demonstration's last mails, tuned on the mails before.
 
-    Prompts of a kind that shares first tokens begin with what a shop would write.
+    For a kind with a shared prefix, every prompt begins with INSTRUCTION.
     """
     from rungwise.core.records import Base
     from rungwise.model.language_model import encode_answers, encode_prompts, load
@@ -48,17 +49,19 @@ def of_mails(kind: str, steps: int) -> dict[str, Any]:
     head = INSTRUCTION.format(queues=", ".join(queues)) if kind in SHARED else ""
     prompts = encode_prompts(lm, [f"{head}Mail: {row['body']}\nQueue:" for row in mails])
     answers = encode_answers(lm, [row["queue"] for row in mails])
-    taught = list(zip(prompts, answers, strict=True))[:-READ]
-    return tuned(lm, taught, prompts[-READ:], encode_answers(lm, queues), steps)
+    training = list(zip(prompts, answers, strict=True))[:-READ]
+    return tuned(lm, training, prompts[-READ:], encode_answers(lm, queues), steps)
 
 
-def tuned(lm: Any, taught: list[Any], asked: list[list[int]], labels: list[list[int]], steps: int) -> dict[str, Any]:
-    """Returns what `compared` says of the base once it is tuned, and of labels before."""
+def tuned(
+    lm: Any, training: list[Any], prompts: list[list[int]], labels: list[list[int]], steps: int
+) -> dict[str, Any]:
+    """Returns `compared` for the tuned base, and the labels' ratio of the base before tuning."""
     from rungwise.core.records import AnswerForm, AttemptSpec
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
-    before = compared(lm, asked, labels)["labels_times_as_fast_as_generate"]
+    before = compared(lm, prompts, labels)["labels_times_as_fast_as_generate"]
     spec = AttemptSpec(
         lm.base,
         "lora",
@@ -70,12 +73,12 @@ def tuned(lm: Any, taught: list[Any], asked: list[list[int]], labels: list[list[
         batch_size=BATCH,
         learning_rate=RATE,
     )
-    made = train(lm, spec, [TokenRow(tuple(p), tuple(a)) for p, a in taught], progress=lambda *_: None)
-    return {**compared(made.lm, asked, labels), "labels_before_tuning": before}
+    made = train(lm, spec, [TokenRow(tuple(p), tuple(a)) for p, a in training], progress=lambda *_: None)
+    return {**compared(made.lm, prompts, labels), "labels_before_tuning": before}
 
 
 def compared(lm: Any, prompts: list[list[int]], labels: list[list[int]]) -> dict[str, Any]:
-    """Returns how much faster answers are written and labels chosen than row by row, and whether they are the same."""
+    """Returns how much faster answers are written and labels chosen than row by row, and the share that is equal."""
     import torch
 
     from rungwise.model.answers import score_labels, write_answers
@@ -104,21 +107,21 @@ def compared(lm: Any, prompts: list[list[int]], labels: list[list[int]]) -> dict
     def timed(act: Any) -> tuple[float, Any]:
         with torch.inference_mode():
             start = time.perf_counter()
-            made = act()
-            return time.perf_counter() - start, made
+            answers = act()
+            return time.perf_counter() - start, answers
 
     write_answers(lm, prompts[:2], 2)
-    slow, wanted = timed(lambda: row_by_row(n_new))
+    slow, expected = timed(lambda: row_by_row(n_new))
     slow_generate, _ = timed(lambda: row_by_row(max(map(len, labels))))
-    fast, found = timed(lambda: write_answers(lm, prompts, n_new))
-    texts_wanted = [lm.tokenizer.decode(t, skip_special_tokens=True).strip() for t in wanted]
-    slow_labels, wanted_labels = timed(label_by_label)
+    fast, written = timed(lambda: write_answers(lm, prompts, n_new))
+    expected_texts = [lm.tokenizer.decode(t, skip_special_tokens=True).strip() for t in expected]
+    slow_labels, expected_labels = timed(label_by_label)
     fast_labels, scores = timed(lambda: score_labels(lm, prompts, labels))
     return {
         "writing_times_as_fast": slow / fast,
-        "writing_same": sum(w.text.strip() == t for w, t in zip(found, texts_wanted, strict=True)) / len(prompts),
+        "writing_same": sum(w.text.strip() == t for w, t in zip(written, expected_texts, strict=True)) / len(prompts),
         "labels_times_as_fast_as_generate": slow_generate / fast_labels,
         "labels_times_as_fast_as_one_by_one": slow_labels / fast_labels,
-        "labels_same": sum(a == b for a, b in zip(scores.argmax(1).tolist(), wanted_labels, strict=True))
+        "labels_same": sum(a == b for a, b in zip(scores.argmax(1).tolist(), expected_labels, strict=True))
         / len(prompts),
     }

@@ -1,43 +1,44 @@
-"""Fine-tuning with LoRA beside TRL's SFTTrainer: time, memory, losses; and reading answers beside `generate`.
+"""LoRA training: time, memory and losses compared with TRL's SFTTrainer; answering compared with `generate`.
 
-`python -m benchmarks.training --source ../shared [--quick] [--write]`, with `pip install -e .[bench]`. `--source` holds
-`datasets/dolly_small`, whose texts are cut to prompts of about 95 tokens with short answers (4 tokens), long ones
-(up to 90), and short ones behind an instruction of 128 tokens that all rows share. The base is a Llama of 15 million
+`python -m benchmarks.training --source FOLDER [--quick] [--repeats N] [--write]`, after `pip install -e .[bench]`.
+FOLDER contains `datasets/dolly_small`. Its texts are cut to prompts of about 95 tokens with short answers (4 tokens),
+long answers (up to 90), and short answers behind a shared prefix of 128 tokens. The base is a Llama of 15 million
 parameters with random weights and a vocabulary of 32,000, the same for all. Every run is a process of its own on one
-core, in fp32. Tokens are counted without padding, and all runs see the same rows the same number of times; TRL runs
-plain, and packed into rows no shorter than the longest of ours.
+core, in fp32. Tokens are counted without padding, and all runs see the same rows the same number of times. TRL runs
+plain, and packed into rows at least as long as our longest. Without TRL its figures are left out.
 
-The floor is what a step must do - forward, and backward through activations alone, as frozen weights need no
-gradient - over the rate at which this machine multiplies matrices of such shapes; tokens that all rows share once a
-step.
+The floor is the least work of a step (forward, and backward through activations only, since frozen weights need no
+gradient) divided by the rate at which this machine multiplies matrices of these shapes. A shared prefix is counted
+once per step.
 """
 
 import argparse
 import json
 import os
-import platform
 import resource
 import subprocess
 import sys
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
-RESULTS: Final = Path(__file__).parent / "results" / "training.json"
+from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
+
 ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 32, 95, 32_000
 LAYERS, HIDDEN, INNER, HEADS = 6, 288, 768, 6
 ANSWERS: Final = {"short": 4, "long": 90, "instructed": 4}
 GOALS: Final = {"short": 4.0, "long": 2.5}
 SHARED: Final = {"instructed": 128}
-"""Kind -> first tokens that all its rows share."""
+"""Kind -> length of the shared prefix in tokens."""
 RANK, RATE = 16, 2e-3
-RUNS: Final = ("rungwise", "trl plain", "trl packed")
+RUNS: Final = ("rungwise", "trl plain", "trl packed") if find_spec("trl") else ("rungwise",)
 HALF: Final = "rungwise bf16"
 
 
 def make_base(folder: Path, source: Path) -> None:
-    """Writes the base: a byte-level BPE of the texts, and random weights."""
+    """Writes the base: a byte-level BPE trained on the texts, and random weights."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
@@ -69,18 +70,18 @@ def make_base(folder: Path, source: Path) -> None:
 
 
 def texts(source: Path) -> list[tuple[str, str]]:
-    """Returns (prompt, answer) of dolly's rows, without the words that all prompts share."""
+    """Returns (prompt, answer) of dolly's rows, without the frame that all prompts share."""
     path = source / "datasets" / "dolly_small" / "dolly_hhrlhf_train_small.jsonl"
-    found = []
+    pairs = []
     for line in path.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         instruction = row["prompt"].partition("### Instruction:")[2].partition("### Response:")[0].strip()
-        found.append((instruction, row["response"].strip()))
-    return found
+        pairs.append((instruction, row["response"].strip()))
+    return pairs
 
 
 def make_rows(folder: Path, source: Path) -> None:
-    """Writes ROWS rows as tokens of each kind: prompt and answer with its end."""
+    """Writes ROWS rows of each kind as token ids: prompt, and answer with its end token."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -103,12 +104,12 @@ def read_rows(folder: Path, kind: str, n: int) -> list[list[list[int]]]:
     return rows[:n]
 
 
-def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str = "fp32") -> dict[str, Any]:
-    """Trains with Rungwise; returns the seconds at which each step ended, and its loss."""
+def train_rungwise(folder: Path, rows: list[list[list[int]]], steps: int, precision: str = "fp32") -> dict[str, Any]:
+    """Trains with Rungwise; returns the times at which the steps ended, the losses and the counts of tokens."""
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
     from rungwise.model.language_model import load
     from rungwise.training.batches import TokenRow
-    from rungwise.training.train import train
+    from rungwise.training.loop import train
 
     lm = load(Base(folder.name), folder.parent, precision=precision)
     spec = AttemptSpec(
@@ -135,8 +136,8 @@ def ours(folder: Path, rows: list[list[list[int]]], steps: int, precision: str =
     return {"ends": ends, "losses": made.losses, "tokens": made.tokens, "targets": made.answer_tokens}
 
 
-def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: bool) -> dict[str, Any]:
-    """The same with TRL, from the same fresh adapter."""
+def train_trl(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: bool) -> dict[str, Any]:
+    """Trains with TRL from the same fresh adapter; returns the same values as `train_rungwise`."""
     import logging
     import warnings
 
@@ -148,13 +149,13 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
     from trl import SFTConfig, SFTTrainer
 
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
-    from rungwise.model import adapters
+    from rungwise.model import adapter_files, adapters
     from rungwise.model.language_model import load
 
     lm = load(Base(folder.name), folder.parent)
     spec = AttemptSpec(lm.base, "lora", "{x}", AnswerForm("text"), rank=RANK)
     with tempfile.TemporaryDirectory() as start:
-        adapters.save(adapters.attach(lm, spec), spec, Path(start))
+        adapter_files.save(adapters.attach(lm, spec), spec, Path(start))
         del lm
         base = AutoModelForCausalLM.from_pretrained(folder)
         model = PeftModel.from_pretrained(base, start, is_trainable=True)
@@ -175,7 +176,7 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
 
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     length = 512 if is_packed else longest
-    # as many tokens a step as ours: rows of prompts and answers, or as many packed rows as hold these
+    # the same number of tokens per step as ours: as many rows, or as many packed rows as contain them
     mean = sum(len(prompt) + len(answer) for prompt, answer in rows) / len(rows)
     per_step = max(1, round(BATCH * mean / length)) if is_packed else min(BATCH, len(rows))
     with tempfile.TemporaryDirectory() as out:
@@ -228,43 +229,43 @@ def theirs(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: 
 
 
 def once(run: str, folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
-    """Returns what one process measures."""
+    """Returns the measurements of one training run, made in this process."""
     rows = read_rows(folder, kind, n_rows)
     if run.startswith("rungwise"):
-        found = ours(folder, rows, steps, "bf16" if run == HALF else "fp32")
+        measured = train_rungwise(folder, rows, steps, "bf16" if run == HALF else "fp32")
     else:
-        found = theirs(folder, rows, steps, is_packed="packed" in run)
-    ends = found.pop("ends")
-    # the first step warms up: allocators, kernels
-    found["seconds"] = ends[-1] - ends[1]
-    found["tokens_per_second"] = found["tokens"] * (steps - 1) / steps / found["seconds"]
-    found["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return found
+        measured = train_trl(folder, rows, steps, is_packed="packed" in run)
+    ends = measured.pop("ends")
+    # the first step is not timed: it warms up allocators and kernels
+    measured["seconds"] = ends[-1] - ends[1]
+    measured["tokens_per_second"] = measured["tokens"] * (steps - 1) / steps / measured["seconds"]
+    measured["peak_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return measured
 
 
 def in_a_process(*arguments: object) -> dict[str, Any]:
-    """Runs `--one ARGUMENTS` on one core; returns what it printed last."""
-    command = [sys.executable, "-m", "benchmarks.training", "--one", *map(str, arguments)]
+    """Runs `--one ARGUMENTS` in a process on one core; returns the JSON of its last line."""
+    command = [sys.executable, "-m", "benchmarks.training", "--source", ".", "--one", *map(str, arguments)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     if done.returncode:
         raise SystemExit(f"{' '.join(map(str, arguments))} failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    measured: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return measured
 
 
-def best_of(repeats: int, folder: Path, kind: str, steps: int) -> dict[str, Any]:
-    """Returns run -> its fastest of some rounds in turns, so that what else the machine does hits all alike."""
-    rounds = [{run: in_a_process(run, folder, kind, ROWS, steps) for run in (*RUNS, HALF)} for _ in range(repeats)]
-    found = {}
+def best_of(repeats: int, folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:
+    """Returns run -> its fastest round. The runs take turns, so that other load on the machine affects all alike."""
+    rounds = [{run: in_a_process(run, folder, kind, n_rows, steps) for run in (*RUNS, HALF)} for _ in range(repeats)]
+    best = {}
     for run in (*RUNS, HALF):
         speeds = [one[run]["tokens_per_second"] for one in rounds]
-        found[run] = {**rounds[speeds.index(max(speeds))][run], "all_tokens_per_second": speeds}
-    return found
+        best[run] = {**rounds[speeds.index(max(speeds))][run], "all_tokens_per_second": speeds}
+    return best
 
 
 def matrix_rate(n: int = 1600) -> float:
-    """Returns operations a second of fp32 matrix products of a step's shapes on this process' threads."""
+    """Returns operations per second of fp32 matrix products of a step's shapes, on this process's threads."""
     import torch
 
     pairs = [(HIDDEN, HIDDEN), (HIDDEN, INNER), (INNER, HIDDEN)]
@@ -282,11 +283,11 @@ def matrix_rate(n: int = 1600) -> float:
 
 
 def floor_operations(rows: list[list[list[int]]], n_shared: int = 0) -> float:
-    """Returns what training on each of the rows once must do; the first `n_shared` tokens pass once a step.
+    """Returns the least number of operations to train on each row once, with `n_shared` prefix tokens once per step.
 
-    Forward and backward through activations take two operations a weight and token each; LoRA's own weights take a
-    third time; attention multiplies each token with those before it, twice forward and four times backward; logits
-    stand where a target is.
+    Forward and backward through activations take two operations each per weight and token. LoRA's own weights take
+    two more for their gradient. Attention multiplies each token with the tokens before it, twice forward and four
+    times backward. Logits are computed at target positions only.
     """
     linear = LAYERS * (4 * HIDDEN * HIDDEN + 3 * HIDDEN * INNER)
     lora = LAYERS * RANK * (4 * 2 * HIDDEN + 3 * (HIDDEN + INNER))
@@ -300,33 +301,39 @@ def floor_operations(rows: list[list[list[int]]], n_shared: int = 0) -> float:
     return total
 
 
-def figures(result: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Returns the claims: figure -> value, unit, goal, peer, whether it is met."""
-    made: dict[str, dict[str, Any]] = {}
-
-    def claim(name: str, value: float, unit: str, goal: float | None, peer: str, *, less: bool = False) -> None:
-        met = None if goal is None else (value <= goal if less else value >= goal)
-        made[name] = {"value": round(value, 4), "unit": unit, "goal": goal, "peer": peer, "met": met}
-
-    for kind, by_run in result["kinds"].items():
+def figures(detail: dict[str, Any]) -> dict[str, Figure]:
+    """Returns the figures of a measurement; those that need TRL only where it was measured."""
+    made: dict[str, Figure] = {}
+    for kind, by_run in detail["kinds"].items():
         own = by_run["rungwise"]
-        better = max((by_run[run] for run in RUNS[1:]), key=lambda found: found["tokens_per_second"])
-        ratio = own["tokens_per_second"] / better["tokens_per_second"]
-        claim(f"{kind}: times as fast", ratio, "ratio", GOALS.get(kind), "TRL, the better of plain and packed")
-        memory = own["peak_mib"] / by_run["trl plain"]["peak_mib"]
-        claim(f"{kind}: share of memory", memory, "ratio", 0.25, "TRL plain", less=True)
-        claim(f"{kind}: share of the floor", own["share_of_floor"], "share", None, "this machine's matrix rate")
+        peers = [by_run[run] for run in ("trl plain", "trl packed") if run in by_run]
+        if peers:
+            speed = own["tokens_per_second"] / max(one["tokens_per_second"] for one in peers)
+            made[f"{kind}: times as fast"] = at_least(
+                _rounded(speed), GOALS.get(kind), "ratio", "TRL, the better of plain and packed"
+            )
+            memory = own["peak_mib"] / by_run["trl plain"]["peak_mib"]
+            made[f"{kind}: share of memory"] = at_most(_rounded(memory), 0.25, "ratio", "TRL plain")
+            gap = by_run["loss_difference"]
+            made[f"{kind}: largest difference of losses"] = at_most(_rounded(gap), 1e-3, "nats", "TRL plain")
+        made[f"{kind}: share of the floor"] = Figure(
+            _rounded(own["share_of_floor"]), unit="share", peer="this machine's matrix rate"
+        )
         half = by_run[HALF]["tokens_per_second"] / own["tokens_per_second"]
-        claim(f"{kind}: bf16 times as fast as fp32", half, "ratio", None, "fp32")
-        claim(f"{kind}: largest difference of losses", by_run["loss_difference"], "nats", 1e-3, "TRL plain", less=True)
-    for name, value in result["reading"].items():
+        made[f"{kind}: bf16 times as fast as fp32"] = Figure(_rounded(half), unit="ratio", peer="fp32")
+    for name, value in detail["reading"].items():
         goal = None if "before" in name else 5.0 if "times" in name else 1.0
-        claim(name.replace("_", " "), value, "ratio", goal, "transformers' generate, row by row")
+        peer = "transformers' generate, row by row"
+        made[name.replace("_", " ")] = at_least(_rounded(value), goal, "ratio", peer)
     return made
 
 
+def _rounded(value: float) -> float:
+    return round(value, 4)
+
+
 def one(run: str, folder: str, kind: str, n_rows: str, steps: str) -> dict[str, Any]:
-    """Returns what the process of `--one` measures."""
+    """Returns the measurements of the process that `--one` starts."""
     from benchmarks import reading
 
     if run == "reading":
@@ -338,67 +345,70 @@ def one(run: str, folder: str, kind: str, n_rows: str, steps: str) -> dict[str, 
     return once(run, Path(folder), kind, int(n_rows), int(steps))
 
 
+def measure_kind(folder: Path, kind: str, repeats: int, n_rows: int, steps: int) -> dict[str, Any]:
+    """Returns run -> measurements of one kind of rows, prints them, and compares the losses with TRL's.
+
+    Raises:
+        SystemExit: the two trainers counted different numbers of targets, so that losses are not comparable.
+    """
+    rate = in_a_process("rate", folder, kind, n_rows, 0)["rate"]
+    by_run = best_of(repeats, folder, kind, n_rows, steps)
+    own = by_run["rungwise"]
+    rows = read_rows(folder, kind, n_rows)
+    floor = floor_operations(rows, SHARED.get(kind, 0)) / sum(len(p) + len(a) for p, a in rows) / rate
+    own["share_of_floor"] = floor * own["tokens_per_second"]
+    own["matrix_gflops"] = rate / 1e9
+    if "trl plain" in by_run:
+        # every step sees the same rows, so that their order does not matter
+        pair = [in_a_process(run, folder, kind, min(BATCH, n_rows), 4) for run in ("rungwise", "trl plain")]
+        by_run["loss_difference"] = max(abs(a - b) for a, b in zip(*(one["losses"] for one in pair), strict=True))
+        if pair[0]["targets"] != pair[1]["targets"]:
+            raise SystemExit(f"the trainers counted different targets: {pair}")
+    for run in (*RUNS, HALF):
+        measured = by_run[run]
+        print(
+            f"{kind:<11}{run:<14}{measured['tokens_per_second']:>10,.0f} tokens/s{measured['peak_mib']:>8,.0f} MiB"
+            f"   loss {measured['losses'][0]:.3f} to {measured['losses'][-1]:.3f}",
+            flush=True,
+        )
+    return by_run
+
+
+def measure_reading(folder: Path, n_rows: int) -> dict[str, float]:
+    """Returns the ratios of `benchmarks.reading` for texts and mails, with and without a shared prefix."""
+    ratios: dict[str, float] = {}
+    for kind in ("short", *SHARED):
+        for run, steps in (("reading", 60), ("pocket", 300)):
+            name = "_".join((*([kind] if kind in SHARED else []), *([run] if run == "pocket" else []), ""))
+            ratios |= {name + key: value for key, value in in_a_process(run, folder, kind, n_rows, steps).items()}
+    return ratios
+
+
 def main() -> None:
-    """Measures, prints a table and one line of JSON and, with --write, keeps the figures."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--source", type=Path)
-    parser.add_argument("--quick", action="store_true", help="one step in place of three")
-    parser.add_argument("--write", action="store_true")
-    parser.add_argument("--repeats", type=int, default=1, help="rounds in turns, of which each run's fastest counts")
-    parser.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.one:
-        print(json.dumps(one(*arguments.one)))
+    """Runs the benchmark."""
+    arguments = parser(__doc__, quick="16 rows, 2 steps, without answering", needs_source="datasets/dolly_small")
+    arguments.add_argument("--repeats", type=int, default=1, metavar="N", help="rounds; each run's fastest counts")
+    arguments.add_argument("--one", nargs=5, help=argparse.SUPPRESS)
+    options = arguments.parse_args()
+    if options.one:
+        print(json.dumps(one(*options.one)))
         return
-    steps = 2 if arguments.quick else ROWS // BATCH + 1
-    result: dict[str, Any] = {"kinds": {}}
+    kinds, n_rows, steps = (("short",), 16, 2) if options.quick else (tuple(ANSWERS), ROWS, ROWS // BATCH + 1)
+    detail: dict[str, Any] = {"kinds": {}, "reading": {}}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary) / "base"
         folder.mkdir()
-        make_base(folder, arguments.source)
-        make_rows(folder, arguments.source)
-        for kind in ANSWERS:
-            rate = in_a_process("rate", folder, kind, ROWS, 0)["rate"]
-            by_run = best_of(arguments.repeats, folder, kind, steps)
-            own = by_run["rungwise"]
-            rows = read_rows(folder, kind, ROWS)
-            floor = floor_operations(rows, SHARED.get(kind, 0)) / sum(len(p) + len(a) for p, a in rows) / rate
-            own["share_of_floor"] = floor * own["tokens_per_second"]
-            own["matrix_gflops"] = rate / 1e9
-            # every step sees the same rows, so that the order within it does not matter
-            equal = {run: in_a_process(run, folder, kind, BATCH, 4) for run in RUNS[:2]}
-            pairs = zip(equal[RUNS[0]]["losses"], equal[RUNS[1]]["losses"], strict=True)
-            by_run["loss_difference"] = max(abs(a - b) for a, b in pairs)
-            if equal[RUNS[0]]["targets"] != equal[RUNS[1]]["targets"]:
-                raise SystemExit(f"other targets: {equal}")
-            result["kinds"][kind] = by_run
-            for run in (*RUNS, HALF):
-                found = by_run[run]
-                print(
-                    f"{kind:<11}{run:<14}{found['tokens_per_second']:>10,.0f} tokens/s{found['peak_mib']:>8,.0f} MiB"
-                    f"   loss {found['losses'][0]:.3f} to {found['losses'][-1]:.3f}",
-                    flush=True,
-                )
-        n_read = 32 if arguments.quick else ROWS
-        result["reading"] = {}
-        for kind in ("short", *SHARED):
-            steps_of = {"reading": 10 if arguments.quick else 60, "pocket": 30 if arguments.quick else 300}
-            for run, steps in steps_of.items():
-                found = in_a_process(run, folder, kind, n_read, steps)
-                name = "_".join((*([kind] if kind in SHARED else []), *([run] if run == "pocket" else []), ""))
-                result["reading"] |= {name + key: value for key, value in found.items()}
-    summary = {
-        "benchmark": "training",
-        "machine": f"{platform.machine()}, one core, Python {platform.python_version()}",
-        "figures": figures(result),
-    }
-    for name, found in summary["figures"].items():
-        goal = "" if found["goal"] is None else f"  goal {found['goal']:g}: {'met' if found['met'] else 'not met'}"
-        print(f"{name:<42}{found['value']:>9.3f}  beside {found['peer']}{goal}")
-    print(json.dumps(summary))
-    if arguments.write:
-        kept = {run: {k: v for k, v in found.items()} for run, found in result["kinds"].items()}
-        RESULTS.write_text(json.dumps({**summary, "kinds": kept}, indent=2) + "\n", encoding="utf-8")
+        make_base(folder, options.source)
+        make_rows(folder, options.source)
+        for kind in kinds:
+            detail["kinds"][kind] = measure_kind(folder, kind, options.repeats, n_rows, steps)
+        if not options.quick:
+            detail["reading"] = measure_reading(folder, ROWS)
+    made = figures(detail)
+    for name, figure in made.items():
+        goal = "" if figure.goal is None else f"  goal {figure.goal:g}: {'met' if figure.met else 'not met'}"
+        print(f"{name:<42}{figure.value:>9.3f}  compared with {figure.peer}{goal}")
+    publish("training", made, detail, options, machine=machine("one core"))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The climb with one Prefect task per rung and step, its progress as artifacts, and the ladder as a table."""
+"""The climb with one Prefect task per rung and step; progress and the ladder are published as artifacts."""
 
 import time
 from collections.abc import Callable
@@ -13,13 +13,14 @@ from prefect.utilities.annotations import quote
 from rungwise.attempts.store import Attempt
 from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
+from rungwise.core.words import sentence_of
 from rungwise.pipeline import stages
 from rungwise.report.read import status
 from rungwise.report.text import HEADER, ladder_rows, sentence
 from rungwise.workspace.layout import Snapshot, check_recipe
 
 SECONDS_BETWEEN = 2.0
-"""Progress goes to the server at most this often."""
+"""Least time between two updates of a progress artifact."""
 
 
 def _progress(what: str) -> Callable[[int, int, str], None]:
@@ -40,19 +41,19 @@ def _progress(what: str) -> Callable[[int, int, str], None]:
 
 @task(name="train")
 def train(climb: rungs.TaskClimb, rung: str) -> Attempt:
-    """Returns a rung's attempt, trained now unless the store has it."""
+    """Returns a rung's attempt, from the store or trained now."""
     return rungs.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
 
 
 @task(name="evaluate")
 def evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
-    """Returns what a rung's attempt shows on the validation rows."""
+    """Returns a rung's evidence and predictions on the validation rows."""
     return rungs.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
 
 
 def _train(climb: rungs.TaskClimb, rung: str) -> Attempt:
     named: Any = train.with_options(task_run_name=f"train {climb.name}/{rung}")
-    # `quote` keeps Prefect from walking through every row in search of futures
+    # `quote` keeps Prefect from searching every row for futures
     attempt: Attempt = named(quote(climb), rung)
     return attempt
 
@@ -66,18 +67,18 @@ def _evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
 @task(name="ladder", task_run_name="ladder {name}")
 def ladder_table(root: Path, name: str) -> None:
     """Publishes a task's ladder as a table artifact."""
-    found = status(root).tasks[name]
-    rows = [dict(zip(HEADER, row, strict=True)) for row in ladder_rows(found)]
-    create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(found))
+    current = status(root).tasks[name]
+    rows = [dict(zip(HEADER, row, strict=True)) for row in ladder_rows(current)]
+    create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(current))
 
 
 def climb(root: Path, before: Snapshot) -> bool:
-    """Climbs every task's ladder and records it, unless it is current; returns whether it ran."""
+    """Climbs every task's ladder and records the stage, unless it is current; returns whether it ran."""
     if stages.is_current(root, "climb"):
         get_run_logger().info("climb: nothing changed")
         return False
     check_recipe(root, "climb")
     for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
-        get_run_logger().info("%s: %s", result.task, result.decision.reasons[-1])
+        get_run_logger().info("%s: %s", result.task, sentence_of(result.decision.reasons[-1]))
     stages.record(root, "climb", before)
     return True

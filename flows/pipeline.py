@@ -1,7 +1,7 @@
 """A run of the workspace as one Prefect flow: collect, prepare, drift, climb, accept, register, promote.
 
-`python -m rungwise.flows.pipeline` runs it here; infra/prefect.yaml deploys it. It walks `pipeline.steps` with a
-Prefect task per step.
+`python -m rungwise.flows.pipeline` runs it in this process; infra/prefect.yaml deploys it. The steps and their order
+are those of `pipeline.steps`, with a Prefect task per step.
 """
 
 from collections.abc import Callable
@@ -45,7 +45,7 @@ class PrefectRunner:
 
 @flow(name="rungwise")
 def pipeline() -> dict[str, str]:
-    """Runs one pass over the workspace; returns what became of each task."""
+    """Runs every step once; returns task -> action (`promote`, `keep`, `refuse`, or `not registered`)."""
     results = steps.run(workspace_root(), PrefectRunner())
     return {result.task: "not registered" if result.action == "none" else result.action for result in results}
 

@@ -1,4 +1,4 @@
-"""From collected rows to training rows: one Prefect task per stage, each recorded in DVC as soon as it is done."""
+"""From collected rows to training rows: one Prefect task per stage; each is recorded in DVC when it is done."""
 
 from pathlib import Path
 
@@ -23,5 +23,5 @@ def stage(root: Path, verb: str, before: Snapshot) -> bool:
 
 
 def prepare(root: Path, before: Snapshot) -> list[str]:
-    """Runs the stages before the climb in their order; returns those that ran."""
+    """Runs the stages before the climb, in order; returns those that ran."""
     return [verb for verb in STAGES[:-1] if stage(root, verb, before)]

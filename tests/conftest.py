@@ -3,7 +3,6 @@
 import importlib.util
 import os
 import random
-import re
 import shutil
 import subprocess
 import sys
@@ -180,22 +179,15 @@ def watched(folder: Path) -> dict[str, str]:
     return {**kept, "PYTHONPATH": path, "RUNGWISE_TEST_NETWORK": str(folder / "network.log")}
 
 
-def readme_blocks(language: str = "sh") -> dict[str, list[str]]:
-    """Returns heading -> the lines of the README's code blocks below it, without comments."""
-    found: dict[str, list[str]] = {}
-    for section in (REPOSITORY / "README.md").read_text(encoding="utf-8").split("\n## ")[1:]:
-        blocks = re.findall(rf"^```{language}\n(.*?)^```", section, re.S | re.M)
-        lines = [re.sub(r"\s{2,}# .*", "", line) for block in blocks for line in block.splitlines()]
-        if lines:
-            found[section.splitlines()[0]] = lines
-    return found
+def _is_kept(path: Path) -> bool:
+    return path.is_file() or path.is_symlink()
 
 
 def tracked_files() -> list[str]:
-    """Returns the repository's files that are tracked or would be tracked after `git add -A`."""
+    """Returns the repository's files and links as a commit of the working tree would hold them."""
     command = ["git", "ls-files", "-co", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout
-    return [name for name in listed.split("\0") if name and (REPOSITORY / name).is_file()]
+    return [name for name in listed.split("\0") if name and _is_kept(REPOSITORY / name)]
 
 
 def script(name: str) -> ModuleType:

@@ -26,6 +26,13 @@ def test_a_workspace_runs_and_answers_with_typed_results(tmp_path, base_folder):
     assert workspace.promote("route").action == "keep"
     with pytest.raises(RungwiseError, match="no such task"):
         workspace.predict("other", "text")
+    code = (
+        "import sys; from rungwise import Workspace; Workspace('.').predict('route', 'a parcel');"
+        "print([m for m in sys.modules if m.startswith(('rungwise.training', 'rungwise.planning'))])"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=root, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "[]", "answering imports neither training nor planning: " + done.stdout + done.stderr
 
 
 def test_what_can_not_be_used_is_a_rungwise_error_with_its_problem(tmp_path):

@@ -1,1 +1,1 @@
-"""From public files to a champion, on three real data sets."""
+"""The benchmark `real_data`: three public data sets, from their files to a champion."""

@@ -3,13 +3,14 @@
 Each method does what the command of the same name does. It raises RungwiseError if the command would exit with 2.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rungwise.workspace.process import prepare_environment
 
 if TYPE_CHECKING:
+    from rungwise.generate.queries import Generator
     from rungwise.pipeline.steps import TaskResult
     from rungwise.release.champion import Answer
     from rungwise.release.gate import Verdict
@@ -31,6 +32,28 @@ class Workspace:
         self.root = Path(root).expanduser().resolve()
         """The workspace's folder."""
         prepare_environment()
+
+    @classmethod
+    def init(
+        cls, folder: str | Path, *, rows: str | Path, text: str, answer: str, bases: Sequence[str] = ()
+    ) -> "Workspace":
+        """Makes a workspace from a file of rows and returns it; params.yaml says what was guessed.
+
+        Args:
+            folder: the workspace's folder; it is created, or joins the git repository that it is in.
+            rows: a CSV, TSV, JSON or JSON-lines file.
+            text: the column that the model reads.
+            answer: the column with the right answers.
+            bases: folders or hub names of base models, smallest first; default: the small ones of the package.
+
+        Raises:
+            RungwiseError: the rows can't be used, or the folder can't become a workspace.
+        """
+        from rungwise.init.init import init
+
+        workspace = cls(folder)
+        init(workspace.root, Path(rows), text, answer, bases=bases)
+        return workspace
 
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
@@ -78,7 +101,7 @@ class Workspace:
             fields: slot -> text, for a prompt with several slots.
 
         Raises:
-            RungwiseError: there is no champion, the slots are not the prompt's, or the row is too long.
+            RungwiseError: there is no champion, the fields are not the prompt's slots, or the row is too long.
         """
         from rungwise.release.champion import answer
 
@@ -97,3 +120,48 @@ class Workspace:
         settings_of(self.root)  # report a missing params.yaml before the lock creates a folder
         with locked(self.root, "rungwise promote"):
             return promote(self.root, task)
+
+    def generate(
+        self, task: str, wanted: Mapping[str, int] | None = None, *, generator: "Generator | None" = None
+    ) -> dict[str, Any]:
+        """Generates training rows into data/raw; returns what was kept, dropped and missing, and the file.
+
+        Args:
+            task: a task of params.yaml whose answers are labels.
+            wanted: label -> number of rows; default: what `augment` requires.
+            generator: writes the texts; default: the server of `augment.endpoint`.
+
+        Raises:
+            RungwiseError: the task or label does not exist, the rows are not split yet, or the generator fails.
+        """
+        from rungwise.generate.fulfil import fulfil
+        from rungwise.workspace.layout import settings_of
+        from rungwise.workspace.lock import locked
+
+        settings_of(self.root)
+        with locked(self.root, "rungwise generate"):
+            return fulfil(self.root, task, None, wanted or {}, generator=generator)
+
+    def pack(self, task: str, rung: str, folder: str | Path) -> str:
+        """Writes a rung's attempt as a bundle that another machine can run; returns the attempt's name.
+
+        Raises:
+            RungwiseError: there is no such task or rung, it trains nothing, or its rows are not split yet.
+        """
+        from rungwise.climbing.exchange import pack
+        from rungwise.workspace.lock import locked
+
+        with locked(self.root, "rungwise pack"):
+            return pack(self.root, task, rung, Path(folder))
+
+    def unpack(self, folder: str | Path) -> tuple[str, tuple[str, ...]]:
+        """Stores the result of a bundle; returns the attempt's name and the `task/rung` that it belongs to.
+
+        Raises:
+            RungwiseError: the bundle was not run, was changed since, or holds the result of another attempt.
+        """
+        from rungwise.climbing.exchange import unpack
+        from rungwise.workspace.lock import locked
+
+        with locked(self.root, "rungwise unpack"):
+            return unpack(self.root, Path(folder))

@@ -1,12 +1,12 @@
 """Gathers the English that the pocket models are pretrained on: `python infra/demo/corpus.py --source DIR`.
 
 Five sources, all permissively licensed and none scored by a benchmark: the prose in the docstrings of Python and of
-the dependencies that are installed beside this script; the training half of gsm8k; self_instruct; two small corpora
-of chats and articles; and stories sampled from stories260k. A document that is equal to a test row of any benchmark,
-or shares thirteen words in a row with one, is left out and counted. DIR holds `datasets/`, `corpus/` and `models/`.
+the installed packages; the training half of gsm8k; self_instruct; two small corpora of chats and articles; and stories
+sampled from stories260k. A document that is equal to a test row of any benchmark, or shares thirteen consecutive words
+with one, is left out and counted. DIR contains `datasets/`, `corpus/` and `models/`.
 
-Writes `corpus.jsonl` ({"source", "text"} a line) and `corpus.json` (what came from where, licences, hashes) into
-`--out`, which git ignores: the text itself is not part of this repository.
+Writes `corpus.jsonl` (one {"source", "text"} per line) and `corpus.json` (sources, licences, hashes) into `--out`,
+which git ignores: the text itself is not part of this repository.
 """
 
 import argparse
@@ -35,7 +35,7 @@ Document = tuple[str, str]  # source, text
 
 
 def prose(text: str) -> str:
-    """Returns the paragraphs of a docstring that read as English: whole sentences, few symbols, no code."""
+    """Returns the paragraphs of a docstring that are English prose: whole sentences, few symbols, no code."""
     kept = []
     for raw in re.split(r"\n\s*\n", text):
         paragraph = re.sub(r"\s+", " ", raw).strip()
@@ -67,7 +67,7 @@ def docstrings(folder: Path, skip: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def python_topics() -> Iterator[str]:
-    """Yields the prose of the language reference that ships as `help()`'s topics."""
+    """Yields the prose of the language reference, which ships as the topics of `help()`."""
     from pydoc_data.topics import topics
 
     for _, text in sorted(topics.items()):
@@ -77,25 +77,25 @@ def python_topics() -> Iterator[str]:
 
 def dependencies() -> Iterator[tuple[str, str, Path]]:
     """Yields (name and version, licence, folder) of every installed package under a permissive licence."""
-    for found in sorted(importlib.metadata.distributions(), key=lambda d: d.metadata["Name"].lower()):
-        told = found.metadata
-        classifiers = [c for c in told.get_all("Classifier") or [] if c.startswith("License ::")]
+    for package in sorted(importlib.metadata.distributions(), key=lambda d: d.metadata["Name"].lower()):
+        metadata = package.metadata
+        classifiers = [c for c in metadata.get_all("Classifier") or [] if c.startswith("License ::")]
         named = "; ".join(c.split(" :: ")[-1] for c in classifiers if c != "License :: OSI Approved")
-        licence = told.get("License-Expression") or named or (told.get("License") or "").strip().split("\n")[0]
+        licence = metadata.get("License-Expression") or named or (metadata.get("License") or "").strip().split("\n")[0]
         every = " ".join([licence, *classifiers])
         if not PERMISSIVE.search(every) or NOT_PERMISSIVE.search(every):
             continue
         tops = {
-            Path(str(f)).parts[0] for f in found.files or [] if str(f).endswith(".py") and len(Path(str(f)).parts) > 1
+            Path(str(f)).parts[0] for f in package.files or [] if str(f).endswith(".py") and len(Path(str(f)).parts) > 1
         }
         for top in sorted(tops):
-            folder = Path(str(found.locate_file(top)))
+            folder = Path(str(package.locate_file(top)))
             if ".." not in top and folder.is_dir():
-                yield f"{told['Name']} {found.version}", licence, folder
+                yield f"{metadata['Name']} {package.version}", licence, folder
 
 
 def stories(model_folder: Path, characters: int, out: Path) -> list[str]:
-    """Returns stories sampled from stories260k, whole ones only; kept in a file, so that a second call is free."""
+    """Returns whole stories sampled from stories260k. They are stored in a file, so that a second call is free."""
     kept = out / "stories.json"
     if kept.exists():
         return list(json.loads(kept.read_text(encoding="utf-8")))
@@ -106,15 +106,15 @@ def stories(model_folder: Path, characters: int, out: Path) -> list[str]:
     tokenizer = AutoTokenizer.from_pretrained(model_folder)
     model = AutoModelForCausalLM.from_pretrained(model_folder).eval()
     start = torch.full((256, 1), tokenizer.bos_token_id)
-    told: list[str] = []
-    while sum(map(len, told)) < characters:
+    texts: list[str] = []
+    while sum(map(len, texts)) < characters:
         with torch.inference_mode():
             ids = model.generate(start, do_sample=True, temperature=0.7, top_k=0, max_new_tokens=400, pad_token_id=0)
         whole = [row for row in ids if tokenizer.bos_token_id in row[1:]]
-        told += [text.strip() for text in tokenizer.batch_decode(whole, skip_special_tokens=True)]
-        print(f"stories: {sum(map(len, told)):,} of {characters:,} characters", flush=True)
-    kept.write_text(json.dumps(told), encoding="utf-8")
-    return told
+        texts += [text.strip() for text in tokenizer.batch_decode(whole, skip_special_tokens=True)]
+        print(f"stories: {sum(map(len, texts)):,} of {characters:,} characters", flush=True)
+    kept.write_text(json.dumps(texts), encoding="utf-8")
+    return texts
 
 
 def lines(path: Path) -> list[Any]:
@@ -131,8 +131,8 @@ def chats(source: Path) -> Iterator[Document]:
         for row in lines(source / f"datasets/self_instruct/{name}.jsonl"):
             for one in row["instances"]:
                 yield "self_instruct", "\n".join(t for t in (row["instruction"], one["input"], one["output"]) if t)
-    told = json.loads((source / "corpus/llm_handbook_writing.json").read_text(encoding="utf-8"))
-    for half in told.values():
+    articles = json.loads((source / "corpus/llm_handbook_writing.json").read_text(encoding="utf-8"))
+    for half in articles.values():
         if isinstance(half, dict):
             for row in half["articles"]["samples"]:
                 yield "llm_handbook_writing", f"{row['instruction']}\n{row['answer']}"
@@ -142,7 +142,7 @@ def chats(source: Path) -> Iterator[Document]:
 
 
 def benchmark_rows(source: Path, tickets: Path) -> Iterator[str]:
-    """Yields the input of every row that a benchmark or the demonstration scores (where no test half is given: all)."""
+    """Yields the input of every row that a benchmark or the demonstration scores (all rows without a test half)."""
     data = source / "datasets"
 
     def table(path: Path, column: str | int, delimiter: str = ",") -> Iterator[str]:
@@ -177,7 +177,7 @@ def benchmark_rows(source: Path, tickets: Path) -> Iterator[str]:
 
 
 class Overlap:
-    """Finds text that equals a scored row, or shares thirteen words in a row with one."""
+    """Finds text that equals a scored row, or shares thirteen consecutive words with one."""
 
     def __init__(self, rows: Iterator[str]):
         self.whole: set[str] = set()
@@ -194,8 +194,8 @@ class Overlap:
         for i in range(len(words) - WORDS_SHARED + 1):
             yield hash(tuple(words[i : i + WORDS_SHARED]))
 
-    def found(self, text: str) -> bool:
-        """Whether the text or one of its lines or sentences is a scored row, or overlaps with one at length."""
+    def matches(self, text: str) -> bool:
+        """Returns whether the text, or a line or sentence of it, is a scored row, or shares words with one."""
         parts = [text, *re.split(r"\n|(?<=[.!?])\s", text)]
         if any(len(words := WORD.findall(p.lower())) >= 4 and " ".join(words) in self.whole for p in parts):
             return True
@@ -203,12 +203,12 @@ class Overlap:
 
 
 def digest(texts: list[str]) -> str:
-    """Returns the SHA-256 of texts in their order."""
+    """Returns the SHA-256 of the texts in the given order."""
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()
 
 
 def gather(source: Path, out: Path, story_characters: int, card: Path | None = None) -> None:
-    """Writes corpus.jsonl and corpus.json into `out`; `card`: leave out packages that this model card does not name."""
+    """Writes corpus.jsonl and corpus.json into `out`. `card`: reads only packages that this model card names."""
     out.mkdir(parents=True, exist_ok=True)
     licences: dict[str, str] = {}
     documents: list[Document] = []
@@ -220,9 +220,9 @@ def gather(source: Path, out: Path, story_characters: int, card: Path | None = N
     for name, licence, folder in dependencies():
         if named is not None and f"| {name} |" not in named:
             continue
-        found = list(docstrings(folder))
-        documents += [(name, text) for text in found]
-        if found:
+        texts = list(docstrings(folder))
+        documents += [(name, text) for text in texts]
+        if texts:
             licences[name] = licence
     licences |= {
         "gsm8k train": "MIT",
@@ -240,13 +240,13 @@ def gather(source: Path, out: Path, story_characters: int, card: Path | None = N
     seen: set[str] = set()
     kept: list[Document] = []
     for name, text in documents:
-        # Paragraphs repeat across docstrings: each is kept once, in the first document that has it.
+        # Paragraphs repeat across docstrings: each is kept only in the first document that has it.
         fresh = [line for line in text.split("\n") if len(line) < 60 or line not in seen]
         seen.update(fresh)
         rest = "\n".join(fresh).strip()
         if len(rest) < 60:
             left_out["repeated"] += 1
-        elif overlap.found(rest):
+        elif overlap.matches(rest):
             left_out[f"overlap with a scored row: {name}"] += 1
         else:
             kept.append((name, rest))
@@ -283,7 +283,9 @@ if __name__ == "__main__":
     parser.add_argument("--source", type=Path, required=True, help="folder with datasets/, corpus/ and models/")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "pretraining")
     parser.add_argument("--story-characters", type=int, default=4_000_000)
-    parser.add_argument("--as-card", type=Path, metavar="CARD", help="read only the packages that this card names")
+    parser.add_argument(
+        "--as-card", type=Path, metavar="CARD", help="read only the packages that this model card names"
+    )
     arguments = parser.parse_args()
     sys.setrecursionlimit(10_000)
     gather(arguments.source, arguments.out, arguments.story_characters, arguments.as_card)

@@ -1,8 +1,8 @@
-"""Shows the practical approach on this machine: `make demo`, after which `rungwise` commands work in the repository.
+"""The demonstration on this machine: `make demo`. Afterwards `rungwise` commands work in the repository.
 
-Puts the made-up tickets into data/raw under DVC, runs the Prefect flow, and says what came out and where to look
-next. Run again it goes on where it stopped, and does nothing twice. `make demo-full` first adds to params.yaml the
-tasks and the rung of full.yaml that it lacks: the climb goes on with harder tasks and a larger model.
+Puts the made-up tickets into data/raw under DVC, runs the Prefect flow, and prints the results and the next steps. A
+second call resumes where the first one stopped and repeats no finished work. `make demo-full` first adds the tasks and
+the rung of full.yaml to params.yaml, so that the climb continues with harder tasks and a larger model.
 """
 
 import argparse
@@ -22,20 +22,20 @@ from rungwise.workspace.process import prepare_environment, workspace_root
 ROWS = Path(__file__).with_name("tickets.csv")
 FULL = Path(__file__).with_name("full.yaml")
 DISK_MIB, MEMORY_MIB = 500, 1500
-"""What the flow takes at most beside what is installed, rounded up."""
+"""Upper bounds of what the flow requires in addition to the installed packages, rounded up."""
 NEXT = """
 Where to look next (source .venv/bin/activate):
-  rungwise explain                            each rung, what it showed, and why the climb went on or stopped
+  rungwise explain                            each rung, its score, and why the climb continued or stopped
 {predict}  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
   data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
   mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
-  rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      the same with your own rows
+  rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """
 PREDICT = '  rungwise predict {task} "The zip of my tent is stuck"\n'
 
 
 def free_mib(root: Path) -> tuple[float, float | None]:
-    """Returns the free disk under the workspace and the available memory in MiB; None where that can't be told."""
+    """Returns the free disk of the workspace and the available memory in MiB; None where the system does not say."""
     meminfo = Path("/proc/meminfo")
     lines = meminfo.read_text(encoding="ascii").splitlines() if meminfo.exists() else []
     kib = next((int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")), None)
@@ -43,21 +43,21 @@ def free_mib(root: Path) -> tuple[float, float | None]:
 
 
 def check_room(root: Path) -> None:
-    """Checks that the demonstration can run to its end here.
+    """Checks that this machine has room for the whole demonstration.
 
     Raises:
         WorkspaceError: there is too little disk or memory.
     """
     disk, memory = free_mib(root)
-    for what, found, wanted in (("disk", disk, DISK_MIB), ("memory", memory, MEMORY_MIB)):
-        if found is not None and found < wanted:
+    for what, free, wanted in (("disk", disk, DISK_MIB), ("memory", memory, MEMORY_MIB)):
+        if free is not None and free < wanted:
             raise WorkspaceError(
                 Problem(
                     f"there is too little {what} for the demonstration",
                     where=str(root),
-                    found=f"{found:.0f} MiB free",
+                    found=f"{free:.0f} MiB free",
                     wanted=f"{wanted} MiB",
-                    do="free some, or set RUNGWISE_WORKSPACE to a copy of the repository on a larger disk"
+                    do="free some space, or set RUNGWISE_WORKSPACE to a copy of the repository on a larger disk"
                     if what == "disk"
                     else "close other programs",
                 )
@@ -65,10 +65,10 @@ def check_room(root: Path) -> None:
 
 
 def check_is_demo(root: Path) -> None:
-    """Checks that the workspace is the demonstration's: its params.yaml reads the tickets, its models are there.
+    """Checks that the workspace is the demonstration's: params.yaml reads the tickets, and the models are there.
 
     Raises:
-        RungwiseError: it is another, or params.yaml can't be read.
+        RungwiseError: it is another workspace, or params.yaml can't be read.
     """
     paths = [source.path for source in settings_of(root).ingest.sources]
     if paths != [ROWS.name] or not (root / "infra" / "demo" / "models").is_dir():
@@ -77,8 +77,8 @@ def check_is_demo(root: Path) -> None:
                 "this workspace is not the demonstration's",
                 where=str(root),
                 found=f"sources {', '.join(paths)}",
-                wanted=f"the repository's own, which reads {ROWS.name}",
-                do="unset RUNGWISE_WORKSPACE and go to the repository's folder; `rungwise run` climbs with other rows",
+                wanted=f"the repository's own workspace, which reads {ROWS.name}",
+                do="unset RUNGWISE_WORKSPACE and change to the repository's folder; for other rows use `rungwise run`",
             )
         )
 
@@ -87,15 +87,15 @@ def place_rows(root: Path) -> None:
     """Puts the tickets into data/raw under DVC, unless they are there.
 
     Raises:
-        WorkspaceError: other rows stand there under that name, or DVC can't take them.
+        WorkspaceError: there are other rows under that name, or DVC can't add them.
     """
     target = Paths(root).raw / ROWS.name
     if target.exists() and target.read_bytes() != ROWS.read_bytes():
         raise WorkspaceError(
             Problem(
-                "data/raw holds other rows than the demonstration's",
+                "data/raw contains other rows than the demonstration's",
                 where=str(target),
-                do="`rungwise run` climbs with your rows; move them away to see the demonstration",
+                do="`rungwise run` climbs with your rows; move them to another folder to see the demonstration",
             )
         )
     if target.exists() and (root / "data" / "raw.dvc").exists():
@@ -105,22 +105,22 @@ def place_rows(root: Path) -> None:
     command = [sys.executable, "-m", "dvc", "add", "-q", "data/raw"]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise WorkspaceError(Problem("DVC can't take the rows", where=str(root), found=done.stderr.strip()[-300:]))
+        raise WorkspaceError(Problem("DVC can't add the rows", where=str(root), found=done.stderr.strip()[-300:]))
 
 
 def add_full(params: Path) -> list[str]:
-    """Adds the tasks and rungs of full.yaml to params.yaml, comments and all; returns the names of those it lacked."""
+    """Adds the missing tasks and rungs of full.yaml, with their comments, to params.yaml; returns their names."""
     from ruamel.yaml import YAML
 
     yaml = YAML()
     yaml.width, yaml.preserve_quotes = 1000, True
     yaml.indent(mapping=2, sequence=4, offset=2)
-    settings, more = (yaml.load(path.read_text(encoding="utf-8")) for path in (params, FULL))
-    tasks = [name for name in more["tasks"] if name not in settings["tasks"]]
+    settings, full = (yaml.load(path.read_text(encoding="utf-8")) for path in (params, FULL))
+    tasks = [name for name in full["tasks"] if name not in settings["tasks"]]
     known = {rung["name"] for rung in settings["ladder"]}
-    rungs = [rung for rung in more["ladder"] if rung["name"] not in known]
+    rungs = [rung for rung in full["ladder"] if rung["name"] not in known]
     for name in tasks:
-        settings["tasks"][name] = more["tasks"][name]
+        settings["tasks"][name] = full["tasks"][name]
     settings["ladder"].extend(rungs)
     if tasks or rungs:
         text = io.StringIO()
@@ -131,8 +131,8 @@ def add_full(params: Path) -> list[str]:
 
 def main() -> int:
     """Runs the demonstration; returns its exit code."""
-    parser = argparse.ArgumentParser(description="Shows the practical approach on made-up tickets.")
-    parser.add_argument("--full", action="store_true", help="all four tasks and the largest of the models")
+    parser = argparse.ArgumentParser(description="Runs the demonstration on made-up tickets.")
+    parser.add_argument("--full", action="store_true", help="all four tasks and the largest model")
     is_full = parser.parse_args().full
     prepare_environment()
     root = workspace_root()
@@ -145,12 +145,12 @@ def main() -> int:
             print(f"Added to params.yaml: {', '.join(added)} (`git diff params.yaml` shows it).", flush=True)
         code = subprocess.run([sys.executable, "-m", "rungwise.flows.pipeline"], cwd=root, check=False).returncode
         if code:
-            print("The flow stopped above; what was finished is kept, and the same command goes on from there.")
+            print("The flow failed (see above); completed work is kept. Fix the error and run the same command again.")
             return code
-        found = status(root)
-        champions = [name for name, task in found.tasks.items() if task.champion]
-        told = "".join(PREDICT.format(task=task) for task in champions[:1])
-        print(f"\n{status_text(found)}\n{NEXT.format(predict=told)}")
+        state = status(root)
+        champions = [name for name, task in state.tasks.items() if task.champion]
+        predict = "".join(PREDICT.format(task=task) for task in champions[:1])
+        print(f"\n{status_text(state)}\n{NEXT.format(predict=predict)}")
     except RungwiseError as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 2

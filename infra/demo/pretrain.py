@@ -1,10 +1,10 @@
 """Pretrains a base model of the demonstration: `python infra/demo/pretrain.py pocket-s`, after `corpus.py`.
 
 Three sizes of one Llama design with one byte-level BPE of 2,048 tokens, from random weights on the corpus that
-`corpus.py` gathered. It may be stopped at any time: the same command goes on from its last checkpoint (every two
-minutes, and when it is interrupted or told to terminate), and which block of text a step reads depends on the seed and
-the step's number alone. It uses a GPU where there is one. Finished, it writes weights (bf16 safetensors), tokenizer
-and model card to `infra/demo/models/NAME`; everything else stays in `--work`, outside git.
+`corpus.py` gathered. It may be stopped at any time: the same command resumes from the last checkpoint (written every
+two minutes, and on SIGINT and SIGTERM). The block of text that a step reads depends only on the seed and the number of
+the step. It uses a GPU if there is one. At the end it writes weights (bf16 safetensors), tokenizer and model card to
+`infra/demo/models/NAME`; everything else stays in `--work`, outside git.
 """
 
 import argparse
@@ -23,14 +23,14 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 SEED, CONTEXT, BATCH, HELD_OUT, VOCABULARY = 20, 512, 16, 40, 2048
-AT_ONCE = 8  # rows a backward pass on a CPU: what stays in its caches; a GPU takes the whole batch
+AT_ONCE = 8  # rows per backward pass on a CPU, so that they fit its caches; a GPU takes the whole batch
 END, PAD = "<|end|>", "<|pad|>"
-WARM_UP, DECAY = 0.02, 0.4  # shares of all steps: the rate rises, stays, and falls in a line to zero
+WARM_UP, DECAY = 0.02, 0.4  # shares of all steps: the rate rises, stays constant, and falls linearly to zero
 
 
 @dataclass(frozen=True)
 class Size:
-    """A size of the design; `tokens`: the length of the whole training, `rate`: Muon's learning rate."""
+    """A size of the design. `tokens`: the length of the training run; `rate`: Muon's learning rate."""
 
     hidden: int
     inner: int
@@ -49,7 +49,7 @@ SIZES = {
 
 
 def tokenizer_of(texts: list[str]) -> PreTrainedTokenizerFast:
-    """Returns a byte-level BPE that spells any input; its end and pad are tokens of their own."""
+    """Returns a byte-level BPE that can encode any input, with special tokens for end and padding."""
     bpe = Tokenizer(models.BPE())
     bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     bpe.decoder = decoders.ByteLevel()
@@ -87,14 +87,14 @@ def check_tokenizer(made: Path) -> None:
     """Checks that a tokenizer is the one that all models share.
 
     Raises:
-        SystemExit: a model stands here with another, so this corpus is not the one that it was made on.
+        SystemExit: an existing model has another tokenizer, so this is not the corpus that it was trained on.
     """
     others = sorted((Path(__file__).parent / "models").glob("*/tokenizer.json"))
     differing = [path.parent.name for path in others if path.read_bytes() != made.read_bytes()]
     if differing:
         raise SystemExit(
             f"{made} differs from the tokenizer of {', '.join(differing)}: the models share one. Gather the corpus"
-            " that they were made on (corpus.py --as-card infra/demo/models/NAME/README.md), or remove them first"
+            " that they were trained on (corpus.py --as-card infra/demo/models/NAME/README.md), or remove them first"
         )
 
 
@@ -127,13 +127,13 @@ def optimizers_of(model: LlamaForCausalLM, size: Size) -> list[torch.optim.Optim
 
 
 def rate_at(step: int, steps: int) -> float:
-    """Returns the share of the learning rate at a step."""
+    """Returns the factor of the learning rate at a step."""
     warm_up, decay = max(1, int(WARM_UP * steps)), int(DECAY * steps)
     return min(1.0, (step + 1) / warm_up, (steps - step) / decay)
 
 
 def batch_at(step: int, data: torch.Tensor) -> torch.Tensor:
-    """Returns a step's (BATCH, CONTEXT + 1) token ids: every block once an epoch, at a new offset each epoch."""
+    """Returns a step's (BATCH, CONTEXT + 1) token ids: every block once per epoch, with a new offset in each epoch."""
     blocks = (len(data) - CONTEXT - 1) // CONTEXT
     rows = []
     for i in range(step * BATCH, (step + 1) * BATCH):
@@ -169,7 +169,7 @@ def held_out_loss(model: LlamaForCausalLM, held: torch.Tensor) -> float:
 
 
 def pretrain(name: str, work: Path, folder: Path, tokens: int | None, stop_after: float) -> None:
-    """Trains one size to its end, or until `stop_after` minutes, and writes model, tokenizer and card when done."""
+    """Trains one size to its end, or for `stop_after` minutes; at the end writes model, tokenizer and card."""
     size = SIZES[name]
     tokenizer, data, held = prepare(work)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -183,12 +183,12 @@ def pretrain(name: str, work: Path, folder: Path, tokens: int | None, stop_after
     if checkpoint.exists():
         kept = torch.load(checkpoint, weights_only=True, map_location=device)
         if kept["steps"] != steps:
-            raise SystemExit(f"{checkpoint} is of a training of {kept['steps']} steps, not {steps}: remove it first")
+            raise SystemExit(f"{checkpoint} belongs to a run of {kept['steps']} steps, not {steps}: remove it first")
         first, seconds = kept["step"], kept["seconds"]
         model.load_state_dict(kept["model"])
         for optimizer, state in zip(optimizers, kept["optimizers"], strict=True):
             optimizer.load_state_dict(state)
-        print(f"{name}: goes on at step {first} of {steps}", flush=True)
+        print(f"{name}: resumes at step {first} of {steps}", flush=True)
 
     def save(step: int) -> None:
         state = {
@@ -201,9 +201,9 @@ def pretrain(name: str, work: Path, folder: Path, tokens: int | None, stop_after
         torch.save(state, checkpoint.with_suffix(".new"))
         os.replace(checkpoint.with_suffix(".new"), checkpoint)
 
-    asked_to_stop: list[int] = []
+    stop_signals: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda got, _: asked_to_stop.append(got))
+        signal.signal(number, lambda got, _: stop_signals.append(got))
     started = saved = time.monotonic()
     rates = [o.param_groups[0]["lr"] for o in optimizers] if not first else [size.rate, 4e-3]
     for step in range(first, steps):
@@ -221,16 +221,16 @@ def pretrain(name: str, work: Path, folder: Path, tokens: int | None, stop_after
             speed = (step + 1 - first) * BATCH * CONTEXT / (now - started)
             left = (steps - step - 1) * BATCH * CONTEXT / speed / 60
             held_now = f", held out {held_out_loss(model, held):.3f}" if (step + 1) % 500 == 0 else ""
-            told = (
+            progress = (
                 f"loss {loss.item() * len(parts):.3f}{held_now}, {speed:,.0f} tokens a second, {left:.0f} minutes left"
             )
-            print(f"{name}: step {step + 1} of {steps}, {told}", flush=True)
+            print(f"{name}: step {step + 1} of {steps}, {progress}", flush=True)
         out_of_time = now - started > 60 * stop_after
-        if asked_to_stop or out_of_time or now - saved > 120:
+        if stop_signals or out_of_time or now - saved > 120:
             save(step + 1)
             saved = now
-            if asked_to_stop or out_of_time:
-                raise SystemExit(f"{name}: stopped at step {step + 1} of {steps}; the same command goes on from here")
+            if stop_signals or out_of_time:
+                raise SystemExit(f"{name}: stopped at step {step + 1} of {steps}; the same command resumes from here")
     save(steps)
     facts = {
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -252,8 +252,8 @@ def pretrain(name: str, work: Path, folder: Path, tokens: int | None, stop_after
 
 
 def card(name: str, size: Size, facts: dict[str, Any], corpus: dict[str, Any]) -> str:
-    """Returns the model card: what it is, what it read under which licence, how well it reads."""
-    told = "".join(
+    """Returns the model card: what the model is, its training text with licences, and its loss."""
+    table = "".join(
         f"| {key} | {value:,} |\n" if isinstance(value, int) else f"| {key} | {value} |\n"
         for key, value in facts.items()
     )
@@ -268,7 +268,7 @@ def card(name: str, size: Size, facts: dict[str, Any], corpus: dict[str, Any]) -
         size=size,
         vocabulary=VOCABULARY,
         context=CONTEXT,
-        told=told,
+        table=table,
         sources=sources,
         rows=f"{corpus['scored_rows_checked']:,}",
         overlap=overlap,
@@ -286,7 +286,7 @@ how English is spelt and how sentences go, and little about the world: no base f
 
 | fact | |
 |---|---|
-{told}
+{table}
 Loss is in nats a token, on every {held}th document, held out from training and from the tokenizer.
 
 ## What it read
@@ -300,15 +300,17 @@ thirteen words in a row with one ({rows} rows checked). SHA-256 of the whole tex
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(
-        description="Pretrains one of the demonstration's base models; may be stopped and goes on."
+        description="Pretrains one of the demonstration's base models. Can be stopped and resumed."
     )
     parser.add_argument("name", choices=SIZES)
     parser.add_argument(
         "--work", type=Path, default=Path(__file__).parent / "pretraining", help="corpus and checkpoints"
     )
-    parser.add_argument("--folder", type=Path, help="where the model goes (default: infra/demo/models/NAME)")
-    parser.add_argument("--tokens", type=int, help="train on so many tokens in place of the size's own number")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so many, to go on later")
+    parser.add_argument("--folder", type=Path, help="folder of the model (default: infra/demo/models/NAME)")
+    parser.add_argument("--tokens", type=int, help="number of training tokens (default: that of the size)")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after so many minutes; run again to resume"
+    )
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

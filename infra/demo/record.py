@@ -1,7 +1,7 @@
 """Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
-results.json has each task's ladder with n, intervals and seconds, results.svg is its figure. The README's table and
-sentences come from it (`readme_table`); a test compares them.
+Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The table in
+docs/results.md is made from results.json (`results_table`); a test compares that page with it.
 """
 
 import json
@@ -50,22 +50,24 @@ def results(root: Path) -> dict[str, Any]:
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
             "sentence": sentence(current.tasks[name]),
-            "comparison": task["comparison"],
+            "comparison": task["comparison"]["sentence"] if task["comparison"] else "",
             "kept": task["decision"]["rung"],
             "champion": champion and champion["rung"],
-            "test_look": [" ".join(look["reasons"]) for look in stands[name]["test_looks"][-1:]],
+            "test_look": [
+                " ".join(reason["sentence"] for reason in look["reasons"]) for look in stands[name]["test_looks"][-1:]
+            ],
         }
     machine = f"{platform.machine()}, {os.cpu_count()} cores"
     return {"machine": machine, "tasks": tasks}
 
 
-def readme_table(found: dict[str, Any]) -> str:
-    """Returns the README's table of results."""
+def results_table(recorded: dict[str, Any]) -> str:
+    """Returns the table of figures in docs/results.md."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, task in found["tasks"].items():
+    for name, task in recorded["tasks"].items():
         for number, rung in enumerate(task["rungs"]):
             about = (
                 (f"**{name}**", f"{task['family']}, {task['metric']}", f"{task['bar']:g}") if not number else ("",) * 3
@@ -79,7 +81,7 @@ def readme_table(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def picture(found: dict[str, Any]) -> str:
+def picture(recorded: dict[str, Any]) -> str:
     """Returns an SVG: a panel for each task with its bar, and each rung's score with its interval."""
     panels = [
         Panel(
@@ -87,7 +89,7 @@ def picture(found: dict[str, Any]) -> str:
             tuple(_row(rung, task["bar"]) for rung in task["rungs"]),
             bar=task["bar"],
         )
-        for name, task in found["tasks"].items()
+        for name, task in recorded["tasks"].items()
     ]
     legend = {"passes: its interval is above the bar": GREEN, "does not pass": GREY}
     return scores_figure(panels, legend=legend)
@@ -106,4 +108,4 @@ if __name__ == "__main__":
     shown = results(workspace_root())
     RESULTS.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_text(picture(shown), encoding="utf-8")
-    print(readme_table(shown))
+    print(results_table(shown))

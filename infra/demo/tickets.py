@@ -1,11 +1,11 @@
-"""Writes infra/demo/tickets.csv: 1,500 made-up mails to two made-up outdoor shops. Equal on every run (one seed).
+"""Writes infra/demo/tickets.csv: 1,500 made-up mails to two made-up outdoor shops. Every run writes the same bytes.
 
-`body` is the mail (at most 350 characters), `queue` where it belongs, `keywords` what it is about, `reply` the mail
-that answers it, `facts` what the reply has to say, `tenant` the shop, `date` its day, `problem_id` what it is about in
-particular: mails about one problem stand on one side of a split. As awkward as real mail: a problem comes in several
-wordings and each problem knows only some of them, so that some stand in test rows alone; slips of the pen, chatter
-that mentions other things, greetings, signatures, two problems in one mail, near duplicates, a few wrong or empty
-queues, a few mails that belong nowhere.
+Columns: `body` is the mail (at most 350 characters), `queue` the queue it belongs to, `keywords` its topics, `reply`
+the mail that answers it, `facts` what the reply has to contain, `tenant` the shop, `date` the day, and `problem_id` the
+particular problem: a split keeps all mails about one problem on one side. The mails are as difficult as real ones: a
+problem has several wordings and uses only some of them, so that some wordings occur in test rows only. There are typing
+errors, remarks about other things, greetings, signatures, two problems in one mail, near duplicates, a few wrong or
+empty queues, and a few mails that belong to no queue.
 """
 
 import csv
@@ -21,7 +21,7 @@ NAMES = (
     "Anna Berg|Tom Keller|Priya Nair|Luis Ortega|Mia Sand|Jonas Wolf|Sara Lind|Ken Ito|Olga Petrov|Ben Hart|Lea Moreau|"
     "Adam Novak|Ruth Cole|Ivan Horvat|Nina Falk|Omar Aziz|Clara Voss|Paul Grant|Emma Ricci|Finn Olsen"
 ).split("|")
-THINGS: dict[str, tuple[str, ...]] = {  # what the shop calls it, and what people call it
+THINGS: dict[str, tuple[str, ...]] = {  # the shop's name, and what customers call it
     "tent": ("tent", "two-man tent", "dome tent"),
     "sleeping bag": ("sleeping bag", "down bag", "winter sleeping bag"),
     "rain jacket": ("rain jacket", "waterproof jacket", "shell jacket"),
@@ -41,7 +41,7 @@ THINGS: dict[str, tuple[str, ...]] = {  # what the shop calls it, and what peopl
 
 @dataclass(frozen=True)
 class Issue:
-    """One kind of problem: its wordings, and the reply with what it must say."""
+    """One kind of problem: its wordings, the reply, and the facts that the reply must contain."""
 
     name: str
     keywords: tuple[str, ...]
@@ -51,7 +51,7 @@ class Issue:
 
 
 def issue(name: str, keywords: str, wordings: str, reply: str, facts: str = "") -> Issue:
-    """Returns an issue from texts with `|` between their parts."""
+    """Returns an issue. `|` separates the parts of `keywords`, `wordings` and `facts`."""
     return Issue(name, *(tuple(p for p in text.split("|") if p) for text in (keywords, wordings)), reply,
                  tuple(p for p in facts.split("|") if p))  # fmt: skip
 
@@ -66,7 +66,7 @@ SHARES = {
     "store": 5,
     "other": 3,
 }
-"""Queue -> about how many of a hundred mails; `other` are those that belong nowhere."""
+"""Queue -> approximate share of the mails in percent; `other` are mails that belong to no queue."""
 ISSUES: dict[str, tuple[Issue, ...]] = {
     "delivery": (
         issue("late", "late parcel",
@@ -254,8 +254,8 @@ CLOSINGS = ("Thanks", "Thank you", "Best regards", "Many thanks in advance", "Ch
 SECOND = ("Also, {}", "And one more thing: {}", "By the way, {}", "Besides, {}")
 
 
-def slip(text: str, draw: random.Random) -> str:
-    """Returns a text with one slip of the pen: two letters swapped, one dropped, or one doubled."""
+def with_typing_error(text: str, draw: random.Random) -> str:
+    """Returns a text with one typing error: two letters swapped, one dropped, or one doubled."""
     places = [i for i in range(1, len(text) - 2) if text[i].isalpha() and text[i + 1].isalpha()]
     if not places:
         return text
@@ -265,7 +265,7 @@ def slip(text: str, draw: random.Random) -> str:
 
 
 def sentence(text: str) -> str:
-    """Returns a text with a capital letter and a full stop or question mark."""
+    """Returns a text that starts with a capital letter and ends with a full stop or question mark."""
     text = text[:1].upper() + text[1:]
     asks = ("how", "where", "when", "what", "which", "who", "why", "can ", "do ", "does", "did", "is ", "are ", "will",
             "may ", "could", "has ", "would", "any ", "until")  # fmt: skip
@@ -273,7 +273,7 @@ def sentence(text: str) -> str:
 
 
 def body_of(parts: Sequence[str], draw: random.Random, order: str, name: str) -> str:
-    """Returns a mail around its problem's sentences, at most LONGEST characters long."""
+    """Returns a mail that contains the problem's sentences, at most LONGEST characters long."""
     before, after = [], []
     if draw.random() < 0.6:
         before.append(draw.choice(GREETINGS) + ",")
@@ -293,7 +293,7 @@ def body_of(parts: Sequence[str], draw: random.Random, order: str, name: str) ->
     elif style < 0.16:
         text = text.replace(". ", "!! ")
     for _ in range(draw.choice((0, 0, 0, 0, 0, 1, 1, 2))):
-        text = slip(text, draw)
+        text = with_typing_error(text, draw)
     return text[:LONGEST]
 
 
@@ -327,7 +327,7 @@ def tickets() -> list[dict[str, str]]:
             day += timedelta(days=draw.random() < 0.2)
             row["date"] = day.isoformat()
             rows.append(row)
-            if draw.random() < 0.03:  # sent again, with a word more
+            if draw.random() < 0.03:  # sent again with one more word: a near duplicate
                 rows.append({**row, "body": (row["body"] + " " + draw.choice(CLOSINGS) + "!")[:LONGEST]})
     for row in rows:
         fate = draw.random()
@@ -339,7 +339,7 @@ def tickets() -> list[dict[str, str]]:
 
 
 def mail(draw: random.Random, queue: str, one: Issue, thing: str, known: Sequence[str]) -> dict[str, str]:
-    """Returns a mail about a problem, with its keywords, reply and facts."""
+    """Returns one row: a mail about a problem, with its keywords, reply and facts."""
     tenant = "fernweg" if draw.random() < 0.6 else "northtrail"
     shop, prefix = TENANTS[tenant]
     name, order = draw.choice(NAMES), ""

@@ -13,6 +13,7 @@ from rungwise.attempts import store
 from rungwise.attempts.evaluate import evaluate_attempt
 from rungwise.core.folders import is_sealed
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model import language_model
 from tests.conftest import environment, examples, make_base
 
 FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
@@ -31,12 +32,12 @@ def test_a_finished_attempt_is_never_trained_or_scored_twice(tmp_path, spec, mon
     first = attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet)
     scores = evaluate_attempt(tmp_path, first, spec, examples(20, 2), tmp_path, quiet)
     monkeypatch.setattr(attempts, "load", lambda *a, **k: pytest.fail("trained again"))
-    monkeypatch.setattr(store, "load", lambda *a, **k: pytest.fail("loaded again"))
+    monkeypatch.setattr(language_model, "load", lambda *a, **k: pytest.fail("loaded again"))
     assert attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet) == first
     assert evaluate_attempt(tmp_path, first, spec, examples(20, 2), tmp_path, quiet) == scores
 
 
-def test_the_digest_follows_everything_that_decides_the_numbers(tmp_path, spec, weak_folder, monkeypatch):
+def test_the_digest_depends_on_everything_that_decides_the_result(tmp_path, spec, weak_folder, monkeypatch):
     def name(spec=spec, rows=None):
         return attempts.attempt_digest(spec, rows or examples(40), tmp_path)
 
@@ -53,25 +54,25 @@ def test_the_digest_follows_everything_that_decides_the_numbers(tmp_path, spec, 
     assert len({first, *others}) == 7
 
 
-def test_an_attempt_that_no_row_fits_is_kept_with_a_note(tmp_path, spec):
+def test_an_attempt_whose_rows_all_exceed_the_context_is_stored_with_a_note(tmp_path, spec):
     short = make_base(tmp_path / "short", context=8)
-    found = attempts.train_attempt(
+    actual = attempts.train_attempt(
         tmp_path / "store", replace(spec, base=Base(str(short))), examples(20), tmp_path, quiet
     )
-    assert "all 20 training rows are longer than the context of 8 tokens" in found.result["note"]
-    scores = evaluate_attempt(tmp_path / "store", found, spec, examples(5), tmp_path, quiet)
+    assert "all 20 training rows are longer than the context of 8 tokens" in actual.result["note"]
+    scores = evaluate_attempt(tmp_path / "store", actual, spec, examples(5), tmp_path, quiet)
     assert {p.unscored for p in scores} == {"not_trained"}
 
 
 def test_rows_over_the_context_have_no_answer(tmp_path, spec):
     prompt = replace(spec, method="prompt", examples=0, base=Base(str(make_base(tmp_path / "short", context=11))))
-    found = attempts.train_attempt(tmp_path / "store", prompt, examples(20), tmp_path, quiet)
-    scores = evaluate_attempt(tmp_path / "store", found, prompt, examples(50), tmp_path, quiet)
+    actual = attempts.train_attempt(tmp_path / "store", prompt, examples(20), tmp_path, quiet)
+    scores = evaluate_attempt(tmp_path / "store", actual, prompt, examples(50), tmp_path, quiet)
     unscored = [p for p in scores if p.answer is None]
     assert 0 < len(unscored) < 50 and {p.unscored for p in unscored} == {"over_context"}
 
 
-def test_shown_examples_depend_on_what_rows_say_alone(tmp_path, spec):
+def test_shown_examples_depend_only_on_the_rows_texts(tmp_path, spec):
     from rungwise.model.predict import choose_shown
 
     prompt = replace(spec, method="prompt", examples=3)
@@ -93,7 +94,7 @@ def test_shown_examples_are_training_rows_of_different_labels(tmp_path, spec):
     )
 
 
-def test_as_many_examples_are_shown_as_leave_room_for_the_question(tmp_path, spec):
+def test_shown_examples_leave_room_for_the_question(tmp_path, spec):
     def shown(context, examples_wanted=4):
         base = Base(str(make_base(tmp_path / f"context-{context}", context=context)))
         prompt = replace(spec, method="prompt", examples=examples_wanted, base=base)
@@ -126,7 +127,7 @@ attempts.train_attempt(Path(sys.argv[2]), spec, examples(40), Path("."), show)
 """
 
 
-def test_a_killed_training_leaves_nothing_that_is_trusted(tmp_path, spec):
+def test_a_killed_run_leaves_no_sealed_folder(tmp_path, spec):
     command = [sys.executable, "-c", KILLED, str(spec.base), str(tmp_path), "100000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment())
     assert process.stdout.readline() == "1\n"

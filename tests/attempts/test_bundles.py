@@ -40,8 +40,8 @@ def quiet(done, total, what):
 
 
 def packed(root, spec, n=40):
-    how = attempts.How(checkpoint_steps=2)
-    bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), how=how)
+    options = attempts.RunOptions(checkpoint_steps=2)
+    bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), options=options)
     bundles.pack(root / "bundle", bundle, with_base=True)
     return root / "bundle", bundle.name
 
@@ -54,7 +54,7 @@ BARE = """
 import importlib.util
 import sys
 
-LACKING = {"pydantic", "ruamel", "mlflow", "dvc", "prefect", "great_expectations", "sklearn", "rensa", "rapidfuzz",
+LACKING = {"ruamel", "mlflow", "dvc", "prefect", "great_expectations", "sklearn", "rensa", "rapidfuzz",
            "sqlalchemy", "pyarrow", "sacrebleu"}
 
 class Bare:
@@ -70,7 +70,7 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_bundle_runs_on_a_bare_machine_and_comes_back_by_its_hashes(root, tmp_path_factory):
+def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root, tmp_path_factory):
     spec = spec_for(eval_every=3, eval_rows=20, metric="accuracy")
     bundle, name = packed(root, spec)
     away = tmp_path_factory.mktemp("away") / "bundle"
@@ -88,17 +88,17 @@ def test_a_bundle_runs_on_a_bare_machine_and_comes_back_by_its_hashes(root, tmp_
     assert left == right and "adapter_model.safetensors" in left
 
 
-def test_what_is_no_result_is_refused(root):
+def test_a_missing_or_changed_result_is_refused(root):
     spec = spec_for()
     bundle, name = packed(root, spec)
-    with pytest.raises(WorkspaceError, match=r"(?s)no whole result.*rungwise attempt"):
+    with pytest.raises(WorkspaceError, match=r"(?s)no complete result.*rungwise attempt"):
         bundles.unpack(bundle, root / "store")
     result = run.run(bundle)
     (result / "losses.json").write_text("[]")
-    with pytest.raises(WorkspaceError, match=r"(?s)changed or is not whole.*SEAL.json"):
+    with pytest.raises(WorkspaceError, match=r"(?s)changed or is incomplete.*SEAL.json"):
         bundles.unpack(bundle, root / "store")
     (bundle / "content" / "rows.jsonl").write_text("")
-    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*rungwise pack"):
+    with pytest.raises(WorkspaceError, match=r"(?s)not a complete bundle.*rungwise pack"):
         bundles.unpack(bundle, root / "store")
 
 
@@ -106,11 +106,11 @@ def test_other_libraries_or_another_base_are_refused(root, monkeypatch):
     bundle, _ = packed(root, spec_for())
     monkeypatch.setattr(store, "versions", lambda: {"torch": "1.0", "transformers": "1", "peft": "1"})
     monkeypatch.setattr(run, "versions", store.versions)
-    with pytest.raises(WorkspaceError, match=r"(?s)another one here.*torch 1.0.*torch 2"):
+    with pytest.raises(WorkspaceError, match=r"(?s)a different one on this machine.*torch 1.0.*torch 2"):
         run.run(bundle)
 
 
-def test_a_folder_with_something_else_is_not_overwritten(root):
+def test_a_folder_with_other_files_is_not_overwritten(root):
     (root / "bundle").mkdir()
     (root / "bundle" / "thesis.txt").write_text("mine")
     with pytest.raises(WorkspaceError, match="not empty"):
@@ -118,13 +118,13 @@ def test_a_folder_with_something_else_is_not_overwritten(root):
 
 
 @pytest.mark.parametrize("name", ["/somewhere/base", "../base"])
-def test_a_base_outside_the_workspace_does_not_travel(root, name):
+def test_a_base_outside_the_workspace_is_not_packed(root, name):
     if name.startswith(".."):
         shutil.copytree(root / "bases" / "able", root.parent / "base", dirs_exist_ok=True)
     else:
         name = str(root / "bases" / "able")
     spec = replace(spec_for(), base=Base(name))
-    with pytest.raises(ModelError, match="can't travel"):
+    with pytest.raises(ModelError, match="can't include this base"):
         packed(root, spec)
 
 
@@ -132,8 +132,10 @@ def test_two_processes_give_the_losses_of_one(root):
     spec = spec_for(steps=8, batch_size=10)
     one = attempts.train_attempt(root / "one", spec, examples(40), root, quiet)
     seen, said = [], []
-    how = attempts.How(launch=TORCHRUN, say=said.append)
-    two = attempts.train_attempt(root / "two", spec, examples(40), root, lambda *step: seen.append(step), how=how)
+    options = attempts.RunOptions(launch=TORCHRUN, say=said.append)
+    two = attempts.train_attempt(
+        root / "two", spec, examples(40), root, lambda *step: seen.append(step), options=options
+    )
     assert losses(two.folder) == pytest.approx(losses(one.folder), abs=2e-4)
     assert two.cost["processes"] == 2 and one.cost["processes"] == 1
     assert [step[0] for step in seen] == list(range(1, 9))
@@ -146,42 +148,48 @@ def test_two_processes_give_the_losses_of_one(root):
 )
 def test_a_launcher_that_fails_is_an_error(root, launch, words):
     with pytest.raises(TrainingError, match=words):
-        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=attempts.How(launch=launch))
+        attempts.train_attempt(
+            root / "store", spec_for(), examples(40), root, quiet, options=attempts.RunOptions(launch=launch)
+        )
     assert not [p for p in (root / "store").iterdir() if p.name.startswith("train-")]
 
 
-def test_a_launcher_that_trains_nothing_is_an_error(root):
-    how = attempts.How(launch=(sys.executable, "-c", "print('hello')"))
-    with pytest.raises(TrainingError, match=r"(?s)without a training.*hello.*torchrun"):
-        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, how=how)
+def test_a_launcher_without_training_is_an_error(root):
+    options = attempts.RunOptions(launch=(sys.executable, "-c", "print('hello')"))
+    with pytest.raises(TrainingError, match=r"(?s)without training.*hello.*torchrun"):
+        attempts.train_attempt(root / "store", spec_for(), examples(40), root, quiet, options=options)
 
 
-def test_a_launched_trainings_error_is_the_one_that_it_would_be_here(root):
-    told = []
+def test_a_launched_process_reports_the_same_error_as_one_process(root):
+    messages = []
     for launch in ((), (sys.executable,)):
-        with pytest.raises(ModelError, match="a rank is larger than a layer is wide") as caught:
-            how = attempts.How(launch=launch)
-            attempts.train_attempt(root / "store", spec_for(rank=99), examples(40), root, quiet, how=how)
-        told.append(str(caught.value))
-    assert told[0] == told[1]
+        with pytest.raises(ModelError, match="a rank exceeds the width of a layer") as caught:
+            options = attempts.RunOptions(launch=launch)
+            attempts.train_attempt(root / "store", spec_for(rank=99), examples(40), root, quiet, options=options)
+        messages.append(str(caught.value))
+    assert messages[0] == messages[1]
 
 
-def test_limits_of_now_hold_for_rows_that_were_trained_on_earlier(root):
+def test_current_limits_apply_to_finished_attempts(root):
     rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
     spec, said = spec_for(max_over_context=0.5), []
 
     def train(**limits):
-        how = attempts.How(limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt", say=said.append)
-        return attempts.train_attempt(root / "store", spec, rows, root, quiet, how=how)
+        options = attempts.RunOptions(
+            limits={"prompt_over_context": 0.5, **limits}, shown=root / "audit.txt", say=said.append
+        )
+        return attempts.train_attempt(root / "store", spec, rows, root, quiet, options=options)
 
     assert train() == train()
-    assert said[-1] == "2 of 42 training rows are longer than the base reads, and left out"
-    with pytest.raises(TrainingError, match=r"(?s)by the limits of now.*prompt_over_context, 4.8% of 42.*at most 1.0%"):
+    assert said[-1] == "2 of 42 training rows exceed the base's context and are left out"
+    with pytest.raises(
+        TrainingError, match=r"(?s)exceed the current limits.*prompt_over_context, 4.8% of 42.*at most 1.0%"
+    ):
         train(prompt_over_context=0.01)
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning"])
-def test_virtual_tokens_take_their_part_of_the_context(root, method):
+def test_virtual_tokens_reduce_the_context(root, method):
     def train(tokens):
         spec = replace(spec_for(steps=2), method=method, tokens=tokens)
         return attempts.train_attempt(root / "store", spec, examples(40), root, quiet), spec
@@ -194,7 +202,7 @@ def test_virtual_tokens_take_their_part_of_the_context(root, method):
     assert open_attempt(made.folder, root, spec).lm.context_tokens == 56
 
 
-def test_a_file_in_the_place_of_a_folder_is_said(root):
+def test_a_file_in_place_of_a_folder_is_an_error(root):
     (root / "bundle").write_text("mine")
     with pytest.raises(WorkspaceError, match=r"(?s)can't be written.*a file"):
         packed(root, spec_for())
@@ -205,7 +213,7 @@ def test_a_file_in_the_place_of_a_folder_is_said(root):
         run.run(bundle)
 
 
-def test_a_bundle_that_lacks_a_key_is_said(root):
+def test_a_bundle_without_a_key_is_an_error(root):
     bundle, _ = packed(root, spec_for())
 
     def write(part):
@@ -215,18 +223,20 @@ def test_a_bundle_that_lacks_a_key_is_said(root):
         (part / "bundle.json").write_text('{"name": "x"}')
 
     write_folder(root / "again" / "content", write)
-    with pytest.raises(WorkspaceError, match=r"(?s)no whole bundle.*found:\s+name.*how, name, spec, versions"):
+    with pytest.raises(
+        WorkspaceError, match=r"(?s)not a complete bundle.*found:\s+name.*name, options, spec, versions"
+    ):
         bundles.read(root / "again")
 
 
-def test_an_error_of_a_launched_training_reaches_the_user(root):
-    how = attempts.How(launch=TORCHRUN, limits={"over_context": 0.0})
+def test_an_error_of_a_launched_process_reaches_the_user(root):
+    options = attempts.RunOptions(launch=TORCHRUN, limits={"over_context": 0.0})
     spec = replace(spec_for(), learning_rate=1e30, clip_norm=1e30)
     with pytest.raises(TrainingError, match="diverged"):
-        attempts.train_attempt(root / "store", spec, examples(40), root, quiet, how=how)
+        attempts.train_attempt(root / "store", spec, examples(40), root, quiet, options=options)
 
 
-def test_a_training_killed_at_any_step_ends_with_the_same_bytes(root):
+def test_a_run_killed_at_any_step_ends_with_the_same_bytes(root):
     spec = spec_for(steps=9, dropout=0.1)
     bundle, name = packed(root, spec)
     wanted = tree_digests(attempts.train_attempt(root / "straight", spec, examples(40), root, quiet).folder)
@@ -243,9 +253,9 @@ def test_a_training_killed_at_any_step_ends_with_the_same_bytes(root):
     assert not is_sealed(bundle / "result" / f"train-{name}")
     done = subprocess.run(command, capture_output=True, text=True, env=environment(), check=False)
     assert done.returncode == 0, done.stderr
-    assert "taken up again after step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
-    found = tree_digests(bundle / "result" / f"train-{name}")
-    assert {n: d for n, d in found.items() if n != attempts.COST} == {
+    assert "resumed from step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
+    actual = tree_digests(bundle / "result" / f"train-{name}")
+    assert {n: d for n, d in actual.items() if n != attempts.COST} == {
         n: d for n, d in wanted.items() if n != attempts.COST
     }
     assert [p.name for p in Path(bundle / "result").iterdir()] == [f"train-{name}"]

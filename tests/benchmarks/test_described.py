@@ -1,4 +1,4 @@
-"""Public data sets, each described in a few lines, from their files to three sides; skipped where they are absent."""
+"""Public data sets, each described by a few lines of YAML, from their files to three sides; skipped where absent."""
 
 from collections import Counter
 from pathlib import Path
@@ -32,17 +32,17 @@ def test_a_few_lines_describe_a_public_data_set(path, shared):
     assert len(path.read_text().splitlines()) < 15
     settings = parse({**REST, **YAML(typ="safe").load(path)})
     (task,) = settings.tasks.values()
-    found = ingest(settings.ingest, settings.split, task, shared / "datasets" / path.stem)
+    result = ingest(settings.ingest, settings.split, task, shared / "datasets" / path.stem)
     n_rows, n_test = SIZES[path.stem]
-    assert len(found.examples) + len(found.rejections) == n_rows
-    faults = Counter(r.reason for r in found.rejections if r.reason != "duplicate")
+    assert len(result.examples) + len(result.rejections) == n_rows
+    faults = Counter(r.reason for r in result.rejections if r.reason != "duplicate")
     assert sum(faults.values()) <= 0.01 * n_rows, faults
-    checked = validate(settings.validate_, task, found.examples)
-    result = split(settings.split, checked.examples)
-    assert len(result.train) > 100 and len(result.dev) > 10
-    given = Counter(r.reason for r in found.rejections if r.source == "test")
+    checked = validate(settings.validate_, task, result.examples)
+    sides = split(settings.split, checked.examples)
+    assert len(sides.train) > 100 and len(sides.dev) > 10
+    given = Counter(r.reason for r in result.rejections if r.source == "test")
     if n_test:
         lost = sum(given.values()) + sum(r.source == "test" for r in checked.rejections)
-        assert len(result.test) == n_test - lost and {e.source for e in result.test} == {"test"}
-    held_out = {e.group for side in (result.dev, result.test) for e in side}
-    assert held_out.isdisjoint(result.train.group)
+        assert len(sides.test) == n_test - lost and {e.source for e in sides.test} == {"test"}
+    held_out = {e.group for side in (sides.dev, sides.test) for e in side}
+    assert held_out.isdisjoint(sides.train.group)

@@ -1,22 +1,21 @@
-"""A small version of the leak benchmark; skipped, saying so, where the data is absent."""
+"""The leak benchmark on a part of the rows; skipped where the data is absent."""
 
 import json
 
-from benchmarks.leakage import false_alarms, measure, read
+from benchmarks.leakage import banking77, false_alarms, measure
 from rungwise.dataset.similar import copies
 
 
-def test_planted_copies_are_found_and_strangers_are_not(shared):
-    data = shared / "datasets"
-    train, test = read(data / "banking77/train.csv")[::5], read(data / "banking77/test.csv")[::8]
-    found = measure(train, test)["kinds"]
-    assert {kind: row["found"] > 0.98 for kind, row in found.items()} == {
-        **dict.fromkeys(found, True),
+def test_planted_duplicates_are_found_and_unrelated_rows_are_not(shared):
+    train, test = banking77(shared, "train")[::5], banking77(shared, "test")[::8]
+    kinds = measure(train, test)["kinds"]
+    assert {kind: row["found"] > 0.98 for kind, row in kinds.items()} == {
+        **dict.fromkeys(kinds, True),
         "swap and a synonym": False,
         "within a sentence": False,
     }
-    assert found["copy"]["sha256_of_row"] == 1 and found["typo"]["equal_message"] == 0
-    strangers = [t for t, _ in json.loads((data / "clinc150/data_full.json").read_text())["train"]][::5]
+    assert kinds["copy"]["sha256_of_row"] == 1 and kinds["typo"]["equal_message"] == 0
+    strangers = [t for t, _ in json.loads((shared / "datasets/clinc150/data_full.json").read_text())["train"]][::5]
     assert false_alarms(strangers, [t for t, _ in test])["called_copies"] <= 5
 
 

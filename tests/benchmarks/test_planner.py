@@ -1,15 +1,16 @@
-"""The benchmark of the planner, with figures made up and with its smallest combination measured."""
+"""The planner's benchmark: its figures from made-up errors, and its smallest combination measured."""
 
 import json
 import subprocess
 import sys
 
 from benchmarks import planner
-from rungwise.planning.need import need_of
+from benchmarks.report import Figure
+from rungwise.planning.memory import need_of
 from tests.conftest import REPOSITORY, environment
 
 
-def test_the_combinations_are_of_every_kind_and_can_be_planned():
+def test_the_combinations_cover_every_kind_of_job():
     jobs = [planner.combination(i, "cpu") for i in range(len(planner.COMBINATIONS))]
     assert len(jobs) >= 12 and {job.method for _, job in jobs} == {"lora", "full", "prompt"}
     assert all(need_of(shape, job).total > 0 for shape, job in jobs)
@@ -19,11 +20,11 @@ def test_the_combinations_are_of_every_kind_and_can_be_planned():
 
 def test_the_figures_state_their_goals_and_whether_they_are_met():
     rows = [{"error": 0.125, "rule_error": -0.9}, {"error": -0.125}]
-    found = planner.figures(rows, "cpu")
-    assert found["mean_absolute_error"] == {"value": 12.5, "unit": "%", "goal": 15.0, "peer": None, "met": True}
-    assert found["most_underestimated"]["value"] == -12.5 and found["most_underestimated"]["met"] is False
-    assert found["mean_absolute_error_lora"]["peer"] == 90.0
-    assert planner.figures(rows, "cuda")["mean_absolute_error"]["met"] is False
+    figures = planner.figures(rows, "cpu")
+    assert figures["mean_absolute_error"] == Figure(12.5, goal=15.0, met=True, unit="%")
+    assert figures["most_underestimated"].value == -12.5 and figures["most_underestimated"].met is False
+    assert figures["mean_absolute_error_lora"].peer == 90.0
+    assert planner.figures(rows, "cuda")["mean_absolute_error"].met is False
 
 
 def test_the_smallest_combination_is_measured_in_a_process_of_its_own():

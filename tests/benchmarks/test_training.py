@@ -1,4 +1,4 @@
-"""Parts of the training benchmark: our side on real rows, the floor, the table; the peer where it is installed."""
+"""Parts of the training benchmark: our trainer on real rows, the floor, the figures; TRL where it is installed."""
 
 import pytest
 
@@ -14,7 +14,7 @@ def folder(shared, tmp_path_factory):
     return path
 
 
-def test_rows_are_of_the_lengths_said(folder):
+def test_rows_have_the_documented_lengths(folder):
     for kind, n_answer in training.ANSWERS.items():
         rows = training.read_rows(folder, kind, training.ROWS)
         assert len(rows) == training.ROWS and all(answer[-1] == 0 for _, answer in rows)
@@ -26,26 +26,27 @@ def test_rows_are_of_the_lengths_said(folder):
         assert abs(mean - n_shared - training.PROMPT_TOKENS) < 2 and max(len(a) for _, a in rows) == n_answer
 
 
-def test_our_side_counts_every_token_and_the_loss_falls(folder):
+def test_our_trainer_counts_every_token_and_the_loss_falls(folder):
     rows = training.read_rows(folder, "short", 8)
-    found = training.ours(folder, rows, 4)
-    assert found["tokens"] == 4 * sum(len(p) + len(a) for p, a in rows) and len(found["ends"]) == 5
-    assert found["targets"] == 4 * sum(len(a) for _, a in rows) and found["losses"][-1] < found["losses"][0]
+    measured = training.train_rungwise(folder, rows, 4)
+    assert measured["tokens"] == 4 * sum(len(p) + len(a) for p, a in rows) and len(measured["ends"]) == 5
+    assert measured["targets"] == 4 * sum(len(a) for _, a in rows) and measured["losses"][-1] < measured["losses"][0]
 
 
-def test_the_peer_has_the_same_losses(folder):
-    pytest.importorskip("trl", reason="the peer is in the extra `bench`")
+def test_trl_has_the_same_losses(folder):
+    pytest.importorskip("trl", reason="TRL is in the extra `bench`")
     rows = training.read_rows(folder, "short", 8)
-    ours, theirs = training.ours(folder, rows, 2), training.theirs(folder, rows, 2, is_packed=False)
+    ours = training.train_rungwise(folder, rows, 2)
+    theirs = training.train_trl(folder, rows, 2, is_packed=False)
     assert theirs["targets"] == ours["targets"]
     assert theirs["losses"] == pytest.approx(ours["losses"], abs=1e-3)
 
 
 @pytest.mark.parametrize("kind", ["short", "instructed"])
-def test_mails_are_read_with_the_same_answers_with_and_without_an_instruction(monkeypatch, kind):
+def test_mails_get_the_same_answers_as_row_by_row(monkeypatch, kind):
     monkeypatch.setattr(reading, "READ", 5)
-    found = reading.of_mails(kind, 2)
-    assert found["labels_same"] == found["writing_same"] == 1.0 < found["labels_times_as_fast_as_one_by_one"]
+    ratios = reading.of_mails(kind, 2)
+    assert ratios["labels_same"] == ratios["writing_same"] == 1.0 < ratios["labels_times_as_fast_as_one_by_one"]
 
 
 def test_the_floor_grows_with_the_answers():
@@ -57,11 +58,12 @@ def test_the_floor_grows_with_the_answers():
 
 def test_figures_name_goals_and_whether_they_are_met():
     run = {"tokens_per_second": 100.0, "peak_mib": 100.0, "share_of_floor": 0.5}
-    peers = {name: {"tokens_per_second": 20.0, "peak_mib": 500.0} for name in (*training.RUNS[1:], training.HALF)}
-    result = {
+    names = ("trl plain", "trl packed", training.HALF)
+    peers = {name: {"tokens_per_second": 20.0, "peak_mib": 500.0} for name in names}
+    detail = {
         "kinds": {"short": {"rungwise": run, **peers, "loss_difference": 1e-4}},
         "reading": {"writing_times_as_fast": 4.0},
     }
-    made = training.figures(result)
-    assert made["short: times as fast"]["value"] == 5.0 and made["short: times as fast"]["met"]
-    assert made["short: share of memory"]["met"] and made["writing times as fast"]["met"] is False
+    figures = training.figures(detail)
+    assert figures["short: times as fast"].value == 5.0 and figures["short: times as fast"].met
+    assert figures["short: share of memory"].met and figures["writing times as fast"].met is False

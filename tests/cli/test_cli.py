@@ -157,8 +157,8 @@ def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, cap
         (["predict", "../x", "text"], ["no such task"]),
         (["predict", "route"], ["no text to answer"]),
         (["predict", "route", "--field", "body"], ["a field has no value"]),
-        (["predict", "route", "text"], ["no champion to answer", "rungwise run"]),
-        (["predict", "route", "--json", "text"], ["no champion to answer"]),
+        (["predict", "route", "text"], ["there is no champion", "rungwise run"]),
+        (["predict", "route", "--json", "text"], ["there is no champion"]),
         (["promote", "nothing"], ["no such task"]),
         (["promote", "route"], ["a task was not climbed yet", "rungwise run"]),
         (["explain"], ["a task was not climbed yet", "rungwise run"]),
@@ -197,7 +197,7 @@ def test_too_few_validation_rows_are_an_error_before_anything_is_trained(good, m
     text = (good / "params.yaml").read_text()
     (good / "params.yaml").write_text(text.replace("min_scored: 20}\nregister", "min_scored: 500}\nregister"))
     code, said = run_stages(good, monkeypatch, capsys, STAGES[-1:])
-    assert code == 2 and "too few development rows to judge anything" in said
+    assert code == 2 and "too few validation rows to judge anything" in said
     assert not list((good / "data/attempts").glob("train-*"))
 
 

@@ -38,9 +38,9 @@ def test_an_attempt_travels_and_the_climb_finds_it(prepared, tmp_path, rungwise)
     [
         (("pack", "route", "no-such-rung", "b"), "there is no such rung to train"),
         (("pack", "no-such-task", "rank-2", "b"), "there is no such task"),
-        (("attempt", "nowhere"), "there is no whole bundle"),
-        (("unpack", "nowhere"), "there is no whole bundle"),
-        (("methods", "route", "--methods", "lora,magic"), "nothing such to compare"),
+        (("attempt", "nowhere"), "a folder is not a complete bundle"),
+        (("unpack", "nowhere"), "a folder is not a complete bundle"),
+        (("methods", "route", "--methods", "lora,magic"), "no such task or method to compare"),
         (("methods", "route", "--rate", "lora"), "a learning rate can't be read"),
         (("methods", "route", "--rate", "lora=-1"), "a learning rate can't be read"),
         (("methods", "route"), "not run yet"),

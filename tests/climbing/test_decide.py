@@ -1,6 +1,18 @@
 from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.config import DecideSettings
+from rungwise.core.decisions import (
+    BelowBar,
+    BeyondClassical,
+    NothingJudged,
+    NotTried,
+    RungCompared,
+    RungScore,
+    TooFewRows,
+    TooFewScored,
+    TooManyUnscored,
+    TryNext,
+)
 from rungwise.core.records import AnswerForm, Evidence, Prediction
 from rungwise.evidence.metrics import Metric, estimate
 
@@ -8,7 +20,7 @@ ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 
 
 def outcome(rung: str, right: int, n: int = 200, unscored: int = 0, shift: int = 0, method: str = "lora") -> Outcome:
-    """An outcome with `right` right answers, `shift` rows later than another's."""
+    """An outcome with `right` right answers; `shift` moves them by so many rows."""
     is_right = [(i - shift) % n < right for i in range(n)]
     predictions = tuple(
         Prediction(
@@ -51,51 +63,63 @@ def test_the_lower_end_decides_not_the_score():
     assert (just_above.action, just_above.passes) == ("climb", False)
     clearly = ask([outcome("small", 196)], ["large"])
     assert (clearly.action, clearly.rung, clearly.passes) == ("stop", "small", True)
-    assert "large is not tried: a cheaper rung passes." in clearly.reasons
+    assert [type(reason) for reason in clearly.reasons] == [RungScore, NotTried]
+    assert clearly.reasons[-1] == NotTried(("large",))
 
 
 def test_a_rung_below_the_bar_is_followed_by_the_next():
     decision = ask([outcome("small", 150)], ["large"])
-    assert decision.action == "climb" and decision.reasons[-1] == "No rung passes yet, so large is tried next."
+    assert decision.action == "climb" and decision.reasons[-1] == TryNext("large")
 
 
-def test_a_worse_rung_never_replaces_the_kept_one():
+def test_a_worse_rung_never_replaces_the_best_so_far():
     decision = ask([outcome("small", 150), outcome("large", 100)])
     assert (decision.action, decision.rung, decision.passes) == ("exhausted", "small", False)
-    assert any("clearly worse" in reason for reason in decision.reasons)
+    _, _, compared, last = decision.reasons
+    assert isinstance(compared, RungCompared) and (compared.rung, compared.other, compared.best) == (
+        "large",
+        "small",
+        "small",
+    )
+    assert compared.difference.high < 0 and not compared.passes and isinstance(last, BelowBar)
 
 
 def test_a_rung_that_is_better_by_chance_does_not_replace_a_cheaper_one():
     decision = ask([outcome("small", 150), outcome("large", 152, shift=20)])
-    assert decision.rung == "small" and any("no clear gain" in reason for reason in decision.reasons)
+    compared = decision.reasons[2]
+    assert decision.rung == compared.best == "small" and compared.difference.low < 0 < compared.difference.value
 
 
-def test_a_clearly_better_rung_is_kept_even_below_the_bar():
+def test_a_clearly_better_rung_becomes_the_best_so_far_even_below_the_bar():
     decision = ask([outcome("small", 100), outcome("large", 150)])
     assert (decision.action, decision.rung, decision.passes) == ("exhausted", "large", False)
-    assert "0.150 short of the bar" in decision.reasons[-1]
+    assert decision.reasons[2].best == "large" and decision.reasons[2].difference.low > 0
+    assert decision.reasons[-1].rung == "large" and abs(decision.reasons[-1].missing - 0.15) < 1e-9
 
 
-def test_rows_that_could_not_be_scored_are_not_wrong_but_too_many_are_no_evidence():
+def test_unscored_rows_do_not_count_as_wrong_but_a_rung_with_too_many_is_not_judged():
     few = ask([outcome("small", 200, unscored=180)], ["large"])
-    assert few.action == "climb" and few.rung is None and "only 20 of 200 rows could be scored" in few.reasons[0]
+    assert few.action == "climb" and few.rung is None
+    assert few.reasons[0] == TooFewScored("small", 20, 200, DecideSettings().min_scored)
     many = ask([outcome("small", 200, unscored=40)], ["large"])
-    assert many.rung is None and "40 of 200 rows could not be scored" in many.reasons[0]
+    assert many.rung is None
+    assert many.reasons[0] == TooManyUnscored("small", 40, 200, DecideSettings().max_unscored_share)
     some = ask([outcome("small", 200, unscored=4)], ["large"])
-    assert some.passes and "(4 not scored)" in some.reasons[0]
+    assert some.passes and some.reasons[0].unscored == 4 and some.reasons[0].score.n == 196
     none = ask([outcome("small", 200, unscored=200)])
-    assert none.rung is None and "No rung could be judged" in none.reasons[-1]
+    assert none.rung is None and none.reasons[-1] == NothingJudged()
 
 
-def test_when_rows_are_too_few_to_show_the_bar_it_says_how_many_would():
+def test_if_the_rows_are_too_few_to_show_the_bar_the_reason_says_how_many_would():
     decision = ask([outcome("small", 186)])
     assert decision.action == "exhausted"
-    assert "scores above the bar, but 200 rows can't show it: about 385 development rows" in decision.reasons[-1]
-    close = ask([outcome("small", 181)])
-    assert "so close to the bar that a better rung or more training rows are next" in close.reasons[-1]
+    last = decision.reasons[-1]
+    assert isinstance(last, TooFewRows) and last.score.value == 0.93 and last.rows_needed == 385
+    close = ask([outcome("small", 181)]).reasons[-1]
+    assert isinstance(close, TooFewRows) and close.rows_needed > 10 * 200
 
 
-def test_the_climb_stops_where_the_policy_says_so():
+def test_the_climb_ends_when_the_policy_ends_it():
     tried = []
 
     def attempt(rung):
@@ -107,37 +131,41 @@ def test_the_climb_stops_where_the_policy_says_so():
     assert result.decision.rung == "b" and [d.action for d in result.steps] == ["climb", "stop"]
 
 
-def test_a_classical_rung_that_passes_ends_the_climb_and_says_that_no_language_model_is_needed():
+def test_a_classical_rung_that_passes_ends_the_climb_and_no_language_model_is_needed():
     outcomes = [outcome("plain", 196, method="tfidf")]
     decision = ask(outcomes, ["small"])
     assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
-    assert compare(ACCURACY, outcomes, decision).startswith("You do not need a language model for this: plain (no")
+    found = compare(ACCURACY, outcomes, decision)
+    assert (found.rung, found.is_enough, found.model, found.difference) == ("plain", True, None, None)
 
 
-def test_beyond_classical_shows_what_a_language_model_would_add_and_keeps_the_classical_rung():
+def test_beyond_classical_compares_with_a_language_model_and_keeps_the_classical_rung():
     outcomes = [outcome("plain", 196, method="tfidf")]
-    assert ask(outcomes, ["prompt", "small"], beyond_classical=True).action == "climb"
+    first = ask(outcomes, ["prompt", "small"], beyond_classical=True)
+    assert first.action == "climb" and first.reasons[-1] == BeyondClassical("prompt")
     outcomes.append(outcome("prompt", 60, method="prompt"))
     again = ask(outcomes, ["small"], beyond_classical=True)
     assert (again.action, again.rung, again.passes) == ("climb", "plain", True)
     outcomes.append(outcome("small", 199, shift=1))
     decision = ask(outcomes, ["large"], beyond_classical=True)
     assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
-    assert "plain passes and is cheaper" in decision.reasons[-2]
-    text = compare(ACCURACY, outcomes, decision)
-    assert "You do not need" in text and "small minus it, paired on 200 rows: +0.015" in text
+    assert decision.reasons[-2].best == "plain" and decision.reasons[-2].passes
+    found = compare(ACCURACY, outcomes, decision)
+    assert found.is_enough and found.model == "small" and found.difference.n == 200
+    assert abs(found.difference.value - 0.015) < 1e-9
 
 
-def test_a_classical_rung_below_the_bar_stands_beside_the_verdict():
+def test_a_classical_rung_below_the_bar_is_compared_with_the_rung_that_passes():
     outcomes = [outcome("plain", 150, method="tfidf"), outcome("small", 198)]
     decision = ask(outcomes)
     assert decision.rung == "small" and decision.passes
-    assert compare(ACCURACY, outcomes, decision).startswith("Without a language model: plain (no language model)")
-    assert compare(ACCURACY, outcomes[1:], decision) == ""
+    found = compare(ACCURACY, outcomes, decision)
+    assert (found.rung, found.model, found.is_enough) == ("plain", "small", False)
+    assert compare(ACCURACY, outcomes[1:], decision) is None
 
 
-def test_cut_answers_are_named():
+def test_answers_that_were_cut_off_are_counted():
     from dataclasses import replace
 
     one = outcome("small", 150)
-    assert "3 answers cut off" in ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0]
+    assert ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0].cut == 3

@@ -33,19 +33,19 @@ FOUND = Trials(
 )  # fmt: skip
 
 
-def test_it_says_what_stands_apart_and_what_is_noise_and_the_papers_claims():
-    told = " ".join(sentences(FOUND))
-    assert "clearly better: nothing; clearly worse: ia3" in told
-    assert "within noise of LoRA, so that these rows do not tell them apart: full" in told
-    assert "the paper 1 in 10,000; here 1 in 100" in told and "the paper a third; here 0.50" in told
-    assert "here -0.010 (-0.060 to +0.040), within noise" in told
+def test_the_sentences_name_clear_differences_and_compare_with_the_papers_claims():
+    text = " ".join(sentences(FOUND))
+    assert "compared with LoRA, clearly better: nothing; clearly worse: ia3" in text
+    assert "no clear difference from LoRA on these rows: full" in text
+    assert "the paper 1 in 10,000; here 1 in 100" in text and "the paper a third; here 0.50" in text
+    assert "here -0.010 (-0.060 to +0.040), no clear difference" in text
     text = trials_text(FOUND)
     assert "100,000 (1.00%)" in text and "can't be used with this base" in text
     without = replace(FOUND, trials=FOUND.trials[1:])
-    assert "with `full` among the methods" in " ".join(sentences(without))
+    assert "add `full` to the methods" in " ".join(sentences(without))
 
 
-def test_methods_are_compared_in_processes_of_their_own_and_never_twice(workspace, monkeypatch):
+def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypatch):
     for verb in ("ingest", "validate", "split", "augment"):
         run_stage(workspace, verb)
     found = compare(workspace, "route", ["full", "layer-norm", "prefix-tuning"], base="bases/able", steps=4)
@@ -65,6 +65,6 @@ def test_methods_are_compared_in_processes_of_their_own_and_never_twice(workspac
 @pytest.mark.parametrize(
     ("task", "methods"), [("other", ["lora"]), ("route", ["lorra"]), ("route", ["tfidf"]), ("route", [])]
 )
-def test_what_can_not_be_compared_is_said(workspace, task, methods):
-    with pytest.raises(SettingsError, match="nothing such to compare"):
+def test_an_unknown_task_or_method_is_an_error(workspace, task, methods):
+    with pytest.raises(SettingsError, match="no such task or method to compare"):
         compare(workspace, task, methods)

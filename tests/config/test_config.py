@@ -1,11 +1,8 @@
-import re
-
 import pytest
 
 from rungwise import config
-from rungwise.config.params import _loaded
 from rungwise.core.errors import SettingsError
-from tests.conftest import PARAMS, REPOSITORY
+from tests.conftest import PARAMS
 
 GOOD = {
     "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
@@ -51,12 +48,12 @@ def test_the_smallest_settings_are_enough():
         ("ingest/sources/0/path", "/etc/passwd", ["a relative path inside data/raw"]),
         ("ingest/sources/0/encoding", "utf-99", ["utf-99"]),
         ("tasks/route/prompt", "no slot", ["has no {slot}"]),
-        ("tasks/route/prompt", "{body.__class__}", ["brace that is no slot"]),
+        ("tasks/route/prompt", "{body.__class__}", ["brace that is not part of a slot"]),
         ("tasks/route/sources", ["other"], ["there is no source 'other'"]),
         ("augment/templates", ["{other}"], ["must have the slot {body}"]),
         ("augment", {"templates": ["{hi} {body}"]}, ["must have the slot {body}", "`wordings` is empty"]),
         ("augment", {"templates": ["{body}"], "wordings": {"body": ["x"]}}, ["the slot of the row's own text"]),
-        ("augment/templates", ["{body!r}"], ["brace that is no slot"]),
+        ("augment/templates", ["{body!r}"], ["brace that is not part of a slot"]),
         ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
         ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["is inside a (x)"]),
         ("split", {"dev": 0.5, "test": 0.5}, ["leave no rows for training"]),
@@ -114,14 +111,6 @@ def test_what_dvc_can_not_read_is_refused_with_its_line(tmp_path):
         config.read_raw(tmp_path / "params.yaml")
     (tmp_path / "params.yaml").write_text('seed: 7\naugment: {endpoint: {url: "http://host/v1"}}\n')
     assert config.read_raw(tmp_path / "params.yaml")["augment"]["endpoint"]["url"] == "http://host/v1"
-
-
-def test_the_settings_in_the_readmes_sentences_can_be_read_by_dvc():
-    text = " ".join((REPOSITORY / "README.md").read_text(encoding="utf-8").split())
-    shown = re.findall(r"`([a-z_]+: [\[{][^`]*)`", text)
-    assert len(shown) > 10
-    for one in shown:
-        assert set(_loaded(one)) <= set(config.SECTIONS) | {"endpoint"}, one
 
 
 def test_a_missing_file_says_what_to_do(tmp_path):

@@ -1,4 +1,4 @@
-"""Put on the path as `sitecustomize`: notes every attempt to reach or look up a host beyond loopback."""
+"""Put on the path as `sitecustomize`: logs every attempt to connect to a host or look it up, except loopback."""
 
 import os
 import socket
@@ -16,7 +16,7 @@ def _getaddrinfo(host, *arguments, **more):
     name = host.decode() if isinstance(host, bytes) else host
     if name not in _LOCAL:
         _note(name)
-        raise socket.gaierror(f"no look-ups in this test: {name}")
+        raise socket.gaierror(f"no lookups in this test: {name}")
     return _resolve(host, *arguments, **more)
 
 

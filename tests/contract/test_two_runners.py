@@ -1,4 +1,4 @@
-"""Two runners, one result: `dvc repro` and the Prefect flow, from scratch, in two clones, give the same hashes."""
+"""`dvc repro` and the Prefect flow, from scratch in two clones, give the same hashes."""
 
 import json
 import subprocess
@@ -22,7 +22,7 @@ def dvc(root, *arguments, env=None):
 
 
 def outputs(root):
-    """Every file that DVC hashes, with its digest."""
+    """Returns every file that DVC hashes, with its digest."""
     return {f"{verb}/{name}": d for verb in STAGES for name, d in tree_digests(root / "data" / verb).items()}
 
 
@@ -36,7 +36,7 @@ def clones(tmp_path, base_folder):
     return tmp_path / "first", tmp_path / "second"
 
 
-def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path):
+def test_both_runners_give_the_same_hashes_and_a_second_run_does_nothing(clones, tmp_path):
     first, second = clones
     env = watched(tmp_path)
     done = dvc(first, "repro", env=env)
@@ -67,12 +67,12 @@ def test_both_runners_give_the_same_hashes_and_do_nothing_twice(clones, tmp_path
     again = subprocess.run(flow, **settings)
     assert again.returncode == 0 and again.stderr.count("nothing changed") == 5, again.stderr
     assert "Task run 'train" not in again.stderr
-    # no library told anybody anything
+    # no library opened a connection
     log = tmp_path / "network.log"
     assert not log.exists(), sorted(set(log.read_text().split()))
 
 
-def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
+def test_an_edit_while_a_stage_runs_is_an_error_and_not_recorded(workspace):
     root = with_dvc(workspace)
     for verb in STAGES[:2]:
         run_stage(root, verb)
@@ -100,7 +100,7 @@ def test_an_edit_while_a_stage_runs_is_named_and_not_recorded(workspace):
         check_recipe(root, "split")
 
 
-def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):
+def test_an_edit_while_dvc_records_restores_the_lock(workspace, monkeypatch):
     from rungwise.workspace import dvc as versions
 
     root = with_dvc(workspace)
@@ -119,7 +119,7 @@ def test_an_edit_while_dvc_records_puts_the_lock_back(workspace, monkeypatch):
     assert (root / "dvc.lock").read_bytes() == lock
 
 
-def test_a_killed_repro_takes_its_stage_along_and_the_next_goes_on(workspace):
+def test_a_killed_repro_ends_its_stage_and_the_next_run_continues(workspace):
     from tests.workspace.test_workspace import is_running
 
     text = (workspace / "params.yaml").read_text()

@@ -4,7 +4,7 @@ from rungwise.core import folders
 from rungwise.core.errors import WorkspaceError
 
 
-def test_a_sealed_folder_is_whole_and_trusted(tmp_path):
+def test_a_sealed_folder_is_complete_and_trusted(tmp_path):
     folders.write_folder(tmp_path / "out", lambda part: folders.write_json(part / "a" / "x.json", {"k": 1}))
     assert folders.is_sealed(tmp_path / "out")
     assert folders.read_json(tmp_path / "out" / "a" / "x.json") == {"k": 1}
@@ -39,7 +39,7 @@ def test_a_damaged_folder_is_not_trusted(tmp_path, damage):
         folders.open_sealed(out, "ingest")
 
 
-def test_sweep_removes_only_what_writers_left(tmp_path):
+def test_sweep_removes_only_temporary_folders(tmp_path):
     for name in (".out.1234.part", ".out.1234.old", "out", ".other"):
         (tmp_path / name).mkdir()
     folders.sweep(tmp_path)

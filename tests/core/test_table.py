@@ -23,7 +23,7 @@ ROW = st.builds(
 
 
 @given(st.lists(ROW, max_size=8))
-def test_any_rows_survive_columns_and_a_file_byte_for_byte(tmp_path_factory, rows):
+def test_rows_survive_a_table_and_a_file_byte_for_byte(tmp_path_factory, rows):
     path = tmp_path_factory.mktemp("table") / "below" / "rows.jsonl"
     table = Table.of(rows)
     table.write(path)

@@ -28,12 +28,12 @@ def test_equal_seeds_give_equal_children_and_others_differ():
     assert augment(settings, TASK, examples(100), [], seed=1) != augment(settings, TASK, examples(100), [], seed=2)
 
 
-def test_the_share_of_synthetic_rows_is_capped():
+def test_the_share_of_synthetic_rows_is_limited():
     result = augment(AugmentSettings(templates=TEMPLATES, per_label=999, max_share=0.2), TASK, examples(80), [], seed=1)
     assert len(result.train) == 100
 
 
-def test_a_child_that_equals_a_measured_row_is_dropped_counted():
+def test_a_child_that_equals_a_held_out_row_is_dropped_and_counted():
     parent = examples(1)[0]
     twin = replace(parent, id="dev", fields={"body": "HI,  " + parent.fields["body"]})
     settings = AugmentSettings(templates=("Hi, {body}",), per_label=9, max_share=0.9)
@@ -57,7 +57,7 @@ def test_wordings_are_combined_and_braces_stay_text():
     assert texts == {f"Hi {parent.fields['body']} {{x}} Bye", f"{{Hey}} {parent.fields['body']} {{x}} Bye"}
 
 
-def test_a_label_may_have_a_target_of_its_own():
+def test_a_label_may_have_its_own_target():
     train = examples(60)
     counts = Counter(e.answer for e in train)
     settings = AugmentSettings(templates=TEMPLATES, targets={"billing": counts["billing"] + 5})
@@ -65,26 +65,26 @@ def test_a_label_may_have_a_target_of_its_own():
     assert after["billing"] == counts["billing"] + 5 and after["repair"] == counts["repair"]
 
 
-def test_a_child_that_holds_a_measured_row_makes_place_for_another():
+def test_a_child_that_contains_a_held_out_row_is_replaced_by_another():
     parents = [
         replace(e, answer="a", fields={"body": text})
         for e, text in zip(examples(2), ("my parcel was lost in the snow", "where can I pay the bill"), strict=True)
     ]
-    judged = replace(parents[0], id="test", fields={"body": "My parcel was lost in the snow!"})
+    held_out = replace(parents[0], id="test", fields={"body": "My parcel was lost in the snow!"})
     settings = AugmentSettings(templates=TEMPLATES, per_label=4, max_share=0.9)
-    result = augment(settings, TASK, parents, [judged], seed=1)
+    result = augment(settings, TASK, parents, [held_out], seed=1)
     assert [e.parents for e in result.train[2:]] == [(parents[1].id,)] * 2
     assert [r.reason for r in result.rejections] == ["leak_contained"] * 2
 
 
-def test_synthetic_rows_are_no_parents_and_count_against_the_share():
+def test_synthetic_rows_are_not_parents_and_count_towards_the_share():
     train = [*examples(8), *(replace(e, id=f"made-{e.id}", parents=("row-0",)) for e in examples(4, seed=9))]
     result = augment(AugmentSettings(templates=TEMPLATES, per_label=99, max_share=0.5), TASK, train, [], seed=1)
     assert sum(e.is_synthetic for e in result.train) == 8
     assert all(not p.startswith("made") for e in result.train for p in e.parents)
 
 
-def test_slices_of_a_slot_are_filled_up_whatever_the_answers_are():
+def test_slices_of_a_slot_are_filled_up_for_any_kind_of_answer():
     task = TaskSettings(prompt="{body} ({language}) Reply:", answer={"column": "reply", "format": "text"}, target=0.5)
     languages = ["de", "en", "en", "en"]
     train = [

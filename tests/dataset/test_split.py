@@ -14,7 +14,7 @@ from tests.conftest import examples
 
 ROWS = [e for e in {e.fields["body"]: e for e in examples(430)}.values()][:400]
 ONLY_GROUPS = SplitSettings(copies="exact")
-JUDGED = "my card was stolen on the train to Leeds yesterday"
+TEST_TEXT = "my card was stolen on the train to Leeds yesterday"
 
 
 def sides(result):
@@ -40,7 +40,7 @@ def test_shares_are_about_right_and_groups_stay_together():
     assert all(0 <= position(g) < 1 for g in groups[0])
 
 
-def test_given_sides_are_kept_and_dev_is_taken_from_training_where_none_is_given():
+def test_given_sides_are_kept_and_dev_comes_from_training_if_none_is_given():
     rows = [replace(e, role="test" if i < 100 else "train") for i, e in enumerate(ROWS)]
     result = split(SplitSettings(), rows)
     assert {e.id for e in result.test} == {e.id for e in rows[:100]}
@@ -49,7 +49,7 @@ def test_given_sides_are_kept_and_dev_is_taken_from_training_where_none_is_given
     assert sides(split(ONLY_GROUPS, all_given)) == {e.id: e.role for e in all_given}
 
 
-def test_a_training_row_whose_group_is_measured_goes_counted():
+def test_a_training_row_whose_group_is_held_out_is_removed_and_counted():
     rows = [replace(e, role=("train", "dev", "test")[i % 3]) for i, e in enumerate(ROWS)]
     rows[0] = replace(rows[0], group=rows[2].group)
     rows[3] = replace(rows[3], group=rows[1].group)
@@ -58,7 +58,7 @@ def test_a_training_row_whose_group_is_measured_goes_counted():
     assert {"row-0", "row-3"}.isdisjoint(e.id for e in result.train)
 
 
-def test_a_steering_row_whose_group_judges_goes_counted():
+def test_a_dev_row_whose_group_is_in_test_is_removed_and_counted():
     rows = [replace(e, role=("train", "dev", "test")[i % 3]) for i, e in enumerate(ROWS)]
     rows[1] = replace(rows[1], group=rows[2].group)
     result = split(ONLY_GROUPS, rows)
@@ -72,13 +72,13 @@ def test_an_empty_side_is_an_error():
 
 
 def given_rows(*extra: tuple[str, str], n: int = 60):
-    """Returns `n` given rows that have nothing in common, one judged row, and extra ones of (role, text)."""
+    """Returns `n` given rows that have nothing in common, one test row, and extra ones of (role, text)."""
     words = random.Random(3)
     texts = [" ".join("".join(words.choices("abcdefghij", k=6)) for _ in range(7)) for _ in range(n)]
     rows = [(("train", "dev", "test")[i % 3], text) for i, text in enumerate(texts)]
     return [
         Example(f"row-{i}", {"body": text}, "x", "s", i, f"g{i}", role=role)
-        for i, (role, text) in enumerate([*rows, ("test", JUDGED), *extra])
+        for i, (role, text) in enumerate([*rows, ("test", TEST_TEXT), *extra])
     ]
 
 
@@ -88,11 +88,11 @@ def given_rows(*extra: tuple[str, str], n: int = 60):
         ("My card was  STOLEN, on the train to Leeds - yesterday!", "exact"),
         ("my card was stoeln on the train to Leeds yesterday", "near"),
         ("my card stolen was on the train to Leeds yesterday", "near"),
-        (f"Good morning. {JUDGED}. What do I do now?", "contained"),
+        (f"Good morning. {TEST_TEXT}. What do I do now?", "contained"),
         ("my card was stolen on the train to Leeds", "contained"),
     ],
 )
-def test_a_copy_of_a_judged_row_loses_its_place_in_training_with_both_ids_on_record(text, kind):
+def test_a_duplicate_of_a_test_row_is_removed_from_training_with_both_ids_on_record(text, kind):
     rows = given_rows(("train", text))
     result = split(SplitSettings(), rows)
     (rejection,) = result.rejections
@@ -102,20 +102,20 @@ def test_a_copy_of_a_judged_row_loses_its_place_in_training_with_both_ids_on_rec
     assert "row-61" not in sides(result) and "row-60" in {e.id for e in result.test}
 
 
-def test_another_text_keeps_its_place_and_so_does_a_near_one_where_only_equal_words_count():
+def test_a_different_text_stays_and_so_does_a_near_duplicate_if_only_equal_texts_count():
     other = given_rows(("train", "my card was eaten by the machine in Leeds"))
     assert split(SplitSettings(), other).rejections == ()
     near = given_rows(("train", "my card was stoeln on the train to Leeds yesterday"))
     assert split(ONLY_GROUPS, near).rejections == ()
 
 
-def test_a_dev_row_that_test_holds_too_is_named_and_stays():
-    result = split(SplitSettings(), given_rows(("dev", JUDGED.upper())))
+def test_a_dev_row_that_duplicates_a_test_row_is_reported_and_stays():
+    result = split(SplitSettings(), given_rows(("dev", TEST_TEXT.upper())))
     assert [(x.id, x.other, x.kind) for x in result.dev_in_test] == [("row-61", "row-60", "exact")]
     assert "row-61" in {e.id for e in result.dev}
 
 
-def test_a_synthetic_row_teaches_only_where_all_its_parents_do():
+def test_a_synthetic_row_stays_in_training_only_if_all_its_parents_are_there():
     rows = given_rows(*[("train", f"made up text number {i} of its own {i * 7919}") for i in range(5)])
     parents = [("row-0",), ("row-60",), ("row-0", "row-1"), ("gone",), ("row-61",)]
     made = [replace(e, parents=p, role=None) for e, p in zip(rows[61:], parents, strict=True)]
@@ -134,20 +134,20 @@ def test_a_synthetic_row_teaches_only_where_all_its_parents_do():
 
 
 def test_more_leaks_than_the_limit_stop_the_run():
-    rows = given_rows(*[("train", f"{JUDGED} {i}") for i in range(10)])
-    with pytest.raises(DataError, match=r"(?s)10 of 30 training rows hold what dev or test asks for.*leak_near: 10"):
+    rows = given_rows(*[("train", f"{TEST_TEXT} {i}") for i in range(10)])
+    with pytest.raises(DataError, match=r"(?s)10 of 30 training rows leak dev or test rows.*leak_near: 10"):
         split(SplitSettings(), rows)
     assert len(split(SplitSettings(max_leaked_share=0.5), rows).leaks) == 10
 
 
-def test_generated_rows_whose_parents_are_not_among_the_rows_are_said_to_be_so():
+def test_generated_rows_without_their_parents_are_reported():
     rows = given_rows(*[("train", f"made up text number {i} of its own {i * 7919}") for i in range(30)])
     made = [replace(e, parents=(f"gone-{i}",), role=None) for i, e in enumerate(rows[61:])]
-    with pytest.raises(DataError, match=r"(?s)30 generated rows whose parents are not among.*was a source renamed"):
+    with pytest.raises(DataError, match=r"(?s)30 generated rows whose parents are not among.*if a source was renamed"):
         split(ONLY_GROUPS, [*rows[:61], *made])
 
 
-def test_what_every_text_begins_and_ends_with_makes_no_copies():
+def test_shared_ends_of_all_texts_make_no_duplicates():
     wrapped = "Below is an instruction that describes a task. Write a response that completes the request.\n{}\nAnswer:"
     rows = [replace(e, fields={"body": wrapped.format(e.fields["body"])}) for e in given_rows()]
     assert split(SplitSettings(), rows).leaks == ()

@@ -1,4 +1,4 @@
-"""`make demo`, with a few steps in place of two hundred."""
+"""The parts of `make demo`: the checks before it, the rows, and what `make demo-full` adds."""
 
 import re
 
@@ -14,9 +14,9 @@ def demo():
     return script("demo")
 
 
-@pytest.mark.parametrize(("found", "what"), [((100.0, 9000.0), "disk"), ((9000.0, 100.0), "memory")])
-def test_too_little_room_is_said_before_anything_is_made(tmp_path, demo, monkeypatch, found, what):
-    monkeypatch.setattr(demo, "free_mib", lambda root: found)
+@pytest.mark.parametrize(("free", "what"), [((100.0, 9000.0), "disk"), ((9000.0, 100.0), "memory")])
+def test_too_little_room_is_an_error_before_anything_is_written(tmp_path, demo, monkeypatch, free, what):
+    monkeypatch.setattr(demo, "free_mib", lambda root: free)
     with pytest.raises(WorkspaceError, match=f"(?s)too little {what}.*100 MiB free"):
         demo.check_room(tmp_path)
     monkeypatch.setattr(demo, "free_mib", lambda root: (9000.0, None))
@@ -24,7 +24,7 @@ def test_too_little_room_is_said_before_anything_is_made(tmp_path, demo, monkeyp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_room_is_read_off_this_machine(tmp_path, demo):
+def test_free_disk_and_memory_are_read(tmp_path, demo):
     disk, memory = demo.free_mib(tmp_path)
     assert disk > 1 and (memory is None or memory > 1)
 
@@ -37,7 +37,7 @@ def test_other_rows_are_never_overwritten(tmp_path, demo):
     assert (tmp_path / "data/raw/tickets.csv").read_text() == "mine"
 
 
-def test_another_workspace_is_left_alone(tmp_path, demo, workspace):
+def test_another_workspace_is_refused(tmp_path, demo, workspace):
     demo.check_is_demo(REPOSITORY)
     before = {p: p.read_bytes() for p in workspace.rglob("*") if p.is_file()}
     (workspace / "params.yaml").write_text((workspace / "params.yaml").read_text().replace("tickets.csv", "mine.csv"))
@@ -45,10 +45,10 @@ def test_another_workspace_is_left_alone(tmp_path, demo, workspace):
         demo.check_is_demo(workspace)
     (workspace / "params.yaml").write_bytes(before[workspace / "params.yaml"])
     with pytest.raises(WorkspaceError, match="not the demonstration's"):
-        demo.check_is_demo(workspace)  # reads tickets, but holds no models of the demonstration
+        demo.check_is_demo(workspace)  # reads the tickets, but does not have the models
 
 
-def test_the_full_demonstration_adds_what_params_yaml_lacks_and_nothing_else(tmp_path, demo):
+def test_the_full_demonstration_adds_only_what_is_missing_in_params_yaml(tmp_path, demo):
     params = tmp_path / "params.yaml"
     before = (REPOSITORY / "params.yaml").read_text()
     params.write_text(re.sub(r"\{steps: \d+", "{steps: 7", before))

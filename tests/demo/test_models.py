@@ -1,4 +1,4 @@
-"""The pocket models are what their cards say: of three sizes, with one tokenizer, in safetensors, small together."""
+"""The pocket models match their cards: three sizes, one tokenizer, safetensors, small together."""
 
 import json
 import re
@@ -19,15 +19,15 @@ def fact(folder, name):
     return float(re.search(rf"\| {name} \| ([\d.,]+) \|", (folder / "README.md").read_text()).group(1).replace(",", ""))
 
 
-def test_three_sizes_with_a_lower_held_out_loss_at_each():
+def test_a_larger_model_has_a_lower_held_out_loss():
     by_size = sorted(MODELS, key=lambda folder: fact(folder, "parameters"))
     assert [folder.name for folder in by_size] == ["pocket-s", "pocket-m", "pocket-l"]
     losses = [fact(folder, "held-out loss") for folder in by_size]
     assert losses == sorted(losses, reverse=True) and len(set(losses)) == 3
-    assert len({fact(folder, "held-out tokens") for folder in MODELS}) == 1  # of the same documents
+    assert len({fact(folder, "held-out tokens") for folder in MODELS}) == 1  # the same documents
 
 
-def test_they_are_small_hold_no_pickle_and_count_as_their_cards_say():
+def test_they_are_small_contain_no_pickle_and_have_the_parameters_of_their_cards():
     from safetensors import safe_open
 
     assert sum(p.stat().st_size for folder in MODELS for p in folder.iterdir()) <= 12e6
@@ -47,7 +47,7 @@ def torch_size(shape):
     return size
 
 
-def test_one_byte_level_tokenizer_spells_any_input(pretrain, tmp_path):
+def test_one_byte_level_tokenizer_encodes_any_input(pretrain, tmp_path):
     from tokenizers import Tokenizer
 
     texts = {(folder / "tokenizer.json").read_bytes() for folder in MODELS}

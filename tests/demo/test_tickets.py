@@ -1,4 +1,4 @@
-"""The demonstration's rows are as awkward as they say they are."""
+"""The demonstration's rows have the difficulties that their script promises."""
 
 import csv
 from collections import Counter
@@ -24,12 +24,12 @@ def rows():
         return list(csv.DictReader(file))
 
 
-def test_the_rows_are_what_their_recipe_makes(tmp_path, recipe):
+def test_the_script_writes_the_same_bytes(tmp_path, recipe):
     recipe.write(tmp_path / "tickets.csv")
     assert (tmp_path / "tickets.csv").read_bytes() == PATH.read_bytes()
 
 
-def test_they_are_as_many_and_as_short_as_they_say(rows):
+def test_number_length_and_columns(rows):
     assert len(rows) == 1500 and max(len(r["body"]) for r in rows) <= 350
     assert list(rows[0]) == ["body", "queue", "keywords", "reply", "facts", "tenant", "problem_id", "date"]
     counts = Counter(r["queue"] for r in rows)
@@ -38,33 +38,33 @@ def test_they_are_as_many_and_as_short_as_they_say(rows):
     assert [r["date"] for r in rows] == sorted(r["date"] for r in rows)
 
 
-def test_they_are_as_awkward_as_mail(rows, recipe):
+def test_they_are_as_difficult_as_real_mails(rows, recipe):
     assert 3 <= sum(not r["queue"] for r in rows) <= 30  # empty
     wrong = [r for r in rows if r["queue"] and r["problem_id"].split("-")[0] != r["queue"]]
     assert 10 <= len(wrong) <= 40
-    assert 20 <= sum(r["problem_id"].startswith("other-") for r in rows) <= 80  # belong nowhere
+    assert 20 <= sum(r["problem_id"].startswith("other-") for r in rows) <= 80  # belong to no queue
     words = Counter(w for r in rows for w in r["body"].lower().split())
-    assert sum(n == 1 for n in words.values()) > 300  # slips of the pen among them
+    assert sum(n == 1 for n in words.values()) > 300  # typing errors among them
     starts = Counter(r["body"][:60] for r in rows)
     assert sum(n > 1 for n in starts.values()) > 20  # near duplicates
     assert len({r["problem_id"] for r in rows}) > 400
 
 
-def test_every_reply_says_its_facts(rows):
+def test_every_reply_contains_its_facts(rows):
     for row in rows:
         for fact in row["facts"].split("; "):
             assert fact in row["reply"], row
     assert sum(not r["facts"] for r in rows) < 60
 
 
-def test_some_wordings_stand_in_test_rows_alone(rows, recipe):
+def test_some_wordings_occur_in_test_rows_only(rows, recipe):
     examples = [Example(str(i), {"body": r["body"]}, r["queue"], "s", i, r["problem_id"]) for i, r in enumerate(rows)]
     sides = split(SplitSettings(dev=0.2, test=0.2), examples)
 
     def wordings(part):
         texts = " ".join(e.fields["body"].lower() for e in part)
         every = [w for issues in recipe.ISSUES.values() for one in issues for w in one.wordings]
-        # the longest piece of a wording that holds no thing
+        # the longest piece of a wording without a product
         return {w for w in every if max(w.lower().split("{thing}"), key=len).strip() in texts}
 
     assert len(wordings(sides.test) - wordings(sides.train)) >= 3

@@ -19,7 +19,7 @@ def test_wilson_equals_the_published_example():
     assert statistics.wilson(81 / 263, 263, 0.95) == pytest.approx((0.2553, 0.3662), abs=5e-5)
 
 
-def test_copies_of_one_question_do_not_count_as_many():
+def test_duplicates_of_one_question_do_not_count_as_many():
     correct = [True, False] * 50
     alone = statistics.mean_interval(correct, [str(i) for i in range(100)], 0.95)
     tenfold = statistics.mean_interval(
@@ -30,10 +30,10 @@ def test_copies_of_one_question_do_not_count_as_many():
     assert statistics.effective_n([1.0] * 40, [str(i // 10) for i in range(40)]) == 4
 
 
-def test_values_that_cancel_out_within_every_group_are_no_division_by_zero():
+def test_values_that_cancel_out_within_groups_do_not_divide_by_zero():
     assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 4
-    found = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
-    assert found.low < 0 < found.high
+    actual = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
+    assert actual.low < 0 < actual.high
 
 
 def test_one_row_has_a_wide_interval_and_none_has_no_interval():
@@ -43,26 +43,26 @@ def test_one_row_has_a_wide_interval_and_none_has_no_interval():
     assert statistics.paired_difference([], [], [], 0.95) is None
 
 
-def test_a_paired_difference_covers_the_truth_as_often_as_it_says():
+def test_a_paired_difference_has_its_nominal_coverage():
     draw, hits, trials = random.Random(3), 0, 600
     for _ in range(trials):
         # cells of the two-by-two table: both right, first only, second only, both wrong
         cells = draw.choices(["11", "10", "01", "00"], weights=[0.7, 0.15, 0.05, 0.1], k=150)
-        found = statistics.paired_difference(
+        actual = statistics.paired_difference(
             [c[0] == "1" for c in cells], [c[1] == "1" for c in cells], [str(i) for i in range(150)], 0.95
         )
-        hits += found.low <= 0.10 <= found.high
+        hits += actual.low <= 0.10 <= actual.high
     assert hits / trials == pytest.approx(0.95, abs=0.025)
 
 
 def test_a_paired_difference_of_equal_answers_is_not_certain():
-    found = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
-    assert found.value == 0 and found.low < 0 < found.high
+    actual = statistics.paired_difference([True] * 20, [True] * 20, [str(i) for i in range(20)], 0.95)
+    assert actual.value == 0 and actual.low < 0 < actual.high
 
 
-def test_a_paired_difference_is_that_of_agresti_and_min():
+def test_a_paired_difference_equals_agresti_and_min():
     # half an observation in each cell: n + 4 * 0.5, then Wald: 12 against 4 discordant of 100
-    found = statistics.paired_difference(
+    actual = statistics.paired_difference(
         [True] * 12 + [False] * 4 + [True] * 84,
         [False] * 12 + [True] * 4 + [True] * 84,
         [str(i) for i in range(100)],
@@ -70,31 +70,31 @@ def test_a_paired_difference_is_that_of_agresti_and_min():
     )
     b, c, n = 12.5, 4.5, 102
     half = 1.959964 * math.sqrt(b + c - (b - c) ** 2 / n) / n
-    assert (found.low, found.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
+    assert (actual.low, actual.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
 
 
-def test_rows_needed_is_the_smallest_number_that_shows_the_bar():
+def test_rows_needed_is_the_smallest_number_that_reaches_the_bar():
     n = statistics.rows_needed(0.93, 0.9, 0.95)
     assert statistics.wilson(0.93, n, 0.95)[0] >= 0.9 > statistics.wilson(0.93, n - 1, 0.95)[0]
     assert statistics.rows_needed(0.9, 0.9, 0.95) is None
 
 
-def test_share_needed_is_the_smallest_share_that_shows_the_bar():
+def test_share_needed_is_the_smallest_share_that_reaches_the_bar():
     share = statistics.share_needed(150, 0.9, 0.95)
     assert statistics.wilson(share, 150, 0.95)[0] >= 0.9 > statistics.wilson(share - 1 / 150, 150, 0.95)[0]
     assert statistics.share_needed(10, 0.99, 0.95) is None
 
 
-def test_the_interval_of_a_mean_of_fractions_covers_the_truth_as_often_as_it_says():
+def test_the_interval_of_a_mean_of_fractions_has_its_nominal_coverage():
     draw, hits, trials, n = random.Random(5), 0, 600, 120
     for _ in range(trials):  # a beta distribution's mean is a / (a + b) = 0.75
         values = [draw.betavariate(3, 1) for _ in range(n)]
-        found = statistics.mean_interval(values, [str(i) for i in range(n)], 0.95)
-        hits += found.low <= 0.75 <= found.high
+        actual = statistics.mean_interval(values, [str(i) for i in range(n)], 0.95)
+        hits += actual.low <= 0.75 <= actual.high
     assert hits / trials == pytest.approx(0.95, abs=0.025)
 
 
-def test_fractions_scatter_less_than_rights_and_wrongs_and_never_count_for_less_than_groups():
+def test_fractions_vary_less_than_zeros_and_ones_and_count_at_least_as_groups():
     alone = [str(i) for i in range(100)]
     fractions = statistics.mean_interval([0.4, 0.6] * 50, alone, 0.95)
     rights = statistics.mean_interval([0.0, 1.0] * 50, alone, 0.95)
@@ -104,23 +104,23 @@ def test_fractions_scatter_less_than_rights_and_wrongs_and_never_count_for_less_
     assert equal.high - equal.low > 0.4  # ten groups that all say one half: the scatter can't be seen
 
 
-def test_a_paired_difference_of_fractions_covers_the_truth():
+def test_a_paired_difference_of_fractions_has_its_nominal_coverage():
     draw, hits, trials, n = random.Random(6), 0, 500, 120
     for _ in range(trials):
         first = [draw.betavariate(3, 1) for _ in range(n)]
         second = [min(1.0, max(0.0, value - draw.uniform(-0.3, 0.5) / 2)) for value in first]
-        found = statistics.paired_difference(first, second, [str(i) for i in range(n)], 0.95)
-        hits += found.low <= 0.0475 <= found.high  # the mean of a million such differences, to three digits
+        actual = statistics.paired_difference(first, second, [str(i) for i in range(n)], 0.95)
+        hits += actual.low <= 0.0475 <= actual.high  # the mean of a million such differences, to three digits
     assert hits / trials >= 0.93
 
 
-def test_macro_f1_is_that_of_scikit_learn_and_its_interval_follows_the_groups():
+def test_macro_f1_equals_scikit_learn_and_its_interval_depends_on_groups():
     from sklearn.metrics import f1_score
 
     draw = random.Random(1)
     pairs = [(e, e if draw.random() < 0.8 else draw.choice("abc")) for e in draw.choices("abc", [7, 2, 1], k=200)]
-    found = statistics.macro_f1_interval(pairs, [str(i) for i in range(200)], 0.95)
-    assert found.value == pytest.approx(f1_score(*zip(*pairs, strict=True), average="macro"))
-    assert found.low < found.value < found.high and found.n == 200
+    actual = statistics.macro_f1_interval(pairs, [str(i) for i in range(200)], 0.95)
+    assert actual.value == pytest.approx(f1_score(*zip(*pairs, strict=True), average="macro"))
+    assert actual.low < actual.value < actual.high and actual.n == 200
     fewer = statistics.macro_f1_interval(pairs, [str(i // 20) for i in range(200)], 0.95)
-    assert fewer.value == found.value and (fewer.low, fewer.high) != (found.low, found.high)
+    assert fewer.value == actual.value and (fewer.low, fewer.high) != (actual.low, actual.high)

@@ -1,7 +1,7 @@
 import pytest
 
 from rungwise.core.records import AnswerForm, Prediction
-from rungwise.evidence.metrics import Metric, coverage, difference, estimate, others_of, set_f1
+from rungwise.evidence.metrics import Metric, coverage, difference, estimate, other_metrics, set_f1
 
 LIST = AnswerForm("list")
 TEXT = AnswerForm("text")
@@ -15,14 +15,14 @@ def row(expected, answer, facts=(), number=0):
     return Prediction(f"r{number}", f"g{number}", expected, answer, 0.5, facts=facts)
 
 
-def test_set_f1_looks_at_neither_case_nor_order_nor_repeats():
+def test_set_f1_ignores_case_order_and_duplicates():
     score = Metric("set_f1", LIST)
     assert score(row("tent; zip", "ZIP;tent; tent")) == 1.0
     assert score(row("tent; zip", "tent; pole; rope")) == pytest.approx(2 * 1 / 5)
     assert score(row("tent", "")) == 0.0 and set_f1([], []) == 1.0
 
 
-def test_chrf_is_that_of_sacrebleu_from_0_to_1():
+def test_chrf_equals_sacrebleu_from_0_to_1():
     from sacrebleu import sentence_chrf
 
     score = Metric("chrf", TEXT)
@@ -34,7 +34,7 @@ def test_chrf_is_that_of_sacrebleu_from_0_to_1():
     assert score(row("We mend your tent.", "")) == 0.0
 
 
-def test_a_missing_fact_is_not_made_up_for_by_wording():
+def test_good_wording_does_not_compensate_for_a_missing_fact():
     facts = ("30  days", "Order 4711")
     assert coverage(facts, "within 30 days, order 4711") == 1.0 and coverage(facts, "30 days") == 0.5
     assert coverage((), "anything") == 1.0
@@ -57,30 +57,30 @@ def test_a_missing_fact_is_not_made_up_for_by_wording():
         "[" * 100_000,
     ],
 )
-def test_what_is_not_the_object_scores_nothing(broken):
+def test_an_invalid_object_scores_0(broken):
     assert Metric("fields", OBJECT)(row(WHOLE, broken)) == 0.0
 
 
-def test_an_objects_score_is_the_mean_of_its_fields():
-    found = WHOLE.replace('"a"', '"b"').replace('"zip"', '"pole"')
-    assert Metric("fields", OBJECT)(row(WHOLE, found)) == pytest.approx((0 + 0.5 + 1) / 3)
-    others = others_of(OBJECT, [row(WHOLE, found), row(WHOLE, "broken", number=1)], 0.95)
+def test_the_score_of_an_object_is_the_mean_of_its_fields():
+    actual = WHOLE.replace('"a"', '"b"').replace('"zip"', '"pole"')
+    assert Metric("fields", OBJECT)(row(WHOLE, actual)) == pytest.approx((0 + 0.5 + 1) / 3)
+    others = other_metrics(OBJECT, [row(WHOLE, actual), row(WHOLE, "broken", number=1)], 0.95)
     assert {name: i.value for name, i in others.items()} == pytest.approx(
         {"valid objects": 0.5, "queue": 0.0, "words": 0.25, "reply": 0.5}
     )
 
 
-def test_labels_have_their_macro_f1_beside_them_and_unscored_rows_count_nowhere():
+def test_labels_also_have_macro_f1_and_unscored_rows_are_left_out():
     rows = [row("a", "a", number=1), row("b", "a", number=2), row("b", None, number=3)]
-    found = estimate(Metric("accuracy", AnswerForm("label", ("a", "b"))), rows, 0.95)
-    assert (found.value, found.n) == (0.5, 2)
-    assert others_of(AnswerForm("label"), rows, 0.95)["macro F1"].value == pytest.approx(1 / 3)
-    assert others_of(TEXT, rows[2:], 0.95) == {} and estimate(Metric("chrf", TEXT), [], 0.95) is None
+    actual = estimate(Metric("accuracy", AnswerForm("label", ("a", "b"))), rows, 0.95)
+    assert (actual.value, actual.n) == (0.5, 2)
+    assert other_metrics(AnswerForm("label"), rows, 0.95)["macro F1"].value == pytest.approx(1 / 3)
+    assert other_metrics(TEXT, rows[2:], 0.95) == {} and estimate(Metric("chrf", TEXT), [], 0.95) is None
 
 
-def test_a_difference_is_paired_on_the_rows_that_both_scored():
+def test_a_difference_is_paired_on_rows_that_both_scored():
     metric = Metric("set_f1", LIST)
     first = [row("a; b", "a", number=n) for n in range(30)]
     second = [row("a; b", "a; b" if n else None, number=n) for n in range(30)]
-    found = difference(metric, first, second, 0.95)
-    assert found.n == 29 and found.value == pytest.approx(2 / 3 - 1) and found.high < 0
+    actual = difference(metric, first, second, 0.95)
+    assert actual.n == 29 and actual.value == pytest.approx(2 / 3 - 1) and actual.high < 0

@@ -20,28 +20,31 @@ from tests.conftest import (
     LADDER,
     REPOSITORY,
     environment,
-    readme_blocks,
     tracked_files,
     watched,
     with_dvc,
     write_workspace,
 )
+from tests.docs.documents import commands
+
+PAGE = REPOSITORY / "docs" / "howto" / "schedule.md"
+SCHEDULE = [line for line in commands(PAGE) if "prefect" in line.lower()]
 
 
 @pytest.fixture
 def checkout(tmp_path):
-    """The repository as a clean checkout would have it, from which the README deploys."""
+    """The repository as a clean checkout would have it, from which docs/howto/schedule.md deploys."""
     root = tmp_path / "checkout"
     for name in tracked_files():
         if not name.startswith((".dvc/", "data/", "infra/demo/")) and name != "dvc.lock":
             (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(REPOSITORY / name, root / name)
+            shutil.copy(REPOSITORY / name, root / name, follow_symlinks=False)
     return root
 
 
 @pytest.fixture
 def own(tmp_path, base_folder):
-    """A workspace of one's own, elsewhere, with a small task."""
+    """A workspace outside the checkout, with a small task."""
     ladder = LADDER.replace("rank: 2, alpha: 4", "rank: 8, alpha: 16").replace("rank-2", "rank-8")
     root = write_workspace(tmp_path / "own", base_folder, rows=400, ladder=ladder, steps=100, target=0.8)
     return with_dvc(root)
@@ -49,7 +52,7 @@ def own(tmp_path, base_folder):
 
 @pytest.fixture
 def prefect(tmp_path, checkout, own):
-    """Types the README's commands up to the deployment's run; yields a function that types another one."""
+    """Types the page's commands up to the deployment's run; yields a function that types another one."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -76,7 +79,8 @@ def prefect(tmp_path, checkout, own):
         return done.stdout
 
     try:
-        for line in [line.replace("4200", port) for line in readme_blocks()["On a schedule"]]:
+        for line in SCHEDULE:
+            line = line.replace("4200", port)
             if line.startswith("export PREFECT_API_URL="):
                 env["PREFECT_API_URL"] = line.partition("=")[2]
                 wait_for(env["PREFECT_API_URL"] + "/health")
@@ -119,8 +123,8 @@ def state(root: Path) -> dict[str, str]:
     }
 
 
-def test_the_commands_are_those_of_the_readme():
-    lines = readme_blocks()["On a schedule"]
+def test_the_commands_are_those_of_the_page():
+    lines = SCHEDULE
     assert RUN in lines and sum(line.endswith(" &") for line in lines) == 2
 
 
@@ -138,7 +142,7 @@ def test_the_nightly_deployment_does_the_work_once(prefect, own, tmp_path):
     assert state(own) == before
     artifacts = prefect("prefect artifact ls --limit 100")
     assert "ladder-route" in artifacts and "train-route-rank-8" in artifacts
-    # Neither server nor worker nor any library told anybody anything. The one look-up there is fetches Prefect's
-    # public list of worker types when a work pool is made; it sends nothing and has a copy to fall back on.
+    # Neither the server nor the worker nor any library sent anything. The one lookup fetches Prefect's public list of
+    # worker types when a work pool is made; it sends no data, and Prefect has a copy to use without it.
     log = tmp_path / "network.log"
     assert set(log.read_text().split() if log.exists() else []) <= {"raw.githubusercontent.com"}

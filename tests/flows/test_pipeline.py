@@ -1,4 +1,4 @@
-"""The flow in this process: what is edited under it is named, and who holds the workspace is too."""
+"""The flow in this process: the error names an input that was edited meanwhile, or who holds the workspace."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def pipeline(prefect_server, workspace, monkeypatch):
     return pipeline
 
 
-def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recorded(pipeline, workspace, monkeypatch):
+def test_an_edit_while_the_flow_runs_is_an_error_and_nothing_wrong_is_recorded(pipeline, workspace, monkeypatch):
     score = rungs.evaluate_rung
 
     def edited_meanwhile(climb, rung, *arguments):
@@ -30,13 +30,13 @@ def test_an_edit_while_the_flow_runs_fails_it_by_name_and_nothing_false_is_recor
     monkeypatch.setattr(rungs, "evaluate_rung", edited_meanwhile)
     with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: tasks"):
         pipeline()
-    assert (workspace / "data/raw/more.csv").is_file()  # collected before anything was looked at
+    assert (workspace / "data/raw/more.csv").is_file()  # collected before anything was compared
     assert not (workspace / "data/climb").exists()
     assert "climb:" not in (workspace / "dvc.lock").read_text() and "augment:" in (workspace / "dvc.lock").read_text()
     assert [p for p in (workspace / "data/attempts").iterdir() if p.name.startswith("train-")]
 
 
-def test_a_flow_in_a_workspace_that_is_in_use_names_the_holder(pipeline, workspace):
+def test_a_flow_in_a_busy_workspace_names_the_process_that_holds_it(pipeline, workspace):
     with hold(workspace, 60) as holder:
         with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds the lock \(a long run\)"):
             pipeline()

@@ -16,10 +16,10 @@ from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.generate.endpoint import Endpoint
-from rungwise.generate.generate import Ask
+from rungwise.generate.queries import Query
 from tests.conftest import environment, examples
 
-ASK = Ask("billing", tuple(examples(3)), 2, 7)
+QUERY = Query("billing", tuple(examples(3)), 2, 7)
 GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usage": {"total_tokens": 12}}).encode()
 
 
@@ -72,8 +72,8 @@ def endpoint(tmp_path, url, **settings):
     return Endpoint(EndpointSettings.model_validate({**values, **settings}), "body", tmp_path / "journal.jsonl")
 
 
-def test_without_consent_no_row_leaves_the_house(tmp_path, server):
-    with pytest.raises(SettingsError, match=r"(?s)leave the house.*augment\.endpoint\.consent"):
+def test_without_consent_no_row_is_sent(tmp_path, server):
+    with pytest.raises(SettingsError, match=r"(?s)would be sent to a server.*augment\.endpoint\.consent"):
         endpoint(tmp_path, server[0], consent=False)
     assert not server[2]
 
@@ -81,14 +81,14 @@ def test_without_consent_no_row_leaves_the_house(tmp_path, server):
 def test_an_answer_is_paid_for_once_even_after_a_kill(tmp_path, server, monkeypatch):
     url, _, seen = server
     monkeypatch.setenv("KEY", "secret")
-    assert endpoint(tmp_path, url, key_env="KEY")(ASK).texts == ("one", "two")
+    assert endpoint(tmp_path, url, key_env="KEY")(QUERY).texts == ("one", "two")
     assert seen[0][1]["Authorization"] == "Bearer secret"
     assert "billing" in seen[0][0]["messages"][0]["content"]
     with (tmp_path / "journal.jsonl").open("a") as stream:
         stream.write('{"key": "half')  # killed while it was writing
     again = endpoint(tmp_path, url)
-    assert again(ASK).texts == ("one", "two") and len(seen) == 1
-    assert again(Ask("billing", ASK.shown, 2, 8)).texts == ("one", "two") and len(seen) == 2
+    assert again(QUERY).texts == ("one", "two") and len(seen) == 1
+    assert again(Query("billing", QUERY.examples, 2, 8)).texts == ("one", "two") and len(seen) == 2
     assert len(list(read_lines(tmp_path / "journal.jsonl"))) == 2
     assert "secret" not in (tmp_path / "journal.jsonl").read_text()
     monkeypatch.delenv("KEY")
@@ -104,9 +104,9 @@ def test_an_answer_is_paid_for_once_even_after_a_kill(tmp_path, server, monkeypa
         [("slow", {}, GOOD), (200, {}, GOOD)],
     ],
 )
-def test_what_passes_is_asked_again(tmp_path, server, faults):
+def test_temporary_failures_are_retried(tmp_path, server, faults):
     server[1][:] = faults
-    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two")
+    assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two")
     assert len(server[2]) == len(faults)
 
 
@@ -127,40 +127,40 @@ def test_what_passes_is_asked_again(tmp_path, server, faults):
         ((302, {"Location": "http://127.0.0.1:1/"}, b""), "no_connection"),
     ],
 )
-def test_what_does_not_pass_is_a_counted_failure_and_not_written_down(tmp_path, server, fault, failure):
+def test_permanent_failures_are_counted_and_not_written_to_the_journal(tmp_path, server, fault, failure):
     server[1][:] = [fault]
-    reply = endpoint(tmp_path, server[0], retries=1)(ASK)
+    reply = endpoint(tmp_path, server[0], retries=1)(QUERY)
     assert not reply.texts and reply.failure in failure.split("|")
     assert not (tmp_path / "journal.jsonl").exists()
 
 
-def test_an_answer_that_can_not_be_used_is_asked_for_again(tmp_path, server):
+def test_an_unusable_answer_is_requested_again(tmp_path, server):
     server[1][:] = [(200, {}, b'{"choices": [{"message": {"content": "sorry"}}]}'), (200, {}, GOOD)]
-    assert endpoint(tmp_path, server[0])(ASK).failure == "not_json"
-    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two") and len(server[2]) == 2
+    assert endpoint(tmp_path, server[0])(QUERY).failure == "not_json"
+    assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two") and len(server[2]) == 2
     # one that an earlier version wrote down is not believed either
     (entry,) = read_lines(tmp_path / "journal.jsonl")
     (tmp_path / "journal.jsonl").write_text(json.dumps({**entry, "content": "sorry"}) + "\n")
-    assert endpoint(tmp_path, server[0])(ASK).texts == ("one", "two") and len(server[2]) == 3
+    assert endpoint(tmp_path, server[0])(QUERY).texts == ("one", "two") and len(server[2]) == 3
 
 
-def test_a_refusal_or_a_spent_budget_ends_it(tmp_path, server):
+def test_a_refusal_or_a_spent_budget_stops_the_generator(tmp_path, server):
     server[1][:] = [(401, {}, b"who are you")]
     with pytest.raises(GenerateError, match=r"refuses with HTTP 401\n.*key_env"):
-        endpoint(tmp_path, server[0])(ASK)
+        endpoint(tmp_path, server[0])(QUERY)
     server[1][:] = [(200, {}, GOOD)]
     few = endpoint(tmp_path, server[0], max_tokens=12)
-    few(ASK)
+    few(QUERY)
     with pytest.raises(GenerateError, match=r"1 of 1000 requests, 12 of 12 tokens"):
-        few(Ask("billing", ASK.shown, 2, 9))
-    assert few(ASK).texts == ("one", "two")  # what was paid for is still there
+        few(Query("billing", QUERY.examples, 2, 9))
+    assert few(QUERY).texts == ("one", "two")  # what was paid for is still there
 
 
-def test_nobody_there_is_a_counted_failure(tmp_path):
+def test_an_unreachable_server_is_a_counted_failure(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    assert endpoint(tmp_path, f"http://127.0.0.1:{port}/v1", retries=0)(ASK).failure == "no_connection"
+    assert endpoint(tmp_path, f"http://127.0.0.1:{port}/v1", retries=0)(QUERY).failure == "no_connection"
 
 
 def test_a_real_server_is_understood(tmp_path, base_folder):
@@ -191,13 +191,13 @@ def test_a_real_server_is_understood(tmp_path, base_folder):
             except OSError:
                 assert running.poll() is None, (tmp_path / "server.log").read_text()
                 time.sleep(0.5)
-        asked = endpoint(
+        chat = endpoint(
             tmp_path, f"http://127.0.0.1:{port}/v1", model=str(folder), timeout_seconds=60.0, max_tokens_per_request=20
         )
-        reply = asked(ASK)
+        reply = chat(QUERY)
         assert reply.failure == "not_json", (reply, (tmp_path / "server.log").read_text()[-3000:])
     finally:
         running.kill()
         running.wait()
         log.close()
-    assert asked._tokens > 0 and not (tmp_path / "journal.jsonl").exists()
+    assert chat._tokens > 0 and not (tmp_path / "journal.jsonl").exists()

@@ -13,7 +13,7 @@ from rungwise.core.errors import RungwiseError
 from rungwise.core.folders import read_lines
 from rungwise.generate import fulfil as module
 from rungwise.generate.fulfil import fulfil
-from rungwise.generate.generate import Reply
+from rungwise.generate.queries import Reply
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import environment
 
@@ -21,9 +21,12 @@ from tests.conftest import environment
 class Scripted:
     name, concurrency = "scripted", 1
 
-    def __call__(self, ask):
+    def __call__(self, query):
         return Reply(
-            tuple(f"refund {ask.seed + i} {chr(97 + i) * 9} {ask.seed * 7919 + i * 104729}" for i in range(ask.n))
+            tuple(
+                f"refund {query.seed + i} {chr(97 + i) * 9} {query.seed * 7919 + i * 104729}"
+                for i in range(query.n_texts)
+            )
         )
 
 
@@ -35,7 +38,7 @@ def root(workspace, monkeypatch):
     return workspace
 
 
-def test_what_was_generated_comes_back_as_a_source_whose_rows_only_teach(root):
+def test_generated_rows_become_a_source_of_training_rows_only(root):
     found = fulfil(root, "route", None, {"billing": 6})
     assert found["rows"] == 6 and not found["missing"]
     path = root / "data/raw/generated-route.jsonl"
@@ -47,13 +50,13 @@ def test_what_was_generated_comes_back_as_a_source_whose_rows_only_teach(root):
     for verb in ("ingest", "validate", "split"):
         run_stage(root, verb)
     rows = {side: list(read_lines(root / f"data/split/route/{side}.jsonl")) for side in ("train", "dev", "test")}
-    teaching = {row["id"] for row in rows["train"]}
+    training = {row["id"] for row in rows["train"]}
     made = [row for row in rows["train"] if row["parents"]]
-    assert len(made) == 6 and all(set(row["parents"]) <= teaching for row in made)
+    assert len(made) == 6 and all(set(row["parents"]) <= training for row in made)
     assert not any(row["parents"] for row in rows["dev"] + rows["test"])
 
 
-def test_a_request_can_be_a_table_for_people(root, tmp_path, monkeypatch, capsys):
+def test_a_request_can_be_exported_as_a_table_for_people(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(root)
     table = tmp_path / "wanted.csv"
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "3", "--export", str(table)]) == 0
@@ -61,27 +64,27 @@ def test_a_request_can_be_a_table_for_people(root, tmp_path, monkeypatch, capsys
     with table.open(newline="") as stream:
         assert list(csv.DictReader(stream)) == [{"body": "", "queue": "billing"}] * 3
     table.write_text("filled in")
-    for place, said in (
+    for place, message in (
         (table, "may be filled in"),
         (tmp_path, "a folder"),
-        (tmp_path / "no/x.csv", "make its folder"),
+        (tmp_path / "no/x.csv", "create its folder"),
     ):
         assert cli.main(["generate", "route", "--label", "billing", "--rows", "3", "--export", str(place)]) == 2
-        said_all = capsys.readouterr().err
-        assert "the table can't be written" in said_all and said in said_all
+        error = capsys.readouterr().err
+        assert "the table can't be written" in error and message in error
     assert table.read_text() == "filled in"
 
 
 @pytest.mark.parametrize(
-    ("split", "columns", "asks"),
+    ("split", "columns", "hint"),
     [
         ("group: customer", {"customer": ""}, "customer may stay empty"),
         ("by_time: sent", {"sent": ""}, "sent needs a date"),
-        ("given: side", {"side": "train"}, "side says the row's side"),
+        ("given: side", {"side": "train"}, "side holds the row's side"),
     ],
 )
-def test_a_table_for_people_has_the_columns_of_the_split_and_comes_back(
-    root, split, columns, asks, monkeypatch, capsys
+def test_an_exported_table_has_the_columns_of_the_split_and_can_be_read_back(
+    root, split, columns, hint, monkeypatch, capsys
 ):
     (column,) = columns
     tickets = root / "data/raw/tickets.csv"
@@ -101,7 +104,7 @@ def test_a_table_for_people_has_the_columns_of_the_split_and_comes_back(
     monkeypatch.chdir(root)
     table = root / "wanted.csv"
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "2", "--export", str(table)]) == 0
-    assert asks in capsys.readouterr().out
+    assert hint in capsys.readouterr().out
     with table.open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert rows == [{"body": "", "queue": "billing", **columns}] * 2
@@ -121,12 +124,12 @@ def test_a_table_for_people_has_the_columns_of_the_split_and_comes_back(
     assert len(read) == 2
 
 
-def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys):
+def test_the_command_reports_failures_and_limits(root, monkeypatch, capsys):
     class Down(Scripted):
         name = "m at 127.0.0.1:8000"
 
-        def __call__(self, ask):
-            return Reply((), "no_connection") if ask.seed % 2 else super().__call__(ask)
+        def __call__(self, query):
+            return Reply((), "no_connection") if query.seed % 2 else super().__call__(query)
 
     monkeypatch.setattr(module, "_generator", lambda *_: Down())
     monkeypatch.chdir(root)
@@ -135,16 +138,16 @@ def test_it_says_who_failed_and_what_limited_the_rows(root, monkeypatch, capsys)
     (root / "params.yaml").write_text(text.replace("augment: {", settings))
     for new in ("1", "0"):
         assert cli.main(["generate", "route", "--label", "billing", "--rows", "30"]) == 0
-        said = capsys.readouterr().out
-        assert f"kept 1 rows, {new} of them new" in said
+        output = capsys.readouterr().out
+        assert f"kept 1 rows, {new} of them new" in output
         assert (
-            "limited: at most 1 rows are made, 2% of the training rows" in said
-            and "`augment.generate.max_share`" in said
+            "limited: at most 1 rows are generated, 2% of the training rows" in output
+            and "`augment.generate.max_share`" in output
         )
     (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "8"]) == 0
-    said = capsys.readouterr().out
-    assert "warning: m at 127.0.0.1:8000 failed (no_connection: " in said and "does it run" in said
+    output = capsys.readouterr().out
+    assert "warning: m at 127.0.0.1:8000 failed (no_connection: " in output and "check that it runs" in output
 
 
 GENERATE = """
@@ -154,7 +157,7 @@ os.execv(sys.executable, [sys.executable, "-m", "rungwise", "generate", *sys.arg
 """
 
 
-def test_ctrl_c_ends_it_at_once_while_the_server_hangs(workspace):
+def test_ctrl_c_ends_the_command_at_once_while_the_server_hangs(workspace):
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
     with socket.socket() as server:
@@ -166,19 +169,26 @@ def test_ctrl_c_ends_it_at_once_while_the_server_hangs(workspace):
         (workspace / "params.yaml").write_text(text.replace("augment: {", endpoint))
         command = [sys.executable, "-c", GENERATE, "route", "--label", "billing", "--rows", "20"]
         with subprocess.Popen(command, cwd=workspace, env=environment(), stderr=subprocess.PIPE, text=True) as running:
-            taken, _ = server.accept()  # it asks, and nobody answers
+            taken, _ = server.accept()  # it hint, and nobody answers
             time.sleep(0.5)
             running.send_signal(signal.SIGINT)
-            _, said = running.communicate(timeout=20)
+            _, output = running.communicate(timeout=20)
         taken.close()
-    assert running.returncode == 130 and "usable answers" in said and "attempts" not in said and "Traceback" not in said
+    assert (
+        running.returncode == 130
+        and "usable answers" in output
+        and "attempts" not in output
+        and "Traceback" not in output
+    )
 
 
-def test_the_command_says_what_came_of_it(root, monkeypatch, capsys):
+def test_the_command_reports_its_result(root, monkeypatch, capsys):
     monkeypatch.chdir(root)
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "2"]) == 0
-    said = capsys.readouterr().out
-    assert "kept 2 rows" in said and "- {name: generated-route, path: generated-route.jsonl, parents: parents}" in said
+    output = capsys.readouterr().out
+    assert (
+        "kept 2 rows" in output and "- {name: generated-route, path: generated-route.jsonl, parents: parents}" in output
+    )
     assert cli.main(["generate", "route", "--label", "billing", "--rows", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"] == 2
 
@@ -188,23 +198,23 @@ def test_the_command_says_what_came_of_it(root, monkeypatch, capsys):
     [
         (("nothing", None, {}), "no such task"),
         (("route", None, {}), "no rows are wanted"),
-        (("route", None, {"nonsense": 3}), "no such rows can be wanted"),
-        (("route", None, {"billing": 0}), "no such rows can be wanted"),
+        (("route", None, {"nonsense": 3}), "these rows can't be generated"),
+        (("route", None, {"billing": 0}), "these rows can't be generated"),
     ],
 )
-def test_what_can_not_be_wanted_is_said(root, arguments, message):
+def test_impossible_requests_are_errors(root, arguments, message):
     text = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(text.replace("per_label: 30", "per_label: 1"))
     with pytest.raises(RungwiseError, match=message):
         fulfil(root, *arguments)
 
 
-def test_without_anybody_to_ask_and_before_the_split_it_says_so(workspace):
+def test_without_a_generator_or_a_split_it_is_an_error(workspace):
     with pytest.raises(RungwiseError, match="was not run yet"):
         fulfil(workspace, "route", None, {"billing": 1})
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
-    with pytest.raises(RungwiseError, match="nobody to ask"):
+    with pytest.raises(RungwiseError, match="there is no generator"):
         fulfil(workspace, "route", None, {"billing": 1})
     with pytest.raises(RungwiseError, match="a base can't be used"):
         fulfil(workspace, "route", "a/b@main", {"billing": 1})
@@ -215,7 +225,7 @@ def test_without_anybody_to_ask_and_before_the_split_it_says_so(workspace):
     assert "ladder" not in str(error.value)
 
 
-def test_a_local_base_writes_and_is_sifted_like_others(workspace):
+def test_a_local_base_writes_and_is_filtered_like_others(workspace):
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
     found = fulfil(workspace, "route", "bases/able", {"billing": 2})

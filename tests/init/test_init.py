@@ -298,7 +298,7 @@ def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_p
     assert ladder[0].method == "tfidf" and all("@" not in str(r.base) for r in ladder)
     assert len({r.base for r in ladder}) >= 4
     refused = error_of(rungwise(tmp_path / "ws", "run"))
-    assert "`rungwise pin` writes a hub name's commit" in refused
+    assert "`rungwise pin` adds the commit to a hub name" in refused
     assert not (tmp_path / "ws/data/ingest").exists()
 
 

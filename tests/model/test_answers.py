@@ -6,7 +6,7 @@ import torch
 
 from rungwise.core.errors import ModelError
 from rungwise.core.records import Base
-from rungwise.model import answers
+from rungwise.model import answers, limits
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.language_model import encode_answers, encode_prompts, load
 from tests.conftest import planted_rows
@@ -29,8 +29,8 @@ def test_label_scores_equal_one_full_pass_each(lm, monkeypatch):
     labels = encode_answers(lm, ["delivery", "a", "", "a much longer label", "account"])
     expected = torch.tensor([[brute_force(lm, p, label) for label in labels] for p in prompts])
     assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
-    monkeypatch.setattr(answers, "LOGITS_AT_ONCE", 1)  # one label at a time
-    monkeypatch.setattr(answers, "TOKENS_AT_ONCE", 1)  # one row at a time
+    monkeypatch.setattr(limits, "SCORING_LOGITS", 1)  # one label at a time
+    monkeypatch.setattr(limits, "SCORING_TOKENS", 1)  # one row at a time
     assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
 
 
@@ -53,8 +53,8 @@ def test_written_answers_equal_one_row_at_a_time_without_cache(lm):
 
     texts = [text + "\nQueue:" for text, _ in planted_rows(9)] + ["x", "<|end|>"]
     prompts = encode_prompts(lm, texts)
-    found = write_answers(lm, prompts, 12)
-    for prompt, written in zip(prompts, found, strict=True):
+    actual = write_answers(lm, prompts, 12)
+    for prompt, written in zip(prompts, actual, strict=True):
         ids, total, is_cut = alone(prompt, 12)
         assert written.text == lm.tokenizer.decode(ids).strip() and written.is_cut == is_cut
         assert written.probability == pytest.approx(math.exp(total / (len(ids) + (not is_cut))), abs=1e-4)
@@ -77,11 +77,11 @@ def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
 
     ending = replace(lm, model=Ending())
     prompts = [[5] * n for n in (3, 5, 8)]
-    found = write_answers(ending, prompts, 20)
+    actual = write_answers(ending, prompts, 20)
     assert calls[0] == 3 and calls[-1] == 1 and sorted(calls, reverse=True) == calls
-    assert not any(w.is_cut for w in found)
+    assert not any(w.is_cut for w in actual)
     one_by_one = [write_answers(ending, [p], 20)[0] for p in prompts]
-    assert [w.text for w in found] == [w.text for w in one_by_one]
+    assert [w.text for w in actual] == [w.text for w in one_by_one]
 
 
 class Sure:
@@ -109,23 +109,23 @@ def test_labels_that_might_matter_are_read_and_the_others_are_bounded(lm, streng
     alone = replace(lm, model=lambda ids: sure.model(input_ids=ids))
     with torch.no_grad():
         whole = torch.tensor([[brute_force(alone, prompt, label) for label in labels] for prompt in prompts])
-        found = score_labels(sure, prompts, labels)
-    assert found.argmax(1).tolist() == whole.argmax(1).tolist()
-    assert torch.allclose(found.softmax(1), whole.softmax(1), atol=answers.NEGLIGIBLE)
-    assert (found >= whole - 1e-3).all()
+        actual = score_labels(sure, prompts, labels)
+    assert actual.argmax(1).tolist() == whole.argmax(1).tolist()
+    assert torch.allclose(actual.softmax(1), whole.softmax(1), atol=answers.NEGLIGIBLE)
+    assert (actual >= whole - 1e-3).all()
     assert sure.model.read < share * len(prompts) * sum(len(label) - 1 for label in labels)
     one_by_one = torch.cat([score_labels(sure, [prompt], labels) for prompt in prompts[:9]])
-    assert torch.allclose(one_by_one.softmax(1), found[:9].softmax(1), atol=1e-4)
+    assert torch.allclose(one_by_one.softmax(1), actual[:9].softmax(1), atol=1e-4)
 
 
-def test_labels_that_begin_with_another_label_or_equal_it_are_told_apart(lm):
+def test_labels_that_start_with_another_label_or_equal_it_are_scored_apart(lm):
     (prompt,) = encode_prompts(lm, ["hello"])
     labels = [[5, 6], [5], [5, 6, 7], [8], [5, 6]]
     expected = [brute_force(lm, prompt, label) for label in labels]
     assert score_labels(lm, [prompt], labels)[0].tolist() == pytest.approx(expected, abs=1e-4)
 
 
-def test_where_the_memory_runs_out_fewer_rows_are_answered_at_once(lm, monkeypatch, capsys):
+def test_out_of_memory_makes_batches_smaller(lm, monkeypatch, capsys):
     prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(30)])
     labels = encode_answers(lm, ["delivery", "account"])
     scores, written = score_labels(lm, prompts, labels), write_answers(lm, prompts, 3)
@@ -138,14 +138,14 @@ def test_where_the_memory_runs_out_fewer_rows_are_answered_at_once(lm, monkeypat
 
     monkeypatch.setattr(lm.model, "forward", with_little_memory)
     assert torch.allclose(score_labels(lm, prompts, labels), scores, atol=1e-4)
-    assert "ran out with 30 rows answered at once; from there 15" in capsys.readouterr().err
+    assert "out of memory with 30 rows per batch; from here on 15" in capsys.readouterr().err
     assert [w.text for w in write_answers(lm, prompts, 3)] == [w.text for w in written]
     most = 0
-    with pytest.raises(ModelError, match=r"(?s)does not hold a row alone.*tokens.*leave out the longest rows"):
+    with pytest.raises(ModelError, match=r"(?s)a single row is out of memory.*tokens.*leave out the longest rows"):
         score_labels(lm, prompts, labels)
 
 
-def test_other_errors_of_answering_are_not_taken_for_memory(lm, monkeypatch):
+def test_other_errors_of_answering_are_raised(lm, monkeypatch):
     monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         write_answers(lm, [[1, 2], [3]], 3)

@@ -17,7 +17,7 @@ def rows_with(answers):
     return [Example(f"r{i}", {"body": text}, answer, "s", i, f"g{i}") for i, (text, answer) in enumerate(answers)]
 
 
-def test_it_learns_labels_and_answers_the_same_after_a_reload(tmp_path):
+def test_it_learns_labels_and_gives_equal_answers_after_a_reload(tmp_path):
     n, why_not = classical.fit(tmp_path, spec(LABELS), examples(200))
     model = classical.Classical(tmp_path, spec(LABELS))
     rows = examples(100, 2)
@@ -30,7 +30,7 @@ def test_it_learns_labels_and_answers_the_same_after_a_reload(tmp_path):
     assert model.predict([]) == () and model.slots == ("body",) and model.digest == ""
 
 
-def test_its_probabilities_are_those_of_scikit_learn(tmp_path):
+def test_its_probabilities_equal_those_of_scikit_learn(tmp_path):
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -45,17 +45,17 @@ def test_its_probabilities_are_those_of_scikit_learn(tmp_path):
             LogisticRegression(C=30.0, max_iter=300),
         ).fit([e.fields["body"] for e in rows], [e.answer for e in rows])
         expected = pipeline.predict_proba([e.fields["body"] for e in examples(30, 3)]).max(1)
-        found = [p.probability for p in classical.Classical(tmp_path, spec(form)).predict(examples(30, 3))]
-        assert found == pytest.approx(list(expected), abs=1e-5)
+        actual = [p.probability for p in classical.Classical(tmp_path, spec(form)).predict(examples(30, 3))]
+        assert actual == pytest.approx(list(expected), abs=1e-5)
 
 
-def test_rules_list_what_recurs_and_say_when_nothing_does(tmp_path):
+def test_rules_list_recurring_items_or_report_that_there_are_none(tmp_path):
     form = AnswerForm("list")
-    taught = [("my tent has a broken zip", "tent; zip"), ("the tent leaks", "tent; leak")] * 3
-    classical.fit(tmp_path, spec(form), rows_with(taught))
+    training = [("my tent has a broken zip", "tent; zip"), ("the tent leaks", "tent; leak")] * 3
+    classical.fit(tmp_path, spec(form), rows_with(training))
     model = classical.Classical(tmp_path, spec(form))
-    found = model.predict(rows_with([("a tent whose zip is stuck", "tent; zip"), ("nothing of it", "boots")]))
-    assert [p.answer for p in found] == ["tent; zip", ""]
+    actual = model.predict(rows_with([("a tent whose zip is stuck", "tent; zip"), ("nothing of it", "boots")]))
+    assert [p.answer for p in actual] == ["tent; zip", ""]
     assert model.probe([{"body": "tent"}])["probe-lists"].size > 0
     assert "no item ever recurs" in classical.fit(tmp_path, spec(form), rows_with([("one", "x"), ("two", "y")]))[1]
     assert classical.fit(tmp_path, spec(form), rows_with([("one tent", "tent"), ("two", "y")])) == (
@@ -68,10 +68,10 @@ def test_rules_list_what_recurs_and_say_when_nothing_does(tmp_path):
     ("rows", "why"),
     [(rows_with([("one", "a"), ("two", "a")]), "nothing to fit"), (rows_with([("?", "a"), ("!", "b")]), "nothing")],
 )
-def test_what_can_not_be_fitted_is_said(tmp_path, rows, why):
+def test_the_reason_is_returned_if_nothing_can_be_fitted(tmp_path, rows, why):
     assert why in classical.fit(tmp_path, spec(LABELS), rows)[1]
 
 
-def test_there_is_no_such_rung_for_what_has_to_be_written():
+def test_texts_and_objects_do_not_have_such_a_rung():
     assert "can write an answer of format text" in classical.fits(spec(AnswerForm("text")))
     assert classical.fits(spec(LABELS)) == ""

@@ -113,21 +113,21 @@ def test_a_pinned_hub_base_is_fetched_once_without_its_pickle_and_then_offline(h
     assert again.stdout == done.stdout, again.stderr
 
 
-def test_a_commit_that_is_not_there_is_one_message(hub, tmp_path):
+def test_a_missing_commit_is_one_message(hub, tmp_path):
     endpoint, _ = hub
     done = fetch(endpoint, tmp_path, "f" * 40)
     assert done.returncode == 2 and "can't be fetched from the hub" in done.stdout, done.stdout + done.stderr
     assert "acme/pocket@" + "f" * 40 in done.stdout and "Traceback" not in done.stderr
 
 
-def test_pin_writes_the_hubs_commit_and_leaves_the_rest_of_the_file(hub, tmp_path, workspace, rungwise):
+def test_pin_adds_the_commit_and_changes_nothing_else_in_the_file(hub, tmp_path, workspace, rungwise):
     endpoint, _ = hub
     params = workspace / "params.yaml"
     text = params.read_text()
     rung = "  - {name: hub, base: acme/pocket, method: lora}   # from the hub\n"
     params.write_text(text.replace("ingest:", rung + "ingest:", 1))
     refused = rungwise(workspace, "run")
-    assert refused.returncode == 2 and "`rungwise pin` writes" in refused.stderr
+    assert refused.returncode == 2 and "`rungwise pin` adds" in refused.stderr
     done = rungwise(workspace, "pin", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
     assert done.returncode == 0 and done.stdout == f"acme/pocket@{COMMIT}\n", done.stderr
     assert f"base: acme/pocket@{COMMIT}, method: lora}}   # from the hub" in params.read_text()
@@ -138,7 +138,7 @@ def test_pin_writes_the_hubs_commit_and_leaves_the_rest_of_the_file(hub, tmp_pat
     params.write_text(text.replace("ingest:", "  - {name: hub, base: acme/nothing, method: lora}\ningest:", 1))
     kept = params.read_bytes()
     missing = rungwise(workspace, "pin", HF_ENDPOINT=endpoint, HF_HOME=str(tmp_path / "home"))
-    assert missing.returncode == 2 and "could not be asked for a model's commit" in missing.stderr
+    assert missing.returncode == 2 and "the hub did not return a model's commit" in missing.stderr
     assert "acme/nothing" in missing.stderr and params.read_bytes() == kept
 
 

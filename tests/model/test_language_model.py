@@ -14,7 +14,7 @@ def lm(base_folder):
     return models.load(Base(str(base_folder)), base_folder)
 
 
-def test_a_row_that_says_the_end_token_stays_text(lm):
+def test_the_end_token_in_a_row_stays_text(lm):
     (ids,) = models.encode_prompts(lm, ["before <|end|> after"])
     assert lm.end not in ids and lm.tokenizer.decode(ids) == "before <|end|> after"
     (answer,) = models.encode_answers(lm, ["<|end|>"])
@@ -31,7 +31,7 @@ def chat_base(tmp_path, base_folder, template):
 TEMPLATE = "{% for m in messages %}<|end|>{{ m.role }}\n{{ m.content }}<|end|>{% endfor %}assistant:"
 
 
-def test_a_chat_template_stands_around_the_text_and_the_text_stays_text(tmp_path, base_folder):
+def test_a_chat_template_surrounds_the_text_and_the_text_stays_text(tmp_path, base_folder):
     lm = chat_base(tmp_path, base_folder, TEMPLATE)
     (ids,) = models.encode_prompts(lm, ["say <|end|> please"])
     assert lm.tokenizer.decode(ids) == "<|end|>user\nsay <|end|> please<|end|>assistant:"
@@ -42,7 +42,7 @@ def test_a_chat_template_stands_around_the_text_and_the_text_stays_text(tmp_path
 def test_a_template_that_hides_or_repeats_the_text_is_an_error(tmp_path, base_folder):
     with pytest.raises(ModelError, match="exactly once"):
         chat_base(tmp_path, base_folder, "nothing")
-    with pytest.raises(ModelError, match="no chat template"):
+    with pytest.raises(ModelError, match="does not have a chat template"):
         models.load(Base(str(base_folder)), base_folder, template="chat")
 
 
@@ -54,10 +54,10 @@ def test_the_templates_digest_differs_with_the_template(tmp_path, base_folder, l
     ("lost", "words"),
     [("model.safetensors", r"\*.safetensors"), ("config.json", "config.json"), ("tokenizer.json", "tokenizer.json")],
 )
-def test_a_base_that_lacks_a_part_is_an_error(tmp_path, base_folder, lost, words):
+def test_a_base_without_a_required_file_is_an_error(tmp_path, base_folder, lost, words):
     shutil.copytree(base_folder, tmp_path / "b")
     (tmp_path / "b" / lost).unlink()
-    with pytest.raises(ModelError, match=rf"(?s)lacks a part.*{words}"):
+    with pytest.raises(ModelError, match=rf"(?s)lacks a required file.*{words}"):
         base_folder_of(tmp_path)
 
 
@@ -65,14 +65,14 @@ def base_folder_of(tmp_path):
     return base_folder(Base("b"), tmp_path)
 
 
-def test_a_base_that_is_not_there_is_an_error(tmp_path):
+def test_a_missing_base_is_an_error(tmp_path):
     with pytest.raises(ModelError, match=r"(?s)not there.*no folder"):
         base_folder_of(tmp_path)
-    with pytest.raises(ModelError, match="`rungwise pin` writes a hub name"):
+    with pytest.raises(ModelError, match="`rungwise pin` adds the commit"):
         base_folder(Base("owner/name"), tmp_path)
 
 
-def test_weights_in_a_form_that_can_run_code_are_refused(tmp_path, base_folder):
+def test_weights_in_a_format_that_can_run_code_are_refused(tmp_path, base_folder):
     shutil.copytree(base_folder, tmp_path / "b")
     (tmp_path / "b" / "model.safetensors").rename(tmp_path / "b" / "pytorch_model.bin")
     with pytest.raises(ModelError, match="can run code and are refused"):
@@ -97,7 +97,7 @@ def test_damaged_weights_are_one_message(tmp_path, base_folder):
         models.load(Base("b"), tmp_path)
 
 
-def test_the_digest_is_of_the_content(tmp_path, base_folder):
+def test_the_digest_depends_on_the_content(tmp_path, base_folder):
     shutil.copytree(base_folder, tmp_path / "b")
     assert base_digest(tmp_path / "b") == base_digest(base_folder)
     with (tmp_path / "b" / "model.safetensors").open("r+b") as stream:
@@ -106,11 +106,11 @@ def test_the_digest_is_of_the_content(tmp_path, base_folder):
     assert base_digest(tmp_path / "b") != base_digest(base_folder)
 
 
-def test_an_encoder_is_no_causal_model(tmp_path, base_folder):
+def test_an_encoder_is_not_a_causal_model(tmp_path, base_folder):
     import transformers
 
     shutil.copytree(base_folder, tmp_path / "b")
     sizes = {"hidden_size": 16, "num_attention_heads": 2, "num_hidden_layers": 1, "intermediate_size": 16}
     transformers.BertLMHeadModel(transformers.BertConfig(**sizes)).save_pretrained(tmp_path / "b")
-    with pytest.raises(ModelError, match=r"(?s)no causal language model.*BertLMHeadModel.*name another base"):
+    with pytest.raises(ModelError, match=r"(?s)not a causal language model.*BertLMHeadModel.*choose another base"):
         models.load(Base("b"), tmp_path)

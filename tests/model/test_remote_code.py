@@ -1,4 +1,4 @@
-"""A base with code of its own: refused by default, run where it is named by its hash, refused again once it changed."""
+"""A base with its own code: refused by default, run if its hash allows it, refused again after a change."""
 
 import json
 import re
@@ -69,9 +69,9 @@ def silent(*_):
     pass
 
 
-def test_code_is_refused_by_default_and_the_refusal_names_what_would_allow_it(odd, tmp_path):
+def test_code_is_refused_by_default_and_the_message_has_the_hash_that_allows_it(odd, tmp_path):
     for read in (models.load, models.load_reader):
-        with pytest.raises(ModelError, match="needs code of its own, which is not run") as error:
+        with pytest.raises(ModelError, match="needs its own code, which is not run") as error:
             read(Base(odd.name), tmp_path)
         text = str(error.value)
         assert f'`remote_code: "{code_digest(odd)}"` on the rung' in text and "odd_config.py, odd_model.py" in text
@@ -79,7 +79,7 @@ def test_code_is_refused_by_default_and_the_refusal_names_what_would_allow_it(od
     assert not (tmp_path / "ran").exists()
 
 
-def test_code_that_is_named_runs_and_the_base_is_trained_and_answers(odd, tmp_path):
+def test_allowed_code_runs_and_the_base_is_trained_and_answers(odd, tmp_path):
     base = Base(odd.name, code=code_digest(odd))
     assert may_run_code(base, odd)
     lm = models.load(base, tmp_path)
@@ -92,7 +92,7 @@ def test_code_that_is_named_runs_and_the_base_is_trained_and_answers(odd, tmp_pa
 
 
 @pytest.mark.parametrize("change", ["edited", "added", "removed", "below"])
-def test_code_that_changed_is_refused_before_it_runs_by_training_and_by_a_released_model(odd, tmp_path, change):
+def test_changed_code_is_refused_before_it_runs_in_training_and_in_a_release(odd, tmp_path, change):
     base = Base(odd.name, code=code_digest(odd))
     attempt = train_attempt(tmp_path / "store", spec(base), examples(8), tmp_path, silent)
     (tmp_path / "ran").unlink()
@@ -128,22 +128,22 @@ def test_code_that_changed_is_refused_before_it_runs_by_training_and_by_a_releas
     ],
 )
 @pytest.mark.parametrize("file", ["config.json", "tokenizer_config.json"])
-def test_settings_that_lead_to_code_elsewhere_are_refused(odd, tmp_path, reference, file):
+def test_configs_that_refer_to_code_elsewhere_are_refused(odd, tmp_path, reference, file):
     values = json.loads((odd / file).read_text())
     (odd / file).write_text(json.dumps(values | {"auto_map": {"AutoModelForCausalLM": reference}}))
-    with pytest.raises(ModelError, match="leads to code outside its folder"):
+    with pytest.raises(ModelError, match="refers to code outside its folder"):
         models.load(Base(odd.name, code=code_digest(odd)), tmp_path)
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_base_that_transformers_knows_needs_no_code_and_runs_none(odd, tmp_path):
+def test_a_base_that_transformers_supports_runs_no_code(odd, tmp_path):
     config = json.loads((odd / "config.json").read_text())
     (odd / "config.json").write_text(json.dumps(config | {"model_type": "llama"}))
     assert type(models.load(Base(odd.name), tmp_path).model).__name__ == "LlamaForCausalLM"
     assert not (tmp_path / "ran").exists()
 
 
-def test_the_rung_names_the_code_and_it_stays_with_the_attempt(workspace):
+def test_the_hash_in_the_rung_is_stored_with_the_attempt(workspace):
     path, code = workspace / "params.yaml", "ab" * 32
     path.write_text(path.read_text().replace("method: lora,", f'method: lora, remote_code: "{code}",'))
     settings = load_settings(path)
@@ -167,7 +167,7 @@ def test_without_a_base_there_is_no_code_to_allow(workspace):
         parse(values)
 
 
-def test_attempts_of_bases_without_code_keep_their_names(base_folder, tmp_path):
+def test_digests_of_attempts_without_code_do_not_change(base_folder, tmp_path):
     made = to_json(spec(Base("x")))
     assert made["base"] == {"name": "x", "revision": ""} and spec_from_json(made) == spec(Base("x"))
     shutil.copytree(base_folder, tmp_path / "x")

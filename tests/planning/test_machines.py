@@ -16,7 +16,7 @@ def test_the_table_has_the_families_and_cards_that_it_promises():
     assert {"v100-16gb", "rtx-4090", "a100-80gb", "h100-80gb", "t4", "l4"} <= set(names)
 
 
-def test_every_figure_names_an_address_and_a_date():
+def test_every_figure_names_a_url_and_a_date():
     values = YAML(typ="safe", pure=True).load(TABLE.read_text())
     for source in values["sources"].values():
         assert source["url"].startswith("https://") and re.fullmatch(r"20\d\d-\d\d-\d\d", str(source["date"]))
@@ -28,7 +28,7 @@ def test_every_figure_names_an_address_and_a_date():
     assert set(values["sources"]) == used  # no source that nothing uses
 
 
-def test_a_v100_says_that_it_has_no_bf16_and_which_torch_serves_it():
+def test_a_v100_has_no_bf16_and_says_which_torch_supports_it():
     machine = machines()["p3.2xlarge"]
     assert machine.memory_bytes == 16 * 10**9 and machine.gpus == 1 and machine.price_usd_hour == 3.06
     assert machine.has_bf16 is False and "no bf16" in machine.notes[0]
@@ -37,7 +37,7 @@ def test_a_v100_says_that_it_has_no_bf16_and_which_torch_serves_it():
     assert machine.rate("fp32") == 15.7e12 and machine.rate("4bit") == machine.rate("bf16") == 125e12
 
 
-def test_what_has_no_source_is_none():
+def test_a_figure_without_a_source_is_none():
     assert machines()["g5.xlarge"].half_rate is None and machines()["g6.xlarge"].gpus is None
 
 
@@ -87,7 +87,7 @@ def test_a_table_that_cant_be_used_names_the_place(tmp_path, old, new, says):
         machines(tmp_path)
 
 
-def test_an_unknown_machine_is_named_with_those_that_are_there():
+def test_an_unknown_machine_is_named_with_the_known_ones():
     with pytest.raises(SettingsError, match="p9.large(.|\n)*p3.2xlarge(.|\n)*machines.yaml"):
         machine_named("p9.large", machines())
 

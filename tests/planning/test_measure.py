@@ -35,7 +35,7 @@ def test_memory_is_what_the_control_group_allows(tmp_path):
     assert memory_bytes(tmp_path / "max") == memory_bytes(tmp_path / "none") > 2**28
 
 
-def test_a_systems_status_is_read_or_absent(tmp_path):
+def test_the_status_of_the_process_is_read_if_there_is_one(tmp_path):
     (tmp_path / "status").write_text("Name:\tx\nVmRSS:\t  12 kB\n")
     assert status_bytes("VmRSS", tmp_path / "status") == 12 * 1024
     assert status_bytes("VmHWM", tmp_path / "status") is None and status_bytes("VmRSS", tmp_path / "none") is None
@@ -49,7 +49,7 @@ def test_a_probe_runs_real_steps_on_the_longest_rows(lm):
     assert found.peak_bytes is None or found.peak_bytes >= 0.5 * weights
 
 
-def test_a_probe_says_that_memory_is_unknown_where_the_system_does_not_tell(lm, monkeypatch, tmp_path):
+def test_the_peak_is_none_if_the_system_does_not_report_it(lm, monkeypatch, tmp_path):
     from rungwise.planning import measure
 
     monkeypatch.setattr(measure, "_RESET", tmp_path / "no" / "such")
@@ -73,7 +73,7 @@ train:           # how
         ("train: {steps: 20, batch_size: 16, learning_rate: 1e-2}", "train: {precision: bf16}"),
     ],
 )  # fmt: skip
-def test_the_precision_is_written_and_all_else_stays(workspace, old, new):
+def test_the_precision_is_written_and_the_rest_of_the_file_stays(workspace, old, new):
     path = workspace / "params.yaml"
     wanted = path.read_text().replace(old, new)
     start = (
@@ -87,12 +87,12 @@ def test_the_precision_is_written_and_all_else_stays(workspace, old, new):
     assert set_precision(path, "bf16") is False and path.read_text() == wanted
 
 
-def test_a_precision_that_stands_only_as_the_default_is_written_out(workspace):
+def test_a_precision_that_is_only_the_default_is_written_out(workspace):
     path = workspace / "params.yaml"
     assert set_precision(path, "fp32") is True and "precision: fp32" in path.read_text()
 
 
-def test_a_place_that_is_not_plain_is_left_alone(workspace):
+def test_a_form_that_cant_be_edited_is_left_alone(workspace):
     path = workspace / "params.yaml"
     text = (
         path.read_text()

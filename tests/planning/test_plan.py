@@ -8,14 +8,20 @@ import transformers
 from rungwise.cli import main as cli
 from rungwise.config import load as load_settings
 from rungwise.core.errors import ModelError
+from rungwise.core.methods import LANGUAGE_MODEL_METHODS
 from rungwise.core.records import Base
+from rungwise.model import limits
 from rungwise.planning import measure
-from rungwise.planning.largest import most_of
+from rungwise.planning.check import check_ladder
+from rungwise.planning.fit import fit
+from rungwise.planning.job import Job
+from rungwise.planning.largest import largest_models
 from rungwise.planning.machines import THIS, Machine, machines
-from rungwise.planning.need import ROWS_AT_ONCE, Job, need_of, scoring_need, whole_need
-from rungwise.planning.plan import check_ladder, config_of, fit, plan_config, plan_ladder, read_config
+from rungwise.planning.memory import need_of, peak_need
+from rungwise.planning.model_config import config_of, read_config, shape_of
+from rungwise.planning.plan import jobs_of_every_method, plan_config, plan_ladder
 from rungwise.planning.remedies import remedies
-from rungwise.planning.shape import METHODS, shape_of
+from rungwise.planning.scoring_memory import scoring_need
 from rungwise.report.plan import duration, plan_text, sentence
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
@@ -27,27 +33,27 @@ def settings(workspace):
     return load_settings(workspace / "params.yaml")
 
 
-def test_scoring_takes_fewer_rows_on_a_gpu_that_does_not_hold_all():
+def test_scoring_takes_fewer_rows_on_a_gpu_on_which_not_all_fit():
     shape = shape_of(SEVEN_B)
-    job = Job("prompt", precision="bf16", rows=ROWS_AT_ONCE, tokens=512, labels=8)
-    all_rows, one_row = (scoring_need(shape, replace(job, rows=n)).total for n in (ROWS_AT_ONCE, 1))
+    job = Job("prompt", precision="bf16", rows=limits.SCORING_ROWS, tokens=512, labels=8)
+    all_rows, one_row = (scoring_need(shape, replace(job, rows=n)).total for n in (limits.SCORING_ROWS, 1))
     limit = (all_rows + one_row) // 2
-    assert one_row < whole_need(shape, job, limit).total <= limit < all_rows
-    assert whole_need(shape, job, one_row - 1).total == one_row, "no fewer than one"
-    assert whole_need(shape, job).total == all_rows
-    assert whole_need(shape, replace(job, device="cpu"), 1) == scoring_need(shape, replace(job, device="cpu"))
+    assert one_row < peak_need(shape, job, limit).total <= limit < all_rows
+    assert peak_need(shape, job, one_row - 1).total == one_row, "no fewer than one"
+    assert peak_need(shape, job).total == all_rows
+    assert peak_need(shape, replace(job, device="cpu"), 1) == scoring_need(shape, replace(job, device="cpu"))
     gpu = Machine("gpu", "a card", 1, limit, 1e14, None, None, None, None, device="cuda")
     assert fit("r", "b", shape, job, gpu, rows=1, steps=1).fits
 
 
-def test_every_rung_with_a_language_model_stands_on_every_machine(workspace, settings):
+def test_every_rung_with_a_language_model_is_planned_on_every_machine(workspace, settings):
     fits = plan_ladder(workspace, settings, [CPU, machines()["p3.2xlarge"]], machines())
     assert [(one.rung, one.machine) for one in fits] == [
         (rung, name) for rung in ("prompt", "rank-2") for name in (THIS, "p3.2xlarge")
     ]
     trained = fits[3]
     assert trained.fits and trained.rows == 16 and trained.tokens == 256  # cut to the base's context
-    assert trained.trained == 2 * 2 * sum((32 + 32, 32 + 16, 32 + 16, 32 + 32, 32 + 64, 32 + 64, 64 + 32))
+    assert trained.trainable == 2 * 2 * sum((32 + 32, 32 + 16, 32 + 16, 32 + 32, 32 + 64, 32 + 64, 64 + 32))
     assert trained.cost_usd == pytest.approx(trained.seconds / 3600 * 3.06)
     assert fits[0].seconds is None and fits[2].cost_usd is None and fits[2].largest_rows >= 16
 
@@ -58,7 +64,7 @@ def test_time_is_operations_over_a_share_of_the_rate_and_parts_of_a_step_add_up(
     whole = fit("x", "b", shape, job, machine, rows=4, steps=10)
     assert fit("x", "b", shape, job, machine, rows=8, steps=10).seconds == pytest.approx(2 * whole.seconds)
     tokens = 10 * 4 * 512
-    assert whole.seconds == pytest.approx(4 * shape.numbers * tokens / (0.3 * 312e12), rel=0.1)
+    assert whole.seconds == pytest.approx(4 * shape.parameters * tokens / (0.3 * 312e12), rel=0.1)
     unknown = fit("x", "b", shape, job, machines()["g5.xlarge"], rows=4, steps=10)
     assert unknown.seconds is None and unknown.fits is not None
     nothing = fit("x", "b", shape, job, replace(machine, memory_bytes=None), rows=4, steps=10)
@@ -67,10 +73,10 @@ def test_time_is_operations_over_a_share_of_the_rate_and_parts_of_a_step_add_up(
 
 def test_every_method_of_one_config_on_every_machine(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(SEVEN_B))
-    jobs = {method: Job(method, "bf16", rows=1) for method in METHODS}
+    jobs = jobs_of_every_method(1, 512, 32)
     table = machines()
     fits = plan_config(tmp_path / "config.json", jobs, list(table.values()), table)
-    assert len(fits) == len(METHODS) * len(table)
+    assert len(fits) == len(jobs) * len(table)
     by = {(one.rung, one.machine): one for one in fits}
     assert by["lora", "p3.2xlarge"].fits is False and by["lora", "l40s"].fits and by["full", "h100-80gb"].fits is False
 
@@ -82,41 +88,43 @@ def test_a_rung_that_cant_fit_is_named_with_what_would_make_it_fit(workspace, se
     message = str(error.value)
     assert "a rung does not fit this machine" in message and "prompt" in message and "another machine: " in message
     assert not check_ladder(workspace, settings, CPU, machines())
-    (told, *_) = check_ladder(workspace, settings, replace(CPU, memory_bytes=5_000_000), machines())
-    assert "rows of" in told and "this machine has 0.0" in told
+    (warning, *_) = check_ladder(workspace, settings, replace(CPU, memory_bytes=5_000_000), machines())
+    assert "rows of" in warning and "this machine has 0.0" in warning
 
 
-def test_the_task_that_does_not_fit_is_found_beside_one_whose_scoring_lowers_itself(workspace, settings, monkeypatch):
-    from rungwise.planning import plan
+def test_the_task_that_does_not_fit_is_found_even_if_another_needs_more_for_scoring(workspace, settings, monkeypatch):
+    from rungwise.planning import check, plan
     from rungwise.planning.rows import Lengths
 
     shape = shape_of(SEVEN_B)
-    monkeypatch.setattr(plan, "config_of", lambda base, root: SEVEN_B)
+    monkeypatch.setattr(check, "config_of", lambda base, root: SEVEN_B)
     settings = settings.model_copy(update={"ladder": settings.ladder[1:]})
     reads, trains = Lengths(512, 32, labels=64), Lengths(600, 4, labels=2)
     jobs = [plan.job_of(settings, settings.ladder[0], "cuda", one, shape) for one in (reads, trains)]
-    needs = [whole_need(shape, job).total for job in jobs]
+    needs = [peak_need(shape, job).total for job in jobs]
     limit = need_of(shape, replace(jobs[1], rows=1)).total - 1
     assert needs[0] > needs[1] > limit
     gpu = Machine("gpu", "a card", 1, limit, 1e14, None, None, None, None, device="cuda")
-    monkeypatch.setattr(plan, "_lengths", lambda *_: {settings.ladder[0].name: {"reads": reads, "trains": trains}})
+    monkeypatch.setattr(
+        check, "lengths_by_rung", lambda *_: {settings.ladder[0].name: {"reads": reads, "trains": trains}}
+    )
     with pytest.raises(ModelError, match="does not fit this machine"):
         check_ladder(workspace, settings, gpu, {})
 
 
-def test_an_architecture_that_the_planner_does_not_know_is_named_and_not_in_the_way(workspace, settings):
+def test_an_unsupported_architecture_is_named_and_does_not_stop_the_climb(workspace, settings):
     path = workspace / "bases" / "able" / "config.json"
     path.write_text(path.read_text().replace('"llama"', '"novel"'))
-    told = check_ladder(workspace, settings, CPU, machines())
-    assert told and all("its memory is not checked beforehand" in text for text in told)
+    warnings = check_ladder(workspace, settings, CPU, machines())
+    assert warnings and all("its memory is not checked in advance" in text for text in warnings)
 
 
-def test_remedies_are_tried_before_they_are_named():
+def test_remedies_are_checked_before_they_are_named():
     shape, table = shape_of(SEVEN_B), list(machines().values())
     job = Job("lora", precision="bf16", rows=12)
     limit = 48 * 10**9
     found = remedies(shape, job, limit, table)
-    assert whole_need(shape, job).total > limit
+    assert peak_need(shape, job).total > limit
     assert found[0].startswith("a smaller batch: ") and found[-1].startswith("another machine: p4de.24xlarge (80 GB")
     rows = int(found[0].split()[3])
     assert need_of(shape, replace(job, rows=rows)).total <= limit < need_of(shape, replace(job, rows=rows + 1)).total
@@ -129,17 +137,17 @@ def test_remedies_are_tried_before_they_are_named():
     assert tight == f"4-bit weights, activation checkpointing and {small.rows} rows at once" and small.rows < 32
     assert need_of(shape, small).total <= 14 * 10**9 < need_of(shape, replace(small, rows=small.rows + 1)).total
     assert remedies(shape, Job("prompt", rows=1), 10**6, []) == (
-        "a smaller base: no machine of the table holds this one as it stands",
+        "a smaller base: no machine of the table is large enough for this one",
     )
     assert not any("4-bit" in text for text in remedies(shape, replace(job, device="cpu"), limit, table))
 
 
-def test_a_machine_says_what_it_holds_at_most():
-    most = most_of(machines()["p3.2xlarge"])
+def test_the_largest_models_of_a_machine():
+    most = largest_models(machines()["p3.2xlarge"])
     assert 6.5e9 < most.inference < 7.5e9 and 0.7e9 <= most.full <= 1.0e9
     assert most.full < most.lora < most.qlora and "no bf16" in most.notes[0] and "torch" in most.notes[1]
-    assert most_of(CPU).qlora is None
-    assert most_of(replace(CPU, memory_bytes=1)).inference is None
+    assert largest_models(CPU).qlora is None
+    assert largest_models(replace(CPU, memory_bytes=1)).inference is None
 
 
 @pytest.mark.parametrize("text", [None, "{", "[1]"])
@@ -150,7 +158,14 @@ def test_a_config_that_cant_be_read_is_named(tmp_path, text):
         read_config(tmp_path / "config.json")
 
 
-def test_a_hub_config_is_fetched_alone_or_the_fault_is_said(monkeypatch, tmp_path):
+def test_the_config_of_a_base_that_comes_with_the_package_is_found(tmp_path):
+    assert config_of(Base("pocket-s"), tmp_path)["hidden_size"] == 64
+    (tmp_path / "pocket-s").mkdir()
+    (tmp_path / "pocket-s" / "config.json").write_text('{"hidden_size": 8}')
+    assert config_of(Base("pocket-s"), tmp_path) == {"hidden_size": 8}  # a folder of the workspace comes first
+
+
+def test_a_hub_config_is_fetched_alone_or_the_error_is_reported(monkeypatch, tmp_path):
     import huggingface_hub
 
     (tmp_path / "config.json").write_text('{"model_type": "llama"}')
@@ -174,8 +189,8 @@ def test_a_hub_config_is_fetched_alone_or_the_fault_is_said(monkeypatch, tmp_pat
 
 def test_the_text_says_first_whether_it_fits_and_then_why(workspace, settings):
     fits = plan_ladder(workspace, settings, [CPU], machines())
-    text = plan_text(fits, [most_of(CPU)])
-    assert text.startswith("Everything that was asked fits on this machine; ") and "Memory by part" in text
+    text = plan_text(fits, [largest_models(CPU)])
+    assert text.startswith("Everything fits on this machine; ") and "Peak memory by part" in text
     bad = plan_ladder(workspace, settings, [replace(CPU, memory_bytes=15_000_000)], machines())
     assert sentence(bad).startswith("2 of 2 do not fit: prompt needs ") and "would fit with: " in plan_text(bad, [])
     assert "nothing to plan" in sentence([])
@@ -197,7 +212,7 @@ def command(workspace, monkeypatch, capsys):
 
 def test_the_command_plans_the_ladder_here_and_elsewhere(command):
     code, out, _ = command()
-    assert code == 0 and out.startswith("Everything that was asked fits on this machine")
+    assert code == 0 and out.startswith("Everything fits on this machine")
     code, out, _ = command("--machine", "p3.2xlarge", "--machine", THIS, "--json")
     found = json.loads(out)
     assert code == 0 and len(found["fits"]) == 4 and found["machines"][0]["sources"]["price_usd_hour"]
@@ -211,10 +226,10 @@ def test_the_command_plans_a_config_alone(command, tmp_path, workspace):
     shutil.rmtree(workspace / "bases")
     code, out, _ = command("--config", str(tmp_path / "config.json"), "--machine", "all", "--json")
     fits = json.loads(out)["fits"]
-    assert code == 0 and len(fits) == (len(METHODS) + 1) * len(machines())
+    assert code == 0 and len(fits) == (len(LANGUAGE_MODEL_METHODS) + 1) * len(machines())
     (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
     code, _, err = command("--config", str(tmp_path / "config.json"))
-    assert code == 2 and "does not know this architecture" in err
+    assert code == 2 and "does not support this architecture" in err
 
 
 def test_the_command_writes_the_faster_precision(command, workspace):
@@ -225,29 +240,29 @@ def test_the_command_writes_the_faster_precision(command, workspace):
 
 
 @pytest.mark.parametrize(
-    ("change", "device", "says"),
+    ("chosen", "device", "says"),
     [
-        ({"rank": 3000}, "cuda", "a rank of at most 4096 (it is 5000)"),
-        ({"method": "sparse", "rank": 5000}, "cuda", "a rank of at most 4096 (it is 5000)"),
-        ({"method": "last-layers", "last_layers": 33}, "cuda", "at most 32 layers (they are 33)"),
-        ({"method": "llama-adapter", "last_layers": 33}, "cuda", "at most 32 layers (they are 33)"),
-        ({"method": "prefix-tuning", "virtual_tokens": 2000}, "cuda", "at most 1536 virtual tokens beside rows of 512"),
-        ({"precision": "4bit"}, "cpu", "precision bf16 or fp32: 4 bit needs a CUDA device"),
+        (("lora", {"rank": 5000}), "cuda", "a rank of at most 4096 (it is 5000), or wider targets"),
+        (("sparse", {"rank": 5000}), "cuda", "a rank of at most 4096 (it is 5000), or wider targets"),
+        (("last-layers", {"layers": 33}), "cuda", "at most 32 layers (`layers` is 33)"),
+        (("llama-adapter", {"layers": 33}), "cuda", "at most 32 layers (`layers` is 33)"),
+        (("prefix-tuning", {"tokens": 2000}), "cuda", "at most 1536 virtual tokens with rows of 512 tokens"),
+        (("lora", {}), "cpu", "precision bf16 or fp32: 4 bit requires a CUDA device"),
     ],
 )
-def test_what_no_memory_makes_possible_does_not_fit(change, device, says):
+def test_an_impossible_job_does_not_fit_and_says_what_it_requires(chosen, device, says):
     shape = shape_of(SEVEN_B)
-    job = Job(**{"method": "lora", "precision": "bf16", **change})
-    job = replace(job, rank=5000) if change.get("rank") == 3000 else job
+    method, settings = chosen
+    job = Job(method, precision="4bit" if device == "cpu" else "bf16", settings=settings)
     machine = replace(machines()["a100-80gb"], device=device, memory_bytes=10**13)
     one = fit("x", "b", shape, job, machine, rows=1, steps=1)
-    assert one.fits is False and one.remedies == (says if "rank" not in says else says + ", or wider targets",)
+    assert one.fits is False and one.remedies == (says,)
     assert one.seconds is None and one.largest_rows is None
-    assert sentence([one]) == f"1 of 1 can't be run as they stand: x wants {one.remedies[0]}."
-    assert fit("x", "b", shape, Job("vera", rank=5000), machine, rows=1, steps=1).fits
+    assert sentence([one]) == f"1 of 1 can't run with these settings: x requires {says}."
+    assert fit("x", "b", shape, Job("vera", settings={"rank": 5000}), machine, rows=1, steps=1).fits
 
 
-def test_a_rung_that_its_base_cant_take_is_named_before_anything_starts(workspace):
+def test_a_rung_that_is_impossible_on_its_base_is_named_before_anything_starts(workspace):
     params = workspace / "params.yaml"
     params.write_text(params.read_text().replace("rank: 2,", "rank: 20,"))
     with pytest.raises(ModelError, match=r"(?s)rank-2, base bases/able.*a rank of at most 16 \(it is 20\)"):
@@ -271,7 +286,7 @@ def test_options_that_would_be_ignored_are_refused(command, workspace, options, 
     assert code == 2 and says in err and (workspace / "params.yaml").read_text() == before
 
 
-def test_the_text_says_what_was_cut_and_what_comes_on_top(command):
+def test_the_text_says_what_was_cut_and_what_memory_to_add(command):
     code, out, _ = command("--tokens", "5000", "--answer-tokens", "9")
-    assert code == 0 and "5000 tokens a row, 9 of them the answer; cut to the 256 that the base reads" in out
-    assert "transformers: about 0.4 GB) comes on top" in out
+    assert code == 0 and "5000 tokens per row, 9 of them the answer; cut to the base's context of 256" in out
+    assert "transformers: about 0.4 GB)" in out

@@ -13,7 +13,7 @@ from rungwise.planning import measure, probe
 from rungwise.planning.machines import THIS, Machine, machines
 from rungwise.planning.plan import plan_ladder
 from rungwise.planning.probe import probed
-from rungwise.planning.rows import padded
+from rungwise.planning.rows import padded_tokens
 from rungwise.report.plan import duration, plan_text
 from rungwise.training.batches import TokenRow
 
@@ -40,12 +40,12 @@ def run(root, settings, fits):
     return found, said
 
 
-def test_a_few_real_steps_stand_beside_the_estimate(ready, settings, monkeypatch):
+def test_a_few_real_steps_are_compared_with_the_estimate(ready, settings, monkeypatch):
     fits = plan_ladder(ready, settings, [CPU, machines()["l4"]], machines())
     found, said = run(ready, settings, fits)
     assert [one.measured_seconds is not None for one in found] == [False, False, True, False]
     (one,) = [one for one in found if one.measured_seconds]
-    assert one.machine == THIS and one.measured_steps == probe.MOST and said == ["plan: 20 steps of route/rank-2"]
+    assert one.machine == THIS and one.measured_steps == probe.MAX_STEPS and said == ["plan: 20 steps of route/rank-2"]
     assert 0 < one.measured_seconds < 60 and one.ratio == pytest.approx(one.seconds / one.measured_seconds)
     assert replace(one, measured_seconds=None, measured_steps=0) == fits[2]
     text = plan_text(found, [])
@@ -64,7 +64,7 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
         for number, batch in enumerate(
             measure.batches(rows, batch_size=spec.batch_size, steps=spec.steps, seed=spec.seed)
         ):
-            shown.append(padded(batch, spec.max_tokens_per_microbatch)[0])
+            shown.append(padded_tokens(batch, spec.max_tokens_per_microbatch)[0])
             progress(number + 1, spec.steps, "")
 
     def now():
@@ -79,14 +79,14 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
 
 def test_how_many_steps_depends_on_how_long_one_is(ready, settings, monkeypatch):
     asked = []
-    monkeypatch.setattr(measure, "pace", lambda *_, steps, tokens: asked.append(steps) or 1.0)
+    monkeypatch.setattr(measure, "seconds_per_token", lambda *_, steps, tokens: asked.append(steps) or 1.0)
     (one,) = [one for one in plan_ladder(ready, settings, [CPU], {}) if one.rung == "rank-2"]
     run(ready, settings, [replace(one, seconds=seconds) for seconds in (1.0, 20.0, 20_000.0, None)])
     assert asked == [20, 10, 3, 3]
 
 
-def test_what_does_not_fit_or_runs_elsewhere_is_not_probed(ready, settings, monkeypatch):
-    monkeypatch.setattr(measure, "pace", lambda *_, **__: pytest.fail("it was probed"))
+def test_a_rung_that_does_not_fit_or_runs_elsewhere_is_not_probed(ready, settings, monkeypatch):
+    monkeypatch.setattr(measure, "seconds_per_token", lambda *_, **__: pytest.fail("it was probed"))
     for machine in (replace(CPU, memory_bytes=1000), machines()["l4"]):
         fits = plan_ladder(ready, settings, [machine], {})
         assert run(ready, settings, fits) == (fits, [])
@@ -94,20 +94,20 @@ def test_what_does_not_fit_or_runs_elsewhere_is_not_probed(ready, settings, monk
 
 def test_without_prepared_rows_random_ones_are_as_long_as_assumed(workspace, settings, monkeypatch):
     seen = []
-    monkeypatch.setattr(measure, "pace", lambda lm, spec, rows, **_: seen.append(rows) or 1.0)
+    monkeypatch.setattr(measure, "seconds_per_token", lambda lm, spec, rows, **_: seen.append(rows) or 1.0)
     run(workspace, settings, plan_ladder(workspace, settings, [CPU], {}, tokens=40))
     run(workspace, settings, plan_ladder(workspace, settings, [CPU], {}, tokens=40, answer_tokens=5))
     assert [{(row.length, len(row.answer)) for row in rows} for rows in seen] == [{(40, 32)}, {(40, 5)}]
     assert all(len(rows) == 16 for rows in seen)
 
 
-def test_a_steps_tokens_are_counted_with_the_padding_of_each_part():
+def test_a_steps_tokens_are_counted_with_the_padding_of_each_microbatch():
     rows = [TokenRow((5,) * n, (7,) * m) for n, m in ((10, 2), (3, 1), (4, 4))]
-    assert padded(rows, 10**6) == (3 * 12, 3 * 4)
-    assert padded(rows, 16) == (2 * 8 + 12, 2 * 4 + 2)  # two short rows, then the long one
+    assert padded_tokens(rows, 10**6) == (3 * 12, 3 * 4)
+    assert padded_tokens(rows, 16) == (2 * 8 + 12, 2 * 4 + 2)  # two short rows, then the long one
 
 
-def test_a_failing_step_is_said(ready, settings, monkeypatch):
+def test_a_failing_step_is_an_error(ready, settings, monkeypatch):
     def diverge(*_, **__):
         raise TrainingError("the training diverged")
 
@@ -116,7 +116,7 @@ def test_a_failing_step_is_said(ready, settings, monkeypatch):
         run(ready, settings, plan_ladder(ready, settings, [CPU], {}))
 
 
-def test_the_command_probes_this_machine_whatever_else_is_asked(ready, monkeypatch, capsys):
+def test_the_command_probes_this_machine_in_addition_to_others(ready, monkeypatch, capsys):
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(ready))
     monkeypatch.setattr(measure, "this_machine", lambda: CPU)
     capsys.readouterr()

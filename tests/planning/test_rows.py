@@ -11,8 +11,9 @@ from rungwise.core.records import Base, to_lines
 from rungwise.model import language_model as models
 from rungwise.pipeline.stages import run_stage
 from rungwise.planning import rows as planning_rows
+from rungwise.planning.check import check_ladder
 from rungwise.planning.machines import THIS, Machine, machines
-from rungwise.planning.plan import check_ladder, plan_ladder
+from rungwise.planning.plan import plan_ladder
 from rungwise.planning.rows import Lengths, ladder_lengths, prepared
 from rungwise.report.plan import plan_text, rows_texts
 from tests.conftest import examples
@@ -45,39 +46,38 @@ def lengths_by_hand(root, settings):
 def test_prepared_rows_are_measured_with_the_rungs_own_tokenizer(ready, settings):
     n, longest, mean, answer = lengths_by_hand(ready, settings)
     found = ladder_lengths(ready, settings)["rank-2"]["route"]
-    assert (found.rows, found.seen, found.tokens, found.answer_tokens) == (n, n, longest, answer)
-    assert found.bare_tokens == pytest.approx(mean) and mean < found.mean_tokens < 1.2 * mean < longest
+    assert (found.rows, found.rows_read, found.tokens, found.answer_tokens) == (n, n, longest, answer)
+    assert found.unpadded_tokens == pytest.approx(mean) and mean < found.mean_tokens < 1.2 * mean < longest
     assert 0 < found.mean_answer_tokens <= answer and found.labels == 4 and found.too_long == 0
     shown = ladder_lengths(ready, settings)["prompt"]["route"]
     assert shown.tokens > found.tokens + 2 * 8  # two solved examples stand before the question
 
 
-def test_of_many_rows_some_are_read_and_the_longest_is_among_them(ready, settings, monkeypatch):
+def test_of_many_rows_a_sample_and_the_longest_are_read(ready, settings, monkeypatch):
     whole = ladder_lengths(ready, settings)["rank-2"]["route"]
     monkeypatch.setattr(planning_rows, "SAMPLE", 40)
     monkeypatch.setattr(planning_rows, "LONGEST", 12)
     some = ladder_lengths(ready, settings)["rank-2"]["route"]
-    assert 40 < some.seen <= 52 < some.rows == whole.rows and some.tokens == whole.tokens
-    assert some.bare_tokens == pytest.approx(whole.bare_tokens, rel=0.1)  # the longest do not weigh in the mean
+    assert 40 < some.rows_read <= 52 < some.rows == whole.rows and some.tokens == whole.tokens
+    assert some.unpadded_tokens == pytest.approx(whole.unpadded_tokens, rel=0.1)  # the longest do not weigh in the mean
     fits = plan_ladder(ready, settings, [CPU], machines())
-    assert f"measured on {whole.rows} prepared rows ({some.seen} of them read, the longest among them)" in plan_text(
-        fits, []
+    assert (
+        f"measured on {whole.rows} prepared rows ({some.rows_read} of them read, including the longest)"
+        in plan_text(fits, [])
     )
 
 
-def test_rows_that_are_longer_than_the_base_reads_do_not_count(ready, settings):
+def test_rows_that_exceed_the_context_do_not_count(ready, settings):
     long = replace(examples(1)[0], fields={"body": "parcel " * 400})
     folder = ready / "data" / "augment"
     text = (folder / "route" / "train.jsonl").read_text() + to_lines([long])
     write_folder(folder, lambda part: ((part / "route").mkdir(), (part / "route/train.jsonl").write_text(text)))
     found = ladder_lengths(ready, settings)["rank-2"]["route"]
     assert found.too_long == 1 and found.tokens < 256
-    assert any(
-        "1 are longer than the base reads" in line for line in rows_texts(plan_ladder(ready, settings, [CPU], {}))
-    )
+    assert any("1 exceed the base's context" in line for line in rows_texts(plan_ladder(ready, settings, [CPU], {})))
 
 
-def test_memory_goes_by_the_longest_row_and_time_by_the_mean(ready, settings):
+def test_the_longest_row_decides_memory_and_the_mean_decides_time(ready, settings):
     measured = plan_ladder(ready, settings, [CPU], machines())[1]
     by_longest = plan_ladder(ready, settings, [CPU], machines(), tokens=measured.lengths.tokens)[1]
     assert measured.need == by_longest.need and measured.tokens == by_longest.tokens == measured.lengths.tokens
@@ -86,36 +86,41 @@ def test_memory_goes_by_the_longest_row_and_time_by_the_mean(ready, settings):
     assert (measured.task, measured.rung) == ("route", "rank-2")
 
 
-def test_what_the_caller_says_comes_first(ready, settings):
+def test_lengths_given_by_the_caller_replace_measured_ones(ready, settings):
     found = plan_ladder(ready, settings, [CPU], machines(), tokens=99)[1]
     assert found.tokens == 99 and found.lengths.mean_tokens == 99 and found.answer_tokens < 9
-    assert any("99 tokens a row as given" in text for text in rows_texts([found]))
+    assert any("99 tokens per row as given" in text for text in rows_texts([found]))
     found = plan_ladder(ready, settings, [CPU], machines(), tokens=99, answer_tokens=9)[1]
     assert (found.tokens, found.answer_tokens, found.task) == (99, 9, "")
-    assert rows_texts([found]) == ["as given: 99 tokens a row, 9 of them the answer"]
+    assert rows_texts([found]) == ["as given: 99 tokens per row, 9 of them the answer"]
     found = plan_ladder(ready, settings, [CPU], machines(), answer_tokens=9)[1]
-    assert found.answer_tokens == 9 and any("9 of an answer as given" in text for text in rows_texts([found]))
+    assert found.answer_tokens == 9 and any("9 per answer as given" in text for text in rows_texts([found]))
 
 
-def test_tokens_that_all_rows_share_are_planned_once(ready, settings):
+def test_a_shared_prefix_is_planned_once(ready, settings):
     path = ready / "params.yaml"
     head = "Sort the mail of a customer into one of the queues that stand below."
     whole = path.read_text().replace('"{body}', f'"{head} {{body}}')
     path.write_text(whole)
     (one,) = (f for f in plan_ladder(ready, load_settings(path), [CPU], machines()) if f.rung == "rank-2")
     assert 32 < one.lengths.shared_tokens < one.tokens
-    assert f"{one.lengths.shared_tokens} first tokens are the same in all and read once" in plan_text([one], [])
+    assert f"a shared prefix of {one.lengths.shared_tokens} tokens is read once" in plan_text([one], [])
     for setting in ("compiled: true", "launch: [torchrun]", "checkpointing: true"):
         path.write_text(whole.replace("train: {", f"train: {{{setting}, "))
         (alone,) = (f for f in plan_ladder(ready, load_settings(path), [CPU], machines()) if f.rung == "rank-2")
         assert alone.seconds > 1.5 * one.seconds, setting
     found = plan_ladder(ready, settings, [CPU], machines())[1]
-    assert found.lengths.shared_tokens == 0 and "read once" not in plan_text([found], [])
+    assert found.lengths.shared_tokens == 0 and "shared prefix" not in plan_text([found], [])
 
 
 @pytest.mark.parametrize("harm", ["no rows", "changed", "no base", "slot", "no context"])
-def test_where_nothing_can_be_measured_it_is_assumed_and_said(ready, settings, harm):
-    why = {"no rows": "not prepared", "changed": "not whole", "no base": "not on this machine", "slot": "lack subject"}
+def test_lengths_that_cant_be_measured_are_assumed_with_a_reason(ready, settings, harm):
+    reasons = {
+        "no rows": "not prepared",
+        "changed": "were changed",
+        "no base": "not on this machine",
+        "slot": "don't have subject",
+    }
     if harm == "no rows":
         (ready / "data" / "augment" / "route" / "train.jsonl").unlink()
     elif harm == "changed":
@@ -133,21 +138,21 @@ def test_where_nothing_can_be_measured_it_is_assumed_and_said(ready, settings, h
         path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": 4}))
     found = ladder_lengths(ready, settings)["rank-2"]
     assert set(found) == {""} and found[""].tokens == 512 and found[""].rows is None
-    assert why.get(harm, "fits the context of 4 tokens") in found[""].why
+    assert reasons.get(harm, "fits the context of 4 tokens") in found[""].reason
     if harm != "no context":
         text = plan_text(plan_ladder(ready, settings, [CPU], machines()), [])
-        assert f"assumed ({found[''].why}): 512 tokens a row, 32 of them the answer" in text
+        assert f"assumed ({found[''].reason}): 512 tokens per row, 32 of them the answer" in text
 
 
-def test_a_hub_base_is_measured_only_where_it_is_here_already(ready, settings, monkeypatch, tmp_path):
+def test_a_hub_base_is_measured_only_if_it_is_on_this_machine(ready, settings, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     path = ready / "params.yaml"
     path.write_text(path.read_text().replace("bases/able", "some/model@" + "0" * 40))
     found = ladder_lengths(ready, load_settings(path))["rank-2"]
-    assert found[""].why.startswith("the base is not on this machine")
+    assert found[""].reason.startswith("the base is not on this machine")
 
 
-def test_the_check_before_a_climb_goes_by_the_real_rows(ready, settings):
+def test_the_check_before_a_climb_uses_the_measured_rows(ready, settings):
     needed = max(one.need.total for one in plan_ladder(ready, settings, [CPU], {}))
     assert not check_ladder(ready, settings, replace(CPU, memory_bytes=needed + 1), {})
     assumed = max(one.need.total for one in plan_ladder(ready, settings, [CPU], {}, tokens=256, answer_tokens=32))

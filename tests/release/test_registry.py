@@ -6,6 +6,7 @@ import sys
 import pytest
 
 from rungwise.climbing.ladder import last_climb
+from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionFails, OtherData, Text
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.recipes import STAGES
@@ -14,7 +15,7 @@ from rungwise.release import promote as promote_module
 from rungwise.release import register as register_module
 from rungwise.release.champion import answer
 from rungwise.release.gate import Verdict
-from rungwise.release.promote import promote
+from rungwise.release.promote import looks, promote
 from rungwise.release.register import register
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
 from rungwise.report.read import status
@@ -42,14 +43,13 @@ def climbed(tmp_path_factory, base_folder):
     for verb in STAGES:
         run_stage(root, verb)
     registered = register(root, "route")
-    assert registered.version == 1, registered.sentence
+    assert (registered.rung, registered.version) == ("rank-8", 1)
     verdict = promote(root, "route")
-    action, reasons = verdict.action, verdict.reasons
-    assert action == "promote", reasons
+    assert verdict.action == "promote", verdict.reasons
     return root
 
 
-def test_the_version_says_what_it_is(climbed):
+def test_the_tags_of_a_version_describe_its_attempt(climbed):
     version = Registry(climbed).version("route", CHAMPION)
     evidence = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8")
     assert version.number == 1 and version.tags["reload"] == "exact"
@@ -108,47 +108,52 @@ def test_a_new_process_answers_exactly_as_was_scored(climbed):
     assert found == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
 
 
-def test_doing_it_again_does_nothing(climbed):
-    looks = Paths(climbed).ledger.read_text()
+def test_registering_and_promoting_again_changes_nothing(climbed):
+    before = Paths(climbed).ledger.read_text()
     assert register(climbed, "route").version == 1
-    assert promote(climbed, "route") == Verdict("keep", ("Version 1 is the champion already.",))
-    assert Paths(climbed).ledger.read_text() == looks and len(looks.splitlines()) == 1
+    assert promote(climbed, "route") == Verdict("keep", (AlreadyChampion(1),))
+    assert Paths(climbed).ledger.read_text() == before and len(before.splitlines()) == 1
 
 
-def test_a_look_that_was_answered_is_not_taken_again(climbed, monkeypatch):
+def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
     registry = Registry(climbed)
     champion = registry.version("route", CHAMPION)
-    # the same attempt once more, as if the data had got another name: a tie, so the champion stays
+    # the same attempt under another data version: a tie, so the champion stays
     for module in (register_module, promote_module):
         monkeypatch.setattr(module, "data_version", lambda root: "another-data")
     assert register(climbed, "route").version == 2
     verdict = promote(climbed, "route")
-    action, reasons = verdict.action, verdict.reasons
-    assert action == "keep" and "no clear difference" in reasons[-1]
+    assert verdict.action == "keep" and verdict.reasons[-1].outcome == "no_difference"
     n_looks = len(Paths(climbed).ledger.read_text().splitlines())
-    verdict = promote(climbed, "route")
-    action, reasons = verdict.action, verdict.reasons
-    assert action == "keep" and "test rows scored on" in reasons[-1]
+    again = promote(climbed, "route")
+    assert again.action == "keep" and again.reasons[:-1] == verdict.reasons
+    assert again.reasons[-1] == AskedBefore(looks(Paths(climbed).ledger, "route")[-1]["when"])
     assert len(Paths(climbed).ledger.read_text().splitlines()) == n_looks
     assert registry.version("route", CHAMPION) == champion
     assert registry.version("route", CHALLENGER).number == 2
     registry.set_alias(champion, CHALLENGER)
 
 
-def test_a_challenger_of_other_data_is_refused_without_a_look(climbed, monkeypatch):
-    registry, looks = Registry(climbed), Paths(climbed).ledger.read_text()
+def test_a_challenger_of_other_data_is_refused_without_a_test_set_look(climbed, monkeypatch):
+    registry, ledger = Registry(climbed), Paths(climbed).ledger.read_text()
     second = next(v for v in [registry.version("route", CHAMPION)])
     monkeypatch.setattr(
         registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
     )
     other = type(second)("route", 9, {**second.tags, "data_version": "older"})
     verdict = promote(climbed, "route")
-    action, reasons = verdict.action, verdict.reasons
-    assert action == "refuse" and "was trained on data older" in reasons[0]
-    assert Paths(climbed).ledger.read_text() == looks
+    assert verdict == Verdict("refuse", (OtherData(9, "older", data_version(climbed)),))
+    assert Paths(climbed).ledger.read_text() == ledger
 
 
-def test_rows_text_does_not_reach_mlflow_before_a_gate(climbed):
+def test_a_ledger_of_an_older_version_is_read(tmp_path):
+    line = {"task": "route", "challenger": 1, "action": "keep", "reasons": ["No clear difference."], "when": "2026"}
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(line) + "\n")
+    assert looks(tmp_path / "ledger.jsonl", "route") == [{**line, "reasons": (Text("No clear difference."),)}]
+    assert looks(tmp_path / "ledger.jsonl", "other") == looks(tmp_path / "none.jsonl", "route") == []
+
+
+def test_the_text_of_rows_does_not_reach_mlflow(climbed):
     assert (Paths(climbed).attempts / f"train-{last_climb(climbed, 'route').evidence[0].attempt}/shown.json").is_file()
     assert not list((climbed / "mlartifacts").rglob("shown.json"))
 
@@ -194,7 +199,7 @@ def test_changed_files_in_the_registry_are_refused(climbed):
             path.write_bytes(kept)
 
 
-def test_files_that_are_lost_are_registered_again(climbed):
+def test_lost_files_are_registered_again(climbed):
     import shutil
 
     shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
@@ -204,26 +209,25 @@ def test_files_that_are_lost_are_registered_again(climbed):
         again = register(climbed, "route").version
         assert again > 1
         verdict = promote(climbed, "route")
-        action, reasons = verdict.action, verdict.reasons
-        assert action == "promote" and "can't answer any more" in " ".join(reasons)
+        assert verdict.action == "promote" and isinstance(verdict.reasons[-1], ChampionFails)
         assert answer(climbed, "route", {}, "parcel").version == again
     finally:
         shutil.copytree(climbed / "mlartifacts/gone", climbed / "mlartifacts/models", dirs_exist_ok=True)
 
 
-def test_fields_that_the_prompt_does_not_have_are_said(climbed):
-    with pytest.raises(SettingsError, match=r"(?s)not those of the prompt.*found:  body, junk.*wanted: body"):
+def test_fields_that_the_prompt_does_not_have_are_an_error(climbed):
+    with pytest.raises(SettingsError, match=r"(?s)not the prompt's slots.*found:  body, junk.*wanted: body"):
         answer(climbed, "route", {"body": "parcel", "junk": "y"}, None)
 
 
-def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
+def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
     import shutil
 
     from safetensors.torch import load_file, save_file
 
     from rungwise.release import parity
 
-    kept = Paths(climbed).output("climb") / "route/kept"
+    kept = Paths(climbed).output("climb") / "route/best"
     shutil.copytree(kept, tmp_path / "a")
     parity.record(tmp_path / "a", climbed)
     parity.prove(tmp_path / "a", climbed)
@@ -231,11 +235,11 @@ def test_a_model_whose_logits_differ_is_not_proved(climbed, tmp_path):
     first = sorted(n for n in weights if "lora_B" in n)[0]
     weights[first] += 0.01
     save_file(weights, tmp_path / "a/adapter_model.safetensors")
-    with pytest.raises(RegistryError, match="does not reload as it was scored"):
+    with pytest.raises(RegistryError, match="does not reload exactly"):
         parity.prove(tmp_path / "a", climbed)
 
 
-def test_a_rung_without_training_is_registered_and_answers_too(tmp_path, base_folder):
+def test_a_rung_without_training_is_registered_and_answers(tmp_path, base_folder):
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
     for verb in STAGES:
         run_stage(root, verb)
@@ -266,7 +270,9 @@ def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_p
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     second = Registry(tmp_path / "b")
     with second._client() as (_, client):
-        with pytest.raises(RegistryError, match=r"(?s)in another place.*experiment rungwise.*moved or copied.*NAME"):
+        with pytest.raises(
+            RegistryError, match=r"(?s)files are outside the workspace.*experiment rungwise.*moved or copied.*NAME"
+        ):
             second._experiment(client, "rungwise")
         assert client.get_experiment(second._experiment(client, "other")).artifact_location.startswith(
             (tmp_path / "b").as_uri()

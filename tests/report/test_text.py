@@ -1,6 +1,7 @@
 from dataclasses import replace
 
-from rungwise.core.records import Decision, Evidence, Interval
+from rungwise.core.decisions import Decision, Text
+from rungwise.core.records import Evidence, Interval
 from rungwise.release.registry import Version
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 from rungwise.report.text import HEADER, explain_text, ladder_rows, sentence, status_text, table
@@ -22,10 +23,10 @@ SMALL = Evidence(
     train_tokens=0,
     also={"macro F1": SCORE},
 )
-PASSES = Decision("stop", "small", True, ("because",))
+PASSES = Decision("stop", "small", True, (Text("because"),))
 FAILS = Decision("exhausted", "small", False, ())
 CHAMPION = Version("route", 3, {"attempt": "a1", "rung": "small", "base": "b"})
-TASK = TaskStatus("route", "accuracy", 0.9, ("small", "large"), (SMALL,), PASSES, "", None, None, ())
+TASK = TaskStatus("route", "accuracy", 0.9, ("small", "large"), (SMALL,), PASSES, None, None, None, ())
 
 
 def test_one_sentence_gives_the_status_of_a_task():
@@ -57,8 +58,8 @@ def test_the_status_names_what_changed_since_the_climb():
 def test_an_explanation_gives_each_reason_once_at_its_rung():
     plain = replace(SMALL, rung="plain", method="tfidf", base="")
     rungs = (
-        RungExplanation(plain, 2.4, Decision("climb", "plain", True, ("plain passes", "small is tried"))),
-        RungExplanation(SMALL, 2.4, Decision("stop", "plain", True, ("plain passes", "small passes too"))),
+        RungExplanation(plain, 2.4, Decision("climb", "plain", True, (Text("plain passes"), Text("small is tried")))),
+        RungExplanation(SMALL, 2.4, Decision("stop", "plain", True, (Text("plain passes"), Text("small passes too")))),
     )
     decision = Decision("stop", "plain", True, ())
     one = Explanation(
@@ -72,7 +73,7 @@ def test_an_explanation_gives_each_reason_once_at_its_rung():
         share_needed_of_groups=0.927,
         rungs=rungs,
         decision=decision,
-        comparison="You do not need it.",
+        comparison=Text("You do not need it."),
     )
     text = explain_text({"route": one})
     assert text.startswith("route: is the accuracy at least 0.9? That is the share of right rows.")

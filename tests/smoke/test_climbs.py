@@ -1,13 +1,13 @@
-"""A whole small ladder on a CPU: it climbs when it must, stops when it may, and keeps the better rung."""
+"""A whole small ladder on a CPU: it climbs if no rung passes, ends when one does, and keeps the better rung."""
 
 import shutil
 
 import pytest
 
 from rungwise.climbing.rungs import train_rung
+from rungwise.core.decisions import NoScore, NotTried, climb_from_json
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import STAGES
-from rungwise.core.records import climb_from_json
 from rungwise.pipeline import stages
 from rungwise.pipeline.stages import run_stage
 from rungwise.workspace.layout import Paths
@@ -36,7 +36,7 @@ def run(tmp_path, base_folder, weak_folder, ladder, **settings):
     return climb, trained
 
 
-def test_a_task_that_is_too_much_for_the_lower_rung_climbs_to_the_upper(tmp_path, base_folder, weak_folder):
+def test_if_the_lower_rung_does_not_pass_the_upper_is_tried(tmp_path, base_folder, weak_folder):
     climb, trained = run(tmp_path, base_folder, weak_folder, [WEAK, ABLE])
     weak, able = climb.evidence
     assert trained == ["weak", "able"]
@@ -44,25 +44,26 @@ def test_a_task_that_is_too_much_for_the_lower_rung_climbs_to_the_upper(tmp_path
     assert (climb.decision.action, climb.decision.rung, climb.decision.passes) == ("stop", "able", True)
 
 
-def test_a_context_that_is_too_short_is_no_evidence_against_the_task(tmp_path, base_folder, weak_folder):
+def test_a_rung_whose_context_is_too_short_is_not_judged(tmp_path, base_folder, weak_folder):
     short = make_base(tmp_path / "short", context=6)
     climb, trained = run(tmp_path, base_folder, short, [WEAK, ABLE])
     weak, able = climb.evidence
     assert trained == ["weak", "able"]
     assert weak.score is None and weak.unscored == {"not_trained": weak.n} and "context of 6 tokens" in weak.note
     assert climb.decision.rung == "able" and climb.decision.passes
-    assert "weak: no score" in climb.decision.reasons[0]
+    assert climb.decision.reasons[0] == NoScore("weak", weak.note)
 
 
-def test_where_the_lower_rung_passes_the_upper_is_never_trained(tmp_path, base_folder, weak_folder):
+def test_if_the_lower_rung_passes_the_upper_is_never_trained(tmp_path, base_folder, weak_folder):
     climb, trained = run(tmp_path, base_folder, weak_folder, [ABLE, WEAK])
     assert trained == ["able"] and climb.decision.rung == "able" and climb.decision.passes
-    assert "weak is not tried: a cheaper rung passes." in climb.decision.reasons
+    assert climb.decision.reasons[-1] == NotTried(("weak",))
 
 
 @pytest.mark.parametrize("target", [0.999])
-def test_an_upper_rung_that_is_worse_leaves_the_lower_kept(tmp_path, base_folder, weak_folder, target):
+def test_a_worse_upper_rung_does_not_replace_the_lower(tmp_path, base_folder, weak_folder, target):
     climb, trained = run(tmp_path, base_folder, weak_folder, [ABLE, WEAK], target=target)
     assert trained == ["able", "weak"]
     assert (climb.decision.action, climb.decision.rung, climb.decision.passes) == ("exhausted", "able", False)
-    assert any("clearly worse. able is kept." in reason for reason in climb.decision.reasons)
+    compared = climb.decision.reasons[2]
+    assert (compared.rung, compared.other, compared.best) == ("weak", "able", "able") and compared.difference.high < 0

@@ -1,4 +1,4 @@
-"""Lists, texts and objects go the whole way; a rung without a language model becomes champion and answers."""
+"""Lists, texts and objects run end to end; a rung without a language model becomes champion and answers."""
 
 import json
 
@@ -33,7 +33,7 @@ tasks:
 """
 
 
-def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder):
+def test_lists_texts_and_objects_are_trained_and_scored(tmp_path, base_folder):
     root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER, rows=10)
     word = {label: key for key, label in KEYWORDS.items()}
     rows = [f"{text},{label},{word[label]};{label}" for text, label in planted_rows(240)]
@@ -47,7 +47,7 @@ def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder)
         stages.run_stage(root, verb)
     words, reply, both = stages.climb(root)
     assert words.decision.rung == "classical" and words.decision.passes and words.metric == "set_f1"
-    assert "You do not need a language model" in words.comparison
+    assert words.comparison.is_enough and words.comparison.rung == "classical"
     plain, prompt, tuned = reply.evidence
     assert "no rung without a language model can write an answer of format text" in plain.note
     assert prompt.score.value < 0.5 < 0.9 < tuned.score.value and reply.decision.passes
@@ -57,12 +57,12 @@ def test_lists_texts_and_objects_are_learned_and_measured(tmp_path, base_folder)
     assert tuned.score.low > 0.1 and tuned.also["valid objects"].value > 0.4 and set(tuned.also) >= {"q", "w"}
     (first, *_) = read_lines(Paths(root).output("climb") / "both/predictions/rank-8.jsonl")
     assert set(json.loads(first["expected"])) == {"q", "w"}
-    kept = {p.name for p in (Paths(root).output("climb") / "words/kept").iterdir()}
-    assert kept == {"classical.json", "data.json", "result.json", "spec.json"}
-    assert read_json(Paths(root).output("climb") / "words/kept/spec.json")["base"] is None
+    files = {p.name for p in (Paths(root).output("climb") / "words/best").iterdir()}
+    assert files == {"classical.json", "data.json", "result.json", "spec.json"}
+    assert read_json(Paths(root).output("climb") / "words/best/spec.json")["base"] is None
 
 
-def test_a_rung_without_a_language_model_is_registered_proved_promoted_and_answers(tmp_path, base_folder, rungwise):
+def test_a_rung_without_a_language_model_is_registered_promoted_and_answers(tmp_path, base_folder, rungwise):
     root = with_dvc(write_workspace(tmp_path / "ws", base_folder, ladder=LADDER))
     done = rungwise(root, "run")
     assert done.returncode == 0, done.stderr
@@ -74,6 +74,11 @@ def test_a_rung_without_a_language_model_is_registered_proved_promoted_and_answe
     assert again.returncode == 0 and "version 1" in again.stdout and "trained" not in again.stderr
     explained = json.loads(rungwise(root, "explain", "--json").stdout)["route"]
     assert explained["rungs"][0]["method"] == "tfidf" and explained["decision"]["passes"]
+    assert explained["comparison"]["code"] == "without_model" and explained["comparison"]["is_enough"]
+    assert explained["comparison"]["sentence"].startswith("You do not need a language model for this: classical")
+    assert (
+        explained["decision"]["reasons"][0]["passes"] and "it passes" in explained["decision"]["reasons"][0]["sentence"]
+    )
     assert "is the accuracy at least 0.9" in rungwise(root, "explain", "route").stdout
     unknown = rungwise(root, "explain", "other")
     assert unknown.returncode == 2 and "there is no such task" in unknown.stderr

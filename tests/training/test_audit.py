@@ -25,13 +25,13 @@ def rows(lm):
     return encode(lm, PROMPT, examples(40))
 
 
-def test_clean_rows_have_no_fault(lm, rows):
-    found = audit(lm, rows)
-    assert not found.faults and found.rows == 40
-    assert found.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / found.tokens, abs=1e-6)
+def test_clean_rows_have_no_faults(lm, rows):
+    actual = audit(lm, rows)
+    assert not actual.faults and actual.rows == 40
+    assert actual.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / actual.tokens, abs=1e-6)
 
 
-def test_the_words_for_faults_are_one_set():
+def test_every_fault_has_a_limit_and_a_meaning():
     assert set(get_args(Fault)) == set(LIMITS) == set(MEANINGS)
 
 
@@ -72,21 +72,23 @@ def _tokens(lm, text):
 
 
 @pytest.mark.parametrize("fault", LIMITS)
-def test_every_planted_fault_is_found_and_stops(lm, rows, fault, tmp_path):
+def test_every_planted_fault_is_found_and_stops_the_run(lm, rows, fault, tmp_path):
     lm, faulty = planted(lm, rows, fault)
-    found = audit(lm, faulty)
-    assert fault in found.faults
+    actual = audit(lm, faulty)
+    assert fault in actual.faults
     if fault not in ("untrained_end", "no_assistant_part", "pad_in_text"):
         implied = {"over_context"} if fault == "prompt_over_context" else set()
-        assert set(found.faults) == {fault, *implied} and found.faults[fault] == 1 / 40 and found.where[fault] == (0,)
+        assert (
+            set(actual.faults) == {fault, *implied} and actual.faults[fault] == 1 / 40 and actual.where[fault] == (0,)
+        )
     shown = tmp_path / "audit.txt"
     with pytest.raises(TrainingError, match=rf"(?s){fault}, .* of 40 rows.*{fault} at most 0.0%.*{shown}"):
-        check(found, lm, faulty, {name: float(name != fault) - 0.0 for name in LIMITS}, shown)
+        check(actual, lm, faulty, {name: float(name != fault) - 0.0 for name in LIMITS}, shown)
     assert ">>>" in shown.read_text() and "<<<" in shown.read_text()
-    check(found, lm, faulty, {name: 1.0 for name in LIMITS}, shown)
+    check(actual, lm, faulty, {name: 1.0 for name in LIMITS}, shown)
 
 
-def test_the_message_holds_no_rows_text(lm, rows, tmp_path):
+def test_the_message_has_no_text_of_a_row(lm, rows, tmp_path):
     faulty = (replace(rows[0], targets=[]), *rows[1:])
     with pytest.raises(TrainingError) as caught:
         check(audit(lm, faulty), lm, faulty, {}, tmp_path / "audit.txt")

@@ -12,26 +12,26 @@ def made(step, value=0.0):
     return Checkpoint(step, {"weight.a": torch.full((2, 3), value)}, {"losses": [1.5], "notes": []})
 
 
-def test_the_newest_of_two_is_read_and_older_ones_go(tmp_path):
+def test_two_checkpoints_are_kept_and_the_newest_is_read(tmp_path):
     checkpoints = Checkpoints(tmp_path / "c", {"seed": 1}, 10)
     assert checkpoints.last() is None
     for step in (10, 20, 30):
         checkpoints.save(made(step, step))
-    found = checkpoints.last()
-    assert found.step == 30 and found.state["losses"] == [1.5]
-    assert torch.equal(found.numbers["weight.a"], torch.full((2, 3), 30.0))
+    actual = checkpoints.last()
+    assert actual.step == 30 and actual.state["losses"] == [1.5]
+    assert torch.equal(actual.tensors["weight.a"], torch.full((2, 3), 30.0))
     assert sorted(p.name for p in (tmp_path / "c").iterdir()) == ["00000020", "00000030"]
     checkpoints.clear()
     assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize("damage", ["bytes", "lost", "cut"])
-def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
-    said = []
-    checkpoints = Checkpoints(tmp_path / "c", {"seed": 1}, 10, said.append)
+def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, damage):
+    warnings = []
+    checkpoints = Checkpoints(tmp_path / "c", {"seed": 1}, 10, warnings.append)
     for step in (10, 20):
         checkpoints.save(made(step, step))
-    path = tmp_path / "c" / "00000020" / "numbers.safetensors"
+    path = tmp_path / "c" / "00000020" / "tensors.safetensors"
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     if damage == "lost":
@@ -39,17 +39,17 @@ def test_a_damaged_one_is_named_and_the_one_before_is_used(tmp_path, damage):
     else:
         path.write_bytes(content if damage == "bytes" else content[:-4])
     assert checkpoints.last().step == 10
-    assert "00000020 is damaged; the one before it is used" in said[0]
+    assert "00000020 is damaged; using the one before it" in warnings[0]
 
 
-def test_one_of_other_settings_or_another_base_is_refused_by_name(tmp_path):
+def test_a_checkpoint_of_other_settings_or_another_base_is_refused(tmp_path):
     Checkpoints(tmp_path / "c", {"seed": 1, "base": "a", "rank": 4}, 10).save(made(10))
     other = Checkpoints(tmp_path / "c", {"seed": 1, "base": "b", "rank": 8}, 10)
-    with pytest.raises(TrainingError, match=r"(?s)another training.*found:\s+base: a, rank: 4.*wanted:\s+base: b"):
+    with pytest.raises(TrainingError, match=r"(?s)another training run.*found:\s+base: a, rank: 4.*wanted:\s+base: b"):
         other.last()
 
 
-def test_a_full_disk_leaves_the_one_before(tmp_path, monkeypatch):
+def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path / "c", {"seed": 1}, 10)
     checkpoints.save(made(10))
 

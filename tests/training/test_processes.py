@@ -1,6 +1,7 @@
-"""Two processes on the CPU: gradients are equal on all ranks, and a model shared out by FSDP2 saves what it is."""
+"""Two processes on the CPU: gradients are equal on all ranks, and a model sharded by FSDP2 saves its whole adapter."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -8,10 +9,11 @@ import pytest
 import torch
 
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.model import adapters
+from rungwise.model import adapter_files
 from rungwise.model.language_model import load
 from rungwise.training.batches import encode, token_rows
-from rungwise.training.train import loss_sum, train
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum
 from tests.conftest import REPOSITORY, environment, examples
 
 RANKS = """
@@ -21,9 +23,9 @@ from pathlib import Path
 import torch
 from accelerate import Accelerator
 from rungwise.model.language_model import load
-from rungwise.model.shared_prefix import shared_tokens
+from rungwise.model.kernels.shared_prefix import shared_tokens
 from rungwise.core.records import AttemptSpec, Base
-from rungwise.training import train as module
+from rungwise.training import loop
 from rungwise.training.batches import encode, token_rows
 from tests.conftest import examples
 base = Base(sys.argv[1])
@@ -37,7 +39,7 @@ def step(self, *a, **k):
     return real(self, *a, **k)
 torch.optim.AdamW.step = step
 spec = AttemptSpec(base, sys.argv[2], "{body}", ("a",), rank=4, tokens=4, steps=3, batch_size=7, learning_rate=1e-3, seed=1)
-made = module.train(lm, spec, rows, progress=lambda *a: None)
+made = loop.train(lm, spec, rows, progress=lambda *a: None)
 accelerator = Accelerator(cpu=True)
 assert accelerator.num_processes == 2, accelerator.num_processes
 for gradient in seen:
@@ -55,12 +57,12 @@ import torch
 import torch.distributed as dist
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
-from rungwise.model import adapters
+from rungwise.model import adapter_files, adapters
 from rungwise.model.language_model import load
-from rungwise.model.low_rank import fuse
+from rungwise.model.kernels.low_rank import fuse
 from rungwise.core.records import AttemptSpec, Base
 from rungwise.training.batches import encode, token_rows
-from rungwise.training.train import loss_sum
+from rungwise.training.step import loss_sum
 from tests.conftest import examples
 dist.init_process_group("gloo")
 mesh = init_device_mesh("cpu", (2,))
@@ -82,7 +84,7 @@ for _ in range(3):
 tuned.model.eval()
 with torch.no_grad():
     torch.save(loss_sum(tuned.model, rows[:8], tuned), out / "loss.pt")
-adapters.save(tuned, spec, out)
+adapter_files.save(tuned, spec, out)
 print("SAVED")
 """
 
@@ -92,7 +94,7 @@ def torchrun(tmp_path, code, *arguments):
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     return subprocess.run(
         [*command, str(tmp_path / "script.py"), *map(str, arguments)],
-        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=str(REPOSITORY)),
+        env=environment(OMP_NUM_THREADS="1", PYTHONPATH=f"{REPOSITORY / 'components'}{os.pathsep}{REPOSITORY}"),
         capture_output=True,
         text=True,
         check=False,
@@ -105,7 +107,7 @@ INSTRUCTED = "Sort the mail of a customer into one of the queues that stand belo
 
 @pytest.mark.parametrize("template", ["{body}\nQueue:", INSTRUCTED], ids=["short", "instructed"])
 @pytest.mark.parametrize("method", ["lora", "prompt-tuning", "prefix-tuning"])
-def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base_folder, method, template):
+def test_ranks_have_equal_gradients_and_the_losses_of_one_process(tmp_path, base_folder, method, template):
     done = torchrun(tmp_path, RANKS, base_folder, method, template, tmp_path / "losses.json")
     assert done.returncode == 0 and done.stdout.count("EQUAL") == 2, done.stdout + done.stderr[-3000:]
     base = Base(str(base_folder))
@@ -116,19 +118,19 @@ def test_ranks_hold_equal_gradients_and_the_losses_of_one_process(tmp_path, base
     assert json.loads((tmp_path / "losses.json").read_text()) == pytest.approx(alone.losses, rel=1e-4)
 
 
-def test_a_model_that_is_shared_out_saves_and_reloads_its_adapter(tmp_path, base_folder):
+def test_a_sharded_model_saves_and_reloads_its_adapter(tmp_path, base_folder):
     done = torchrun(tmp_path, SHARDS, base_folder, tmp_path)
     assert done.returncode == 0 and done.stdout.count("SAVED") == 2, done.stdout + done.stderr[-3000:]
-    files = [(tmp_path / rank / adapters.WEIGHTS).read_bytes() for rank in "01"]
+    files = [(tmp_path / rank / adapter_files.WEIGHTS).read_bytes() for rank in "01"]
     assert files[0] == files[1]
-    lm = adapters.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
+    lm = adapter_files.load(load(Base(str(base_folder)), base_folder), tmp_path / "0")
     rows, _ = token_rows(lm, encode(lm, "{body}\nQueue:", examples(40)))
     with torch.no_grad():
-        found = loss_sum(lm.model, rows[:8], lm)
-    torch.testing.assert_close(found, torch.load(tmp_path / "0" / "loss.pt"), atol=1e-3, rtol=1e-4)
+        actual = loss_sum(lm.model, rows[:8], lm)
+    torch.testing.assert_close(actual, torch.load(tmp_path / "0" / "loss.pt"), atol=1e-3, rtol=1e-4)
 
 
-def test_the_settings_files_are_what_accelerate_reads():
+def test_accelerate_reads_the_config_files():
     from accelerate.commands.config.config_args import load_config_from_file
 
     from tests.conftest import REPOSITORY

@@ -1,1 +1,1 @@
-"""Attempts: one base, training set, setting and seed; stored by content, run, scored, carried elsewhere."""
+"""Attempts: one base, training set, spec and seed each; run, scored, and stored under a digest of all of them."""

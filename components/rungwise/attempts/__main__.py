@@ -1,6 +1,6 @@
-"""Runs one bundle: `python -m rungwise.attempts BUNDLE`, by itself or behind a launcher of several processes.
+"""Runs one bundle: `python -m rungwise.attempts BUNDLE`, alone or under a launcher of several processes.
 
-It needs torch, transformers, peft, accelerate and pandas alone. The first process writes the result; the others help.
+It needs only torch, transformers, peft, accelerate, pandas and pydantic. The first process writes the result.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rungwise.attempts import bundle as bundles
-from rungwise.attempts.run import How, train_attempt
+from rungwise.attempts.run import RunOptions, train_attempt
 from rungwise.attempts.store import attempt_digest, versions
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
 from rungwise.core.folders import sweep
@@ -25,20 +25,20 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
     """Runs the bundle in `folder`; returns the result's folder.
 
     Raises:
-        WorkspaceError: it is no bundle, or the libraries here are not those that it was packed for.
+        WorkspaceError: it is not a bundle, or this machine has other libraries than those that it was packed for.
         RungwiseError: the training fails.
     """
     bundle = bundles.read(folder, root)
-    here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.looked_at)
-    if here != bundle.name:
+    digest_here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.eval_rows)
+    if digest_here != bundle.name:
         raise WorkspaceError(
             Problem(
-                "the attempt would be another one here",
+                "the attempt would be a different one on this machine",
                 where=str(folder),
                 found=", ".join(f"{name} {number}" for name, number in versions().items()),
                 wanted=", ".join(f"{name} {number}" for name, number in bundle.versions.items())
                 + ", and the base that it was packed with",
-                do="install these versions (and this version of Rungwise), or pack the bundle where these are",
+                do="install these versions and the Rungwise that packed the bundle, or pack it with the versions found",
             )
         )
     rank = int(os.environ.get("RANK", "0"))
@@ -47,22 +47,24 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
         raise WorkspaceError(
             Problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
         )
-    how = How(
-        checkpoint_steps=int(bundle.how["checkpoint_steps"]),
-        limits=bundle.how["limits"],
+    options = RunOptions(
+        checkpoint_steps=int(bundle.options["checkpoint_steps"]),
+        limits=bundle.options["limits"],
         shown=folder / "audit.txt",
         resume=store / f"resume-{bundle.name}",
         say=(lambda text: say(f"note: {text}")) if for_a_parent else say,
     )
     if rank:
-        with tempfile.TemporaryDirectory() as elsewhere:
+        with tempfile.TemporaryDirectory() as discarded:
             train_attempt(
-                Path(elsewhere), bundle.spec, bundle.rows, bundle.root, _silent, dev=bundle.looked_at, how=how
+                Path(discarded), bundle.spec, bundle.rows, bundle.root, _silent, dev=bundle.eval_rows, options=options
             )
         return store
-    sweep(store)  # what a killed run of this bundle left half-written
+    sweep(store)  # partial results of a killed run of this bundle
     show = _to_the_parent if for_a_parent else LineProgress("train")
-    return train_attempt(store, bundle.spec, bundle.rows, bundle.root, show, dev=bundle.looked_at, how=how).folder
+    return train_attempt(
+        store, bundle.spec, bundle.rows, bundle.root, show, dev=bundle.eval_rows, options=options
+    ).folder
 
 
 def _silent(done: int, total: int, what: str) -> None:
@@ -77,18 +79,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one bundle; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m rungwise.attempts", description=__doc__)
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--root", type=Path, help="where the base's path starts; the bundle itself by default")
+    parser.add_argument("--root", type=Path, help="folder that the base's path is relative to (default: the bundle)")
     parser.add_argument("--for-a-parent", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     prepare_environment()
     try:
         result = run(arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent)
     except RungwiseError as error:
-        told = bundles.ERROR + json.dumps([type(error).__name__, asdict(error.problem)])
-        say(told if arguments.for_a_parent else f"rungwise: {error}")
+        report = bundles.ERROR + json.dumps([type(error).__name__, asdict(error.problem)])
+        say(report if arguments.for_a_parent else f"rungwise: {error}")
         return 2
     if not arguments.for_a_parent and int(os.environ.get("RANK", "0")) == 0:
-        say(f"the result is {result}; bring {arguments.bundle} back and `rungwise unpack` it")
+        say(f"the result is {result}; copy {arguments.bundle} back and run `rungwise unpack` on it")
     return 0
 
 

@@ -1,8 +1,9 @@
-"""An attempt as a folder that travels: packed in the workspace, run on any machine, unpacked again by its hashes.
+"""Bundles: an attempt as a folder, packed in the workspace, run on any machine, and unpacked into the store.
 
 A bundle holds the spec, the rows and the local base. `python -m rungwise.attempts BUNDLE` (or `rungwise attempt
-BUNDLE`) needs torch, transformers, peft, accelerate and pandas alone, and may stand behind `torchrun` or `accelerate
-launch`. Its result is the very folder that the workspace's store would hold.
+BUNDLE`) needs only torch, transformers, peft, accelerate, pandas and pydantic, and also runs under `torchrun` or
+`accelerate launch`. Its result is the same folder that training in the workspace would put into the store; hashes check
+every step.
 """
 
 import json
@@ -20,40 +21,41 @@ from rungwise.core.folders import is_sealed, joined, read_json, read_lines, writ
 from rungwise.core.records import AttemptSpec, Example, Json, example_from_json, spec_from_json, to_json, to_lines
 from rungwise.model.bases import base_folder
 
-BUNDLE, ROWS, LOOKED_AT = "bundle.json", "rows.jsonl", "looked_at.jsonl"
+BUNDLE, ROWS, EVAL_ROWS = "bundle.json", "rows.jsonl", "eval_rows.jsonl"
 CONTENT, RESULT = "content", "result"
-"""The folders of a bundle: what was packed, sealed; and what its run puts there."""
+"""The folders of a bundle: the packed files, sealed; and the result of its run."""
 _LAUNCHERS: Final = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
 """Launcher -> its module."""
 ERROR: Final = "@error "
-"""What a line of a launched run begins with that says why it ended: the error's class and its Problem."""
+"""Prefix of a line in which a launched process reports its error: the class and the Problem, as JSON."""
 PROGRESS: Final = "@progress "
-"""What a line of a launched run begins with that says how far it is."""
+"""Prefix of a line in which a launched process reports its progress, as JSON."""
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """An attempt before it is run: what it is, and how it goes where that travels with it."""
+    """An attempt to be run, with its portable options."""
 
     name: str
     """The attempt's digest."""
     spec: AttemptSpec
     rows: Sequence[Example]
-    looked_at: Sequence[Example]
-    """The development rows that the training looks at."""
+    eval_rows: Sequence[Example]
+    """The validation rows of the evaluations during training."""
     root: Path
-    """The folder that the base's path starts at."""
+    """The folder that the base's path is relative to."""
     versions: Mapping[str, str]
-    """Library -> version that decides the numbers."""
-    how: Mapping[str, Json]
+    """Library -> version, of those that decide the trained weights."""
+    options: Mapping[str, Json]
+    """See `run.RunOptions.portable`."""
 
 
 def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
-    """Writes a bundle into `folder`; with `with_base` a local base goes with it.
+    """Writes a bundle into `folder`; `with_base`: together with a local base.
 
     Raises:
         WorkspaceError: `folder` holds something else.
-        ModelError: the base is not there, or its path leads out of the workspace.
+        ModelError: the base does not exist, or its path leads out of the workspace.
     """
     if folder.exists() and not folder.is_dir():
         raise WorkspaceError(
@@ -65,12 +67,17 @@ def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
         )
 
     spec = bundle.spec
-    known = {"name": bundle.name, "spec": to_json(spec), "versions": dict(bundle.versions), "how": dict(bundle.how)}
+    description = {
+        "name": bundle.name,
+        "spec": to_json(spec),
+        "versions": dict(bundle.versions),
+        "options": dict(bundle.options),
+    }
 
     def write(part: Path) -> None:
-        write_json(part / BUNDLE, known)
+        write_json(part / BUNDLE, description)
         write_lines(part / ROWS, to_lines(bundle.rows))
-        write_lines(part / LOOKED_AT, to_lines(bundle.looked_at))
+        write_lines(part / EVAL_ROWS, to_lines(bundle.eval_rows))
         if with_base and spec.base and not spec.base.revision:
             shutil.copytree(base_folder(spec.base, bundle.root), part / _relative(spec))
 
@@ -84,7 +91,7 @@ def _relative(spec: AttemptSpec) -> Path:
     if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
         raise ModelError(
             Problem(
-                "a base can't travel",
+                "a bundle can't include this base",
                 where=f"ladder: base {spec.base}",
                 found="a path that leads out of the workspace",
                 wanted="a path inside it, or a hub name with its commit",
@@ -95,72 +102,76 @@ def _relative(spec: AttemptSpec) -> Path:
 
 
 def _content(folder: Path) -> Path:
-    """Returns what was packed, whole; raises WorkspaceError where it is not."""
+    """Returns the folder of the packed files.
+
+    Raises:
+        WorkspaceError: it is missing or was changed.
+    """
     content = folder / CONTENT
     if not is_sealed(content):
         raise WorkspaceError(
             Problem(
-                "there is no whole bundle",
+                "a folder is not a complete bundle",
                 where=str(folder),
-                found="its files differ from its marker" if content.exists() else "nothing that was packed",
-                wanted="a folder as `rungwise pack` writes it",
-                do="`rungwise pack TASK RUNG BUNDLE` in the workspace writes it again",
+                found="its files differ from its marker" if content.exists() else "no packed files",
+                wanted="a folder written by `rungwise pack`",
+                do="run `rungwise pack TASK RUNG BUNDLE` in the workspace again",
             )
         )
     return content
 
 
 def read(folder: Path, root: Path | None = None) -> Bundle:
-    """Returns the bundle in `folder`; `root`: where its base's path starts, None: in the bundle.
+    """Returns the bundle in `folder`; `root`: the folder that its base's path is relative to, by default the bundle.
 
     Raises:
-        WorkspaceError: it is no bundle, or was changed.
+        WorkspaceError: it is not a bundle, or was changed.
     """
     content = _content(folder)
-    found = read_json(content / BUNDLE)
-    wanted = {"name", "spec", "versions", "how"}
-    if not isinstance(found, dict) or wanted - set(found):
+    saved = read_json(content / BUNDLE)
+    wanted = {"name", "spec", "versions", "options"}
+    if not isinstance(saved, dict) or wanted - set(saved):
         raise WorkspaceError(
             Problem(
-                "there is no whole bundle",
+                "a folder is not a complete bundle",
                 where=str(content / BUNDLE),
-                found=joined(sorted(found)) if isinstance(found, dict) else type(found).__name__,
+                found=joined(sorted(saved)) if isinstance(saved, dict) else type(saved).__name__,
                 wanted="the keys " + joined(sorted(wanted)),
-                do="`rungwise pack TASK RUNG BUNDLE` in the workspace writes it again",
+                do="run `rungwise pack TASK RUNG BUNDLE` in the workspace again",
             )
         )
-    rows, looked_at = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, LOOKED_AT))
-    spec = spec_from_json(found["spec"])
-    return Bundle(found["name"], spec, rows, looked_at, root or content, found["versions"], found["how"])
+    rows, eval_rows = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, EVAL_ROWS))
+    spec = spec_from_json(saved["spec"])
+    return Bundle(saved["name"], spec, rows, eval_rows, root or content, saved["versions"], saved["options"])
 
 
 def unpack(folder: Path, store: Path) -> Path:
-    """Moves the result of a bundle into the store, by its hashes; returns the attempt's folder there.
+    """Copies the result of a bundle into the store after checking its hashes; returns the attempt's folder there.
 
     Raises:
-        WorkspaceError: it was not run, was changed, or is the result of another attempt.
+        WorkspaceError: the bundle was not run, or its result was changed or belongs to another attempt.
     """
     name = str(read_json(_content(folder) / BUNDLE)["name"])
     result = folder / RESULT / f"train-{name}"
     if not is_sealed(result):
-        there = [p.name for p in (folder / RESULT).glob("train-*")]
+        results = [p.name for p in (folder / RESULT).glob("train-*")]
         if result.is_dir():
             raise WorkspaceError(
                 Problem(
-                    "the result of a bundle was changed or is not whole",
+                    "the result of a bundle was changed or is incomplete",
                     where=str(result),
                     found="its files differ from its marker, SEAL.json",
                     wanted="the files as `rungwise attempt` wrote them",
-                    do="bring the whole folder back once more, or `rungwise attempt BUNDLE` in a fresh copy of it",
+                    do="copy the whole folder back again, or run `rungwise attempt BUNDLE` in a fresh copy of it",
                 )
             )
         raise WorkspaceError(
             Problem(
-                "a bundle has no whole result",
+                "a bundle has no complete result",
                 where=str(folder),
-                found=joined(there),
+                found=joined(results),
                 wanted=f"train-{name} with its marker",
-                do="`rungwise attempt BUNDLE` runs it; bring the whole folder back",
+                do="run `rungwise attempt BUNDLE` and copy the whole folder back",
             )
         )
     target = store / f"train-{name}"
@@ -178,29 +189,31 @@ def _copied(source: Path, part: Path) -> None:
 def launched(
     command: Sequence[str], bundle: Path, root: Path, say: Callable[[str], None], show: Callable[[int, int, str], None]
 ) -> None:
-    """Runs a bundle behind a launcher, such as `torchrun --standalone --nproc_per_node 2`.
+    """Runs a bundle under a launcher, such as `torchrun --standalone --nproc_per_node 2`.
 
     Raises:
-        TrainingError: the launcher is not there, or a process failed.
+        RungwiseError: what a process reported, or a TrainingError if the launcher can't be started or a process fails.
     """
-    whole = [*command, "-m", "rungwise.attempts.__main__", str(bundle), "--root", str(root), "--for-a-parent"]
-    if command[0] in _LAUNCHERS:  # of this environment, whatever the path says
-        whole[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
+    arguments = [*command, "-m", "rungwise.attempts.__main__", str(bundle), "--root", str(root), "--for-a-parent"]
+    if command[0] in _LAUNCHERS:  # the one of this environment, not the first on the path
+        arguments[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
     last: list[str] = []
     failed: tuple[str, dict[str, str]] | None = None
     try:
-        process = subprocess.Popen(whole, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace")
+        process = subprocess.Popen(
+            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+        )
     except OSError as error:
         raise TrainingError(
             Problem(
-                "the processes of a training can't be started",
+                "the training processes can't be started",
                 where="params.yaml: train.launch",
                 found=f"{command[0]}: {error.strerror}",
-                wanted="a command that is on the path, such as [torchrun, --standalone, --nproc_per_node, '2']",
+                wanted="a command on the path, such as [torchrun, --standalone, --nproc_per_node, '2']",
             )
         ) from None
     with process:
-        assert process.stdout is not None  # as asked for
+        assert process.stdout is not None  # because of stdout=PIPE
         try:
             for line in process.stdout:
                 if line.startswith(PROGRESS):
@@ -213,25 +226,25 @@ def launched(
         except BaseException:
             process.terminate()
             raise
-    if failed:  # as the process said it itself
+    if failed:
         raise getattr(errors, failed[0], TrainingError)(Problem(**failed[1]))
     if process.returncode:
         raise TrainingError(
             Problem(
-                "a training on several processes failed",
+                "training on several processes failed",
                 where="params.yaml: train.launch",
                 found=" | ".join(last[-3:])[:400],
                 wanted="exit code 0",
-                do="leave `train.launch` out to see it in one process",
+                do="remove `train.launch` to see the error in one process",
             )
         )
     if not any((bundle / RESULT).glob("train-*")):
         raise TrainingError(
             Problem(
-                "a launcher ended without a training",
+                "a launcher ended without training",
                 where="params.yaml: train.launch",
                 found=" ".join(command)[:200],
-                wanted="a command that runs what stands behind it, as torchrun does",
+                wanted="a command that runs the arguments after it, like torchrun",
             )
         )
     for text in last:

@@ -1,4 +1,4 @@
-"""What an attempt took: seconds, memory, device. It differs from run to run and enters no hashed output."""
+"""The cost of an attempt: seconds, memory, device. It differs from run to run and is not part of any hashed output."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from rungwise.model.language_model import device_name
 
 
 def cost_of(spec: AttemptSpec, started: float) -> dict[str, Any]:
-    """Returns what an attempt took since `started`, a reading of `time.perf_counter`."""
+    """Returns the cost of an attempt since `started`, a reading of `time.perf_counter`."""
     import torch
 
     return {
@@ -28,7 +28,7 @@ def cost_of(spec: AttemptSpec, started: float) -> dict[str, Any]:
 
 
 def peak_mib() -> float:
-    """Returns the most memory that this process has held, in MiB: the GPU's where it computes on one."""
+    """Returns the peak memory of this process in MiB: that of the GPU if it uses one."""
     import resource
 
     import torch

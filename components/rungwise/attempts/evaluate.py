@@ -1,4 +1,4 @@
-"""An attempt's predictions on rows, computed once and kept in the store."""
+"""Predictions of an attempt, computed once and kept in the store."""
 
 import time
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from rungwise.model.language_model import Progress
 def evaluate_attempt(
     store: Path, attempt: Attempt, spec: AttemptSpec, rows: Sequence[Example], root: Path, progress: Progress
 ) -> tuple[Prediction, ...]:
-    """Returns the attempt's predictions on `rows`, computed now unless the store has them."""
+    """Returns the attempt's predictions on `rows`; computes them only if the store does not have them."""
     if attempt.result["note"]:
         return tuple(Prediction(e.id, e.group, e.answer, None, unscored="not_trained", facts=e.facts) for e in rows)
     content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts)] for e in rows]

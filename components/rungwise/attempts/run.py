@@ -1,4 +1,4 @@
-"""Runs an attempt: trained now, unless the store has it. A killed run leaves nothing half-done."""
+"""Runs an attempt unless the store has it. A killed run leaves no partial result."""
 
 import shutil
 import time
@@ -18,50 +18,52 @@ from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
 from rungwise.evidence.metrics import Metric
 from rungwise.model import classical
 from rungwise.model import predict as predict_module
+from rungwise.model.adapter_files import save as save_adapter
 from rungwise.model.adapters import VIRTUAL, base_parameters, with_room
-from rungwise.model.adapters import save as save_adapter
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
-from rungwise.training import train as train_module
+from rungwise.training import loop
 from rungwise.training.audit import Audit, audit, check, check_again
 from rungwise.training.batches import encode, token_rows
 from rungwise.training.checkpoints import Checkpoints
 
 
-def _looked_at(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
-    """Returns the development rows that a training looks at: some of them, by their ids' hashes; none by default."""
+def _eval_rows(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
+    """Returns the validation rows of the evaluations during training: a sample by the hashes of their ids, or none."""
     if not spec.eval_every:
         return ()
     return sorted(dev, key=lambda e: digest(e.id))[: spec.eval_rows]
 
 
 @dataclass(frozen=True)
-class How:
-    """How an attempt is run: nothing here changes what it is."""
+class RunOptions:
+    """Options of a run that do not change its result."""
 
     checkpoint_steps: int = 50
-    """Steps between two points from which a killed training goes on."""
+    """Steps between two checkpoints, from which a killed run resumes."""
     launch: tuple[str, ...] = ()
-    """A command in front of `python -m` that starts several processes; empty: this one process trains."""
+    """The command that starts several processes, such as torchrun; empty: this process trains."""
     limits: Mapping[str, float] = field(default_factory=dict)
-    """Fault -> share of rows from which the audit stops (see `faults.LIMITS`)."""
+    """Fault -> largest share of rows that may have it (see `faults.LIMITS`)."""
     shown: Path = Path("audit.txt")
-    """Where the audit writes rows for a person to look at."""
+    """The file for the faulty rows that the audit found."""
     say: Callable[[str], None] = say
     resume: Path | None = None
-    """Where the checkpoints lie; None: beside the attempt."""
+    """The folder of the checkpoints; None: in the store."""
 
     @property
-    def settings(self) -> dict[str, Json]:
-        """Returns what travels with a bundle."""
+    def portable(self) -> dict[str, Json]:
+        """The options that a bundle takes along."""
         return {"checkpoint_steps": self.checkpoint_steps, "limits": dict(self.limits)}
 
 
-def bundle_of(spec: AttemptSpec, rows: Sequence[Example], root: Path, *, dev: Sequence[Example], how: How) -> Bundle:
-    """Returns the attempt of `spec` on `rows` before it is run; `dev`: see `train_attempt`."""
-    seen = _looked_at(spec, dev)
-    name = attempt_digest(spec, rows, root, seen)
-    return Bundle(name, spec, rows, seen, root, versions(), how.settings)
+def bundle_of(
+    spec: AttemptSpec, rows: Sequence[Example], root: Path, *, dev: Sequence[Example], options: RunOptions
+) -> Bundle:
+    """Returns the attempt of `spec` on `rows`, to be run; `dev`: see `train_attempt`."""
+    eval_rows = _eval_rows(spec, dev)
+    name = attempt_digest(spec, rows, root, eval_rows)
+    return Bundle(name, spec, rows, eval_rows, root, versions(), options.portable)
 
 
 def train_attempt(
@@ -72,48 +74,50 @@ def train_attempt(
     progress: Progress,
     *,
     dev: Sequence[Example] = (),
-    how: How | None = None,
+    options: RunOptions | None = None,
 ) -> Attempt:
-    """Returns the attempt of `spec` on `rows`, trained now unless the store has it.
+    """Returns the attempt of `spec` on `rows`; trains it only if the store does not have it.
 
-    `dev`: the rows that are looked at on the way, where the spec says so. An attempt whose base can take none of the
-    rows, or too few, is kept too, with a note and no adapter.
+    `dev`: the validation rows, which `spec.eval_every` and `spec.eval_rows` use. If too many rows exceed the context of
+    the base, the attempt is stored with a note and without an adapter.
 
     Raises:
-        TrainingError: the rows' tokens are faulty, the training diverges, or the memory does not hold a row.
+        TrainingError: the rows' tokens have faults, training diverges, or a single row is out of memory.
         ModelError: the base or the method can't be used.
     """
-    how = how or How()
-    bundle = bundle_of(spec, rows, root, dev=dev, how=how)
+    options = options or RunOptions()
+    bundle = bundle_of(spec, rows, root, dev=dev, options=options)
     folder = store / f"train-{bundle.name}"
     if not is_sealed(folder):
-        if how.launch and METHODS[spec.method].trains:
-            _launched(store, bundle, how, progress)
+        if options.launch and METHODS[spec.method].trains:
+            _launched(store, bundle, options, progress)
         else:
-            checkpoints = _checkpoints(store, bundle, how)
-            write_folder(folder, lambda part: _train_into(part, bundle, how, progress, checkpoints))
+            checkpoints = _checkpoints(store, bundle, options)
+            write_folder(folder, lambda part: _train_into(part, bundle, options, progress, checkpoints))
             checkpoints.clear()
     elif (folder / AUDIT).is_file() and not read_json(folder / RESULT)["note"]:
-        known = read_json(folder / AUDIT)
-        check_again(known["faults"], known["rows"], {**how.limits, "over_context": 1.0}, f"base {spec.base}")
+        earlier = read_json(folder / AUDIT)
+        check_again(earlier["faults"], earlier["rows"], {**options.limits, "over_context": 1.0}, f"base {spec.base}")
     return Attempt(bundle.name, folder)
 
 
-def _launched(store: Path, bundle: Bundle, how: How, progress: Progress) -> None:
-    """Trains on several processes: they run a bundle that lies in the store."""
+def _launched(store: Path, bundle: Bundle, options: RunOptions, progress: Progress) -> None:
+    """Trains on several processes: they run a bundle in the store."""
     folder = store / f"bundle-{bundle.name}"
     bundles.pack(folder, bundle, with_base=False)
-    bundles.launched(how.launch, folder, bundle.root, how.say, progress)
+    bundles.launched(options.launch, folder, bundle.root, options.say, progress)
     bundles.unpack(folder, store)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _checkpoints(store: Path, bundle: Bundle, how: How) -> Checkpoints:
+def _checkpoints(store: Path, bundle: Bundle, options: RunOptions) -> Checkpoints:
     made_for = {"attempt": bundle.name, **to_json(bundle.spec), "base": str(bundle.spec.base)}
-    return Checkpoints(how.resume or store / f"resume-{bundle.name}", made_for, how.checkpoint_steps, how.say)
+    return Checkpoints(
+        options.resume or store / f"resume-{bundle.name}", made_for, options.checkpoint_steps, options.say
+    )
 
 
-def _train_into(part: Path, bundle: Bundle, how: How, progress: Progress, checkpoints: Checkpoints) -> None:
+def _train_into(part: Path, bundle: Bundle, options: RunOptions, progress: Progress, checkpoints: Checkpoints) -> None:
     started = time.perf_counter()
     result: dict[str, Any] = {
         "base_digest": "",
@@ -130,8 +134,8 @@ def _train_into(part: Path, bundle: Bundle, how: How, progress: Progress, checkp
     if bundle.spec.base is None:
         result |= _fit_into(part, bundle.spec, bundle.rows)
     else:
-        made, notes = _adapt_into(part, bundle, how, progress, checkpoints)
-        result |= made
+        trained, notes = _adapt_into(part, bundle, options, progress, checkpoints)
+        result |= trained
     write_json(part / SPEC, to_json(bundle.spec))
     write_json(part / RESULT, result)
     write_json(part / COST, {**cost_of(bundle.spec, started), "notes": list(notes)})
@@ -145,9 +149,9 @@ def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[st
 
 
 def _adapt_into(
-    part: Path, bundle: Bundle, how: How, progress: Progress, checkpoints: Checkpoints
+    part: Path, bundle: Bundle, options: RunOptions, progress: Progress, checkpoints: Checkpoints
 ) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """Returns what the training counted, and what happened on the way."""
+    """Returns the result of training, and notes on events that did not change it."""
     spec, rows = bundle.spec, bundle.rows
     assert spec.base is not None  # as the caller checked
     lm = load(spec.base, bundle.root, template=spec.template, precision=spec.precision)
@@ -168,43 +172,44 @@ def _adapt_into(
     else:
         reader = lm
     encoded = encode(reader, spec.prompt, rows)
-    found = audit(reader, encoded)
-    write_json(part / AUDIT, {"rows": found.rows, "loss_share": found.loss_share, "faults": dict(found.faults)})
+    audited = audit(reader, encoded)
+    summary = {"rows": audited.rows, "loss_share": audited.loss_share, "faults": dict(audited.faults)}
+    write_json(part / AUDIT, summary)
     tokens, rejected = token_rows(reader, encoded)
     result |= {"train_rows": len(tokens), "train_rejected": rejected}
-    if too_long := _too_long(found, spec, reader, tokens):
+    if too_long := _too_long(audited, spec, reader, tokens):
         return {**result, "train_rows": 0, "note": too_long}, ()
-    check(found, reader, encoded, {**how.limits, "over_context": 1.0}, how.shown)
-    how.say(f"{found.loss_share:.1%} of {found.tokens:,} tokens carry loss")
+    check(audited, reader, encoded, {**options.limits, "over_context": 1.0}, options.shown)
+    options.say(f"{audited.loss_share:.1%} of {audited.tokens:,} tokens carry loss")
     if left_out := sum(rejected.values()):
-        how.say(f"{left_out} of {len(rows)} training rows are longer than the base reads, and left out")
-    trained = train_module.train(
-        lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.looked_at, result)
+        options.say(f"{left_out} of {len(rows)} training rows exceed the base's context and are left out")
+    trained = loop.train(
+        lm, spec, tokens, progress=progress, checkpoints=checkpoints, score=_score(spec, bundle.eval_rows, result)
     )
     for note in trained.notes:
-        how.say(note)
+        options.say(note)
     save_adapter(trained.lm, spec, part)
     result |= {"train_tokens": trained.tokens, "trained_parameters": trained.parameters}
-    result |= {"learning_rate": trained.learning_rate, "kept_step": trained.kept_step}
+    result |= {"learning_rate": trained.learning_rate, "kept_step": trained.best_step}
     losses = [round(loss, 6) for loss in trained.losses]
     write_json(part / LOSSES, {"losses": losses, "scores": [list(score) for score in trained.scores]})
     return result, trained.notes
 
 
-def _too_long(found: Audit, spec: AttemptSpec, lm: LanguageModel, tokens: Sequence[object]) -> str:
-    """Returns why the rung is passed over where too many rows are too long for its base; empty where they are not."""
-    share = found.faults.get("over_context", 0.0)
+def _too_long(audited: Audit, spec: AttemptSpec, lm: LanguageModel, tokens: Sequence[object]) -> str:
+    """Returns why the rung is skipped if too many rows exceed the context of its base; otherwise empty."""
+    share = audited.faults.get("over_context", 0.0)
     context = f"the context of {lm.context_tokens} tokens"
     if not tokens:
-        return f"could not be trained: all {found.rows} training rows are longer than {context}"
+        return f"could not be trained: all {audited.rows} training rows are longer than {context}"
     if share > spec.max_over_context:
-        told = f"{round(share * found.rows)} of {found.rows} training rows are longer than {context}"
-        return f"was not trained: {told} (limit {spec.max_over_context:.0%})"
+        too_long = f"{round(share * audited.rows)} of {audited.rows} training rows are longer than {context}"
+        return f"was not trained: {too_long} (limit {spec.max_over_context:.0%})"
     return ""
 
 
 def _score(spec: AttemptSpec, dev: Sequence[Example], result: Mapping[str, Any]) -> Callable[[LanguageModel], float]:
-    """Returns what looks at a model: the mean of the spec's metric over the rows that can be scored."""
+    """Returns a function that evaluates a model: the mean of the spec's metric over the rows that can be scored."""
     metric = Metric(spec.metric, spec.form)
 
     def score(lm: LanguageModel) -> float:

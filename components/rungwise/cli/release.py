@@ -48,9 +48,8 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _promote(root: Path, arguments: argparse.Namespace) -> int:
-    """Scores the challenger on the test rows and prints the decision."""
-    from dataclasses import asdict
-
+    """Asks the gate about the challenger."""
+    from rungwise.core.words import reason_json, sentence_of
     from rungwise.release.promote import promote
     from rungwise.workspace.layout import settings_of
     from rungwise.workspace.lock import locked
@@ -59,7 +58,8 @@ def _promote(root: Path, arguments: argparse.Namespace) -> int:
     with locked(root, "rungwise promote"):
         verdict = promote(root, arguments.task)
     if arguments.json:
-        show(json.dumps(asdict(verdict), ensure_ascii=False))
+        reasons = [reason_json(reason) for reason in verdict.reasons]
+        show(json.dumps({"action": verdict.action, "reasons": reasons}, ensure_ascii=False))
     else:
-        show(f"{verdict.action}: " + "\n  ".join(verdict.reasons))
+        show(f"{verdict.action}: " + "\n  ".join(sentence_of(reason) for reason in verdict.reasons))
     return 1 if verdict.action == "refuse" else 0

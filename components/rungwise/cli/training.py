@@ -3,7 +3,6 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
 
 from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
@@ -16,7 +15,9 @@ def add(add: Add) -> None:
     """Adds the commands."""
     plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
     _plan_arguments(plan)
-    methods = add("methods", _methods, "several methods on one task under one budget, beside LoRA: a table, a picture")
+    methods = add(
+        "methods", _methods, "compare several methods with LoRA on one task: a table and a figure"
+    )
     methods.add_argument("task", metavar="TASK", help="a task of params.yaml")
     methods.add_argument("--methods", metavar="A,B", help="which; without it ten from all families")
     methods.add_argument(
@@ -55,12 +56,12 @@ def _methods(root: Path, arguments: argparse.Namespace) -> int:
             )
         )
     with locked(root, "rungwise methods"):
-        found = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
+        comparison = compare(root, arguments.task, methods, base=arguments.base, steps=arguments.steps, rates=rates)
         folder = root / ".rungwise" / "methods"
-        write_json(folder / f"{arguments.task}.json", to_json(found))
-        write_lines(folder / f"{arguments.task}.svg", picture(found))
-    show(json.dumps(to_json(found), indent=1, ensure_ascii=False) if arguments.json else trials_text(found))
-    say(f"the picture is {folder / f'{arguments.task}.svg'}")
+        write_json(folder / f"{arguments.task}.json", to_json(comparison))
+        write_lines(folder / f"{arguments.task}.svg", picture(comparison))
+    show(json.dumps(to_json(comparison), indent=1, ensure_ascii=False) if arguments.json else trials_text(comparison))
+    say(f"the figure is {folder / f'{arguments.task}.svg'}")
     return 0
 
 
@@ -116,16 +117,17 @@ def _unpack(root: Path, arguments: argparse.Namespace) -> int:
 
 
 def _plan(root: Path, arguments: argparse.Namespace) -> int:
-    """What the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
+    """Shows what the ladder, or the model of a config.json, needs on machines; --write chooses the precision."""
     from dataclasses import asdict
 
     from rungwise.climbing.rungs import spec_of
-    from rungwise.planning.largest import most_of
+    from rungwise.planning.job import TOKENS
+    from rungwise.planning.largest import largest_models
     from rungwise.planning.machines import THIS, machine_named, machines
     from rungwise.planning.measure import this_machine
-    from rungwise.planning.plan import plan_config, plan_ladder
+    from rungwise.planning.plan import jobs_of_every_method, plan_config, plan_ladder
     from rungwise.planning.probe import probed
-    from rungwise.planning.rows import TOKENS, Lengths
+    from rungwise.planning.rows import Lengths
     from rungwise.report.plan import plan_text
     from rungwise.workspace.layout import Paths, settings_of
 
@@ -145,8 +147,8 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
     chosen = [this_machine() if name == THIS else machine_named(name, table) for name in names]
     if arguments.config:
         given = Lengths().with_given(arguments.tokens, arguments.answer_tokens)
-        jobs = _jobs(arguments.rows or 1, given.tokens, given.answer_tokens)
-        fits = plan_config(Path(arguments.config), jobs, chosen, table, given, steps=arguments.steps or 300)
+        jobs = jobs_of_every_method(arguments.rows or 1, given.tokens, given.answer_tokens)
+        fits = plan_config(Path(arguments.config), jobs, chosen, table, given, steps=arguments.steps)
     else:
         lengths = {"tokens": arguments.tokens, "answer_tokens": arguments.answer_tokens}
         settings = settings_of(root)
@@ -159,80 +161,87 @@ def _plan(root: Path, arguments: argparse.Namespace) -> int:
                 lambda rung, task, labels: spec_of(settings, settings.tasks[task], rung, labels),
                 say,
             )
-    mosts = [most_of(machine) for machine in chosen]
+    largest = [largest_models(machine) for machine in chosen]
     if arguments.json:
-        found = {
+        result = {
             "fits": [asdict(one) | {"ratio": one.ratio} for one in fits],
-            "largest": [asdict(most) for most in mosts],
+            "largest": [asdict(one) for one in largest],
+            "machines": [asdict(machine) for machine in chosen],
         }
-        show(json.dumps(found | {"machines": [asdict(m) for m in chosen]}, indent=1, ensure_ascii=False))
+        show(json.dumps(result, indent=1, ensure_ascii=False))
         return 0
-    show(plan_text(fits, mosts))
+    show(plan_text(fits, largest))
     return 0
 
 
 def _check_together(arguments: argparse.Namespace) -> None:
-    """Raises SettingsError where options are given of which one would be ignored."""
+    """Raises SettingsError if one of the options given would be ignored."""
     given = [
         f"--{name}" for name in ("write", "probe", "config", "machine", "rows", "steps") if getattr(arguments, name)
     ]
     apart = {
-        "--write": ({"--probe", "--config", "--machine", "--rows", "--steps"}, "it measures params.yaml's bases here"),
-        "--probe": ({"--config"}, "a config alone has no weights to run"),
+        "--write": (
+            {"--probe", "--config", "--machine", "--rows", "--steps"},
+            "it measures a base of params.yaml on this machine",
+        ),
+        "--probe": ({"--config"}, "a config file has no weights to run"),
     }
     for option, (others, why) in apart.items():
         if option in given and (both := sorted(others & set(given))):
             raise SettingsError(
                 Problem(
-                    "options can't go together",
+                    "options can't be combined",
                     found=f"{option} with {joined(both)}",
-                    wanted=f"{option} without: {why}",
-                    do="leave one of the two out",
+                    wanted=f"{option} alone: {why}",
+                    do="leave one of them out",
                 )
             )
     if not arguments.config and (lone := [option for option in ("--rows", "--steps") if option in given]):
         raise SettingsError(
             Problem(
-                "an option belongs to another",
+                "an option requires another one",
                 found=f"{joined(lone)} without --config",
-                wanted="--config FILE beside it; the ladder's are `train.batch_size` and `train.steps` of params.yaml",
+                wanted="--config FILE too; the ladder has `train.batch_size` and `train.steps` in params.yaml",
             )
         )
     if arguments.tokens and arguments.answer_tokens and arguments.answer_tokens >= arguments.tokens:
         raise SettingsError(
             Problem(
-                "an answer is a part of its row",
+                "an answer must be shorter than its row",
                 found=f"--answer-tokens {arguments.answer_tokens} with --tokens {arguments.tokens}",
-                wanted="fewer tokens of the answer than of the row",
+                wanted="--answer-tokens below --tokens",
             )
         )
 
 
-def _jobs(rows: int, tokens: int, answer_tokens: int) -> dict[str, Any]:
-    """Returns every method by name, in 16 bit, and LoRA on a 4-bit base."""
-    from rungwise.planning.need import Job
-    from rungwise.planning.shape import METHODS
-
-    def job(method: str, precision: str = "bf16") -> Job:
-        return Job(method, precision, rows=rows, tokens=tokens, answer_tokens=answer_tokens)
-
-    return {method: job(method) for method in METHODS} | {"qlora": job("lora", "4bit")}
-
-
 def _plan_arguments(plan: argparse.ArgumentParser) -> None:
-    plan.add_argument("--config", metavar="FILE", help="a model's config.json: every method with it, without a ladder")
     plan.add_argument(
-        "--machine", action="append", metavar="NAME", help="a machine of the table; repeatable; `all` for all of them"
+        "--config", metavar="FILE", help="a model's config.json: plan every method with it instead of the ladder"
     )
     plan.add_argument(
-        "--tokens", type=at_least_one, metavar="N", help="of every row; without it measured on prepared rows, or 512"
-    )
-    plan.add_argument("--answer-tokens", type=at_least_one, metavar="N", help="of every answer; likewise, or 32")
-    plan.add_argument("--rows", type=at_least_one, metavar="N", help="--config: rows at once (1)")
-    plan.add_argument("--steps", type=at_least_one, metavar="N", help="--config: steps (300)")
-    plan.add_argument(
-        "--probe", action="store_true", help="run a few real steps of each rung that fits here, and say what they took"
+        "--machine",
+        action="append",
+        metavar="NAME",
+        help="a machine of the table (repeatable), or `all`; default: this machine",
     )
     plan.add_argument(
-        "--write", action="store_true", help="measure fp32 and bf16 here, and write the faster one into params.yaml"
+        "--tokens",
+        type=at_least_one,
+        metavar="N",
+        help="tokens per row; default: measured on the prepared rows, or 512",
+    )
+    plan.add_argument(
+        "--answer-tokens", type=at_least_one, metavar="N", help="tokens per answer; default: measured, or 32"
+    )
+    plan.add_argument("--rows", type=at_least_one, metavar="N", help="with --config: rows at once; default: 1")
+    plan.add_argument("--steps", type=at_least_one, metavar="N", help="with --config: training steps; default: 300")
+    plan.add_argument(
+        "--probe",
+        action="store_true",
+        help="run a few real steps of each rung that fits this machine, and compare their time with the estimate",
+    )
+    plan.add_argument(
+        "--write",
+        action="store_true",
+        help="measure fp32 and bf16 on this machine, and write the faster one into params.yaml",
     )

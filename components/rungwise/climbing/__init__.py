@@ -1,1 +1,1 @@
-"""The loop over rungs, the policy that decides, the store of attempts."""
+"""The loop over rungs, the policy that decides, what each rung is, and comparisons of methods."""

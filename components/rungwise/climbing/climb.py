@@ -1,14 +1,14 @@
-"""The only loop over rungs: cheapest first, one attempt each, until the policy says stop."""
+"""The only loop over rungs: cheapest first, one attempt each, until the policy ends the climb."""
 
 from collections.abc import Callable, Sequence
 
 from rungwise.climbing.decide import Outcome
-from rungwise.core.records import Climb, Decision
+from rungwise.core.decisions import Climb, Decision
 
 Attempt = Callable[[str], Outcome]
-"""Trains and evaluates the rung of that name, or finds that it has been."""
+"""Trains and evaluates the rung of that name, or returns what is stored of it."""
 Decide = Callable[[Sequence[Outcome], Sequence[str]], Decision]
-"""The policy with its settings: outcomes so far and the names of the rungs not yet tried."""
+"""The policy with its settings: outcomes so far and the names of the untried rungs."""
 
 
 def climb(

@@ -1,9 +1,9 @@
-"""A rung's attempt as a bundle that another machine runs, and its result on the way back."""
+"""A rung's attempt as a bundle: packed for another machine, and its result unpacked into the store."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rungwise.climbing.rungs import how_of, task_climb
+from rungwise.climbing.rungs import run_options, task_climb
 from rungwise.config import Settings
 from rungwise.core.errors import Problem, RungwiseError, SettingsError
 from rungwise.core.folders import joined
@@ -18,8 +18,8 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
     """Writes a rung's attempt as a bundle that another machine can run; returns the attempt's name.
 
     Raises:
-        RungwiseError: there is no such task or rung, the rung trains nothing, its rows are not split yet, or `folder`
-            holds something else.
+        RungwiseError: there is no such task or rung, the rung does not train, its rows are not split yet, or `folder`
+            holds other files.
     """
     from rungwise.attempts import bundle as bundles
 
@@ -43,10 +43,10 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
 def unpack(root: Path, folder: Path) -> tuple[str, tuple[str, ...]]:
     """Stores the result of a bundle; returns the attempt's name, and `task/rung` for each rung that it belongs to.
 
-    It belongs to none where params.yaml, the prepared rows or the base have changed since it was packed.
+    It belongs to no rung if params.yaml, the prepared rows or the base changed after it was packed.
 
     Raises:
-        WorkspaceError: the bundle was not run, was changed since, or holds the result of another attempt.
+        WorkspaceError: the bundle was not run, was changed after its run, or holds the result of another attempt.
     """
     from rungwise.attempts import bundle as bundles
 
@@ -55,13 +55,16 @@ def unpack(root: Path, folder: Path) -> tuple[str, tuple[str, ...]]:
 
 
 def _expected(root: Path) -> dict[str, str]:
-    """Returns `task/rung` -> the name of the attempt that a climb would make of it, where rows and base are there."""
+    """Returns `task/rung` -> the name of the attempt that a climb would run for it.
+
+    A rung whose rows or base are missing is left out.
+    """
     settings, expected = settings_of(root), {}
     for task in settings.tasks:
         for rung in (r.name for r in settings.ladder if METHODS[r.method].trains):
             try:
                 expected[f"{task}/{rung}"] = _bundle(root, settings, task, rung).name
-            except RungwiseError:  # rows that are not prepared, a base that is not there: no climb could run it
+            except RungwiseError:  # its rows are not prepared or its base is missing, so no climb could run it
                 continue
     return expected
 
@@ -70,4 +73,4 @@ def _bundle(root: Path, settings: Settings, task: str, rung: str) -> "Bundle":
     from rungwise.attempts.run import bundle_of
 
     climb = task_climb(root, settings, task)
-    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, how=how_of(climb, rung))
+    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, options=run_options(climb, rung))

@@ -1,7 +1,7 @@
-"""A task's whole climb: its rungs tried until the policy says stop, and the files that this leaves.
+"""A task's whole climb: its rungs are tried until the policy ends it; returns the files of data/climb/<task>.
 
-Local bases lie outside the DVC graph: whether the ladder's are there, and still are those of the last climb, is asked
-here too.
+Local bases lie outside the DVC graph, so two checks of them are here too: whether the ladder's bases exist, and whether
+those of the last climb have changed.
 """
 
 import functools
@@ -14,11 +14,13 @@ from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.climbing.rungs import EvaluateRung, TaskClimb, TrainRung
 from rungwise.config import Settings, base_of
+from rungwise.core.decisions import Climb, climb_from_json
 from rungwise.core.errors import DataError, ModelError, Problem, WorkspaceError
 from rungwise.core.folders import open_sealed, read_json
 from rungwise.core.progress import say
-from rungwise.core.records import Base, Climb, Json, climb_from_json, counted, to_json, to_lines
+from rungwise.core.records import Base, Json, counted, to_json, to_lines
 from rungwise.core.table import Table
+from rungwise.core.words import sentences_of
 from rungwise.evidence.evaluate import score_text
 from rungwise.model.bases import base_digest, base_folder
 from rungwise.workspace.layout import Paths
@@ -26,17 +28,17 @@ from rungwise.workspace.layout import Paths
 if TYPE_CHECKING:
     from rungwise.attempts.store import Attempt
 
-KEPT = "kept"
-"""The folder under data/climb/<task>/ that holds what makes the kept attempt answer again."""
+BEST = "best"
+"""The folder under data/climb/<task>/ with the files that the best attempt needs to answer again."""
 DATA = "data.json"
-"""The file beside a kept attempt that names the rows that it was taught by."""
-_NOT_KEPT = ("SEAL.json", "cost.json", "losses.json", "audit.json")
-"""The files of an attempt that are not needed to answer again, or differ from run to run."""
+"""The file in that folder that names the data version and the sources of the training rows."""
+_LEFT_OUT = ("SEAL.json", "cost.json", "losses.json", "audit.json")
+"""Files of an attempt that it does not need to answer again, or that differ from run to run."""
 
 
 @dataclass(frozen=True)
 class Climbed:
-    """One task's climb with what it leaves."""
+    """One task's climb with its files."""
 
     climb: Climb
     files: Mapping[str, str | Path | Json]
@@ -44,18 +46,22 @@ class Climbed:
 
 
 def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: EvaluateRung) -> Climbed:
-    """Returns one task's climb: evidence, decisions, predictions, the kept adapter.
+    """Returns one task's climb with its files: evidence, decisions, predictions, the best adapter.
 
-    `data_version`: the short name of its rows. `train` and `evaluate` are how one rung is tried.
+    Args:
+        one: the task's rows and what each rung would try.
+        data_version: the short name of the rows.
+        train: trains a rung, or returns its attempt from the store.
+        evaluate: evaluates a rung's attempt on the validation rows.
 
     Raises:
-        DataError: there are too few development rows to judge anything.
+        DataError: there are too few validation rows to judge anything.
     """
     settings = one.settings
     if len(one.dev) < settings.decide.min_scored:
         raise DataError(
             Problem(
-                "there are too few development rows to judge anything",
+                "there are too few validation rows to judge anything",
                 where=f"step climb: {one.name}",
                 found=f"{len(one.dev)} rows",
                 wanted=f"{settings.decide.min_scored} (`decide.min_scored`)",
@@ -78,19 +84,20 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     for outcome in outcomes:
         files[f"predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)
     if result.decision.rung:
-        files |= {f"{KEPT}/{f.name}": f for f in _kept_files(attempts[result.decision.rung].folder)}
-        files[f"{KEPT}/{DATA}"] = _taught_by(settings, one.train, data_version)
-    say(f"climb {one.name} on data {data_version}: {result.decision.reasons[-1]} {result.comparison}")
+        files |= {f"{BEST}/{f.name}": f for f in _answering_files(attempts[result.decision.rung].folder)}
+        files[f"{BEST}/{DATA}"] = _trained_on(settings, one.train, data_version)
+    news = [result.decision.reasons[-1], *([result.comparison] if result.comparison else [])]
+    say(f"climb {one.name} on data {data_version}: {sentences_of(news)}")
     return Climbed(result, files)
 
 
-def _kept_files(attempt: Path) -> list[Path]:
-    """Returns the files of an attempt that make it answer again: no cost, nothing that differs between runs."""
-    return sorted(p for p in attempt.iterdir() if p.is_file() and p.name not in _NOT_KEPT)
+def _answering_files(attempt: Path) -> list[Path]:
+    """Returns the files that an attempt needs to answer again; none of them differs from run to run."""
+    return sorted(p for p in attempt.iterdir() if p.is_file() and p.name not in _LEFT_OUT)
 
 
-def _taught_by(settings: Settings, train: Table, version: str) -> dict[str, Json]:
-    """Returns the data version and the sources of the rows that taught, each with its rows and its licence."""
+def _trained_on(settings: Settings, train: Table, version: str) -> dict[str, Json]:
+    """Returns the data version and the sources of the training rows, each with its number of rows and its licence."""
     licences = {source.name: source.licence for source in settings.ingest.sources}
     counts = counted(train.source)
     return {
@@ -114,10 +121,10 @@ def last_climb(root: Path, task: str) -> Climb:
 
 
 def check_bases(root: Path, settings: Settings) -> None:
-    """Checks that every local base of the ladder is there, before anything is spent on a rung below it.
+    """Checks that every local base of the ladder exists, before any rung is trained.
 
     Raises:
-        ModelError: one is not, or lacks a part.
+        ModelError: a base is missing or incomplete.
     """
     for rung in settings.ladder:
         base = base_of(rung)
@@ -126,9 +133,9 @@ def check_bases(root: Path, settings: Settings) -> None:
 
 
 def changed_bases(root: Path) -> list[str]:
-    """Returns the local bases of the last climb whose files are no longer those that it used.
+    """Returns the local bases whose files changed after the last climb used them, sorted.
 
-    A base lies outside the DVC graph, so DVC does not see this.
+    A base lies outside the DVC graph, so DVC does not detect this.
     """
     changed = set()
     for path in sorted(Paths(root).output("climb").glob("*/climb.json")):

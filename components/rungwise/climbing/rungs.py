@@ -1,4 +1,4 @@
-"""What each rung of a task's ladder stands for, and how it is tried: from settings and rows to outcomes."""
+"""What each rung of a task's ladder trains, and how it is tried: from settings and rows to outcomes."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +18,12 @@ from rungwise.evidence.metrics import Metric
 from rungwise.workspace.layout import Paths
 
 if TYPE_CHECKING:
-    from rungwise.attempts.run import How
+    from rungwise.attempts.run import RunOptions
     from rungwise.attempts.store import Attempt
 
 
 def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
-    """Returns how the task's answers look, with `labels` as the closed set where the settings name none."""
+    """Returns the form of the task's answers; `labels` are its labels if the settings name none."""
     answer = task.answer
 
     def form(field: FieldSettings) -> AnswerForm:
@@ -35,7 +35,7 @@ def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
 
 
 def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
-    """Returns all that decides one attempt's numbers, from the sections that say so."""
+    """Returns all settings that decide the result of a rung's attempt, with the method's defaults from METHODS."""
     common = AttemptSpec(
         base=base_of(rung),
         method=rung.method,
@@ -57,7 +57,7 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
     )
     if not METHODS[rung.method].trains:
         return replace(common, steps=0, batch_size=0)
-    looks = settings.train.eval_every
+    eval_every = settings.train.eval_every
     return replace(
         common,
         steps=rung.steps or settings.train.steps,
@@ -71,16 +71,16 @@ def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: 
         schedule=settings.train.schedule,
         clip_norm=settings.train.clip_norm,
         weight_decay=settings.train.weight_decay,
-        eval_every=looks,
-        eval_rows=settings.train.eval_rows if looks else 0,
-        patience=settings.train.patience if looks else 0,
-        metric=task.measure if looks else "",
+        eval_every=eval_every,
+        eval_rows=settings.train.eval_rows if eval_every else 0,
+        patience=settings.train.patience if eval_every else 0,
+        metric=task.measure if eval_every else "",
     )
 
 
 @dataclass(frozen=True)
 class TaskClimb:
-    """One task's climb before it starts: its rows and what each rung would try."""
+    """One task's climb before it starts: its settings and rows."""
 
     root: Path
     settings: Settings
@@ -94,18 +94,18 @@ class TaskClimb:
         return self.settings.tasks[self.name]
 
     def spec(self, rung: str) -> AttemptSpec:
-        """Returns the attempt that a rung stands for."""
+        """Returns the attempt of a rung."""
         chosen = next(r for r in self.settings.ladder if r.name == rung)
         return spec_of(self.settings, self.task, chosen, self.labels)
 
     @property
     def labels(self) -> list[str]:
-        """The labels that stand in the training rows; none where answers are not labels."""
+        """The labels of the training rows, sorted; empty if answers are not labels."""
         return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
 
     @property
     def metric(self) -> Metric:
-        """What the task is measured by."""
+        """The task's metric."""
         return Metric(self.task.measure, form_of(self.task, self.labels))
 
 
@@ -114,19 +114,21 @@ EvaluateRung = Callable[[TaskClimb, str, "Attempt"], Outcome]
 
 
 def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], None] | None = None) -> "Attempt":
-    """Returns a rung's attempt, trained now unless the store has it."""
+    """Returns a rung's attempt, from the store or trained now."""
     from rungwise.attempts.run import train_attempt
 
     show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
-    return train_attempt(store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, how=how_of(climb, rung))
+    return train_attempt(
+        store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=run_options(climb, rung)
+    )
 
 
-def how_of(climb: TaskClimb, rung: str) -> "How":
+def run_options(climb: TaskClimb, rung: str) -> "RunOptions":
     """Returns how a rung's attempt is run, as `train` says."""
-    from rungwise.attempts.run import How
+    from rungwise.attempts.run import RunOptions
 
     settings = climb.settings.train
-    return How(
+    return RunOptions(
         checkpoint_steps=settings.checkpoint_steps,
         launch=settings.launch,
         limits={str(fault): share for fault, share in settings.audit.items()},
@@ -138,7 +140,7 @@ def how_of(climb: TaskClimb, rung: str) -> "How":
 def evaluate_rung(
     climb: TaskClimb, rung: str, attempt: "Attempt", progress: Callable[[int, int, str], None] | None = None
 ) -> Outcome:
-    """Returns what a rung's attempt shows on the development rows."""
+    """Returns a rung's evidence and predictions on the validation rows."""
     from rungwise.attempts.evaluate import evaluate_attempt
 
     show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
@@ -150,7 +152,7 @@ def evaluate_rung(
 
 
 def task_climb(root: Path, settings: Settings, name: str) -> TaskClimb:
-    """Returns a task's climb as its rows stand after `augment`.
+    """Returns a task's climb on the rows that `augment` and `split` wrote.
 
     Raises:
         WorkspaceError: the rows were not split and augmented yet.

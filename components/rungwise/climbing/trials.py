@@ -1,7 +1,7 @@
-"""Several methods on one task under one budget: what each trains, holds, takes and shows, beside LoRA.
+"""Several methods on one task under one budget: parameters, memory, time and score of each, compared with LoRA.
 
-Every method trains for the same steps on the same rows, in a process of its own so that its peak memory is its own.
-Attempts go into the workspace's store: what was tried is not tried again.
+Every method trains for the same number of steps on the same rows, in its own process, so that peak memory is measured
+per method. Attempts go into the workspace's store: a finished attempt is not run again.
 """
 
 import statistics
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.climbing.rungs import TaskClimb, how_of, spec_of, task_climb
+from rungwise.climbing.rungs import TaskClimb, run_options, spec_of, task_climb
 from rungwise.config import RungSettings, Settings, base_named
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
@@ -27,7 +27,7 @@ DEFAULT: Final = (
     "full", "lora", "dora", "pissa", "prefix-tuning", "ia3", "llama-adapter", "layer-norm", "last-layers", "sparse"
 )  # fmt: skip
 TIMED_ROWS: Final = 32
-"""Rows whose answering is timed for the latency after merging."""
+"""Validation rows whose prompts are timed for the latency after merging."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,23 @@ class Trial:
     method: str
     family: str
     trained: int
-    """Numbers that were trained."""
+    """Trainable parameters."""
     share: float
-    """Of the base's numbers."""
+    """Trainable parameters over the base's parameters."""
     peak_mib: float
     seconds: float
     score: Interval | None
     difference: Interval | None
-    """Paired, to LoRA; None for LoRA itself and where too little was scored."""
+    """Score minus LoRA's on the same rows; None for LoRA itself, and if no row was scored by both."""
     latency: float | None
-    """Time to answer after merging over that of the bare base; None where the method does not merge."""
+    """Time to read prompts after merging over the bare base's time; None if the method does not merge."""
     note: str = ""
-    """Why there is nothing to show."""
+    """Why there is no result; empty if there is one."""
 
 
 @dataclass(frozen=True)
 class Trials:
-    """What a comparison found."""
+    """The result of a comparison."""
 
     task: str
     metric: str
@@ -64,7 +64,7 @@ class Trials:
     trials: tuple[Trial, ...]
 
     def of(self, method: str) -> Trial | None:
-        """Returns a method's trial that has something to show."""
+        """Returns a method's trial; None if it was not tried or has no result."""
         return next((t for t in self.trials if t.method == method and not t.note), None)
 
 
@@ -77,30 +77,38 @@ def compare(
     steps: int | None = None,
     rates: Mapping[str, float] | None = None,
 ) -> Trials:
-    """Tries methods on a task's rows as they stand after `augment`; LoRA is always among them.
+    """Trains and scores each method, and LoRA, on a task's rows after `augment`.
 
-    `base`: None, that of the first rung that trains. `steps`: None, `train.steps`. `rates`: method -> learning rate,
-    where it is not that of the rule.
+    Args:
+        root: the workspace's folder.
+        task: a task of params.yaml.
+        methods: names of methods that adapt a base.
+        base: a folder or hub name; None: the base of the first rung that trains.
+        steps: of each training run; None: `train.steps`.
+        rates: method -> learning rate, for methods that do not use the default rule.
+
+    Returns:
+        The trials in the order of METHODS.
 
     Raises:
         SettingsError: there is no such task or method, or no base.
-        RungwiseError: the rows are not split yet, or a training fails for a reason that is not the method's.
+        RungwiseError: the rows are not split yet, or a training run fails for a reason other than the method.
     """
     settings = settings_of(root)
     unknown = [name for name in methods if name not in ADAPTING]
     if task not in settings.tasks or unknown or not methods:
-        found = ", ".join(unknown) or (task if task not in settings.tasks else "no method")
+        asked = ", ".join(unknown) or (task if task not in settings.tasks else "no method")
         wanted = f"a task of {joined(settings.tasks)}, and methods of {joined(ADAPTING, 20)}"
-        raise SettingsError(Problem("there is nothing such to compare", found=found[:200], wanted=wanted))
+        raise SettingsError(Problem("there is no such task or method to compare", found=asked[:200], wanted=wanted))
     one = task_climb(root, settings, task)
     trained = [r for r in settings.ladder if METHODS[r.method].trains and r.base and base in (None, r.base)]
     chosen = base or (trained[0].base if trained else None)
     if chosen is None:
         raise SettingsError(Problem("there is no base to compare methods on", wanted="--base, or a rung that trains"))
     like: dict[str, Any] = {"base": chosen}
-    if trained:  # how a rung reads its base, methods read it too
+    if trained:  # methods read the base as the rung does
         like |= {"template": trained[0].template, "remote_code": trained[0].remote_code}
-    base_folder(base_named(chosen), root)  # one that is not there is said once, before anything is tried
+    base_folder(base_named(chosen), root)  # a missing base fails here, before anything is trained
     names = [REFERENCE, *(name for name in dict.fromkeys(methods) if name != REFERENCE)]
     made: dict[str, tuple[Trial, tuple[Prediction, ...]]] = {}
     for name in names:
@@ -126,13 +134,15 @@ def _try(
     from rungwise.evidence.metrics import difference, estimate
 
     spec = spec_of(settings, one.task, rung, one.labels)
-    if rung.learning_rate is None:  # the setting in `train` is one method's; each has its own by the rule
+    if rung.learning_rate is None:  # `train.learning_rate` suits one method; the rule gives each its own
         spec = replace(spec, learning_rate=None)
     store, label = Paths(one.root).attempts, f"{one.name}/{rung.name}"
-    how = replace(how_of(one, rung.name), launch=(sys.executable,))
+    how = replace(run_options(one, rung.name), launch=(sys.executable,))
     family = METHODS[rung.method].family
     try:
-        attempt = train_attempt(store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, how=how)
+        attempt = train_attempt(
+            store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, options=how
+        )
     except ModelError as error:
         return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, error.problem.what), ()
     predictions = evaluate_attempt(store, attempt, spec, one.dev, one.root, LineProgress(f"evaluate {label}"))
@@ -154,16 +164,16 @@ def _try(
 
 
 def _latency(one: TaskClimb, spec: Any, folder: Path) -> float:
-    """Returns the time of reading prompts with the adapter merged over that of the bare base, in turns."""
+    """Returns the time to read prompts with the adapter merged over the bare base's time; the median of five turns."""
     import torch
 
     from rungwise.core.prompts import prompt_text
-    from rungwise.model import adapters
+    from rungwise.model import adapter_files
     from rungwise.model.language_model import encode_prompts, load
 
     bare = load(spec.base, one.root, template=spec.template, precision=spec.precision)
     whole = load(spec.base, one.root, template=spec.template, precision=spec.precision)
-    whole = adapters.merged(adapters.load(whole, folder), spec)
+    whole = adapter_files.merged(adapter_files.load(whole, folder), spec)
     texts = [prompt_text(spec.prompt, e.fields) for e in one.dev[:TIMED_ROWS]]
     prompts = [torch.tensor([ids[-bare.context_tokens :]], device=bare.device) for ids in encode_prompts(bare, texts)]
 
@@ -182,7 +192,7 @@ def _latency(one: TaskClimb, spec: Any, folder: Path) -> float:
 
 
 def rows(found: Trials) -> list[list[str]]:
-    """Returns a row a method: name, family, trained, memory, time, score, difference to LoRA, latency."""
+    """Returns one row per method: name, family, trainable parameters, memory, time, score, minus LoRA, latency."""
     lines = []
     for trial in found.trials:
         if trial.note:
@@ -211,38 +221,39 @@ def _interval(found: Interval | None, form: str) -> str:
 
 
 def sentences(found: Trials) -> list[str]:
-    """Returns what the comparison says: which methods stand apart from LoRA, and the LoRA paper's claims beside it."""
+    """Returns which methods differ from LoRA, and the LoRA paper's claims compared with what was measured."""
     apart = [t for t in found.trials if t.difference and not t.difference.low <= 0 <= t.difference.high]
     within = [t.method for t in found.trials if t.difference and t.difference.low <= 0 <= t.difference.high]
-    told = []
+    lines = []
     if apart:
         better = [t.method for t in apart if t.difference and t.difference.low > 0]
         worse = [t.method for t in apart if t.difference and t.difference.high < 0]
-        told.append(
-            f"beside LoRA clearly better: {joined(better, 20)}; clearly worse: {joined(worse, 20)}"
-            f" ({found.dev_rows} development rows, {found.steps} steps each)"
+        lines.append(
+            f"compared with LoRA, clearly better: {joined(better, 20)}; clearly worse: {joined(worse, 20)}"
+            f" ({found.dev_rows} validation rows, {found.steps} steps each)"
         )
     if within:
-        told.append(f"within noise of LoRA, so that these rows do not tell them apart: {joined(within, 20)}")
-    return [*told, *_claims(found)]
+        lines.append(f"no clear difference from LoRA on these rows: {joined(within, 20)}")
+    return [*lines, *_claims(found)]
 
 
 def _claims(found: Trials) -> list[str]:
-    """Returns the claims of Hu et al. (2021, https://arxiv.org/abs/2106.09685) for GPT-3, beside what was measured."""
+    """Returns the claims of Hu et al. (2021, https://arxiv.org/abs/2106.09685) for GPT-3, and the figures measured."""
     lora, full = found.of(REFERENCE), found.of("full")
     if not lora or not full:
-        return ["with `full` among the methods, LoRA's paper would stand beside what is measured here"]
-    told = [
-        f"trained numbers over full fine-tuning's: the paper 1 in 10,000; here 1 in {full.trained / lora.trained:,.0f}",
-        f"memory over full fine-tuning's: the paper a third; here {lora.peak_mib / full.peak_mib:.2f}"
+        return ["add `full` to the methods to compare the LoRA paper's claims with what is measured here"]
+    lines = [
+        "trainable parameters, LoRA over full fine-tuning: the paper 1 in 10,000; here 1 in "
+        f"{full.trained / lora.trained:,.0f}",
+        f"memory, LoRA over full fine-tuning: the paper a third; here {lora.peak_mib / full.peak_mib:.2f}"
         " (whole process, libraries included)",
     ]
     if lora.latency is not None:
-        told.append(f"latency after merging over the base's: the paper 1 (none added); here {lora.latency:.2f}")
+        lines.append(f"latency after merging over the base's: the paper 1 (none added); here {lora.latency:.2f}")
     if full.difference is not None:
         low, high = -full.difference.high, -full.difference.low
-        told.append(
-            f"quality less full fine-tuning's: the paper on par or better; here {-full.difference.value:+.3f}"
-            f" ({low:+.3f} to {high:+.3f})" + (", within noise" if low <= 0 <= high else "")
+        lines.append(
+            f"quality, LoRA minus full fine-tuning: the paper on par or better; here {-full.difference.value:+.3f}"
+            f" ({low:+.3f} to {high:+.3f})" + (", no clear difference" if low <= 0 <= high else "")
         )
-    return told
+    return lines

@@ -189,10 +189,10 @@ class TrainSettings(Section):
     """Whether activations are recomputed in the backward pass: less memory, about a third more time."""
     compiled: bool = False
     """Whether the model is compiled with torch.compile, which takes minutes. In our measurements on a CPU it was not
-    faster overall (see the README); on a GPU it was not measured."""
+    faster overall (see docs/results.md); on a GPU it was not measured."""
     learning_rate: Annotated[float, Field(gt=0)] | None = None
     """Peak learning rate of AdamW. By default it follows from the method and the base's width (see
-    `training.train`)."""
+    `training.learning_rate`)."""
     warmup_share: Share = 0.05
     """Share of the steps in which the learning rate rises from 0 to its peak."""
     schedule: Literal["cosine", "constant"] = "cosine"

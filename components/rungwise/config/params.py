@@ -354,18 +354,18 @@ def _explain(error: ValidationError, where: str) -> Problem:
     wanted = str(first["msg"]).removeprefix("Value error, ")
     kinds = {"extra_forbidden": "an unknown key", "missing": "a key is missing"}
     what = kinds.get(first["type"], "a setting has a wrong value")
-    found = "nothing" if first["type"] == "missing" else _shorten(first["input"])
+    value = "nothing" if first["type"] == "missing" else _shorten(first["input"])
     if first["type"] == "value_error" and isinstance(first["input"], dict):
-        found = ""  # for a whole section, the message alone names the error
+        value = ""  # for a whole section, the message alone names the error
     if first["type"] == "extra_forbidden":
-        wanted, found = _known_keys(first["loc"]), str(first["loc"][-1])
+        wanted, value = _known_keys(first["loc"]), str(first["loc"][-1])
     others = [".".join(str(part) for part in fault["loc"] if part != "[key]") for fault in faults[1:]]
     more = f" ({len(others)} more: {joined(others, 3)})" if others else ""
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
         wanted = f"the section `{key}`"
         do = "write `seed: 7`" if key == "seed" else f"write `{key}: {{}}` for its defaults"
-    return Problem(what + more, where=f"{where}: {key}", found=found, wanted=wanted, do=do)
+    return Problem(what + more, where=f"{where}: {key}", found=value, wanted=wanted, do=do)
 
 
 def _known_keys(loc: tuple[int | str, ...]) -> str:

@@ -57,11 +57,11 @@ class RungwiseError(Exception):
 
 
 class SettingsError(RungwiseError):
-    """params.yaml or a command's argument is not what was wanted."""
+    """params.yaml or a command's argument is not valid."""
 
 
 class DataError(RungwiseError):
-    """Rows or files that the run can't go on with."""
+    """Rows or files that the run can't continue with."""
 
 
 class ModelError(RungwiseError):
@@ -69,11 +69,11 @@ class ModelError(RungwiseError):
 
 
 class TrainingError(RungwiseError):
-    """A training that must not go on."""
+    """A training run that must not continue."""
 
 
 class GenerateError(RungwiseError):
-    """A generator that can't go on: refused, out of budget, or failing again and again."""
+    """A generator that can't continue: refused, out of budget, or failing again and again."""
 
 
 class WorkspaceError(RungwiseError):

@@ -1,4 +1,4 @@
-"""What can be wrong with the tokens of a training row, and how much of it is borne: the words of `train.audit`."""
+"""Faults that the tokens of training rows can have, and the default limit for each: the keys of `train.audit`."""
 
 from collections.abc import Mapping
 from typing import Final, Literal
@@ -7,7 +7,7 @@ Fault = Literal[
     "over_context", "prompt_over_context", "no_target", "empty_answer", "cut_answer", "no_end", "unknown_tokens",
     "lost_newlines", "lost_characters", "pad_in_text", "untrained_end", "no_assistant_part"
 ]  # fmt: skip
-"""See `training.audit`, which finds them."""
+"""`training.audit` finds these faults and describes each of them."""
 
 LIMITS: Final[Mapping[Fault, float]] = {
     "over_context": 0.1,
@@ -23,5 +23,7 @@ LIMITS: Final[Mapping[Fault, float]] = {
     "untrained_end": 0.0,
     "no_assistant_part": 0.0,
 }
-"""Fault -> the share of rows from which it stops the run; `over_context`: from which the rung is passed over. The last
-two are the base's: 1 or 0."""
+"""Fault -> the largest share of rows that may have it; a larger share stops the run.
+
+Above the limit of `over_context` the rung is skipped instead. The last two are properties of the base: the share is 1
+or 0."""

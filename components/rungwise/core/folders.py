@@ -1,7 +1,7 @@
 """Sealed folders: written whole or not at all, and trusted only with a valid marker.
 
-A writer fills a temporary folder beside its destination; every file and a marker with all hashes are flushed
-to disk, then one rename gives the folder its name. A reader checks the marker before it believes a file.
+A writer fills a temporary folder next to the destination, flushes every file and a marker with all hashes to disk, and
+then renames the folder. A reader checks the marker before it trusts a file.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ def file_digest(path: Path) -> str:
 
 
 def tree_digests(folder: Path) -> dict[str, str]:
-    """Returns relative path (with `/`) -> SHA-256 of every file under `folder` but its marker, sorted."""
+    """Returns relative path (with `/`) -> SHA-256 of every file under `folder` except its marker, sorted."""
     files = sorted(p for p in folder.rglob("*") if p.is_file())
     named = {p.relative_to(folder).as_posix(): p for p in files}
     return {name: file_digest(path) for name, path in sorted(named.items()) if name != MARKER}
@@ -40,10 +40,10 @@ def _flush(path: Path) -> None:
 
 
 def write_folder(path: Path, write: Callable[[Path], None]) -> None:
-    """Makes `path` hold what `write` puts into the empty folder that it is given, sealed.
+    """Calls `write` with an empty folder, seals the folder and puts it at `path`.
 
-    What stood at `path` before stays there until the new folder is complete; a `write` that raises changes
-    nothing. A crash between the last two renames leaves no `path`, never a half-written one.
+    An older folder at `path` stays until the new one is complete; if `write` raises, nothing changes. A crash between
+    the two renames leaves no `path`, never a half-written one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.part"
@@ -60,7 +60,7 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
         try:
             part.rename(path)
         except OSError:
-            if not is_sealed(path):  # where another writer came first, its folder serves as well
+            if not is_sealed(path):  # otherwise another writer was faster, and its folder is as good
                 raise
         _flush(path.parent)
         shutil.rmtree(old, ignore_errors=True)
@@ -69,14 +69,14 @@ def write_folder(path: Path, write: Callable[[Path], None]) -> None:
 
 
 def sweep(parent: Path, name: str = "*") -> None:
-    """Removes what killed writers left beside `parent/name`; call it only while holding the workspace's lock."""
+    """Removes the temporary folders of killed writers of `parent/name`; hold the workspace's lock when you call it."""
     for pattern in (f".{name}.*.part", f".{name}.*.old"):
-        for left in parent.glob(pattern):
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in parent.glob(pattern):
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 def is_sealed(path: Path) -> bool:
-    """Whether `path` is a folder whose marker names exactly the files it holds, with their hashes."""
+    """Whether `path` is a folder whose marker lists exactly its files, with their hashes."""
     try:
         expected = json.loads((path / MARKER).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -87,8 +87,12 @@ def is_sealed(path: Path) -> bool:
 def open_sealed(path: Path, made_by: str) -> Path:
     """Returns `path` if it is sealed.
 
+    Args:
+        path: the folder.
+        made_by: the step that writes it, which the error message names.
+
     Raises:
-        WorkspaceError: it is missing or was changed since it was written; `made_by` names the step to run.
+        WorkspaceError: the folder is missing, or was changed since it was written.
     """
     if is_sealed(path):
         return path
@@ -98,16 +102,16 @@ def open_sealed(path: Path, made_by: str) -> Path:
                 "an earlier step was not run yet",
                 where=str(path),
                 found="nothing",
-                wanted=f"what the step `{made_by}` writes",
-                do=f"`rungwise run` (or `dvc repro {made_by}`) writes it",
+                wanted=f"the output of the step `{made_by}`",
+                do=f"run `rungwise run` (or `dvc repro {made_by}`)",
             )
         )
-    found = "its files differ from its marker" if (path / MARKER).is_file() else "no complete folder there"
+    state = "its files differ from its marker" if (path / MARKER).is_file() else "an incomplete folder"
     raise WorkspaceError(
         Problem(
-            "the output of an earlier step can't be used",
+            "the output of an earlier step is damaged",
             where=str(path),
-            found=found,
+            found=state,
             wanted=f"a folder with a valid {MARKER}",
             do=f"run the step `{made_by}` again (`rungwise run`, or `dvc repro {made_by}`)",
         )
@@ -115,7 +119,7 @@ def open_sealed(path: Path, made_by: str) -> Path:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Writes a file in one step: a reader sees the old text or the new one, and so does whoever comes after a crash."""
+    """Replaces a file's text in one step: a reader sees the old text or the new one, also after a crash."""
     part = path.with_name(f".{path.name}.part")
     part.write_text(text, encoding="utf-8")
     _flush(part)
@@ -123,19 +127,19 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def write_lines(path: Path, lines: str) -> None:
-    """Writes text as UTF-8 with newlines as they are; the parent folder is made."""
+    """Writes text as UTF-8 without translating newlines; creates the parent folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(lines, encoding="utf-8", newline="\n")
 
 
 def write_json(path: Path, value: Json) -> None:
-    """Writes a value as canonical JSON, indented for people; the parent folder is made."""
+    """Writes a value as JSON with sorted keys, indented for people; creates the parent folder."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
     write_lines(path, text + "\n")
 
 
 def read_lines(path: Path) -> Iterator[Json]:
-    """Yields the value of each JSON line; lines end at newlines only."""
+    """Yields the value of each JSON line; only newlines end a line."""
     with path.open(encoding="utf-8", newline="\n") as stream:
         for line in stream:
             yield json.loads(line)
@@ -147,7 +151,7 @@ def read_json(path: Path) -> Json:
 
 
 def joined(names: Iterable[str], limit: int = 8) -> str:
-    """Returns names as one text for a message, cut after `limit` with the number left out."""
+    """Returns names as one text for a message: at most `limit` of them, and the number of the others."""
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
     return ", ".join(listed[:limit]) + more if listed else "nothing"

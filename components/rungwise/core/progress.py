@@ -1,11 +1,11 @@
-"""What long work shows on standard error: lines of news, and progress as a bar or as lines."""
+"""Messages and progress on standard error: single lines, and a progress bar or progress lines."""
 
 import sys
 import time
 
 
 class LineProgress:
-    """Progress of long work on standard error: a bar on a terminal, now and then a plain line elsewhere."""
+    """Progress on standard error: a bar on a terminal, elsewhere a plain line every few seconds."""
 
     def __init__(self, label: str, seconds_between: float = 5.0) -> None:
         self._label, self._between = label, seconds_between
@@ -13,7 +13,7 @@ class LineProgress:
         self._bar: object = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Shows that `done` of `total` are done; `what` names them."""
+        """Shows that `done` of `total` units are done; `what` names the unit."""
         if sys.stderr.isatty():
             self._show_bar(done, total, what)
         elif done == total or time.monotonic() - self._last >= self._between:
@@ -36,6 +36,6 @@ class LineProgress:
 
 
 def say(text: str) -> None:
-    """Writes one line of news to standard error."""
+    """Writes one line to standard error."""
     sys.stderr.write(text + "\n")
     sys.stderr.flush()

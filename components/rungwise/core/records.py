@@ -1,43 +1,48 @@
-"""Every value that crosses a stage, frozen; and the one way they become JSON and digests.
+"""The frozen values that cross a stage, and how they become JSON and digests.
 
-Reads and returns plain values only. Digests are SHA-256 over canonical JSON (sorted keys, no spaces, no NaN),
-so that equal values have equal digests in any process.
+A digest is the SHA-256 of a value's canonical JSON (sorted keys, no spaces, no NaN), so that equal values have equal
+digests in any process. pydantic checks values that come back from JSON (https://docs.pydantic.dev).
 """
 
+import functools
 import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
+if TYPE_CHECKING:  # pydantic is imported with the first value that is read, as `rungwise --help` needs none
+    from pydantic import TypeAdapter
+
+Record = TypeVar("Record")
 Json = Any
 SIDES = ("train", "dev", "test")
-"""The sides of a split: rows that teach, that steer, that judge."""
+"""The sides of a split: training, validation and test rows."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """One row of a task: what the prompt shows, what the answer is, and where it came from."""
+    """One row of a task: the fields of its prompt, its answer, and its origin."""
 
     id: str
-    """Stable name of the row: a function of its source and content, not of its place in the file."""
+    """Stable name of the row: it depends on the source and content of the row, not on its place in the file."""
     fields: Mapping[str, str]
-    """Slot name -> text, as the prompt's slots name them."""
+    """Name of a prompt's slot -> text."""
     answer: str
-    """The answer as a model is to write it: a label, items with separators, a text, or a JSON object."""
+    """The answer that a model should write: a label, items with separators, a text, or a JSON object."""
     source: str
-    """The name of the source in params.yaml; of a synthetic row, that of its first parent."""
+    """Name of the source in params.yaml; a synthetic row has the source of its first parent."""
     line: int
-    """Line of the file at which the row starts, counted from 1."""
+    """Line of the file where the row starts, counted from 1."""
     group: str
-    """The row's lineage group: rows of one group never stand on two sides of a split."""
+    """The row's lineage group: all rows of a group are on the same side of a split."""
     role: str | None = None
-    """`train`, `dev` or `test` where the user gave the split; None where the group's hash decides."""
+    """`train`, `dev` or `test` if the user gave the split; None if the hash of the group decides."""
     parents: tuple[str, ...] = ()
-    """Ids of the rows that a synthetic row was made from; empty for a collected row."""
+    """Ids of the rows that a synthetic row was generated from; empty for a collected row."""
     facts: tuple[str, ...] = ()
-    """What a written answer has to say: each is looked for in it; empty where the task names none."""
+    """Texts that a written answer must contain; empty if the task names none."""
 
     @property
     def is_synthetic(self) -> bool:
@@ -47,28 +52,28 @@ class Example:
 
 @dataclass(frozen=True)
 class Rejection:
-    """A row that did not go on, and why; it holds no text of the row."""
+    """A row that a stage dropped, and why, without the row's text."""
 
     stage: str
     source: str
     line: int
     reason: str
-    """A short code that is counted: `not_utf8`, `no_answer`, `rare_label` ..."""
+    """A short code: `not_utf8`, `no_answer`, `rare_label` ..."""
     detail: str = ""
-    """What was found and wanted, without the row's text."""
+    """What was found and what was expected, without the row's text."""
     id: str = ""
 
 
 @dataclass(frozen=True)
 class Base:
-    """A base model as the user names it: a local folder, or a hub name at a pinned revision."""
+    """A base model as named in params.yaml: a local folder, or a hub name at a pinned revision."""
 
     name: str
-    """A folder's path as written in params.yaml, or `owner/name` on the hub."""
+    """Path of a folder as in params.yaml, or `owner/name` on the hub."""
     revision: str = ""
     """The 40 hexadecimal digits of the hub's commit; empty for a folder."""
     code: str = ""
-    """SHA-256 of the Python files beside the weights that may be run; empty: none may."""
+    """SHA-256 of the Python files in the model's folder that may be run; empty: none may be run."""
 
     def __str__(self) -> str:
         return f"{self.name}@{self.revision}" if self.revision else self.name
@@ -76,27 +81,27 @@ class Base:
 
 @dataclass(frozen=True)
 class AnswerForm:
-    """How a task's answer looks: what a model may write and how it is taken apart again."""
+    """The format of a task's answers: what a model may write, and how an answer is parsed."""
 
     format: str
     """`label` (one of a closed set), `list` (items with separators), `text`, or `json` (an object of `fields`)."""
     labels: tuple[str, ...] = ()
-    """The closed set of a label."""
+    """All labels (format `label`)."""
     separator: str = ";"
-    """Stands between the items of a list."""
+    """Separates the items of a list."""
     fields: Mapping[str, "AnswerForm"] = field(default_factory=dict)
-    """Key -> form of its value, in the order in which a model writes them (format `json`)."""
+    """Key -> form of its value (format `json`)."""
 
 
 @dataclass(frozen=True)
 class AttemptSpec:
-    """All that decides the numbers of one attempt, beside the base's weights and the rows.
+    """The settings that decide the result of one attempt, in addition to the base's weights and the rows.
 
-    It is plain data, so that a machine with nothing but torch, transformers and peft can read and run it.
+    A machine with the training libraries alone can read and run it.
     """
 
     base: Base | None
-    """None where there is no language model (method `tfidf`)."""
+    """None without a language model (method `tfidf`)."""
     method: str
     """A name in `methods.METHODS`."""
     prompt: str
@@ -107,40 +112,41 @@ class AttemptSpec:
     seed: int = 0
     precision: str = "fp32"
     examples: int = 0
-    """Examples shown in the prompt (method `prompt`)."""
+    """Number of solved examples in the prompt (method `prompt`)."""
     rank: int = 16
     alpha: float = 32.0
     dropout: float = 0.0
     targets: tuple[str, ...] = ("all-linear",)
-    """Names of the modules that are adapted; `all-linear` means every linear layer but the output layer."""
+    """Names of the adapted modules; `all-linear` means every linear layer except the output layer."""
     tokens: int = 0
-    """Virtual tokens."""
+    """Number of virtual tokens."""
     layers: int = 0
-    """How many of the last decoder layers are adapted."""
+    """Number of adapted decoder layers, counted from the last."""
     max_over_context: float = 0.1
-    """With a larger share of rows that the base can't read in full it is not trained."""
+    """The base is not trained if a larger share of the rows exceeds its context."""
     steps: int = 300
     batch_size: int = 32
     """Rows per optimizer step."""
     max_tokens_per_microbatch: int = 0
-    """Tokens, padding among them, that go through the model at once; 0: a whole step's."""
+    """Most tokens of one forward pass, padding included; 0: the whole step in one pass."""
     checkpointing: bool = False
-    """Whether activations are computed again in the backward pass."""
+    """Whether the backward pass recomputes activations, which saves memory."""
     compiled: bool = False
-    """Whether the model runs compiled by torch.compile."""
+    """Whether torch.compile compiles the model."""
     learning_rate: float | None = None
-    """Peak learning rate; None: by the rule of `train.learning_rate`."""
+    """Peak learning rate; None: by the rule of `training.learning_rate`."""
     warmup_share: float = 0.05
     schedule: str = "cosine"
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     eval_every: int = 0
-    """Steps between looks at the development rows; 0: none, and the last step's weights are kept."""
+    """Steps between two evaluations on validation rows; 0: no evaluation, and the last step's weights are used."""
     eval_rows: int = 0
+    """Number of validation rows for an evaluation."""
     metric: str = ""
-    """What a look measures."""
+    """The metric of an evaluation."""
     patience: int = 0
-    """The training ends after so many looks without a better score; 0: it goes on to its last step."""
+    """Evaluations without a better score after which training stops early; 0: never."""
 
 
 @dataclass(frozen=True)
@@ -151,20 +157,20 @@ class Prediction:
     group: str
     expected: str
     answer: str | None
-    """None where the row could not be scored."""
+    """None if the row could not be scored."""
     probability: float = 0.0
-    """0 to 1. Of a label: its share among all labels' likelihoods. Of a written answer: its tokens' geometric mean."""
+    """0 to 1. Of a label: its share of all labels' likelihoods. Of a written answer: geometric mean over its tokens."""
     unscored: str = ""
     """Why there is no answer: `over_context` ..."""
     facts: tuple[str, ...] = ()
-    """What the answer has to say (see Example)."""
+    """Texts that the answer must contain (see Example)."""
     is_cut: bool = False
-    """Whether a written answer was cut off before its end."""
+    """Whether a written answer reached the token limit before its end."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate of a mean score or of a difference of two, with what the rows can show of it."""
+    """An estimate of a mean score, or of the difference of two, with its confidence interval."""
 
     value: float
     low: float
@@ -176,7 +182,7 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one attempt showed on the development rows."""
+    """The results of one attempt on the validation rows."""
 
     rung: str
     method: str
@@ -185,56 +191,28 @@ class Evidence:
     attempt: str
     """Digest of the attempt (base weights, training rows, settings, versions)."""
     score: Interval | None
-    """None where too little could be scored to say anything."""
+    """None if no row could be scored."""
     n: int
-    """Development rows."""
+    """Number of validation rows."""
     unscored: Mapping[str, int]
-    """Reason -> rows that could not be scored; they are neither right nor wrong."""
+    """Reason -> number of rows that could not be scored; they count neither as right nor as wrong."""
     train_rows: int
     train_rejected: Mapping[str, int]
-    """Reason -> training rows that this base could not take."""
+    """Reason -> number of training rows that this base could not use."""
     base_parameters: int
     trained_parameters: int
     train_tokens: int
-    """Tokens that passed through the model in training: the counted cost."""
+    """Tokens that passed through the model in training: the cost that gates compare."""
     note: str = ""
-    """Why there is no score, in words; empty where there is one."""
+    """Why there is no score, in words; empty if there is one."""
     also: Mapping[str, Interval] = field(default_factory=dict)
-    """Other metrics of the same answers, by name: they inform, the gate does not ask them."""
+    """Other metrics of the same answers, by name, for information; no gate uses them."""
     cut: int = 0
-    """Written answers that were cut off before their end; they are scored as they stand."""
-
-
-@dataclass(frozen=True)
-class Decision:
-    """What the climb does next, and why, in words and numbers that a person can check."""
-
-    action: str
-    """`stop`: a rung passed. `climb`: try the next. `exhausted`: no rung left and none passed."""
-    rung: str | None
-    """The rung that is kept so far; None where none has a score."""
-    passes: bool
-    """Whether the kept rung's interval stands at or above the bar."""
-    reasons: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Climb:
-    """A whole climb of one task: every rung's evidence in the order tried, and the last decision."""
-
-    task: str
-    metric: str
-    target: float
-    evidence: tuple[Evidence, ...]
-    decision: Decision
-    steps: tuple[Decision, ...]
-    """The decision after each rung; the last one is `decision`."""
-    comparison: str = ""
-    """Whether a language model is needed at all, in words; empty where no rung without one was tried."""
+    """Number of written answers that reached the token limit before their end; they are scored as they are."""
 
 
 def canonical_json(value: Json) -> str:
-    """Returns the one JSON text of a value: sorted keys, no spaces, UTF-8 text kept, NaN refused."""
+    """Returns the canonical JSON of a value: sorted keys, no spaces, text as UTF-8; NaN is a ValueError."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
@@ -246,70 +224,51 @@ def digest(value: Json) -> str:
 def to_json(value: Any) -> Json:
     """Returns a record as JSON values (dictionaries, lists, strings, numbers).
 
-    A base without code of its own says nothing of code, so that attempts from before there was such keep their names.
+    `code` is left out of a base that has none: the digests of attempts from before that field existed do not change.
     """
     return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) != ("code", "")})
 
 
 def to_lines(values: Iterable[Any]) -> str:
-    """Returns records as JSON lines, in the order given, each line ended by a newline."""
+    """Returns records as JSON lines in the order given; every line ends with a newline."""
     return "".join(canonical_json(to_json(v)) + "\n" for v in values)
 
 
-def form_from_json(row: Mapping[str, Json]) -> AnswerForm:
-    """Returns the AnswerForm that `to_json` made `row` from."""
-    fields = {name: form_from_json(inner) for name, inner in row["fields"].items()}
-    return AnswerForm(row["format"], tuple(row["labels"]), row["separator"], fields)
+def from_json(kind: type[Record], value: Json) -> Record:
+    """Returns the record of type `kind` that `to_json` made `value` from.
+
+    Raises:
+        ValueError: a field is missing or has a wrong type (pydantic's ValidationError).
+    """
+    as_key: Any = kind  # mypy does not take a type for hashable
+    record: Record = _validator(as_key).validate_python(value)
+    return record
 
 
-def spec_from_json(row: Mapping[str, Json]) -> AttemptSpec:
-    """Returns the AttemptSpec that `to_json` made `row` from."""
-    return AttemptSpec(
-        **{
-            **row,
-            "base": Base(**row["base"]) if row["base"] else None,
-            "form": form_from_json(row["form"]),
-            "targets": tuple(row["targets"]),
-        }
-    )
+@functools.cache
+def _validator(kind: Any) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
 
 
-def example_from_json(row: Mapping[str, Json]) -> Example:
-    """Returns the Example that `to_json` made `row` from."""
-    return Example(**{**row, "parents": tuple(row["parents"]), "facts": tuple(row["facts"])})
+def spec_from_json(value: Json) -> AttemptSpec:
+    """Returns the AttemptSpec that `to_json` made `value` from."""
+    return from_json(AttemptSpec, value)
 
 
-def prediction_from_json(row: Mapping[str, Json]) -> Prediction:
-    """Returns the Prediction that `to_json` made `row` from."""
-    return Prediction(**{**row, "facts": tuple(row["facts"])})
+def example_from_json(value: Json) -> Example:
+    """Returns the Example that `to_json` made `value` from."""
+    return from_json(Example, value)
 
 
-def evidence_from_json(row: Mapping[str, Json]) -> Evidence:
-    """Returns the Evidence that `to_json` made `row` from."""
-    score = Interval(**row["score"]) if row["score"] else None
-    return Evidence(**{**row, "score": score, "also": {name: Interval(**i) for name, i in row["also"].items()}})
-
-
-def decision_from_json(row: Mapping[str, Json]) -> Decision:
-    """Returns the Decision that `to_json` made `row` from."""
-    return Decision(**{**row, "reasons": tuple(row["reasons"])})
-
-
-def climb_from_json(row: Mapping[str, Json]) -> Climb:
-    """Returns the Climb that `to_json` made `row` from."""
-    return Climb(
-        task=row["task"],
-        metric=row["metric"],
-        target=row["target"],
-        evidence=tuple(evidence_from_json(e) for e in row["evidence"]),
-        decision=decision_from_json(row["decision"]),
-        steps=tuple(decision_from_json(d) for d in row["steps"]),
-        comparison=row["comparison"],
-    )
+def prediction_from_json(value: Json) -> Prediction:
+    """Returns the Prediction that `to_json` made `value` from."""
+    return from_json(Prediction, value)
 
 
 def derive_seed(seed: int, *names: str) -> int:
-    """Returns a seed below 2**31 that depends on the root seed and the names alone."""
+    """Returns a seed below 2**31 that depends only on the root seed and the names."""
     text = "/".join((str(seed), *names))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") >> 1
 

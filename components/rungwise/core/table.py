@@ -1,7 +1,7 @@
-"""Examples as columns: a sequence of Example that holds no row as an object, for data at a million rows.
+"""Examples as columns: a sequence of Example without an object for each row, for a million rows.
 
-Reads and writes JSON lines, the same bytes that `records.to_lines` makes of the same examples. A Table is a value: no
-function here changes one; `take` shares the texts of the table that it takes from.
+Reads and writes JSON lines, with the same bytes as `records.to_lines`. A Table is a value: no function changes it, and
+`take` shares the texts of the original table.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,12 +13,12 @@ from typing import overload
 from rungwise.core.records import Example
 
 LINES_AT_ONCE = 10_000
-"""Lines that are written at once: few enough that their text is small."""
+"""Lines to write at once: their text stays small."""
 
 
 @dataclass(frozen=True, eq=False)
 class Table(Sequence[Example]):
-    """Examples as columns of equal length; see Example for what each holds."""
+    """Examples as columns of equal length; Example documents each column."""
 
     id: list[str]
     fields: Mapping[str, list[str]]
@@ -33,7 +33,7 @@ class Table(Sequence[Example]):
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> "Table":
-        """Returns examples as columns; a Table is returned as it is. All have the fields of the first."""
+        """Returns examples as columns; a Table is returned unchanged. All examples have the fields of the first."""
         if isinstance(examples, Table):
             return examples
         table = cls([], {}, [], [], [], [], [], [], [])
@@ -90,7 +90,7 @@ class Table(Sequence[Example]):
         return (self[i] for i in range(len(self)))
 
     def take(self, rows: Iterable[int]) -> "Table":
-        """Returns the rows with these numbers, in the order given."""
+        """Returns the rows with these indices, in the order given."""
         chosen = list(rows)
 
         def column(values: list[object]) -> list[object]:
@@ -101,12 +101,12 @@ class Table(Sequence[Example]):
         return Table(**{**columns, "fields": fields})  # type: ignore[arg-type]  # each column under its name
 
     def joined(self) -> list[str]:
-        """Returns each row's fields as one text, in the order of their names, a line each."""
+        """Returns each row's fields as one text: one line for each field, sorted by name."""
         columns = [self.fields[name] for name in sorted(self.fields)] or [[]]
         return list(columns[0]) if len(columns) == 1 else ["\n".join(texts) for texts in zip(*columns, strict=True)]
 
     def write(self, path: Path) -> None:
-        """Writes the rows as JSON lines; the parent folder is made."""
+        """Writes the rows as JSON lines; creates the parent folder."""
         import orjson
 
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -116,7 +116,7 @@ class Table(Sequence[Example]):
             self.line, self.parents, self.role, self.source, strict=True,
         )  # fmt: skip
         with path.open("wb") as stream:
-            while some := list(islice(columns, LINES_AT_ONCE)):
+            while block := list(islice(columns, LINES_AT_ONCE)):
                 stream.write(
                     b"".join(
                         orjson.dumps(
@@ -133,18 +133,18 @@ class Table(Sequence[Example]):
                             },
                             option=orjson.OPT_APPEND_NEWLINE,
                         )
-                        for answer, facts, texts, group, row_id, line, parents, role, source in some
+                        for answer, facts, texts, group, row_id, line, parents, role, source in block
                     )
                 )
 
     @classmethod
     def read(cls, path: Path) -> "Table":
-        """Returns the rows that `write` wrote."""
+        """Returns the rows of a file that `write` wrote."""
         import orjson
 
         table = cls([], {}, [], [], [], [], [], [], [])
         fields: dict[str, list[str]] = {}
-        known: dict[str, str] = {}  # labels and sources recur: one text serves all
+        known: dict[str, str] = {}  # labels and sources repeat: rows share one text
         with path.open("rb") as stream:
             for text in stream:
                 row = orjson.loads(text)

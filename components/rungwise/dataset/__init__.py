@@ -1,1 +1,1 @@
-"""Rows from files to training sets: ingest, validate, split, augment. No torch here."""
+"""Turns rows from files into training sets: ingest, validate, split, augment. Imports no torch."""

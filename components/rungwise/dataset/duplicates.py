@@ -1,7 +1,7 @@
-"""Rows that say the same twice, and rows that contradict each other: found, listed, and kept or dropped as set.
+"""Finds duplicates, near duplicates and contradicting rows, and keeps or drops them as the settings say.
 
-Reads examples; returns the rows that go on and what was found, by ids. Of equal rows the one with the smallest id
-stays, so that the order of rows decides nothing.
+Reads examples; returns the remaining rows and the ids of the duplicates. Of equal rows the one with the smallest id
+stays, so the result does not depend on the order of the rows.
 """
 
 from collections import defaultdict
@@ -18,11 +18,11 @@ from rungwise.dataset.similar import near_pairs, normalised, plain
 
 @dataclass(frozen=True)
 class Duplicate:
-    """A row that another one makes superfluous, or contradicts."""
+    """A row that duplicates or contradicts another one."""
 
     kind: str
-    """`exact` (same text after normalisation, same answer), `near` (by `similarity`, same answer) or `contradiction`
-    (same text, another answer)."""
+    """`exact` (same text after normalisation, same answer), `near` (similar text, same answer) or `contradiction`
+    (same text, different answer)."""
     id: str
     other: str
     similarity: float
@@ -30,61 +30,61 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Deduplicated:
-    """The rows that go on, those dropped, and all that was found."""
+    """The remaining rows, the dropped rows, and all duplicates."""
 
     examples: Table
     rejections: tuple[Rejection, ...]
-    found: tuple[Duplicate, ...]
+    duplicates: tuple[Duplicate, ...]
 
 
 def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -> Deduplicated:
-    """Returns the rows without those that `settings` drops; rows that were given to judge or steer stay.
+    """Returns the rows without those that `settings` drops; given dev and test rows always stay.
 
-    Rows of different given sides are never duplicates of each other: what stands on two sides is a leak, which the
-    split sees. `is_closed`: whether each text has one right answer (labels, lists), so that another contradicts.
+    Rows of different given sides are never duplicates of each other: the split treats them as leaks. `is_closed`:
+    whether each text has one right answer (labels, lists), so that a different answer is a contradiction.
 
     Raises:
         DataError: rows contradict each other and `contradictions` is `stop`.
     """
     keys = _keys(table)
-    found = _exact(table, keys)
-    copies = {row for row, _ in found}
+    exact = _exact(table, keys)
+    exact_rows = {row for row, _ in exact}
     contradicting = _contradictions(table, keys) if is_closed else []
-    near = _near(settings, table, copies) if settings.near != "ignore" else []
+    near = _near(settings, table, exact_rows) if settings.near != "ignore" else []
     if contradicting and settings.contradictions == "stop":
         first = [f"{table.source[i]} line {table.line[i]} and {table.line[j]}" for i, j in contradicting]
         raise DataError(
             Problem(
-                f"{len(contradicting)} rows have another answer than an equal text before them",
+                f"{len(contradicting)} rows have another answer than an earlier row with the same text",
                 where=f"step ingest: {joined(first)}",
-                wanted="one answer to one text",
-                do="mend the rows, or set `ingest.duplicates.contradictions` to `keep` or `drop`",
+                wanted="one answer per text",
+                do="fix the rows, or set `ingest.duplicates.contradictions` to `keep` or `drop`",
             )
         )
-    lost: dict[int, tuple[str, str]] = {}
+    dropped: dict[int, tuple[str, str]] = {}
     if settings.contradictions == "drop":
         for pair in contradicting:
-            lost |= {row: ("contradiction", f"with {table.id[sum(pair) - row]}") for row in pair}
+            dropped |= {row: ("contradiction", f"with {table.id[sum(pair) - row]}") for row in pair}
     if settings.exact == "drop":
-        lost |= {row: ("duplicate", f"of {table.id[first]}") for row, first in found}
+        dropped |= {row: ("duplicate", f"of {table.id[first]}") for row, first in exact}
     if settings.near == "drop":
-        lost |= {row: ("near_duplicate", f"of {table.id[first]}, Jaccard {value:.2f}") for row, first, value in near}
-    lost = {row: why for row, why in lost.items() if table.role[row] not in ("dev", "test")}  # given: theirs to say
+        dropped |= {row: ("near_duplicate", f"of {table.id[first]}, Jaccard {value:.2f}") for row, first, value in near}
+    dropped = {row: why for row, why in dropped.items() if table.role[row] not in ("dev", "test")}
     rejections = tuple(
         Rejection("ingest", table.source[i], table.line[i], reason, detail, table.id[i])
-        for i, (reason, detail) in sorted(lost.items())
+        for i, (reason, detail) in sorted(dropped.items())
     )
     listed = [
-        *(Duplicate("exact", table.id[i], table.id[j], 1.0) for i, j in found),
+        *(Duplicate("exact", table.id[i], table.id[j], 1.0) for i, j in exact),
         *(Duplicate("near", table.id[i], table.id[j], round(value, 3)) for i, j, value in near),
         *(Duplicate("contradiction", table.id[i], table.id[j], 1.0) for i, j in contradicting),
     ]
-    kept = table.take(i for i in range(len(table)) if i not in lost) if lost else table
+    kept = table.take(i for i in range(len(table)) if i not in dropped) if dropped else table
     return Deduplicated(kept, rejections, tuple(listed))
 
 
 def _keys(table: Table) -> list[str]:
-    """Returns each row's text as it is compared, and its side."""
+    """Returns each row's normalised text together with its given side."""
     columns = [table.fields[name] for name in sorted(table.fields)]
     if len(columns) == 1:
         return [f"{role}\n{normalised(text)}" for text, role in zip(columns[0], table.role, strict=True)]
@@ -96,7 +96,7 @@ def _keys(table: Table) -> list[str]:
 
 
 def _exact(table: Table, keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns (row, the row that stays) for rows with the text and the answer of another, sorted."""
+    """Returns (row, the row that stays) for rows with the same text and answer as another, sorted."""
     first: dict[tuple[str, str], int] = {}
     pairs: list[tuple[int, tuple[str, str]]] = []
     for row, (text, answer) in enumerate(zip(keys, table.answer, strict=True)):
@@ -112,25 +112,24 @@ def _exact(table: Table, keys: Sequence[str]) -> list[tuple[int, int]]:
 
 
 def _contradictions(table: Table, keys: Sequence[str]) -> list[tuple[int, int]]:
-    """Returns (row, an earlier row with its text and another answer), sorted."""
+    """Returns (row, an earlier row with the same text and a different answer), sorted."""
     answers: dict[str, dict[str, int]] = defaultdict(dict)
     pairs = []
     for row, (text, answer) in enumerate(zip(keys, table.answer, strict=True)):
         known = answers[text]
-        other = next((place for said, place in known.items() if said != normalised(answer)), None)
+        other = next((place for other_answer, place in known.items() if other_answer != normalised(answer)), None)
         if other is not None:
             pairs.append((row, other))
         known.setdefault(normalised(answer), row)
     return pairs
 
 
-def _near(settings: DuplicateSettings, table: Table, copies: set[int]) -> list[tuple[int, int, float]]:
+def _near(settings: DuplicateSettings, table: Table, exact_rows: set[int]) -> list[tuple[int, int, float]]:
     """Returns (row, a row that stays, Jaccard similarity) for near duplicates with equal answers, sorted.
 
-    A row that stays is no near duplicate of another that stays: of each pair the one with the larger id goes, unless
-    the other went already.
+    No two rows that stay are near duplicates: of each pair the row with the larger id goes, unless the other is gone.
     """
-    rows = [i for i in range(len(table)) if i not in copies]
+    rows = [i for i in range(len(table)) if i not in exact_rows]
     texts = table.joined()
     pairs = near_pairs([plain(texts[i]) for i in rows], settings.similarity)
     chosen = []

@@ -1,7 +1,7 @@
-"""Rows become Examples or counted Rejections: the first step of the path.
+"""Turns the rows of the sources into Examples or counted Rejections: the first stage.
 
-Reads the files of the task's sources; returns values only. Row ids depend on a row's source and content and,
-for equal rows, on which of them it is; adding other rows never changes them.
+Reads the files of the task's sources; returns values. A row's id depends on its source, its content and, for equal
+rows, their order. Adding other rows never changes it.
 """
 
 import hashlib
@@ -15,19 +15,20 @@ from rungwise.config import AnswerSettings, FieldSettings, IngestSettings, Sourc
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.prompts import list_text, object_text, parse_list, slots
-from rungwise.core.records import Example, Rejection, canonical_json, counted
+from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
 from rungwise.dataset.duplicates import Duplicate, deduplicate
+from rungwise.dataset.readers import Bad, Row, files, rows
 from rungwise.dataset.redact import redactor
+from rungwise.dataset.rejections import check_share
 from rungwise.dataset.similar import normalised
-from rungwise.dataset.sources import Bad, Row, files, rows
 
 _ROLES = {"train", "dev", "test"}
 
 
 @dataclass(frozen=True)
 class Ingested:
-    """What came out of the sources."""
+    """The result of reading the sources."""
 
     examples: Table
     rejections: tuple[Rejection, ...]
@@ -38,7 +39,7 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     """Returns the task's rows from the files under `raw`, in the order of sources, files and lines.
 
     Raises:
-        DataError: a file or column is missing, a file is empty, there are no rows, or too many were rejected.
+        DataError: a file or column is missing, a file is empty, there are no rows, or too many rows were rejected.
     """
     rejections: list[Rejection] = []
     times: list[datetime | None] = []
@@ -49,7 +50,7 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     if not examples:
         raise DataError(
             Problem(
-                "the sources hold no rows",
+                "the sources have no rows",
                 where=joined([f"{s.name} ({s.path})" for s in chosen]),
                 found="0 rows",
                 wanted="rows below the header",
@@ -59,38 +60,38 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
         examples = replace(examples, role=_roles_by_time(split, examples, times))
     is_closed = task.answer.format in ("label", "list")
     result = deduplicate(settings.duplicates, examples, is_closed=is_closed)
-    return Ingested(result.examples, (*rejections, *result.rejections), result.found)
+    return Ingested(result.examples, (*rejections, *result.rejections), result.duplicates)
 
 
 def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:
-    """Returns each row's side: of those without a given one the latest judge, those before them steer.
+    """Returns each row's side: among rows without a given side the latest are test rows, those before them dev rows.
 
-    Rows of one moment stand on one side, so that a side may come out a little larger than its share.
+    Rows with equal times get the same side, so a side may be slightly larger than its share.
     """
     free = sorted(time for time, role in zip(times, table.role, strict=True) if role is None and time is not None)
     if not free:
         return list(table.role)
-    judging = free[min(len(free) - 1, round(len(free) * (1 - split.test)))]
-    steering = free[min(len(free) - 1, round(len(free) * (1 - split.test - split.dev)))]
+    test_from = free[min(len(free) - 1, round(len(free) * (1 - split.test)))]
+    dev_from = free[min(len(free) - 1, round(len(free) * (1 - split.test - split.dev)))]
     return [
-        role or (None if time is None else "test" if time >= judging else "dev" if time >= steering else "train")
+        role or (None if time is None else "test" if time >= test_from else "dev" if time >= dev_from else "train")
         for time, role in zip(times, table.role, strict=True)
     ]
 
 
 @dataclass
 class _Reading:
-    """One pass over the sources: what every row needs, and where the rows that can't be used go."""
+    """One pass over the sources: what every row needs, and where unusable rows are collected."""
 
     task: TaskSettings
     split: SplitSettings
     redact: Callable[[str], str]
     rejections: list[Rejection]
     times: list[datetime | None]
-    """The time of each row that is yielded, where the split asks for one; None of a synthetic row."""
+    """The time of each yielded row, if the split is by time; None for a synthetic row."""
 
     def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
-        """Yields the rows that can be used, and adds the others to `rejections`."""
+        """Yields the usable rows and adds the others to `rejections`."""
         seen: Counter[bytes] = Counter()
         extra = [c for c in (self.split.given, self.split.group, self.split.by_time) if c]
         needed = [*slots(self.task.prompt), *self.task.answer.columns()]
@@ -121,7 +122,7 @@ class _Reading:
         parents = parse_list(row.values[source.parents] or "", ";") if source.parents else []
         if source.parents and not parents:
             return Rejection("ingest", source.name, row.line, "no_parents", f"column {source.parents} is empty")
-        told = row.values[task.answer.facts] if task.answer.facts else None
+        facts = row.values[task.answer.facts] if task.answer.facts else None
         role = source.role
         if split.given and not parents:
             role_text = (row.values[split.given] or "").strip()
@@ -138,7 +139,7 @@ class _Reading:
                 return Rejection("ingest", source.name, row.line, "no_time", detail)
             self.times.append(time)
         content = canonical_json([source.name, fields, answer])
-        short = hashlib.sha256(content.encode()).digest()[:16]  # counted instead of the content, which may be long
+        short = hashlib.sha256(content.encode()).digest()[:16]  # a digest, because the content may be long
         seen[short] += 1
         return Example(
             id=_short_hash(f"{content}#{seen[short]}"),
@@ -149,12 +150,12 @@ class _Reading:
             group=_group(None if parents else split.group, row, fields),
             role=role,
             parents=tuple(parents),
-            facts=tuple(parse_list(self.redact(told or ""), task.answer.separator)),
+            facts=tuple(parse_list(self.redact(facts or ""), task.answer.separator)),
         )
 
 
 def _time(text: str | None) -> datetime | None:
-    """Returns a time that can be compared with others: without a zone it is taken for UTC."""
+    """Returns the time, in UTC if it has no time zone; None if the text is not a time."""
     try:
         time = datetime.fromisoformat((text or "").strip())
     except ValueError:
@@ -162,53 +163,29 @@ def _time(text: str | None) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
-    """Stops a stage that rejected more than its limit.
-
-    Raises:
-        DataError: with the reasons counted and the first line of each.
-    """
-    if not rejections or len(rejections) <= limit * n:
-        return
-    first: dict[str, Rejection] = {}
-    for rejection in rejections:
-        first.setdefault(rejection.reason, rejection)
-    counts = counted([r.reason for r in rejections])
-    listed = [
-        f"{reason}: {count} (first: {first[reason].source} line {first[reason].line}"
-        + (f", {first[reason].detail})" if first[reason].detail else ")")
-        for reason, count in counts.items()
-    ]
-    raise DataError(
-        Problem(
-            f"{len(rejections)} of {n} rows were rejected",
-            where=f"step {stage}",
-            found="; ".join(listed),
-            wanted=f"at most {limit:.0%} (`{stage}.max_rejected_share`)",
-            do="mend the rows, or raise the limit if so many are to be expected",
-        )
-    )
-
-
 def _answer(answer: AnswerSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> tuple[str, str]:
-    """Returns the answer as a model is to write it, and the first column that was empty (else empty)."""
+    """Returns the answer as a model should write it, and the first empty column (`""` if there is none)."""
     if answer.format != "json":
-        text = _written(answer, values, redact)
+        text = _field_value(answer, values, redact)
         return str(text) if answer.format != "list" else list_text(text, answer.separator), "" if text else str(
             answer.column
         )
-    found = {name: _written(field, values, redact) for name, field in answer.fields.items()}
-    empty = next((answer.fields[name].column for name, value in found.items() if not value), "")
-    return object_text(found), empty
+    fields = {name: _field_value(field, values, redact) for name, field in answer.fields.items()}
+    empty = next((answer.fields[name].column for name, value in fields.items() if not value), "")
+    return object_text(fields), empty
 
 
-def _written(field: FieldSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> str | list[str]:
+def _field_value(
+    field: FieldSettings, values: Mapping[str, str | None], redact: Callable[[str], str]
+) -> str | list[str]:
+    """Returns the redacted text of a field, or its items if it is a list. Labels are not redacted."""
     text = (values[field.column] or "").strip()
     text = text if field.format == "label" else redact(text)
     return parse_list(text, field.separator) if field.format == "list" else text
 
 
 def _group(column: str | None, row: Row, fields: dict[str, str]) -> str:
+    """Returns the row's lineage group: equal values of the column, otherwise equal normalised texts."""
     if column and (named := row.values[column]):
         return _short_hash("column:" + named)
     return _short_hash("text:" + canonical_json([normalised(t) for _, t in sorted(fields.items())]))

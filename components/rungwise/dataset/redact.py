@@ -1,7 +1,8 @@
-"""E-mail addresses, phone and card numbers become typed placeholders before anything else sees a row.
+"""Replaces e-mail addresses, phone numbers and card numbers by typed placeholders.
 
-Phone numbers are found by phonenumbers (https://github.com/daviddrysdale/python-phonenumbers), Google's table of the
-world's numbering plans; card numbers by their check digit (Luhn, ISO/IEC 7812-1).
+Reads and returns a text. Phone numbers are found with phonenumbers
+(https://github.com/daviddrysdale/python-phonenumbers), a port of Google's table of the world's numbering plans; card
+numbers by their check digit (Luhn, ISO/IEC 7812-1).
 """
 
 import re
@@ -9,17 +10,17 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 PLACEHOLDERS: Final = {"email": "[EMAIL]", "phone": "[PHONE]", "card": "[CARD]"}
-# every repetition is bounded, so that a text of millions of characters takes a time in proportion to it
+# every repetition is bounded, so the time is linear in the length of the text
 _EMAIL: Final = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _CARD: Final = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
 _DIGIT: Final = re.compile(r"\d\D{0,3}\d\D{0,3}\d\D{0,3}\d")
 
 
 def redactor(kinds: Sequence[str], region: str | None) -> Callable[[str], str]:
-    """Returns what replaces the named kinds (`email`, `card`, `phone`) in a text.
+    """Returns a function that replaces the named kinds (`email`, `card`, `phone`) in a text.
 
-    `region`: two letters (`GB`) of the country whose numbers are written without a country code; None: only numbers
-    with one are found.
+    `region`: the two-letter code (`GB`) of the country whose phone numbers may lack a country code; None: only numbers
+    with a country code are found.
     """
     steps = [step for kind, step in (("email", _email), ("card", _card)) if kind in kinds]
 

@@ -1,8 +1,8 @@
-"""Rows whose labels a cheap model, which never saw them, contradicts with confidence: for a person to look at.
+"""Lists rows whose labels may be wrong: a cheap model fitted on the other rows predicts another label with confidence.
 
-The model is logistic regression on TF-IDF of words and pairs of words, fitted five times, each time on four fifths of
-the rows, as in Northcutt et al., "Confident Learning" (2021); a row's suspicion is one minus the share that the
-model of the other rows gives its own label.
+Reads the rows' texts and labels; a person has to check the result. The model is logistic regression on TF-IDF of words
+and word pairs in five-fold cross-validation, as in Northcutt et al., "Confident Learning" (2021,
+https://arxiv.org/abs/1911.00068). A row's suspicion is one minus the probability that the model gives its label.
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ from rungwise.core.table import Table
 
 FOLDS: Final = 5
 SUSPICIOUS: Final = 0.95
-"""From this suspicion on, and only where another label is likelier than not, a row is listed."""
+"""A row is listed from this suspicion on, if another label has a probability above one half."""
 
 
 @dataclass(frozen=True)
@@ -24,14 +24,16 @@ class Suspect:
     id: str
     label: str
     suggested: str
+    """The most probable other label."""
     suspicion: float
+    """0 to 1: one minus the probability of `label`."""
 
 
 def suspicions(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> tuple[Any, list[str], Any]:
-    """Returns each row's suspicion (shape [N], 0 to 1), the likeliest other label, and that label's share (shape [N]).
+    """Returns each row's suspicion (shape [N]), most probable other label, and that label's probability (shape [N]).
 
     Raises:
-        ValueError: fewer than two labels have FOLDS rows each; or no text has a word.
+        ValueError: fewer than two labels have FOLDS rows, or no text has a word.
     """
     import numpy as np
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -46,33 +48,33 @@ def suspicions(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> tu
     known = np.array([i for i, label in enumerate(labels) if label in places])
     answers = np.array([places[labels[i]] for i in known])
     texts_NV = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit_transform([texts[i] for i in known])
-    shares_NL = np.zeros((len(known), len(names)))
+    probabilities_NL = np.zeros((len(known), len(names)))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
-    for fitted, judged in folds.split(texts_NV, answers):
+    for fitted, held_out in folds.split(texts_NV, answers):
         model = SGDClassifier(loss="log_loss", alpha=1e-5, random_state=seed)
         model.fit(texts_NV[fitted], answers[fitted])
-        shares_NL[np.ix_(judged, model.classes_)] = model.predict_proba(texts_NV[judged])
+        probabilities_NL[np.ix_(held_out, model.classes_)] = model.predict_proba(texts_NV[held_out])
     suspicion_N, other_N = np.zeros(len(labels)), np.zeros(len(labels))
     suggested = list(labels)
-    own = shares_NL[np.arange(len(known)), answers]
+    own = probabilities_NL[np.arange(len(known)), answers]
     suspicion_N[known] = 1 - own
-    shares_NL[np.arange(len(known)), answers] = -1
-    best = shares_NL.argmax(1)
-    other_N[known] = shares_NL[np.arange(len(known)), best]
+    probabilities_NL[np.arange(len(known)), answers] = -1
+    best = probabilities_NL.argmax(1)
+    other_N[known] = probabilities_NL[np.arange(len(known)), best]
     for i, place in zip(known.tolist(), best.tolist(), strict=True):
         suggested[i] = names[place]
     return suspicion_N, suggested, other_N
 
 
 def suspects(table: Table) -> tuple[Suspect, ...]:
-    """Returns the rows whose label is likely wrong, the likeliest first; none where there is too little to say so."""
+    """Returns the rows whose label may be wrong, the most suspicious first; none if there are too few rows to tell."""
     try:
         suspicion_N, suggested, other_N = suspicions(table.joined(), table.answer)
-    except ValueError:  # scikit-learn's word for texts without a word, and this module's for too few rows
+    except ValueError:  # scikit-learn raises it for texts without words, `suspicions` for too few rows
         return ()
-    found = [
+    listed = [
         Suspect(table.id[i], table.answer[i], suggested[i], round(float(suspicion_N[i]), 4))
         for i in range(len(table))
         if suspicion_N[i] >= SUSPICIOUS and other_N[i] > 0.5
     ]
-    return tuple(sorted(found, key=lambda s: (-s.suspicion, s.id)))
+    return tuple(sorted(listed, key=lambda s: (-s.suspicion, s.id)))

@@ -1,59 +1,34 @@
-"""A Great Expectations suite derived from the task stands between the rows and everything that is trained.
+"""Checks the rows against the expectations that follow from the task, before anything is trained.
 
-Expectations about a row reject the rows that fail them, counted; expectations about the table stop the run.
-The report names expectations and row ids, never a customer's text unless a setting asks for it.
-Great Expectations: https://docs.greatexpectations.io
+Reads examples; returns the remaining rows, counted rejections and every check. Expectations about single rows reject
+the rows that fail them; expectations about the table stop the run. The report has names of expectations and ids of
+rows, and no text of a row unless `validate.save_values` is set.
 """
 
-import difflib
-import json
-import logging
-import os
-import re
-import warnings
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rungwise.config import TaskSettings, ValidateSettings
-from rungwise.core.errors import DataError, Problem, SettingsError
+from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.core.prompts import slots
 from rungwise.core.records import Example, Rejection
 from rungwise.core.table import Table
-from rungwise.dataset.ingest import check_share
+from rungwise.dataset.expectations import Check, run_suite
+from rungwise.dataset.rejections import check_share
 from rungwise.dataset.suspects import Suspect, suspects
 
 
 @dataclass(frozen=True)
-class Check:
-    """The outcome of one expectation."""
-
-    expectation: str
-    """Its Great Expectations type, such as `expect_column_values_to_be_in_set`."""
-    column: str
-    """The column it is about; empty for the whole table."""
-    success: bool
-    severity: str
-    """What a failure does: `stop`, `warn` or `reject`."""
-    failed_ids: tuple[str, ...]
-    """Rows that fail it; empty for expectations about the table."""
-    observed: str
-    """What a table expectation saw; a number, never text of a row."""
-    wanted: str
-    """The expectation's arguments as JSON."""
-
-
-@dataclass(frozen=True)
 class Validated:
-    """The rows that go on, those that don't, and every check that was made."""
+    """The remaining rows, the rejected rows, and every check that was made."""
 
     examples: Table
     rejections: tuple[Rejection, ...]
     checks: tuple[Check, ...]
     outcome: dict[str, Any]
-    """The suite's result as Great Expectations gives it, without rows' text: what its own pages are made of."""
+    """The suite's result in Great Expectations' own format, for its pages; with text of rows only if set."""
     suspects: tuple[Suspect, ...]
     """Rows whose labels may be wrong."""
 
@@ -62,12 +37,12 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
     """Returns the rows that meet the task's expectations, in their order.
 
     Raises:
-        DataError: too few rows, fewer than two labels, too many rejections, a rare label where that stops, or an
-            expectation of severity `stop` that is not met.
-        SettingsError: Great Expectations knows no such expectation, or not with these arguments.
+        DataError: there are too few rows, fewer than two labels, too many rejections, a rare label and `rare_labels` is
+            `stop`, or an expectation of severity `stop` is not met.
+        SettingsError: Great Expectations does not have such an expectation, or not with these arguments.
     """
     table = Table.of(examples)
-    checks, outcome = _run_suite(settings, task, table)
+    checks, outcome = run_suite(settings, task, table)
     failed: dict[str, str] = {}
     for check in checks:
         for row_id in check.failed_ids if check.severity == "reject" else ():
@@ -86,8 +61,8 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
         kept = kept.take(i for i, answer in enumerate(kept.answer) if answer not in rare)
     _check_table(settings, checks, kept)
     check_share("validate", rejections, len(table), settings.max_rejected_share)
-    looked_at = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
-    return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if looked_at else ())
+    are_suspects_wanted = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
+    return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if are_suspects_wanted else ())
 
 
 def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
@@ -95,6 +70,7 @@ def _rejection(table: Table, row: int, reason: str, detail: str) -> Rejection:
 
 
 def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
+    """Returns label -> rows for labels with too few rows; raises DataError if `rare_labels` is `stop`."""
     counts = Counter(examples.answer)
     rare = {label: n for label, n in sorted(counts.items()) if n < settings.min_rows_per_label}
     if rare and settings.rare_labels == "stop":
@@ -104,14 +80,22 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
                 f"{len(rare)} label(s) have too few rows to be learned and tested",
                 where=joined([lines[label] for label in rare]),
                 found=joined([f"{n} row(s)" for n in rare.values()]),
-                wanted=f"{settings.min_rows_per_label} rows a label (`validate.min_rows_per_label`)",
+                wanted=f"{settings.min_rows_per_label} rows per label (`validate.min_rows_per_label`)",
                 do="add rows, merge the labels, or set `validate.rare_labels: reject`",
             )
         )
     return rare
 
 
+_HINTS = {
+    "expect_table_row_count_to_be_between": " rows (`validate.min_rows`)",
+    "expect_column_unique_value_count_to_be_between": " different answers: with only one there is nothing to learn",
+    "expect_column_proportion_of_unique_values_to_be_between": " of the ids are unique",
+}
+
+
 def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Table) -> None:
+    """Raises DataError if an expectation that stops the run is not met, or too few rows or labels remain."""
     for check in checks:
         stops = check.severity == "stop" or (check.severity == "reject" and not check.failed_ids)
         if not check.success and stops:
@@ -124,160 +108,17 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
                     where=f"step validate: {check.expectation}" + (f" on {check.column}" if check.column else ""),
                     found=rows,
                     wanted=check.wanted + _HINTS.get(check.expectation, ""),
-                    do="mend or collect rows, or correct the setting that asks for it (`validate`)",
+                    do="fix the rows or collect others, or correct the setting that requires it (`validate`)",
                 )
             )
     n_answers = len(set(kept.answer))
     if len(kept) < settings.min_rows or n_answers < 2:
         raise DataError(
             Problem(
-                "too little is left after the rejections",
+                "too few rows or labels are left after the rejections",
                 where="step validate",
                 found=f"{len(kept)} rows with {n_answers} label(s)",
                 wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 labels",
-                do="collect more rows, or look at the rejections",
+                do="collect more rows, or check the rejections",
             )
         )
-
-
-_HINTS = {
-    "expect_table_row_count_to_be_between": " rows (`validate.min_rows`)",
-    "expect_column_unique_value_count_to_be_between": " different answers: with one there is nothing to learn",
-    "expect_column_proportion_of_unique_values_to_be_between": " of the ids are there once",
-}
-
-
-def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, dict[str, Any], str]]:
-    """Returns (Great Expectations name, arguments, severity) of all that the rows have to meet."""
-    fields = slots(task.prompt)
-    columns = ["id", *(f"field_{name}" for name in fields), *(f"words_{name}" for name in fields), "answer"]
-    suite: list[tuple[str, dict[str, Any], str]] = [
-        ("expect_table_row_count_to_be_between", {"min_value": settings.min_rows}, "stop"),
-        ("expect_table_columns_to_match_set", {"column_set": columns, "exact_match": True}, "stop"),
-        ("expect_column_unique_value_count_to_be_between", {"column": "answer", "min_value": 2}, "stop"),
-        ("expect_column_proportion_of_unique_values_to_be_between", {"column": "id", "min_value": 1.0}, "stop"),
-    ]
-    for column in ("answer", *(f"field_{name}" for name in fields)):
-        suite.append(("expect_column_values_to_not_be_null", {"column": column}, "reject"))
-        suite.append(("expect_column_values_to_be_of_type", {"column": column, "type_": "str"}, "stop"))
-        lengths = {"column": column, "min_value": 1, "max_value": settings.max_characters}
-        suite.append(("expect_column_value_lengths_to_be_between", lengths, "reject"))
-    for name in fields:
-        words = {"column": f"words_{name}", "min_value": 0, "max_value": settings.max_words}
-        suite.append(("expect_column_values_to_be_between", words, "reject"))
-    if task.answer.labels:
-        labels = {"column": "answer", "value_set": list(task.answer.labels)}
-        suite.append(("expect_column_values_to_be_in_set", labels, "reject"))
-    if task.answer.format == "list":
-        # items, each with a letter, and the separator between them
-        item, between = (
-            rf"[^{re.escape(task.answer.separator)}]*\w[^{re.escape(task.answer.separator)}]*",
-            task.answer.separator,
-        )
-        regex = rf"(?s)^{item}(?:{re.escape(between)}{item})*$"
-        suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
-    if task.answer.format == "json":
-        suite.append(("expect_column_values_to_be_json_parseable", {"column": "answer"}, "reject"))
-    for own in settings.expectations:
-        about = {} if own.column is None else {"column": f"field_{own.column}" if own.column in fields else own.column}
-        suite.append((own.expect, {**about, **own.arguments}, own.severity))
-    return suite
-
-
-def _run_suite(
-    settings: ValidateSettings, task: TaskSettings, table: Table
-) -> tuple[tuple[Check, ...], dict[str, Any]]:
-    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # deprecations inside Great Expectations' own dependencies
-        logging.getLogger("great_expectations").setLevel(logging.ERROR)
-        import great_expectations as gx
-        import pandas as pd
-        from great_expectations.data_context.types.base import ProgressBarsConfig
-
-        context = gx.get_context(mode="ephemeral")
-        context.variables.progress_bars = ProgressBarsConfig(globally=False)
-        columns: dict[str, Any] = {"id": table.id}
-        for name in slots(task.prompt):
-            texts = table.fields[name]
-            columns |= {f"field_{name}": texts, f"words_{name}": [len(text.split()) for text in texts]}
-        frame = pd.DataFrame({**columns, "answer": table.answer})
-        asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
-        batch = asset.add_batch_definition_whole_dataframe("rows").get_batch(batch_parameters={"dataframe": frame})
-        expectations = [_expectation(gx.expectations, *entry) for entry in _suite(settings, task)]
-        result = batch.validate(
-            gx.ExpectationSuite(name="task", expectations=expectations),
-            result_format={"result_format": "COMPLETE", "unexpected_index_column_names": ["id"]},
-        )
-    found = [r.to_json_dict() for r in result.results]
-    statistics = result.to_json_dict()["statistics"]
-    shown = [r if settings.save_values else _without_values(r) for r in found]
-    return tuple(_check(r) for r in found), {
-        "results": shown,
-        "statistics": statistics,
-        "success": bool(result.success),
-    }
-
-
-def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str) -> Any:
-    """Returns an expectation; raises SettingsError where there is none of that name, or not with these arguments."""
-    title = "".join(word.capitalize() for word in name.split("_"))
-    make = getattr(known, title, None)
-    try:
-        if make is None:
-            names = [re.sub(r"(?<=.)(?=[A-Z])", "_", n).lower() for n in dir(known) if n.startswith("Expect")]
-            raise ValueError(f"none of that name; near it: {joined(difflib.get_close_matches(name, names))}")
-        return make(**arguments, meta={"severity": severity})
-    except (ValueError, TypeError) as error:
-        raise SettingsError(
-            Problem(
-                "an expectation can't be used",
-                where=f"params.yaml: validate.expectations: {name}",
-                found=" ".join(str(error).split())[:300],
-                wanted="a Great Expectations name with its arguments",
-                do="see https://greatexpectations.io/expectations",
-            )
-        ) from None
-
-
-_NUMBERS = ("element_count", "missing_count", "missing_percent", "unexpected_count", "unexpected_percent")
-
-
-def _without_values(result: dict[str, Any]) -> dict[str, Any]:
-    """Returns an expectation's result with numbers and ids, and without what stood in the rows."""
-    outcome = result.get("result") or {}
-    kept = {name: outcome[name] for name in _NUMBERS if name in outcome}
-    if isinstance(outcome.get("observed_value"), int | float):
-        kept["observed_value"] = outcome["observed_value"]
-    if ids := sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}):
-        kept["unexpected_ids"] = ids
-    config = {**result["expectation_config"], "kwargs": dict(result["expectation_config"]["kwargs"])}
-    config["kwargs"].pop("batch_id", None)
-    return {"success": bool(result["success"]), "expectation_config": config, "result": kept}
-
-
-def _check(result: Mapping[str, Any]) -> Check:
-    config, outcome = result["expectation_config"], result.get("result") or {}
-    broken = result.get("exception_info") or {}
-    if "raised_exception" not in broken:  # one a metric, under a name of its own
-        broken = next((b for b in broken.values() if isinstance(b, dict) and b.get("raised_exception")), {})
-    column = str(config["kwargs"].get("column", "")).removeprefix("field_")
-    if broken.get("raised_exception"):
-        raise DataError(
-            Problem(
-                "an expectation could not be checked",
-                where=f"step validate: {config['type']} on {column or 'the table'}",
-                found=" ".join(str(broken.get("exception_message", "")).split())[:200],
-                wanted="a column of the table: a slot, `answer`, `id`, `words_SLOT`; and arguments that fit it",
-                do="correct it in `validate.expectations`",
-            )
-        )
-    ids = tuple(sorted({str(row["id"]) for row in outcome.get("unexpected_index_list") or []}))
-    if result["success"]:
-        ids = ()  # `mostly`: some rows fail it, and that is allowed
-    observed = outcome.get("observed_value")
-    seen = str(observed) if isinstance(observed, (int, float)) else ""
-    asked = {k: v for k, v in config["kwargs"].items() if k not in ("batch_id", "column")}
-    severity = str((config.get("meta") or {}).get("severity", "stop"))
-    wanted = json.dumps(asked, sort_keys=True, ensure_ascii=False)[:200]
-    return Check(str(config["type"]), column, bool(result["success"]), severity, ids, seen, wanted)

@@ -1,1 +1,1 @@
-"""From predictions to scores, intervals and evidence: numbers in, numbers out, no torch."""
+"""Scores, confidence intervals and evidence from predictions, without torch."""

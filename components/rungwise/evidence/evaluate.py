@@ -1,10 +1,10 @@
-"""What an attempt's predictions on the development rows amount to: Evidence."""
+"""Evidence of an attempt from its predictions on the validation rows."""
 
 from collections.abc import Mapping, Sequence
 
 from rungwise.config import EvaluateSettings
 from rungwise.core.records import AttemptSpec, Evidence, Json, Prediction, counted
-from rungwise.evidence.metrics import Metric, estimate, others_of
+from rungwise.evidence.metrics import Metric, estimate, other_metrics
 
 
 def evaluate(
@@ -16,7 +16,7 @@ def evaluate(
     result: Mapping[str, Json],
     predictions: Sequence[Prediction],
 ) -> Evidence:
-    """Returns the evidence of one attempt; `result` is the attempt's own record (see `climbing.attempts`)."""
+    """Returns the evidence of one attempt; `result` is the attempt's result.json (see `attempts.run`)."""
     unscored = counted([p.unscored for p in predictions if p.answer is None])
     score = estimate(metric, predictions, settings.confidence)
     note = ""
@@ -38,12 +38,12 @@ def evaluate(
         trained_parameters=result["trained_parameters"],
         train_tokens=result["train_tokens"],
         note=note,
-        also=others_of(spec.form, predictions, settings.confidence),
+        also=other_metrics(spec.form, predictions, settings.confidence),
         cut=sum(p.is_cut for p in predictions),
     )
 
 
 def score_text(evidence: Evidence) -> str:
-    """Returns a rung's score in a few words: `0.962 (0.941 to 0.976, n=480)`, or why there is none."""
+    """Returns a rung's score as text, such as `0.962 (0.941 to 0.976, n=480)`, or the reason why it has none."""
     score = evidence.score
     return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n={score.n})" if score else evidence.note

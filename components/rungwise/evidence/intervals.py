@@ -1,10 +1,10 @@
-"""Intervals for means of scores from 0 to 1 and for their paired differences, honest about rows that belong together.
+"""Confidence intervals for mean scores from 0 to 1 and for their paired differences, corrected for lineage groups.
 
-Means: Wilson's score interval (Wilson, 1927, doi:10.1080/01621459.1927.10502953) on the effective number of rows
-(Korn and Graubard, 1998): as many rights and wrongs as would estimate such a share with the variance that the
-lineage groups show, so that ten copies of one question don't count as ten. Paired differences: Agresti and Min,
-2005 (doi:10.1002/sim.1781): half an observation added to each of the four cells, which keeps the interval from
-having zero width; the same is added where differences are fractions. Macro F1: a bootstrap over the groups.
+Means: Wilson's score interval (Wilson, 1927, doi:10.1080/01621459.1927.10502953) with the effective number of rows
+(Korn and Graubard, 1998): the number of independent rows whose mean would have the variance that the lineage groups
+show, so that ten duplicates of one question do not count as ten rows. Paired differences: Agresti and Min, 2005
+(doi:10.1002/sim.1781): half an observation is added to each of the four cells, so that the interval never has zero
+width; the same is added if scores are fractions. Macro F1: a bootstrap over the groups.
 """
 
 import math
@@ -15,8 +15,8 @@ from typing import Any
 
 from rungwise.core.records import Interval
 
-MOST_ROWS = 10_000_000
-"""What more rows than these would show is not asked."""
+MAX_ROWS = 10_000_000
+"""Upper bound of the search for a number of rows."""
 
 
 def quantile(confidence: float) -> float:
@@ -25,11 +25,11 @@ def quantile(confidence: float) -> float:
 
 
 def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
-    """Returns Wilson's interval for a share of `n` observations; `n` need not be whole and must be above 0."""
+    """Returns Wilson's interval for a share of `n` observations; `n` is above 0 and may be a fraction."""
     z = quantile(confidence)
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    # exactly 0 and 1 at the ends, where rounding would leave a last bit
+    # exactly 0 and 1 at the ends, as rounding could miss them
     low = 0.0 if share == 0 else max(0.0, middle - half)
     return low, 1.0 if share == 1 else min(1.0, middle + half)
 
@@ -37,8 +37,8 @@ def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
 def effective_n(values: Sequence[float], groups: Sequence[str]) -> float:
     """Returns n divided by the design effect of the groups, at most n.
 
-    Where every value is equal the design effect can't be seen, and the number of groups is returned. Where the
-    values cancel out within every group the effect is below one, and n is returned.
+    If all values are equal, the design effect can't be estimated, and the result is the number of groups. If the values
+    cancel out within the groups, the effect is below one, and the result is n.
     """
     n, mean = len(values), math.fsum(values) / len(values)
     residuals: dict[str, float] = defaultdict(float)
@@ -55,13 +55,13 @@ def effective_n(values: Sequence[float], groups: Sequence[str]) -> float:
 
 
 def mean_interval(values: Sequence[float], groups: Sequence[str], confidence: float) -> Interval | None:
-    """Returns the mean of scores from 0 to 1 with its interval; None where there are none."""
+    """Returns the mean of scores from 0 to 1 with its interval; None without values."""
     if not values:
         return None
     mean = min(1.0, math.fsum(values) / len(values))
     n = effective_n(values, groups)
     variance = math.fsum((v - mean) ** 2 for v in values) / len(values)
-    if 0 < variance < mean * (1 - mean):  # fractions scatter less than rights and wrongs with that mean would
+    if 0 < variance < mean * (1 - mean):  # fractions vary less than zeros and ones with that mean
         n *= mean * (1 - mean) / variance
     low, high = wilson(mean, n, confidence)
     return Interval(mean, low, high, len(values), confidence)
@@ -88,8 +88,8 @@ def paired_difference(
 def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], confidence: float) -> Interval:
     """Returns the mean F1 over the labels of (expected, answered) pairs, of which there is at least one.
 
-    The interval is the middle of 1,000 resamples of whole groups; a label that a resample lacks is left out of its
-    mean, as it is where neither side has it.
+    The interval comes from the quantiles of 1,000 resamples of whole groups. The mean of a resample leaves out labels
+    that occur on neither side.
     """
     import numpy as np
 
@@ -115,10 +115,10 @@ def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], c
 
 
 def rows_needed(share: float, bar: float, confidence: float) -> int | None:
-    """Returns the fewest rows with which an observed `share` would show `bar`; None if no number would."""
-    if share <= bar or wilson(share, MOST_ROWS, confidence)[0] < bar:
+    """Returns the fewest rows for which the interval of an observed `share` reaches `bar`; None if no number does."""
+    if share <= bar or wilson(share, MAX_ROWS, confidence)[0] < bar:
         return None
-    low, high = 1, MOST_ROWS
+    low, high = 1, MAX_ROWS
     while low < high:
         middle = (low + high) // 2
         low, high = (low, middle) if wilson(share, middle, confidence)[0] >= bar else (middle + 1, high)
@@ -126,8 +126,8 @@ def rows_needed(share: float, bar: float, confidence: float) -> int | None:
 
 
 def share_needed(n: int, bar: float, confidence: float) -> float | None:
-    """Returns the smallest share that `n` rows can observe and show `bar` with; None if even all right do not."""
-    for right in range(math.ceil(bar * n), n + 1):
-        if wilson(right / n, n, confidence)[0] >= bar:
-            return right / n
+    """Returns the smallest share of `n` rows whose interval reaches `bar`; None if even a share of 1 does not."""
+    for n_right in range(math.ceil(bar * n), n + 1):
+        if wilson(n_right / n, n, confidence)[0] >= bar:
+            return n_right / n
     return None

@@ -1,11 +1,11 @@
-"""What is measured of a task's answers: each metric gives every row a score from 0 to 1, and its mean an interval.
+"""Metrics: each gives every answered row a score from 0 to 1; their mean has a confidence interval.
 
 accuracy    the label is the expected one
-set_f1      harmonic mean of precision and recall of a list's items, compared without case, order and repeats
-chrf        chrF of a text (Popovic, 2015, doi:10.18653/v1/W15-3049), a sentence at a time, as sacrebleu computes it
-facts       share of the row's facts that stand in the text, without case and runs of white space; 1 if it has none
-chrf_facts  chrf times facts: good wording does not make up for a fact that is missing
-fields      mean over an object's fields (labels: accuracy, lists: set_f1, texts: chrf); 0 if it is not the object
+set_f1      harmonic mean of precision and recall of a list's items, ignoring case, order and duplicates
+chrf        sentence-level chrF of a text (Popovic, 2015, doi:10.18653/v1/W15-3049), computed by sacrebleu
+facts       share of the row's facts that the text contains, ignoring case and runs of white space; 1 without facts
+chrf_facts  chrf times facts: good wording does not compensate for a missing fact
+fields      mean over an object's fields (label: accuracy, list: set_f1, text: chrf); 0 if the object is not valid
 """
 
 import functools
@@ -28,18 +28,18 @@ TITLES: Mapping[str, str] = {
 """Metric -> its name in a sentence."""
 MEANINGS: Mapping[str, str] = {
     "accuracy": "the share of rows whose label is the expected one",
-    "set_f1": "how well the written list agrees with the expected one: 1 if no item is missing and none too many",
-    "chrf": "how far the characters of the written text agree with those of the expected one: 1 if they are equal",
-    "facts": "the share of what has to be said that the written text says",
-    "chrf_facts": "how far the text agrees with the expected one, times the share of what has to be said that it says",
-    "fields": "the mean over an object's fields of how far each is right: 0 where it is no such object",
+    "set_f1": "how well the written list matches the expected one: 1 if no item is missing and none is extra",
+    "chrf": "how well the characters of the written text match the expected text: 1 if they are equal",
+    "facts": "the share of the required facts that the written text contains",
+    "chrf_facts": "how well the text matches the expected one, times the share of the required facts that it contains",
+    "fields": "the mean score of the object's fields: 0 if the answer is not a valid object",
 }
-"""Metric -> what it says of a row, in words."""
+"""Metric -> what it measures, in words."""
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of TITLES for answers of one form; called with a prediction that has an answer, it scores it."""
+    """A metric of TITLES for answers of one form. Call it with a prediction that has an answer to get its score."""
 
     name: str
     form: AnswerForm
@@ -51,20 +51,20 @@ class Metric:
 
     def __call__(self, prediction: Prediction) -> float:
         """Returns the row's score, 0 to 1."""
-        expected, found, separator = prediction.expected, prediction.answer or "", self.form.separator
+        expected, written, separator = prediction.expected, prediction.answer or "", self.form.separator
         if self.name == "accuracy":
-            return float(found == expected)
+            return float(written == expected)
         if self.name == "set_f1":
-            return set_f1(parse_list(expected, separator), parse_list(found, separator))
+            return set_f1(parse_list(expected, separator), parse_list(written, separator))
         if self.name == "fields":
             scores = field_scores(self.form, prediction)
             return sum(scores.values()) / len(scores) if scores else 0.0
-        words = 1.0 if self.name == "facts" else chrf(expected, found)
-        return words if self.name == "chrf" else words * coverage(prediction.facts, found)
+        wording = 1.0 if self.name == "facts" else chrf(expected, written)
+        return wording if self.name == "chrf" else wording * coverage(prediction.facts, written)
 
 
-def others_of(form: AnswerForm, predictions: Sequence[Prediction], confidence: float) -> dict[str, Interval]:
-    """Returns what else is to be known of the answers, by name: it informs, no gate asks it."""
+def other_metrics(form: AnswerForm, predictions: Sequence[Prediction], confidence: float) -> dict[str, Interval]:
+    """Returns further metrics of the answers, by name, for information; no gate uses them."""
     scored = [p for p in predictions if p.answer is not None]
     groups = [p.group for p in scored]
     if not scored:
@@ -84,12 +84,12 @@ def others_of(form: AnswerForm, predictions: Sequence[Prediction], confidence: f
             row["fact coverage"] = coverage(p.facts, str(p.answer))
         for name, value in row.items():
             values.setdefault(name, []).append(value)
-    found = {n: mean_interval(v, groups, confidence) for n, v in values.items() if len(v) == len(groups)}
-    return {name: interval for name, interval in found.items() if interval}
+    means = {n: mean_interval(v, groups, confidence) for n, v in values.items() if len(v) == len(groups)}
+    return {name: interval for name, interval in means.items() if interval}
 
 
 def estimate(metric: Metric, predictions: Sequence[Prediction], confidence: float) -> Interval | None:
-    """Returns the mean score of the scored rows; None where none was scored."""
+    """Returns the mean score of the scored rows; None if there are none."""
     scored = [p for p in predictions if p.answer is not None]
     return mean_interval([metric(p) for p in scored], [p.group for p in scored], confidence)
 
@@ -97,7 +97,7 @@ def estimate(metric: Metric, predictions: Sequence[Prediction], confidence: floa
 def difference(
     metric: Metric, first: Sequence[Prediction], second: Sequence[Prediction], confidence: float
 ) -> Interval | None:
-    """Returns mean(first) - mean(second) on the rows that both scored; None where there are none."""
+    """Returns mean(first) - mean(second) on the rows that both scored; None if there are none."""
     others = {p.id: p for p in second if p.answer is not None}
     pairs = [(p, others[p.id]) for p in first if p.answer is not None and p.id in others]
     return paired_difference(
@@ -105,15 +105,15 @@ def difference(
     )
 
 
-def set_f1(expected: Sequence[str], found: Sequence[str]) -> float:
-    """Returns the F1 of two sets of items; 1 where both are empty."""
-    wanted, given = ({item.casefold() for item in items} for items in (expected, found))
+def set_f1(expected: Sequence[str], written: Sequence[str]) -> float:
+    """Returns the F1 of two sets of items; 1 if both are empty."""
+    wanted, given = ({item.casefold() for item in items} for items in (expected, written))
     return 2 * len(wanted & given) / (len(wanted) + len(given)) if wanted or given else 1.0
 
 
-def chrf(expected: str, found: str) -> float:
+def chrf(expected: str, written: str) -> float:
     """Returns the chrF of a text against one reference, 0 to 1."""
-    return float(_chrf().sentence_score(found, [expected]).score) / 100 if found else 0.0
+    return float(_chrf().sentence_score(written, [expected]).score) / 100 if written else 0.0
 
 
 @functools.cache
@@ -124,23 +124,24 @@ def _chrf() -> Any:
 
 
 def coverage(facts: Sequence[str], text: str) -> float:
-    """Returns the share of facts that stand in a text; 1 where there are none."""
+    """Returns the share of the facts that a text contains; 1 if there are none."""
     plain = " ".join(text.casefold().split())
     return sum(" ".join(fact.casefold().split()) in plain for fact in facts) / len(facts) if facts else 1.0
 
 
 def field_scores(form: AnswerForm, prediction: Prediction) -> dict[str, float]:
-    """Returns the score of each of an object's fields; nothing where the answer is not such an object."""
-    wanted, found = parse_object(form, prediction.expected), parse_object(form, prediction.answer or "")
-    if wanted is None or found is None:
+    """Returns the score of each field of an object; nothing if the answer is not a valid object."""
+    expected_values = parse_object(form, prediction.expected)
+    written_values = parse_object(form, prediction.answer or "")
+    if expected_values is None or written_values is None:
         return {}
     scores = {}
     for name, inner in form.fields.items():
-        expected, given = wanted[name], found[name]
+        expected, written = expected_values[name], written_values[name]
         if inner.format == "list":
-            scores[name] = set_f1(list(expected), list(given))
+            scores[name] = set_f1(list(expected), list(written))
         elif inner.format == "label":
-            scores[name] = float(expected == given)
+            scores[name] = float(expected == written)
         else:
-            scores[name] = chrf(str(expected), str(given))
+            scores[name] = chrf(str(expected), str(written))
     return scores

@@ -1,1 +1,1 @@
-"""Training rows written by a model from a few real ones: an effect, whose result is a new file in data/raw."""
+"""Generates training rows with a model that is shown a few real ones; the result is a new file in data/raw."""

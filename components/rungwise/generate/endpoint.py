@@ -1,8 +1,9 @@
-"""A generator behind any server that speaks OpenAI's chat completions; rows leave the house only with consent.
+"""A generator behind any server with OpenAI's chat completions API; rows are sent only with consent.
 
-Every answer that texts can be read from goes into a journal before it is used, so that a killed run continues and pays
-for nothing twice; one that can't be used is asked for again by the next run.
-Retries with back-off are urllib3's (https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html).
+Every usable answer is written to a journal before it is used, so a killed run continues and pays for nothing twice. An
+answer that can't be used is requested again by the next run. Retries with back-off are those of urllib3
+(https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html). The API:
+https://platform.openai.com/docs/api-reference/chat.
 """
 
 import json
@@ -16,20 +17,21 @@ from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, Problem, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.core.records import digest
-from rungwise.generate.generate import Ask, Reply, instruction, texts_of
+from rungwise.generate.prompt import instruction, texts_of
+from rungwise.generate.queries import Query, Reply
 
-MOST_BYTES: Final = 10_000_000
-"""Of an answer no more than this is read."""
+MAX_ANSWER_BYTES: Final = 10_000_000
+"""Longest answer that is read."""
 
 
 class Endpoint:
-    """Asks a server; see `Generator`."""
+    """Sends queries to a server; see `Generator`."""
 
     def __init__(self, settings: EndpointSettings, field: str, journal: Path) -> None:
         """Opens the journal at `journal`.
 
         Raises:
-            SettingsError: there is no consent, or the environment variable with the key is missing.
+            SettingsError: consent is missing, or the environment variable with the key is.
         """
         import requests
         from requests.adapters import HTTPAdapter
@@ -38,17 +40,17 @@ class Endpoint:
         if not settings.consent:
             raise SettingsError(
                 Problem(
-                    "rows would leave the house",
+                    "training rows would be sent to a server",
                     where="params.yaml: augment.endpoint.consent",
                     found="false",
-                    wanted="true, from whoever may say so: the server is shown training rows, redacted",
+                    wanted="true, set by someone who may decide this: the server receives training rows, redacted",
                 )
             )
         self.name = f"{settings.model} at {urlsplit(settings.url).netloc}"
         self.concurrency = settings.concurrency
         self._settings, self._field, self._journal = settings, field, journal
         self._lock = threading.Lock()
-        self._known = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
+        self._answers = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
         self._requests = self._tokens = 0
         retry = Retry(
             total=settings.retries,
@@ -74,27 +76,31 @@ class Endpoint:
                 )
             self._session.headers["Authorization"] = f"Bearer {key}"
 
-    def __call__(self, ask: Ask) -> Reply:
+    def __call__(self, query: Query) -> Reply:
         """Returns the texts of the server's answer; see `Generator`."""
         body = {
             "model": self._settings.model,
-            "messages": [{"role": "user", "content": instruction(ask, self._field)}],
+            "messages": [{"role": "user", "content": instruction(query, self._field)}],
             "temperature": self._settings.temperature,
             "max_tokens": self._settings.max_tokens_per_request,
-            "seed": ask.seed,
+            "seed": query.seed,
         }
         key = digest([self._settings.url, body])
         with self._lock:
-            entry = self._known.get(key)
+            entry = self._answers.get(key)
         if entry is None:
-            entry = self._ask(key, body)
+            entry = self._send(key, body)
         if entry["failure"]:
             return Reply((), entry["failure"])
         texts = texts_of(entry["content"])
         return Reply(texts) if texts is not None else Reply((), "not_json")
 
-    def _ask(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
-        """Returns the server's answer, and writes it down if it can be used: another time it may answer better."""
+    def _send(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Returns the server's answer, and adds it to the journal if it can be used.
+
+        Raises:
+            GenerateError: the budget is spent, or the server refuses the request.
+        """
         import requests
 
         with self._lock:
@@ -111,10 +117,10 @@ class Endpoint:
         try:
             with self._session.post(address, json=body, timeout=self._settings.timeout_seconds, stream=True) as answer:
                 status = answer.status_code
-                text = answer.raw.read(MOST_BYTES + 1, decode_content=True)
+                text = answer.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
         except requests.RequestException as error:
             return {"failure": "timed_out" if isinstance(error, requests.Timeout) else "no_connection"}
-        except Exception:  # what urllib3 raises while a body is read: cut off, wrongly packed
+        except Exception:  # what urllib3 raises while it reads a body: cut off, invalid compression
             return {"failure": "cut_off"}
         if status in (400, 401, 403, 404, 405, 422):
             raise GenerateError(
@@ -125,12 +131,12 @@ class Endpoint:
             )
         if status != 200:
             return {"failure": f"http_{status}"}
-        if len(text) > MOST_BYTES:
+        if len(text) > MAX_ANSWER_BYTES:
             return {"failure": "too_large"}
         try:
-            found = json.loads(text)
-            content = found["choices"][0]["message"]["content"]
-            tokens = int((found.get("usage") or {}).get("total_tokens") or len(text) // 4)
+            completion = json.loads(text)
+            content = completion["choices"][0]["message"]["content"]
+            tokens = int((completion.get("usage") or {}).get("total_tokens") or len(text) // 4)
         except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
             return {"failure": "no_completion"}
         if not isinstance(content, str):
@@ -140,7 +146,7 @@ class Endpoint:
             self._tokens += tokens
             if not texts_of(content):
                 return entry
-            self._known[key] = entry
+            self._answers[key] = entry
             self._journal.parent.mkdir(parents=True, exist_ok=True)
             with self._journal.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(entry) + "\n")
@@ -150,13 +156,13 @@ class Endpoint:
 
 
 def _entries(journal: Path) -> list[dict[str, Any]]:
-    """Returns what stands in the journal; a last line that a kill cut off is left out."""
-    found: list[dict[str, Any]] = []
+    """Returns the entries of the journal; removes an incomplete last line, which a killed run leaves."""
+    entries: list[dict[str, Any]] = []
     if journal.is_file():
         try:
             for line in read_lines(journal):
-                found.append(line)
+                entries.append(line)
         except ValueError:
             text = journal.read_text(encoding="utf-8")
             journal.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return found
+    return entries

@@ -1,4 +1,7 @@
-"""Fulfils a data request in a workspace: a generator's rows into data/raw, or an empty table for annotators."""
+"""Fulfils a data request in a workspace: writes generated rows into data/raw, or an empty table for annotators.
+
+Reads the settings and the split; returns a summary for the command.
+"""
 
 import csv
 from collections.abc import Mapping
@@ -14,33 +17,40 @@ from rungwise.core.prompts import slots
 from rungwise.core.records import canonical_json, derive_seed
 from rungwise.core.table import Table
 from rungwise.dataset.redact import redactor
-from rungwise.generate.generate import DataRequest, Generated, Generator, generate, request_of
+from rungwise.generate.generate import Generated, generate
+from rungwise.generate.queries import DataRequest, Generator, request_of
 from rungwise.workspace.layout import Paths, settings_of
 
 
 def fulfil(
-    root: Path, task: str, base: str | None, wanted: Mapping[str, int], export: Path | None = None
+    root: Path,
+    task: str,
+    base: str | None,
+    wanted: Mapping[str, int],
+    export: Path | None = None,
+    *,
+    generator: Generator | None = None,
 ) -> dict[str, Any]:
-    """Makes the rows that are wanted; returns what was kept, what was dropped and why, and where the rows are.
+    """Generates the wanted rows; returns how many were kept, dropped (by reason) and missing, and the file.
 
     `base`: a folder or hub name of a local model; None: the server of `augment.endpoint`. `wanted`: label, or value
-    of `augment.slice` -> rows; empty: as many as `augment` asks for. `export`: a new CSV file to write in place of
-    asking anybody.
+    of `augment.slice` -> rows; empty: as many as `augment` requires. `export`: a new CSV file to write instead of
+    using a generator. `generator`: writes the texts in the place of both; its rows are kept by the same filters.
 
     Raises:
-        RungwiseError: there is no such task or label, its answers are no labels, its rows are not split yet, nothing is
-            wanted, or the generator can't be used.
+        RungwiseError: the task or label does not exist, its answers are not labels, its rows are not split yet, no rows
+            are wanted, or the generator can't be used.
     """
     settings = settings_of(root)
     one, field = _task(settings, task)
     folder = open_sealed(Paths(root).output("split"), "split")
     train, dev, test = (Table.read(folder / task / f"{side}.jsonl") for side in ("train", "dev", "test"))
     request = _request(settings.augment, task, train, wanted)
-    told = {"task": task, "wanted": dict(request.wanted), "why": request.why}
+    summary = {"task": task, "wanted": dict(request.wanted), "why": request.why}
     if export is not None:
         columns = _write_empty(export, one, request, settings.split)
-        return {**told, "file": str(export), "columns": columns}
-    generator = _generator(settings.augment, root, task, field, base)
+        return {**summary, "file": str(export), "columns": columns}
+    generator = generator or _generator(settings.augment, root, task, field, base)
     result = generate(
         settings.augment.generate,
         request,
@@ -56,12 +66,12 @@ def fulfil(
     before: list[str] = []
     lines: dict[str, None] = {}
     if result.drafts:
-        # what an earlier request brought stays; the same request again brings the same lines
+        # rows of earlier requests stay; the same request again gives the same lines
         before = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
         lines = dict.fromkeys([*before, *_lines(one, field, train, result)])
         replace_text(path, "".join(f"{line}\n" for line in lines))
     return {
-        **told,
+        **summary,
         "rows": len(result.drafts),
         "new": len(lines) - len(set(before)),
         "rejected": dict(result.rejected),
@@ -75,26 +85,30 @@ def fulfil(
 
 
 ADVICE: Final = {
-    "no_connection": "it can't be reached: does it run, and is `augment.endpoint.url` right?",
+    "no_connection": "it can't be reached: check that it runs, and `augment.endpoint.url`",
     "timed_out": "it takes longer than `augment.endpoint.timeout_seconds`",
-    "http_429": "it is asked too often: lower `augment.endpoint.concurrency`",
-    "not_json": "it does not answer with a JSON array of texts: another model may",
-    "over_context": "rows of this length don't fit the model's context",
+    "http_429": "it receives too many requests: lower `augment.endpoint.concurrency`",
+    "not_json": "it does not answer with a JSON array of texts: try another model",
+    "over_context": "rows of this length do not fit into the model's context",
 }
-"""Code of a failure -> what it means and what to do; of others the code says it."""
+"""Code of a failure -> what it means and what to do. Other codes are shown as they are."""
 
 
 def _failures(generator: Generator, result: Generated) -> str:
-    """Returns whose asks failed how often and what to do about it; empty where none did."""
+    """Returns how many queries failed and what to do about it; empty if none did."""
     if not result.failures:
         return ""
     counts = ", ".join(f"{code}: {n}" for code, n in result.failures.items())
     known = [ADVICE[code] for code in result.failures if code in ADVICE]
-    return f"{generator.name} failed ({counts}): {'; '.join(known) or 'look at its own log'}"
+    return f"{generator.name} failed ({counts}): {'; '.join(known) or 'see its own log'}"
 
 
 def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
-    """Returns the task and the slot that is written anew."""
+    """Returns the task and the slot that generated texts fill.
+
+    Raises:
+        SettingsError: there is no such task, its answers are not labels, or the slot is not unique.
+    """
     if task not in settings.tasks:
         found, names = task[:60], joined(settings.tasks)
         raise SettingsError(Problem("there is no such task", where="params.yaml: tasks", found=found, wanted=names))
@@ -113,12 +127,17 @@ def _task(settings: Settings, task: str) -> tuple[TaskSettings, str]:
 
 
 def _request(augment: AugmentSettings, task: str, train: Table, wanted: Mapping[str, int]) -> DataRequest:
-    request = DataRequest(task, dict(wanted), "asked for by hand", augment.slice)
+    """Returns the request for the wanted rows, or for those that `augment` requires.
+
+    Raises:
+        SettingsError: a label does not exist, or no rows are wanted.
+    """
+    request = DataRequest(task, dict(wanted), "requested by command", augment.slice)
     names = sorted(set(request.columns(train)))
     for name, n in wanted.items():
         if name not in names or n < 1:
             found, known = f"{name[:60]}: {n}", f"a number of rows for one of {joined(names)}"
-            raise SettingsError(Problem("no such rows can be wanted", found=found, wanted=known))
+            raise SettingsError(Problem("these rows can't be generated", found=found, wanted=known))
     request = request if wanted else request_of(augment, task, train)
     if not request.wanted:
         raise SettingsError(
@@ -126,13 +145,18 @@ def _request(augment: AugmentSettings, task: str, train: Table, wanted: Mapping[
                 "no rows are wanted",
                 where="params.yaml: augment",
                 found=f"per_label: {augment.per_label}",
-                wanted="a number that some label or slice falls short of, or --label LABEL --rows N",
+                wanted="a number above the rows of some label or slice, or --label LABEL --rows N",
             )
         )
     return request
 
 
 def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base: str | None) -> Generator:
+    """Returns the local model or the endpoint.
+
+    Raises:
+        RungwiseError: neither is given, or it can't be used.
+    """
     if base is not None:
         from rungwise.generate.local import LocalModel
 
@@ -143,21 +167,21 @@ def _generator(augment: AugmentSettings, root: Path, task: str, field: str, base
             raise SettingsError(Problem("a base can't be used", where="--base", found=found, wanted=wanted)) from None
         try:
             return LocalModel(augment.generate, field, named, root)
-        except ModelError as error:  # it speaks of the rung that names a base elsewhere
+        except ModelError as error:  # its message is about a rung, but here the option names the base
             do = "correct `--base`" if error.problem.setting == "base" else error.problem.do
             raise ModelError(replace(error.problem, where=f"--base {named}", do=do)) from None
     if augment.endpoint is not None:
         from rungwise.generate.endpoint import Endpoint
 
         return Endpoint(augment.endpoint, field, root / ".rungwise" / "generate" / f"{task}.jsonl")
-    raise SettingsError(Problem("there is nobody to ask", wanted="--base MODEL, or a server in `augment.endpoint`"))
+    raise SettingsError(Problem("there is no generator", wanted="--base MODEL, or a server in `augment.endpoint`"))
 
 
 def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: SplitSettings) -> str:
-    """Writes a table with an empty row for each one wanted; returns what its columns ask for beside text and answer.
+    """Writes a table with an empty row for each wanted row; returns how to fill its columns for the split.
 
     Raises:
-        SettingsError: the file is there already, or can't be written.
+        SettingsError: the file exists already, or can't be written.
     """
     own = [*slots(task.prompt), str(task.answer.column)]
     more = [name for name in dict.fromkeys((split.given, split.by_time, split.group)) if name and name not in own]
@@ -170,7 +194,7 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
                 ends = ["train" if column == split.given else "" for column in more]
                 writer.writerows([[*row, "" if request.slice else name, *ends]] * n)
     except OSError as error:
-        is_there = path.exists()
+        exists = path.exists()
         raise SettingsError(
             Problem(
                 "the table can't be written",
@@ -178,22 +202,22 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
                 found="a folder"
                 if path.is_dir()
                 else "a file that may be filled in"
-                if is_there
+                if exists
                 else str(error.strerror),
-                wanted="a new file in a folder that is there",
-                do="name another file, or move this one away" if is_there else "make its folder first",
+                wanted="a new file in an existing folder",
+                do="name another file, or move this one away" if exists else "create its folder first",
             )
         ) from None
-    asks = {
-        split.given: "says the row's side, `train` as it stands",
-        split.by_time: "needs a date in each row: the latest rows judge and do not teach",
-        split.group: "may stay empty: its equal values belong together",
+    meaning = {
+        split.given: "holds the row's side, `train` by default",
+        split.by_time: "needs a date in each row: the latest rows become test rows and are not trained on",
+        split.group: "may stay empty: rows with equal values belong together",
     }
-    return "; ".join(f"{name} {asks[name]}" for name in more)
+    return "; ".join(f"{name} {meaning[name]}" for name in more)
 
 
 def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:
-    """Returns the drafts as JSON lines; a prompt's other slots stay as they were in the first row that was shown."""
+    """Returns the drafts as JSON lines; the prompt's other slots are copied from the first row that was shown."""
     places = {id_: i for i, id_ in enumerate(train.id)}
     return [
         canonical_json(

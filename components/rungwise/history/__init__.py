@@ -1,1 +1,1 @@
-"""The accepted versions of the rows: what came and went, what a row was used for, and how it is forgotten."""
+"""The accepted versions of the rows: how they differ, what a row was used for, and how it is removed."""

@@ -1,4 +1,4 @@
-"""Adds the rows of the last climb to the accepted versions, with what drifted since the one before."""
+"""Adds the rows of the last climb to the accepted versions, with their drift from the version before."""
 
 import shutil
 from collections.abc import Mapping
@@ -19,16 +19,18 @@ from rungwise.workspace.layout import Paths, data_version, settings_of
 
 @dataclass(frozen=True)
 class Accepted:
-    """What accepting the rows of the last climb came to."""
+    """The result of accepting the rows of the last climb."""
 
     version: str
+    """The short name of the rows."""
     is_new: bool
+    """Whether the version was added; if not, it was the last one already."""
     shifts: Mapping[str, tuple[Shift, ...]]
-    """Task -> what moved since the version that was accepted before; empty for the first."""
+    """Task -> shifts since the version accepted before; empty for the first."""
 
 
 def accept(root: Path) -> Accepted:
-    """Adds the version of the rows that were climbed on, unless it is the last one accepted; keeps the climb's lock.
+    """Adds the data version of the last climb, unless it is the last one accepted; copies the climb's dvc.lock.
 
     Raises:
         DataError: see `check_drift`.
@@ -60,7 +62,7 @@ def accept(root: Path) -> Accepted:
 
 
 def _keep_lock(root: Path, version: str) -> None:
-    """Keeps the dvc.lock of a climb on a version beside those of the climbs before it."""
+    """Copies the dvc.lock of a climb on a version into data/versions, unless an equal one is there."""
     lock, kept = root / "dvc.lock", locks_of(root, version)
     if not lock.is_file() or any(outputs_of(old) == outputs_of(lock) for old in kept):
         return
@@ -69,10 +71,10 @@ def _keep_lock(root: Path, version: str) -> None:
 
 
 def check_drift(root: Path) -> None:
-    """Checks the rows that were split and augmented, before anything is trained on them.
+    """Checks the drift of the split and augmented rows, before anything is trained on them.
 
     Raises:
-        DataError: something drifted beyond its threshold and `validate.drift.severity` is `stop`.
+        DataError: a shift exceeds its threshold and `validate.drift.severity` is `stop`.
     """
     settings = settings_of(root)
     if settings.validate_.drift.severity != "stop" or not log(root):
@@ -84,7 +86,7 @@ def check_drift(root: Path) -> None:
 
 
 def _moved(root: Path, settings: Settings, profiles: Mapping[str, Any]) -> dict[str, tuple[Shift, ...]]:
-    """Returns task -> what moved since the version that was accepted last; empty where there is none."""
+    """Returns task -> shifts since the version accepted last; empty if there is none."""
     known = log(root)
     path = Paths(root).versions / f"{known[-1]['data_version']}.json" if known else None
     before = read_json(path) if path and path.is_file() else {}
@@ -100,11 +102,11 @@ def _check(root: Path, settings: Settings, version: str, moved: Mapping[str, tup
     if over and settings.validate_.drift.severity == "stop":
         raise DataError(
             Problem(
-                "the rows drifted from those accepted before",
-                where=f"data version {version}, before it {log(root)[-1]['data_version']}",
+                "the rows drifted from the version accepted before",
+                where=f"data version {version}, compared with {log(root)[-1]['data_version']}",
                 found="; ".join(over),
                 wanted="shifts within `validate.drift`",
-                do="look at `rungwise data log`; if the change is meant, raise the threshold or set `severity: warn`",
+                do="see `rungwise data log`; if the change is intended, raise the threshold or set `severity: warn`",
             )
         )
 

@@ -1,4 +1,4 @@
-"""What came and went between two accepted versions of the rows."""
+"""Compares two accepted versions of the rows: added, removed, changed and moved rows."""
 
 from collections import defaultdict
 from collections.abc import Mapping
@@ -16,14 +16,15 @@ from rungwise.workspace.layout import Paths, settings_of
 
 
 def diff(root: Path, old: str, new: str) -> dict[str, Any]:
-    """Returns which rows came, went, changed their answer and moved to another side, by task, and what shifted.
+    """Returns which rows were added, removed, changed or moved to another side, by task, and the shifts.
 
-    `edited` are rows of which only letters' case, spaces or the width of letters changed. `new_tasks` and `old_tasks`
-    are those that only one of the versions has.
+    The keys of a task are `came` (ids of added rows), `went` (removed), `changed` (pairs of ids of rows with another
+    answer), `edited` (pairs of ids of rows of which only case, spaces or the width of letters changed), `moved` (id ->
+    `old side -> new side`), counts by label, and `shifts`. `new_tasks` and `old_tasks` are those of one version only.
 
     Raises:
         DataError: there is no such version.
-        WorkspaceError: DVC's cache does not hold its rows any more.
+        WorkspaceError: DVC's cache does not hold its rows.
     """
     first, second = resolve(root, old), resolve(root, new)
     settings = settings_of(root)
@@ -55,14 +56,14 @@ class _Row:
     side: str
     answer: str
     key: str
-    """Source and text, by which a row is known whose answer was changed."""
+    """Source and text: they identify a row whose answer was changed."""
 
 
 def _paired(old: Mapping[str, _Row], new: Mapping[str, _Row]) -> tuple[list[tuple[str, str]], list[str], list[str]]:
-    """Returns pairs of ids of a row that was changed, and the ids of rows that went and that came, all sorted.
+    """Returns pairs (old id, new id) of changed rows, the ids of removed rows and those of added rows, all sorted.
 
-    Of a text that stands there with several answers only as many rows are pairs as lost their id and have a new one:
-    first those with equal answers.
+    A removed and an added row with the same source and text are a pair. If a text has several such rows, those with
+    equal answers are paired first.
     """
     leaving: defaultdict[str, list[str]] = defaultdict(list)
     for i in sorted(old.keys() - new.keys()):

@@ -1,6 +1,6 @@
-"""Removes what used a row, and old versions of the rows, from the workspace and from DVC's cache.
+"""Removes everything that used a row, or old versions of the rows, from the workspace and DVC's cache.
 
-From the cache goes what no other version needs; a remote's copies are DVC's to remove (`dvc gc --cloud`).
+Objects that another version needs stay in the cache. Copies on a remote are removed by DVC (`dvc gc --cloud`).
 """
 
 import shutil
@@ -18,64 +18,65 @@ from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths, settings_of
 
 NOTES = ("docs", "audit", "generate")
-"""Folders under .rungwise that may hold rows' words: pages, what was shown of tokens, what a server answered."""
+"""Folders under .rungwise that may hold text of rows: pages, tokens shown by the audit, answers of a server."""
 
 
 def forget(root: Path, row: str) -> dict[str, Any]:
-    """Removes what used a row: versions of the rows from DVC's cache, attempts, predictions, registered adapters, runs.
+    """Removes what used a row: versions in DVC's cache, attempts, predictions, registered versions, runs.
 
-    Returns what `uses` found, the number of `objects` that went from the cache and of `runs` that went from the
-    registry, and in `left` the places of their files that could not be removed.
+    Returns what `uses` returns, with the number of `objects` removed from the cache, of `runs` removed from the
+    registry, and in `left` the places of files that were not removed.
 
     Raises:
-        DataError: the row still stands in the rows as they are now, so that the next run would use it again; or nothing
-            used it.
+        DataError: the row is still in data/raw or in the last climb, so that it would be used again; or nothing used
+            it.
     """
     from rungwise.release.registry import Registry
 
-    found = uses(root, row)
-    if found["raw"]:
+    result = uses(root, row)
+    if result["raw"]:
         raise DataError(
             Problem(
                 "the row is still among today's rows",
-                where=joined(found["raw"]),
-                do="delete it from its file in data/raw, `rungwise run`, and forget it then",
+                where=joined(result["raw"]),
+                do="delete it from its file in data/raw, `rungwise run`, and forget it after that",
             )
         )
-    if not any(found[kind] for kind in ("versions", "attempts", "scored")):
-        raise no_such_row(root, row, found["unseen"])
-    still = [path.parent.name for path in Paths(root).output("climb").glob("*/climb.json") if _is_of(path, found)]
+    if not any(result[kind] for kind in ("versions", "attempts", "scored")):
+        raise no_such_row(root, row, result["unseen"])
+    still = [path.parent.name for path in Paths(root).output("climb").glob("*/climb.json") if _is_of(path, result)]
     if still:
         raise DataError(
             Problem(
                 "the last climb used the row",
                 where=f"data/climb: {joined(sorted(still))}",
                 wanted="a climb without it",
-                do="`rungwise run`, and forget it then",
+                do="`rungwise run`, and forget it after that",
             )
         )
     registry = Registry(root)
     left = []
-    for name in found["adapters"]:
+    for name in result["adapters"]:
         task, _, number = name.partition("/")
         left += registry.delete(task, int(number))
-    runs, places = registry.delete_runs(found["attempts"], found["versions"])
-    for name in [*(f"train-{a}" for a in found["attempts"]), *found["scored"]]:
+    runs, places = registry.delete_runs(result["attempts"], result["versions"])
+    for name in [*(f"train-{a}" for a in result["attempts"]), *result["scored"]]:
         shutil.rmtree(Paths(root).attempts / name, ignore_errors=True)
     for name in NOTES:
         shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
-    objects = _drop(root, found["versions"]) + _sweep(root, row)
-    return {**found, "objects": objects, "runs": runs, "left": [*left, *places]}
+    objects = _drop(root, result["versions"]) + _sweep(root, row)
+    return {**result, "objects": objects, "runs": runs, "left": [*left, *places]}
 
 
-def _is_of(path: Path, found: Mapping[str, Any]) -> bool:
-    return any(evidence["attempt"] in found["attempts"] for evidence in read_json(path)["evidence"])
+def _is_of(path: Path, result: Mapping[str, Any]) -> bool:
+    return any(evidence["attempt"] in result["attempts"] for evidence in read_json(path)["evidence"])
 
 
 def prune(root: Path, keep: int) -> dict[str, Any]:
-    """Removes all but the last `keep` versions of the rows from DVC's cache, never one that a registered version names.
+    """Removes all but the last `keep` versions of the rows from DVC's cache; a version that the registry names stays.
 
-    Returns `{"dropped", "kept", "objects", "named"}`; `named`: version -> the registered versions that keep it.
+    Returns `{"dropped", "kept", "objects", "named"}`: the versions removed and left, the number of objects removed, and
+    version -> the registered versions that name it, for each old version that stays.
     """
     from rungwise.release.registry import Registry
 
@@ -96,7 +97,7 @@ def prune(root: Path, keep: int) -> dict[str, Any]:
 
 
 def _drop(root: Path, names: Sequence[str]) -> int:
-    """Removes versions from the history, and from DVC's cache what only they need; returns how many objects went."""
+    """Removes versions from the log, and their objects from DVC's cache; returns the number of objects removed."""
     if not names:
         return 0
     paths, cache = Paths(root), cache_folder(root)
@@ -104,7 +105,7 @@ def _drop(root: Path, names: Sequence[str]) -> int:
     kept = [line["data_version"] for line in lines if line["data_version"] not in names]
     needed = _needed(root, kept)
     gone = {o for version in names for o in objects_of(cache, hashes_of(root, version))} - needed
-    paths_gone = [path for md5 in gone if (path := cache / md5[:2] / md5[2:]).is_file()]  # data/raw may not be in it
+    paths_gone = [path for md5 in gone if (path := cache / md5[:2] / md5[2:]).is_file()]  # the cache may lack data/raw
     for path in paths_gone:
         path.unlink()
     replace_text(paths.history, "".join(canonical_json(x) + "\n" for x in lines if x["data_version"] in kept))
@@ -115,13 +116,13 @@ def _drop(root: Path, names: Sequence[str]) -> int:
 
 
 def _needed(root: Path, names: Sequence[str]) -> set[str]:
-    """Returns the md5 of all objects that the workspace or some versions need."""
+    """Returns the md5 of all objects that the workspace or these versions need."""
     hashes = [*_current(root), *(md5 for version in names for md5 in hashes_of(root, version))]
     return set(objects_of(cache_folder(root), hashes))
 
 
 def _sweep(root: Path, row: str) -> int:
-    """Removes from DVC's cache what runs that were never accepted left of a row; returns how many objects went."""
+    """Removes a row's objects of runs that were never accepted from DVC's cache; returns the number removed."""
     cache = cache_folder(root)
     needed = _needed(root, [line["data_version"] for line in log(root)])
     others = {f"{path.parent.name}{path.name}": path for path in cache.glob("??/*") if path.is_file()}
@@ -135,13 +136,15 @@ def _sweep(root: Path, row: str) -> int:
 
 
 def _current(root: Path) -> list[str]:
-    """Returns the md5 of all that the workspace's dvc.lock and *.dvc files name now."""
+    """Returns the md5 of everything that the workspace's dvc.lock and *.dvc files name now."""
     from ruamel.yaml import YAML
 
-    found = []
+    result = []
     for path in [root / "dvc.lock", *(root / "data").glob("*.dvc")]:
         if path.is_file():
             content = YAML(typ="safe", pure=True).load(path) or {}
             parts = [content, *content.get("stages", {}).values()]
-            found += [e["md5"] for part in parts for kind in ("deps", "outs") for e in part.get(kind, []) if "md5" in e]
-    return found
+            result += [
+                e["md5"] for part in parts for kind in ("deps", "outs") for e in part.get(kind, []) if "md5" in e
+            ]
+    return result

@@ -1,7 +1,7 @@
-"""The accepted versions of the rows, and what DVC's cache keeps of them.
+"""The log of the accepted versions of the rows, and their files in DVC's cache.
 
-A version is accepted when a climb was made on it: it adds a line to data/versions.jsonl, and data/versions/ keeps its
-profile and the dvc.lock of each climb on it, by which DVC's cache still has its rows. Both belong into git.
+A version is accepted after a climb on it: this adds a line to data/versions.jsonl, and to data/versions/ its profile
+and the dvc.lock of each climb on it, which names its rows in DVC's cache. Commit both to git.
 """
 
 import json
@@ -16,13 +16,17 @@ from rungwise.workspace.layout import Paths
 
 
 def log(root: Path) -> list[dict[str, Any]]:
-    """Returns the accepted versions, oldest first: name, time, rows a task and side, label shares, drift."""
+    """Returns the accepted versions, oldest first: name, time, rows per task and side, label shares, drift."""
     path = Paths(root).history
     return [dict(line) for line in read_lines(path)] if path.is_file() else []
 
 
 def resolve(root: Path, name: str) -> str:
-    """Returns the accepted version that a name or the beginning of one means; raises DataError."""
+    """Returns the accepted version of that name, or whose name begins with it.
+
+    Raises:
+        DataError: no version, or more than one, matches.
+    """
     known = [str(line["data_version"]) for line in log(root)]
     found = [version for version in known if name and version.startswith(name)]
     if len(set(found)) != 1:
@@ -39,14 +43,14 @@ def resolve(root: Path, name: str) -> str:
 
 
 def locks_of(root: Path, version: str) -> list[Path]:
-    """Returns the lock files of the climbs on a version, the first one first."""
+    """Returns the lock files of the climbs on a version, oldest first."""
     folder = Paths(root).versions
     more = sorted(folder.glob(f"{version}-*.lock"), key=lambda path: int(path.stem.rpartition("-")[2]))
     return [path for path in (folder / f"{version}.lock", *more) if path.is_file()]
 
 
 def outputs_of(lock: Path) -> dict[str, str]:
-    """Returns output folder -> the md5 by which DVC's cache names it, and `data/raw`, as a lock file says."""
+    """Returns folder -> md5 in DVC's cache of the stage outputs, and of data/raw, in a lock file."""
     from ruamel.yaml import YAML
 
     stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages", {})
@@ -55,12 +59,12 @@ def outputs_of(lock: Path) -> dict[str, str]:
 
 
 def hashes_of(root: Path, version: str) -> list[str]:
-    """Returns the md5 of all that the climbs on a version read and wrote."""
+    """Returns the md5 of everything that the climbs on a version read and wrote."""
     return list(dict.fromkeys(md5 for lock in locks_of(root, version) for md5 in outputs_of(lock).values()))
 
 
 def objects_of(cache: Path, hashes: Iterable[str]) -> Iterator[str]:
-    """Yields the md5 of objects and of the files in those that are folders."""
+    """Yields each md5, and for a folder the md5 of its files."""
     for md5 in hashes:
         yield md5
         listing = cache / md5[:2] / md5[2:]
@@ -69,10 +73,17 @@ def objects_of(cache: Path, hashes: Iterable[str]) -> Iterator[str]:
 
 
 def cached(root: Path, version: str, verb: str, name: str, lock: Path | None = None) -> Path:
-    """Returns the file of a version's output in DVC's cache, of the climb of `lock`, otherwise of the last one.
+    """Returns a file of a version's output in DVC's cache.
+
+    Args:
+        root: the workspace's folder.
+        version: an accepted version.
+        verb: the stage that wrote the output.
+        name: the file's path in the output folder.
+        lock: the lock file of the climb; None: the last climb on the version.
 
     Raises:
-        WorkspaceError: it is gone.
+        WorkspaceError: the cache does not hold the file.
     """
     prefix = Paths(root).output(verb).relative_to(root).as_posix()
     cache = cache_folder(root)
@@ -88,7 +99,7 @@ def cached(root: Path, version: str, verb: str, name: str, lock: Path | None = N
         Problem(
             "a version's rows are not in DVC's cache",
             where=f"data version {version}, {prefix}/{name}",
-            wanted="what its run put there",
-            do="`rungwise data pull` fetches what a remote has",
+            wanted="the file that its run stored",
+            do="`rungwise data pull` fetches it if the remote has it",
         )
     )

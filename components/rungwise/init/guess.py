@@ -97,8 +97,8 @@ def ladder_of(bases: Sequence[str], ladder: str | None) -> Ladder:
     if ladder is None:
         return _ladder_on([_checked_base(base) for base in bases or DEFAULT_BASES], are_given=bool(bases))
     if bases:
-        found = f"--ladder {ladder[:40]} and --base {bases[0][:40]}"
-        raise SettingsError(Problem("--ladder and --base can't be used together", found=found, wanted="one of the two"))
+        both = f"--ladder {ladder[:40]} and --base {bases[0][:40]}"
+        raise SettingsError(Problem("--ladder and --base can't be used together", found=both, wanted="one of the two"))
     presets = {path.stem: path for path in sorted(package_file("init", "ladders").glob("*.yaml"))}
     if ladder not in presets:
         wanted = f"one of {joined(presets)}" if presets else "none: this installation has no presets"

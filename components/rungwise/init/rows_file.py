@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rungwise.config import SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
-from rungwise.dataset.sources import LOST_BYTE, Bad, Row, rows
+from rungwise.dataset.readers import LOST_BYTE, Bad, Row, rows
 
 MIN_ROWS = ValidateSettings().min_rows
 """Fewest rows with text and answer: with fewer, no guess is possible and the run would fail."""

@@ -1,1 +1,1 @@
-"""Base models, their adapters and what can be asked of them."""
+"""Base models, their adapters, and their answers."""

@@ -1,4 +1,4 @@
-"""What a language model answers: the likelihood of every label, or the text that it writes.
+"""Answers of a language model: the likelihood of every label, or a written text.
 
 Shape letters: B rows, L labels, P pairs of a row and a label, S prompt tokens, T label tokens, V vocabulary.
 """
@@ -13,19 +13,15 @@ from torch.nn.functional import log_softmax
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
+from rungwise.model import limits
+from rungwise.model.kernels.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.memory import is_out_of_memory
-from rungwise.model.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-TOKENS_AT_ONCE = 32_768
-"""Prompt and answer tokens that a cache holds; of labels a quarter is the prompts', the rest their copies."""
-LOGITS_AT_ONCE = 2**25
-"""Logits in one forward pass of scoring (128 MiB in fp32)."""
-ROWS_AT_ONCE = 64
 NEGLIGIBLE = 1e-3
-"""The labels that are not read to their end have together at most this share of the likelihood of one that is."""
+"""Labels that are not read to their end have together at most this share of the likeliest label's likelihood."""
 
 
 def score_labels(
@@ -37,17 +33,18 @@ def score_labels(
 ) -> torch.Tensor:
     """Returns the log-likelihood of every label after every prompt, shape (prompts, labels), fp32, on the CPU.
 
-    What all prompts begin with is read once, then each prompt's own tokens, then the label that its likeliest tokens
-    lead to. That bounds all others: a label is no likelier than its tokens up to where it leaves that path. Those that
-    might matter are read to their end; those that can't (`NEGLIGIBLE`) stand at their bound, so that the likeliest
-    label is exact and its share of all labels is right to one in a thousand. Prompts go through in order of length;
-    the result's order is that of `prompts`. Everything must fit the context (see `fits`).
+    The prefix that all prompts share is computed once, then each prompt's own tokens, then the path of likeliest tokens
+    to the end of a label. This path bounds every other label: a label is at most as likely as its tokens up to the
+    point where it leaves the path. Labels that may matter are read to their end. The others (see `NEGLIGIBLE`) get
+    their bound as the result, so that the likeliest label is exact and its share of all labels is correct to 0.001.
+    Prompts are processed in order of length; the result has the order of `prompts`. Every prompt and label must fit the
+    context (see `fits`).
     """
     scores_NL = torch.empty(len(prompts), len(labels))
     longest_label = max(len(label) for label in labels)
 
-    def score(some: list[Sequence[int]], prefix: SharedPrefix | None) -> torch.Tensor:
-        return _score_batch(lm, some, labels, prefix)
+    def score(block: list[Sequence[int]], prefix: SharedPrefix | None) -> torch.Tensor:
+        return _score_batch(lm, block, labels, prefix)
 
     for rows, scores in _in_batches(lm, prompts, lambda n: 4 * (n + longest_label), score, "rows scored", progress):
         scores_NL[rows] = scores
@@ -56,30 +53,30 @@ def score_labels(
 
 @dataclass(frozen=True)
 class Written:
-    """An answer that a model wrote."""
+    """A written answer."""
 
     text: str
     probability: float
     """Geometric mean of its tokens' probabilities, 0 to 1."""
     is_cut: bool
-    """Whether it reached the limit of tokens before its end."""
+    """Whether it reached the token limit before its end."""
 
 
 def write_answers(
     lm: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, *, progress: Progress | None = None
 ) -> list[Written]:
-    """Returns what the model writes after each prompt, taking the likeliest token each time, to the end token.
+    """Returns the greedy answer to each prompt: the likeliest token at each step, up to the end token.
 
-    At most `max_tokens` tokens an answer, the end token among them; everything must fit the context (see `fits`).
-    Prompts go through in order of length; a row that ended leaves its batch.
+    An answer has at most `max_tokens` tokens, the end token included. Every prompt and answer must fit the context.
+    Prompts are processed in order of length; a finished row leaves its batch.
     """
     written: list[Written | None] = [None] * len(prompts)
 
-    def write(some: list[Sequence[int]], prefix: SharedPrefix | None) -> list[tuple[list[int], float, bool]]:
-        return _write_batch(lm, some, max_tokens, prefix)
+    def write(block: list[Sequence[int]], prefix: SharedPrefix | None) -> list[tuple[list[int], float, bool]]:
+        return _write_batch(lm, block, max_tokens, prefix)
 
-    for rows, found in _in_batches(lm, prompts, lambda n: n + max_tokens, write, "answers written", progress):
-        for i, (ids, total, is_cut) in zip(rows, found, strict=True):
+    for rows, answers in _in_batches(lm, prompts, lambda n: n + max_tokens, write, "answers written", progress):
+        for i, (ids, total, is_cut) in zip(rows, answers, strict=True):
             text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
             written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
     return [w for w in written if w is not None]
@@ -89,42 +86,42 @@ def _in_batches(
     lm: LanguageModel,
     prompts: Sequence[Sequence[int]],
     tokens_of: Callable[[int], int],
-    act: Callable[[list[Sequence[int]], SharedPrefix | None], Found],
+    act: Callable[[list[Sequence[int]], SharedPrefix | None], Result],
     unit: str,
     progress: Progress | None,
-) -> Iterator[tuple[list[int], Found]]:
-    """Yields the numbers of rows that went through together, in order of length, and what `act` made of them.
+) -> Iterator[tuple[list[int], Result]]:
+    """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: the tokens that a prompt of that length takes of TOKENS_AT_ONCE. Where the memory runs out, half as
-    many rows go through together from there.
+    `tokens_of`: what a prompt of a given length counts towards SCORING_TOKENS. If a batch is out of memory, later
+    batches have half as many rows.
 
     Raises:
-        ModelError: the memory does not hold a row alone.
+        ModelError: a single row is out of memory.
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     prefix = _prefix(lm, prompts)
-    done, most = 0, ROWS_AT_ONCE
+    done, most = 0, limits.SCORING_ROWS
     while done < len(order):
         longest = len(prompts[order[min(done + most, len(order)) - 1]])
-        rows = order[done : done + max(1, min(most, TOKENS_AT_ONCE // tokens_of(longest)))]
+        rows = order[done : done + max(1, min(most, limits.SCORING_TOKENS // tokens_of(longest)))]
         try:
             with torch.inference_mode():
-                found = act([prompts[i] for i in rows], prefix)
+                result = act([prompts[i] for i in rows], prefix)
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             most = _fewer(len(rows), longest, error)
         else:
-            yield rows, found
+            yield rows, result
             done += len(rows)
             if progress:
                 progress(done, len(order), unit)
             continue
-        torch.cuda.empty_cache()  # what the failed pass held is free now that its error is gone
+        torch.cuda.empty_cache()  # its tensors are free now that the error is handled
 
 
 def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
-    """Returns what all prompts begin with, read once; None where that is too little, or the base can't share it."""
+    """Returns the shared prefix of all prompts; None if it is too short or the base does not support it."""
     if not (n := shared_tokens(prompts)) or not can_share(lm.model.config):
         return None
     try:
@@ -133,29 +130,33 @@ def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix
     except (torch.OutOfMemoryError, RuntimeError) as error:
         if not is_out_of_memory(error):
             raise
-        return None  # rows are tried by themselves, and say what is lacking
+        return None  # the rows are tried without it, and raise if they are out of memory too
 
 
 def _fewer(n_rows: int, longest: int, error: BaseException) -> int:
-    """Returns half as many rows, and says so; raises ModelError where one row alone was too much."""
+    """Returns half the number of rows and writes a message.
+
+    Raises:
+        ModelError: a single row was out of memory.
+    """
     if n_rows == 1:
         raise ModelError(
             Problem(
-                "the memory does not hold a row alone",
-                where=f"answers to a prompt of {longest} tokens",
+                "a single row is out of memory",
+                where=f"answer to a prompt of {longest} tokens",
                 found=" ".join(str(error).split())[:160],
                 wanted="memory for its activations, its cache and its labels",
-                do="leave out the longest rows, or take a smaller base or a larger machine",
+                do="leave out the longest rows, or use a smaller base or a larger machine",
             )
         ) from None
-    say(f"the memory ran out with {n_rows} rows answered at once; from there {n_rows // 2}")
+    say(f"out of memory with {n_rows} rows per batch; from here on {n_rows // 2}")
     return n_rows // 2
 
 
 def _write_batch(
     lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int, prefix: SharedPrefix | None
 ) -> list[tuple[list[int], float, bool]]:
-    """Returns each row's tokens without the end token, their summed log-probability, and whether it was cut."""
+    """Returns for each row its tokens without the end token, their summed log-probability, and whether it was cut."""
     given = padded(prompts, prefix, pad=lm.end, device=lm.device)
     rows = list(range(len(prompts)))
     tokens: list[list[int]] = [[] for _ in prompts]
@@ -163,7 +164,7 @@ def _write_batch(
     for _ in range(max_tokens):
         out = lm.model(**given, use_cache=True, logits_to_keep=1)
         best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
-        going = []
+        open_places = []
         chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
         for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
             totals[row] += log_share
@@ -171,14 +172,14 @@ def _write_batch(
                 is_cut[row] = False
             else:
                 tokens[row].append(token)
-                going.append(place)
-        if not going:
+                open_places.append(place)
+        if not open_places:
             break
         cache = out.past_key_values
-        keep = torch.tensor(going, device=lm.device)
-        if len(going) < len(rows):
+        keep = torch.tensor(open_places, device=lm.device)
+        if len(open_places) < len(rows):
             cache.batch_select_indices(keep)
-            rows = [rows[place] for place in going]
+            rows = [rows[place] for place in open_places]
         ids = best_B.indices[keep][:, None]
         given = {
             "input_ids": ids,
@@ -212,9 +213,9 @@ def _score_batch(
 def _likeliest_path(
     lm: LanguageModel, cache: Any, mask_BS: torch.Tensor, logp_BV: torch.Tensor, labels: Sequence[Sequence[int]]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Follows the labels' likeliest tokens from each row's prompt to a label's end.
+    """Follows the likeliest tokens among the labels' tokens from each row's prompt to the end of a label.
 
-    Returns the log-likelihoods, shape (B, L), and which of them are whole; the others are of a label's first tokens.
+    Returns the log-likelihoods, shape (B, L), and which of them cover whole labels; the others cover first tokens.
     """
     n_rows = len(mask_BS)
     scores_BL, is_read_BL = torch.zeros(n_rows, len(labels)), torch.zeros(n_rows, len(labels), dtype=torch.bool)
@@ -223,25 +224,25 @@ def _likeliest_path(
     sums = [0.0] * n_rows
     for depth in range(max(len(label) for label in labels)):
         logp = logp_BV.cpu()
-        going, tokens, ahead = [], [], []
+        open_places, tokens, next_paths = [], [], []
         for place, (row, path) in enumerate(zip(rows, paths, strict=True)):
             nexts = [labels[i][depth] for i in path]
-            found = logp[place, nexts] + sums[row]
-            scores_BL[row, path] = found
-            best = int(found.argmax())
+            totals = logp[place, nexts] + sums[row]
+            scores_BL[row, path] = totals
+            best = int(totals.argmax())
             is_read_BL[row, [i for i in path if len(labels[i]) == depth + 1]] = True
             same = [i for i, token in zip(path, nexts, strict=True) if token == nexts[best]]
             if longer := [i for i in same if len(labels[i]) > depth + 1]:
-                sums[row] = float(found[best])
-                going.append(place)
+                sums[row] = float(totals[best])
+                open_places.append(place)
                 tokens.append(nexts[best])
-                ahead.append(longer)
-        if not going:
+                next_paths.append(longer)
+        if not open_places:
             break
-        keep = torch.tensor(going, device=lm.device)
-        if len(going) < len(rows):
+        keep = torch.tensor(open_places, device=lm.device)
+        if len(open_places) < len(rows):
             cache.batch_select_indices(keep)
-        rows, paths = [rows[place] for place in going], ahead
+        rows, paths = [rows[place] for place in open_places], next_paths
         ids = torch.tensor(tokens, device=lm.device)[:, None]
         mask, positions = torch.cat([mask[keep], torch.ones_like(ids)], dim=1), positions[keep]
         out = lm.model(
@@ -259,18 +260,19 @@ def _likeliest_path(
 def _alike(
     matters_BL: torch.Tensor, labels: Sequence[Sequence[int]], *, tokens: int, vocabulary: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """Yields the marked pairs of a row and a label in parts whose labels are equally long, as many as fit together."""
+    """Yields the marked pairs of a row and a label in groups whose labels are equally long and that fit one pass."""
     pairs: list[tuple[int, int]] = [(row, label) for row, label in matters_BL.nonzero().tolist()]
     for length in sorted({len(labels[label]) for _, label in pairs}):
         alike = [pair for pair in pairs if len(labels[pair[1]]) == length]
-        most = max(1, min(LOGITS_AT_ONCE // (vocabulary * length), TOKENS_AT_ONCE * 3 // 4 // (tokens + length)))
+        by_tokens = limits.SCORING_TOKENS * 3 // 4 // (tokens + length)
+        most = max(1, min(limits.SCORING_LOGITS // (vocabulary * length), by_tokens))
         yield from (alike[at : at + most] for at in range(0, len(alike), most))
 
 
 def _rest(
     lm: LanguageModel, cache: Any, mask_BS: torch.Tensor, rows: Sequence[int], labels: Sequence[Sequence[int]]
 ) -> torch.Tensor:
-    """Returns the log-likelihood of equally long labels' tokens after the first, one label a row, on the CPU."""
+    """Returns the log-likelihood of the labels' tokens after the first, one label of equal length a row, on the CPU."""
     labels_PT = torch.tensor(labels, device=lm.device)
     rows_P = torch.tensor(rows, device=lm.device)
     cache.batch_select_indices(rows_P)

@@ -1,8 +1,8 @@
-"""Where a base model's files are, and the digest that names their content.
+"""The files of a base model, and the digest of their content.
 
-A base is a local folder or a hub name at a pinned commit. Weights are read from safetensors only; nothing in a model
-folder is executed, but Python files whose SHA-256 the user named.
-Hub: https://huggingface.co/docs/huggingface_hub (HF_ENDPOINT, HF_HOME apply).
+A base is a local folder or a hub name at a pinned commit. Weights are read only from safetensors. No code in a model
+folder is run, except Python files whose SHA-256 is in params.yaml.
+Hub: https://huggingface.co/docs/huggingface_hub (HF_ENDPOINT and HF_HOME apply).
 """
 
 import json
@@ -29,30 +29,26 @@ _TOKENIZER = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "spe
 _TOKENIZER_EITHER = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _CODE = "*.py"
 _REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
-"""A class of a file in the model's own folder, as `auto_map` names it."""
+"""A class in a file of the model's own folder, as named in `auto_map`."""
 _HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.json")
 
 
 def base_folder(base: Base, root: Path) -> Path:
-    """Returns the folder with the base's files, fetched from the hub at its pinned commit if it is a hub name.
+    """Returns the folder with the base's files; fetches a hub name at its pinned commit.
 
     Raises:
-        ModelError: the folder or the hub's files are not there, or a part that is needed is missing.
+        ModelError: the folder or the hub's files do not exist, or a required file is missing.
     """
     folder = _from_hub(base) if base.revision else _local(base, root)
     if not folder.is_dir():
-        hint = (
-            "`rungwise pin` writes a hub name's commit behind it"
-            if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base.name)
-            else ""
-        )
+        hint = "`rungwise pin` adds the commit to a hub name" if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base.name) else ""
         raise ModelError(
             Problem(
                 "a base model is not there",
                 where=f"ladder: base {base}",
                 found=f"no folder {folder}",
                 wanted="a folder with config.json, *.safetensors and a tokenizer",
-                do=hint or "correct the rung's `base` (a path is taken from the workspace's folder)",
+                do=hint or "correct the rung's `base` (paths are relative to the workspace)",
                 setting="" if hint else "base",
             )
         )
@@ -61,7 +57,7 @@ def base_folder(base: Base, root: Path) -> Path:
 
 
 def _local(base: Base, root: Path) -> Path:
-    """Returns the folder that a base's name stands for: one of the workspace, otherwise one of the package."""
+    """Returns the folder of a base's name: in the workspace, otherwise in the package."""
     folder = root / os.path.expanduser(base.name)
     return folder if folder.is_dir() else pocket_base(base.name) or folder
 
@@ -76,11 +72,11 @@ def _check_parts(base: Base, folder: Path) -> None:
     if missing:
         raise ModelError(
             Problem(
-                "a base model lacks a part",
+                "a base model lacks a required file",
                 where=f"ladder: base {base}, {folder}",
                 found=joined(sorted(p.name for p in folder.iterdir())),
                 wanted=joined(missing),
-                do="save the model in this form (`save_pretrained` of model and tokenizer)",
+                do="save model and tokenizer with `save_pretrained`",
             )
         )
 
@@ -91,7 +87,7 @@ def _from_hub(base: Base) -> Path:
 
     try:
         path = snapshot_download(base.name, revision=base.revision, allow_patterns=[*_HASHED, _CODE])
-    except Exception as error:  # as in `newest_commit`
+    except Exception as error:  # see `newest_commit`
         raise ModelError(
             Problem(
                 "a base model can't be fetched from the hub",
@@ -104,18 +100,18 @@ def _from_hub(base: Base) -> Path:
     return Path(path)
 
 
-def here(base: Base, root: Path) -> Path:
-    """Returns the folder with the base's config and tokenizer, as far as this machine has them; nothing is fetched.
+def local_folder(base: Base, root: Path) -> Path:
+    """Returns the folder with the base's config and tokenizer on this machine, without fetching anything.
 
     Raises:
-        ModelError: it has not.
+        ModelError: this machine does not have them.
     """
     folder: Path | None = None if base.revision else _local(base, root)
     if base.revision:
         from huggingface_hub import try_to_load_from_cache
 
-        found = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
-        folder = Path(found).parent if isinstance(found, str) else None
+        path = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
+        folder = Path(path).parent if isinstance(path, str) else None
     if folder is None or not all(
         any((folder / name).is_file() for name in names) for names in (("config.json",), _TOKENIZER_EITHER)
     ):
@@ -124,7 +120,7 @@ def here(base: Base, root: Path) -> Path:
                 "the base is not on this machine",
                 where=f"ladder: base {base}",
                 wanted="its config.json and tokenizer",
-                do="correct the rung's `base`; a hub model is fetched when it is first tried",
+                do="correct the rung's `base`; a hub model is fetched by the first run that uses it",
                 setting="base",
             )
         )
@@ -132,20 +128,20 @@ def here(base: Base, root: Path) -> Path:
 
 
 def newest_commit(name: str) -> str:
-    """Returns the commit that the hub's default branch stands at, 40 hexadecimal digits.
+    """Returns the newest commit of a model's default branch on the hub, 40 hexadecimal digits.
 
     Raises:
-        ModelError: the hub has no such model, or can't be asked.
+        ModelError: the hub does not have the model, or does not answer.
     """
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi
 
     try:
         commit = HfApi().model_info(name, timeout=30).sha
-    except Exception as error:  # the hub's own errors, and those of whichever client carries its requests
+    except Exception as error:  # the hub's errors, and those of its HTTP client
         raise ModelError(
             Problem(
-                "the hub could not be asked for a model's commit",
+                "the hub did not return a model's commit",
                 where=f"{name}, {os.environ.get('HF_ENDPOINT', 'the default endpoint')}",
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200]}",
                 wanted="the commit of its default branch",
@@ -156,7 +152,7 @@ def newest_commit(name: str) -> str:
 
 
 def base_digest(folder: Path) -> str:
-    """Returns the SHA-256 over names and bytes of the files that decide what the base computes."""
+    """Returns the SHA-256 of names and bytes of the files that decide what the base computes."""
     files = sorted({p for pattern in _HASHED for p in folder.glob(pattern)})
     return _digest_of(tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
@@ -167,28 +163,28 @@ def _digest_of(files: tuple[tuple[str, int, int], ...]) -> str:
 
 
 def code_digest(folder: Path) -> str:
-    """Returns the SHA-256 over names and bytes of all Python files of a base, those in folders below it too."""
+    """Returns the SHA-256 of names and bytes of all Python files of a base, including subfolders."""
     files = sorted(p for p in folder.rglob(_CODE) if p.is_file())
     return digest({p.relative_to(folder).as_posix(): file_digest(p) for p in files})
 
 
 def may_run_code(base: Base, folder: Path) -> bool:
-    """Whether the base's own Python files may be run: the user named them by their hash, and they are still the same.
+    """Whether the base's own Python files may be run: params.yaml has their hash, and they have not changed.
 
     Raises:
-        ModelError: they are others than those that were named, or the base's settings lead to code elsewhere.
+        ModelError: the files do not have that hash, or the base's config refers to code outside its folder.
     """
     if not base.code:
         return False
-    found = code_digest(folder)
-    if found != base.code:
+    actual = code_digest(folder)
+    if actual != base.code:
         raise ModelError(
             Problem(
                 "the code of a base model is not the code that was allowed",
                 where=f"ladder: base {base}, {folder}",
-                found=f"sha256 {found} of {_listed(folder)}",
+                found=f"sha256 {actual} of {_python_files(folder)}",
                 wanted=f"sha256 {base.code} (`remote_code`)",
-                do="put the files back; or read what changed, and name the new hash if it may run on this machine",
+                do="restore the files; or review the changes, and set the new hash if the code may run on this machine",
             )
         )
     for name in ("config.json", "tokenizer_config.json"):
@@ -196,37 +192,37 @@ def may_run_code(base: Base, folder: Path) -> bool:
             if not _REFERENCE.fullmatch(reference):
                 raise ModelError(
                     Problem(
-                        "a base model leads to code outside its folder",
+                        "a base model refers to code outside its folder",
                         where=f"ladder: base {base}, {folder / name}: auto_map",
                         found=reference[:80],
-                        wanted="module.Class, of a Python file beside the weights",
-                        do="copy that file into the folder and name it there, or choose another base",
+                        wanted="module.Class, of a Python file in the model's folder",
+                        do="copy that file into the folder and refer to it there, or choose another base",
                     )
                 )
     return True
 
 
 def _references(path: Path) -> Iterator[str]:
-    """Yields every class that `auto_map` names in a model's JSON file."""
+    """Yields every class in the `auto_map` of a model's JSON file."""
     values: Any = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     named = values.get("auto_map") if isinstance(values, dict) else None
-    for found in named.values() if isinstance(named, Mapping) else [named]:
-        yield from (str(one) for one in (found if isinstance(found, list) else [found]) if one is not None)
+    for value in named.values() if isinstance(named, Mapping) else [named]:
+        yield from (str(one) for one in (value if isinstance(value, list) else [value]) if one is not None)
 
 
-def _listed(folder: Path) -> str:
+def _python_files(folder: Path) -> str:
     return joined(sorted(p.relative_to(folder).as_posix() for p in folder.rglob(_CODE)))
 
 
 def code_refused(base: Base, folder: Path) -> ModelError:
-    """Returns what is said of a base that can't be loaded without code of its own."""
+    """Returns the error for a base that can't be loaded without its own code."""
     return ModelError(
         Problem(
-            "a base model needs code of its own, which is not run",
+            "a base model needs its own code, which is not run",
             where=f"ladder: base {base}, {folder}",
-            found=_listed(folder),
-            wanted="a causal language model that transformers knows",
-            do="choose another base; or read these files, and allow just them with "
-            f'`remote_code: "{code_digest(folder)}"` on the rung: that runs the model author\'s code on this machine',
+            found=_python_files(folder),
+            wanted="a causal language model that transformers supports",
+            do="choose another base; or review these files, and allow them with "
+            f'`remote_code: "{code_digest(folder)}"` on the rung: this runs the model author\'s code on this machine',
         )
     )

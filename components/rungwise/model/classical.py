@@ -1,7 +1,7 @@
-"""The rung without a language model: TF-IDF with logistic regression for labels, counted rules for lists.
+"""The rung without a language model: TF-IDF with logistic regression for labels, word rules for lists.
 
-A climb without it can sell a fine-tune for something that a minute of scikit-learn does as well. It is kept as
-plain numbers (safetensors and JSON, never a pickle), so that what is served is what was scored.
+It shows whether a task needs a language model at all. It is saved as safetensors and JSON, never as a pickle, so that
+the model that was scored is the model that is served.
 https://scikit-learn.org/stable/modules/feature_extraction.html#text-feature-extraction
 """
 
@@ -16,10 +16,10 @@ from rungwise.core.prompts import list_text, parse_list, slots
 from rungwise.core.records import AttemptSpec, Example, Prediction
 
 MODEL, WEIGHTS = "classical.json", "classical.safetensors"
-MORE_THAN = 0.5
-"""An item is listed where a word stands with which it was right in more than this share of the training rows."""
-LEAST_ROWS = 2
-"""A word points to an item only if it stood in so many training rows."""
+MIN_SHARE = 0.5
+"""A word predicts an item if more than this share of the training rows with the word have the item."""
+MIN_ROWS = 2
+"""A word predicts an item only if at least this many training rows have the word."""
 _WORD = re.compile(r"\w+")
 
 
@@ -40,7 +40,7 @@ class Classical:
 
     @property
     def digest(self) -> str:
-        """There is no base whose digest could change."""
+        """Empty, as there is no base."""
         return ""
 
     @property
@@ -49,7 +49,7 @@ class Classical:
         return slots(self._spec.prompt)
 
     def predict(self, rows: Sequence[Example], progress: Any = None) -> tuple[Prediction, ...]:
-        """Returns one prediction a row, in the rows' order."""
+        """Returns one prediction for each row, in order."""
         if not rows:
             return ()
         answers = self._labels(rows) if self._spec.form.format == "label" else self._lists(rows)
@@ -59,14 +59,14 @@ class Classical:
         )
 
     def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """Returns what proves that the model reloads as it was: probabilities, or the lists themselves as bytes."""
+        """Returns arrays that show whether the model reloads unchanged: probabilities, or written lists as bytes."""
         import numpy as np
 
         rows = [Example(str(i), fields, "", "probe", i, str(i)) for i, fields in enumerate(texts)]
         if self._spec.form.format == "label":
             return {"probe-labels": self._shares_NL(rows)}
-        told = "\n".join(text for text, _ in self._lists(rows)) + repr(sorted(self._model["items"].items()))
-        return {"probe-lists": np.frombuffer(told.encode(), dtype=np.uint8)}
+        text = "\n".join(text for text, _ in self._lists(rows)) + repr(sorted(self._model["items"].items()))
+        return {"probe-lists": np.frombuffer(text.encode(), dtype=np.uint8)}
 
     def _shares_NL(self, rows: Sequence[Example]) -> Any:
         import numpy as np
@@ -83,25 +83,28 @@ class Classical:
         answers = []
         for row in rows:
             words = set(_pieces(_text(self._spec, row)))
-            found: dict[str, float] = {}
-            for item, pointers in self._model["items"].items():
-                share = max((pointers[w] for w in words & pointers.keys()), default=0.0)
-                if share > MORE_THAN:
-                    found[item] = share
-            text = list_text(sorted(found), self._spec.form.separator)
-            answers.append((text, min(found.values(), default=0.0)))
+            items: dict[str, float] = {}
+            for item, shares in self._model["items"].items():
+                share = max((shares[w] for w in words & shares.keys()), default=0.0)
+                if share > MIN_SHARE:
+                    items[item] = share
+            text = list_text(sorted(items), self._spec.form.separator)
+            answers.append((text, min(items.values(), default=0.0)))
         return answers
 
 
 def fits(spec: AttemptSpec) -> str:
-    """Returns why there is no such rung for the task; empty where there is one."""
+    """Returns why there is no such rung for the task's answers; empty if there is one."""
     if spec.form.format in ("label", "list"):
         return ""
     return f"no rung without a language model can write an answer of format {spec.form.format}"
 
 
 def fit(folder: Path, spec: AttemptSpec, rows: Sequence[Example]) -> tuple[int, str]:
-    """Fits on `rows` into `folder`; returns how many numbers were fitted, and why none were (else empty)."""
+    """Fits the model on `rows` and saves it in `folder`.
+
+    Returns the number of fitted parameters, and the reason if nothing could be fitted, otherwise an empty text.
+    """
     return _fit_labels(folder, spec, rows) if spec.form.format == "label" else _fit_lists(folder, spec, rows)
 
 
@@ -114,39 +117,39 @@ def _fit_labels(folder: Path, spec: AttemptSpec, rows: Sequence[Example]) -> tup
     try:
         texts = vectorizer.fit_transform([_text(spec, e) for e in rows])
         regression.fit(texts, [e.answer for e in rows])
-    except ValueError as error:  # scikit-learn's word for "nothing to fit": a single label, texts without a word
+    except ValueError as error:  # from scikit-learn: a single label, or texts without a word
         return 0, f"nothing to fit: {str(error).splitlines()[0]}"
     coefficients, intercepts = regression.coef_, regression.intercept_
     if len(regression.classes_) == 2:  # scikit-learn keeps one row for two labels
         coefficients, intercepts = (np.concatenate([-x / 2, x / 2]) for x in (coefficients, intercepts))
     weights = {"idf": vectorizer.idf_, "coefficients": coefficients, "intercepts": intercepts}
     save_file({n: np.ascontiguousarray(w, dtype=np.float32) for n, w in weights.items()}, folder / WEIGHTS)
-    vocabulary = {word: int(place) for word, place in vectorizer.vocabulary_.items()}
+    vocabulary = {word: int(column) for word, column in vectorizer.vocabulary_.items()}
     write_json(folder / MODEL, {"labels": [str(c) for c in regression.classes_], "vocabulary": vocabulary})
     return int(coefficients.size + intercepts.size), ""
 
 
 def _fit_lists(folder: Path, spec: AttemptSpec, rows: Sequence[Example]) -> tuple[int, str]:
-    """Counts how often an item was right where a word or pair of words stood, and keeps what points to it."""
-    stood: Counter[str] = Counter()
-    right: dict[str, Counter[str]] = {}
+    """Counts the rows with each word or pair of words and each item, and saves the words that predict an item."""
+    n_with_word: Counter[str] = Counter()
+    n_with_item: dict[str, Counter[str]] = {}
     for row in rows:
         pieces = sorted(set(_pieces(_text(spec, row))))
-        stood.update(pieces)
+        n_with_word.update(pieces)
         for item in parse_list(row.answer, spec.form.separator):
-            right.setdefault(item, Counter()).update(pieces)
+            n_with_item.setdefault(item, Counter()).update(pieces)
     items = {}
-    for item, counts in sorted(right.items()):
-        own = " ".join(_WORD.findall(item.casefold()))
-        pointers = {
-            piece: round(n / stood[piece], 6)
+    for item, counts in sorted(n_with_item.items()):
+        own_words = " ".join(_WORD.findall(item.casefold()))
+        shares = {
+            piece: round(n / n_with_word[piece], 6)
             for piece, n in sorted(counts.items())
-            if n / stood[piece] > MORE_THAN and (stood[piece] >= LEAST_ROWS or piece == own)
+            if n / n_with_word[piece] > MIN_SHARE and (n_with_word[piece] >= MIN_ROWS or piece == own_words)
         }
-        if pointers:
-            items[item] = pointers
+        if shares:
+            items[item] = shares
     write_json(folder / MODEL, {"items": items})
-    return sum(len(pointers) for pointers in items.values()), "" if items else "nothing to fit: no item ever recurs"
+    return sum(len(shares) for shares in items.values()), "" if items else "nothing to fit: no item ever recurs"
 
 
 def _vectorizer(vocabulary: Mapping[str, int] | None = None) -> Any:
@@ -161,6 +164,6 @@ def _text(spec: AttemptSpec, example: Example) -> str:
 
 
 def _pieces(text: str) -> list[str]:
-    """Returns a text's words, and its pairs of neighbours."""
+    """Returns the words of a text and its pairs of neighbouring words."""
     words = _WORD.findall(text.casefold())
     return [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]

@@ -1,6 +1,6 @@
-"""A base model with its tokenizer: load it, turn text into tokens safely.
+"""Loads a base model with its tokenizer, and turns text into tokens.
 
-Row text is encoded with special tokens split: a row that says `</s>` stays text and never ends a turn.
+Special tokens in the text of a row are split: a row that contains `</s>` stays text and never ends a turn.
 """
 
 import os
@@ -14,19 +14,19 @@ import torch
 from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
-from rungwise.model.bases import base_digest, base_folder, code_refused, here, may_run_code
-from rungwise.model.last_layer import shorten
+from rungwise.model.bases import base_digest, base_folder, code_refused, local_folder, may_run_code
+from rungwise.model.kernels.last_layer import shorten
 
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what); what it does with it is the caller's choice."""
+"""A callback for progress, called with (done, total, unit)."""
 
 _USER = "\u241fUSER-TEXT\u241f"
-"""Stands for the user's text while a chat template is taken apart; no template contains it."""
+"""Placeholder for the user's text, to split a chat template; no template contains it."""
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A loaded base, possibly with an adapter on it."""
+    """A loaded base, possibly with an adapter."""
 
     base: Base
     digest: str
@@ -35,33 +35,33 @@ class LanguageModel:
     """A transformers causal language model, or PEFT's wrapper of one."""
     tokenizer: Any
     prefix: tuple[int, ...]
-    """Tokens before the prompt's text: the beginning token, or the chat template's first part."""
+    """Tokens before the prompt's text: the beginning token, or the first part of the chat template."""
     suffix: tuple[int, ...]
-    """Tokens between the prompt's text and the answer: empty, or the chat template's second part."""
+    """Tokens between the prompt's text and the answer: none, or the second part of the chat template."""
     end: int
     """The token that ends an answer."""
     template: str
     """`plain` or `chat`."""
     context_tokens: int
-    """The most tokens that a sequence may have."""
+    """Maximum length of a sequence."""
     device: str
 
     def ordinary_tokens(self) -> set[int]:
-        """Returns the tokens that stand for text."""
+        """Returns all tokens of the vocabulary except special tokens."""
         size = min(len(self.tokenizer), int(self.model.config.vocab_size))
         return set(range(size)) - set(self.tokenizer.all_special_ids)
 
     @property
     def template_digest(self) -> str:
-        """Digest of everything that is put around a row's text."""
+        """Digest of the tokens around a row's text."""
         return digest([self.prefix, self.suffix, self.end])
 
 
 def device_name() -> str:
-    """Returns RUNGWISE_DEVICE, otherwise `cuda` where there is one, otherwise `cpu`.
+    """Returns RUNGWISE_DEVICE if it is set, otherwise `cuda` if there is a CUDA device, otherwise `cpu`.
 
     Raises:
-        SettingsError: RUNGWISE_DEVICE names nothing that torch can compute on here.
+        SettingsError: torch can't use the device in RUNGWISE_DEVICE on this machine.
     """
     name = os.environ.get("RUNGWISE_DEVICE")
     if not name:
@@ -71,11 +71,11 @@ def device_name() -> str:
     except (RuntimeError, AssertionError) as error:
         raise SettingsError(
             Problem(
-                "there is no such device here",
+                "this machine does not have the device",
                 where="environment: RUNGWISE_DEVICE",
                 found=f"{name[:40]} ({str(error).splitlines()[0][:100]})",
                 wanted="cpu, cuda or cuda:NUMBER",
-                do="correct it, or unset it: a CUDA device is used where there is one",
+                do="correct it, or unset it to use a CUDA device if there is one",
             )
         ) from None
     return name
@@ -85,8 +85,8 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
     """Returns the base in evaluation mode with frozen weights.
 
     Raises:
-        ModelError: it is not there, can't be read, has no end token, can't express the template, or needs code of its
-            own that was not allowed by its hash.
+        ModelError: it does not exist, can't be read, does not have an end token, does not support the template, or
+            needs its own code, which its hash does not allow.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -108,7 +108,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
             local_files_only=True,
         )
         model = model if quantized else model.to(device)
-    except Exception as error:  # transformers raises a dozen kinds; each becomes one message here
+    except Exception as error:  # transformers raises a dozen kinds of errors
         if not runs_code and "trust_remote_code" in str(error):
             raise code_refused(base, folder) from None
         raise ModelError(
@@ -116,54 +116,58 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
                 "a base model can't be loaded",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
-                wanted="a causal language model that transformers loads without code of its own",
-                do="look at the folder's config.json and weights, or name another base",
+                wanted="a causal language model that transformers supports without further code",
+                do="check the folder's config.json and weights, or choose another base",
             )
         ) from None
     _check_causal(model.eval(), base, folder, device)
     shorten(model)
-    read = _reader(base, tokenizer, model.config, template)
-    return replace(read, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
+    reader = _reader(base, tokenizer, model.config, template)
+    return replace(reader, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
 
 
 def _check_causal(model: Any, base: Base, folder: Path, device: str) -> None:
-    """Raises ModelError where what a position says depends on later tokens, as an encoder's does."""
+    """Checks that a position's logits do not depend on later tokens, as they do in an encoder.
+
+    Raises:
+        ModelError: they do.
+    """
     why = ""
     try:
         with torch.inference_mode():
             first, other = (model(input_ids=torch.tensor([[0, token]], device=device)).logits[0, 0] for token in (0, 1))
         if not torch.allclose(first.float(), other.float(), atol=1e-5, rtol=1e-3, equal_nan=True):
-            why = "what a position says depends on the tokens behind it"
-    except Exception as error:  # as models go
+            why = "the logits of a position depend on later tokens"
+    except Exception as error:  # a model without causal logits may raise anything
         why = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
     if why:
         raise ModelError(
             Problem(
-                "a base is no causal language model",
+                "a base is not a causal language model",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(model).__name__}: {why}",
-                wanted="a model that writes from left to right, as Llama, Qwen or GPT-2",
-                do="name another base",
+                wanted="a model that writes from left to right, such as Llama, Qwen or GPT-2",
+                do="choose another base",
             )
         )
 
 
 def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageModel:
-    """Returns the base without its weights, which is enough to turn text into tokens: no model, digest or device.
+    """Returns the base without weights, to turn text into tokens; it has no model, digest or device.
 
-    Nothing is fetched.
+    It fetches nothing.
 
     Raises:
-        ModelError: its files are not on this machine, can't be read, or can't express the template.
+        ModelError: its files are not on this machine, can't be read, or do not support the template.
     """
     from transformers import AutoConfig, AutoTokenizer
 
-    folder = here(base, root)
+    folder = local_folder(base, root)
     runs_code = may_run_code(base, folder)
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
         config = AutoConfig.from_pretrained(folder, trust_remote_code=runs_code, local_files_only=True)
-    except Exception as error:  # as in `load`
+    except Exception as error:  # see `load`
         if not runs_code and "trust_remote_code" in str(error):
             raise code_refused(base, folder) from None
         raise ModelError(
@@ -171,16 +175,18 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
                 "a base model's tokenizer can't be read",
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(error).__name__}: {str(error).strip().splitlines()[0][:200]}",
-                wanted="a tokenizer and a config that transformers loads without code of their own",
+                wanted="a tokenizer and a config that transformers supports without further code",
             )
         ) from None
     return _reader(base, tokenizer, config, template)
 
 
 def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageModel:
-    """Returns a base as far as its tokenizer and config know it; raises ModelError."""
+    """Returns a base with its tokenizer, without a model, digest and device."""
     if tokenizer.eos_token_id is None:
-        raise ModelError(Problem("a tokenizer has no end token", where=f"ladder: base {base}", wanted="an eos_token"))
+        raise ModelError(
+            Problem("a tokenizer does not have an end token", where=f"ladder: base {base}", wanted="an eos_token")
+        )
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
     return LanguageModel(
         base=base,
@@ -197,23 +203,23 @@ def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageM
 
 
 def _in_4_bits(base: Base, device: str) -> dict[str, Any]:
-    """Returns what loads a base in 4 bits (NF4: Dettmers et al., 2023, https://arxiv.org/abs/2305.14314).
+    """Returns the arguments to load a base in 4 bits (NF4: Dettmers et al., 2023, https://arxiv.org/abs/2305.14314).
 
     Raises:
-        SettingsError: there is no CUDA device, or bitsandbytes is not installed.
+        SettingsError: the device is not CUDA, or bitsandbytes is not installed.
     """
     from importlib.util import find_spec
 
-    lacking = "" if device.startswith("cuda") else f"device {device}"
-    lacking = lacking or ("" if find_spec("bitsandbytes") else "no package bitsandbytes")
-    if lacking:
+    missing = "" if device.startswith("cuda") else f"device {device}"
+    missing = missing or ("" if find_spec("bitsandbytes") else "no package bitsandbytes")
+    if missing:
         raise SettingsError(
             Problem(
-                "a base can't be loaded in 4 bits here",
+                "a base can't be loaded in 4 bits on this machine",
                 where=f"base {base}, `train.precision: 4bit`",
-                found=lacking,
+                found=missing,
                 wanted="a CUDA device and the package bitsandbytes",
-                do="set `train.precision: bf16`, or run where there is a CUDA device (`pip install bitsandbytes`)",
+                do="set `train.precision: bf16`, or use a machine with a CUDA device (`pip install bitsandbytes`)",
             )
         )
     from transformers import BitsAndBytesConfig
@@ -234,11 +240,11 @@ def _beginning(tokenizer: Any) -> tuple[int, ...]:
 
 
 def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Returns the tokens before and after the user's text, so that the text itself can be encoded as mere text."""
+    """Returns the template's tokens before and after the user's text, so that the text can be encoded apart."""
     if not tokenizer.chat_template:
         raise ModelError(
             Problem(
-                "a base model has no chat template",
+                "a base model does not have a chat template",
                 where=f"ladder: base {base}",
                 wanted="a tokenizer with a chat template",
                 do="set the rung's `template: plain`",
@@ -250,7 +256,7 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
     if len(pieces) != 2:
         raise ModelError(
             Problem(
-                "a chat template does not show the user's text exactly once",
+                "a chat template does not contain the user's text exactly once",
                 where=f"ladder: base {base}",
                 found=f"{len(pieces) - 1} times",
                 do="set the rung's `template: plain`",
@@ -261,17 +267,17 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
 
 
 def encode_prompts(lm: LanguageModel, texts: Sequence[str]) -> list[list[int]]:
-    """Returns each prompt's tokens: template, text with special tokens split, template."""
+    """Returns the tokens of each prompt: template, text with special tokens split, template."""
     if not texts:
         return []
     encoded = lm.tokenizer(
         list(texts), add_special_tokens=False, split_special_tokens=True, verbose=False
-    ).input_ids  # rows that are too long are counted by the audit
+    ).input_ids  # not verbose: the audit counts rows that are too long
     return [[*lm.prefix, *ids, *lm.suffix] for ids in encoded]
 
 
 def encode_answers(lm: LanguageModel, answers: Sequence[str]) -> list[list[int]]:
-    """Returns each answer's tokens with the end token after them; in a chat the answer opens its own turn."""
+    """Returns the tokens of each answer with the end token; a chat template makes the answer a turn of its own."""
     texts = [answer_text(a) if lm.template == "plain" else a for a in answers]
     encoded = lm.tokenizer(texts, add_special_tokens=False, split_special_tokens=True).input_ids
     return [[*ids, lm.end] for ids in encoded]

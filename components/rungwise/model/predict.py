@@ -1,4 +1,4 @@
-"""Answers of a model to rows: the likeliest label or what it writes, or a reason why there is none."""
+"""Predictions of a model for rows: the likeliest label, a written answer, or the reason why there is none."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -13,29 +13,29 @@ from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, encode_prompts, fits
 
 Shown = Sequence[tuple[Mapping[str, str], str]]
-"""Solved examples that stand before the question: fields and answer."""
+"""Solved examples in a prompt: fields and answer of each."""
 
 
 def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapping[str, str], str]]:
-    """Returns `spec.examples` collected training rows, of different labels first, in an order drawn from the seed.
+    """Returns `spec.examples` collected training rows, different labels first, in a random order from the seed.
 
-    It depends on what the rows say, not on their ids or their order.
+    The result depends on the texts of the rows, not on their ids or order.
     """
     rows = sorted((e for e in train if not e.is_synthetic), key=lambda e: digest([dict(e.fields), e.answer]))
     random.Random(spec.seed).shuffle(rows)
-    turn: dict[str, int] = {}
+    seen: dict[str, int] = {}
     rounds = []
     for row in rows:
-        rounds.append(turn.get(row.answer, 0))
-        turn[row.answer] = rounds[-1] + 1
+        rounds.append(seen.get(row.answer, 0))
+        seen[row.answer] = rounds[-1] + 1
     ranked = sorted(range(len(rows)), key=lambda i: (rounds[i], i))[: spec.examples]
     return [(dict(rows[i].fields), rows[i].answer) for i in ranked]
 
 
 def fitting_shown(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], answer_tokens: int) -> Shown:
-    """Returns the examples of `choose_shown` without the longest ones, so that they fit beside a row's prompt.
+    """Returns the examples of `choose_shown`, without the longest ones if they leave too little context for a row.
 
-    They leave room for the prompts of 99 % of the collected rows and for an answer of that many tokens.
+    They leave room for the prompts of 99 % of the collected rows and an answer of `answer_tokens` tokens.
     """
     chosen = choose_shown(spec, rows)
     prompts = [prompt_text(spec.prompt, e.fields) for e in rows if not e.is_synthetic]
@@ -51,26 +51,26 @@ def _tokens_shown(lm: LanguageModel, spec: AttemptSpec, one: tuple[Mapping[str, 
 
 
 def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:
-    """Returns how many tokens a written answer may have: a quarter more than the longest of the training rows."""
+    """Returns the token limit of a written answer: a quarter more than the longest answer of the training rows."""
     return max(len(tokens) for tokens in encode_answers(lm, [e.answer for e in rows])) * 5 // 4 if rows else 1
 
 
-class Answering(Protocol):
-    """What answers rows, with a language model or without."""
+class AnswerModel(Protocol):
+    """A model that answers rows, with or without a language model."""
 
     @property
     def digest(self) -> str:
-        """Digest of the base's files; empty where there is no base."""
+        """Digest of the base's files; empty without a base."""
 
     @property
     def slots(self) -> tuple[str, ...]:
         """The fields that a row must have."""
 
     def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
-        """Returns one prediction a row, in the rows' order."""
+        """Returns one prediction for each row, in order."""
 
     def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
-        """Returns arrays that change whenever the model does, for fields that hold no customer's text."""
+        """Returns arrays that show whether the model changed, for fields without any customer's text."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Prompted:
     spec: AttemptSpec
     examples: Shown = ()
     max_answer_tokens: int = 1
-    """Of a written answer, the end token among them."""
+    """Token limit of a written answer, the end token included."""
 
     @property
     def digest(self) -> str:
@@ -94,18 +94,18 @@ class Prompted:
         return slots(self.spec.prompt)
 
     def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
-        """Returns one prediction a row, in the rows' order.
+        """Returns one prediction for each row, in order.
 
-        A row whose prompt and longest answer don't fit the model's context has no answer (`over_context`).
-        Ties go to the label that comes first by name.
+        A row whose prompt and longest answer exceed the model's context has no answer (`over_context`). Of equally
+        likely labels the first by name wins.
         """
         before = shown(self.spec.prompt, self.examples)
         prompts = encode_prompts(self.lm, [before + prompt_text(self.spec.prompt, e.fields) for e in rows])
         is_label = self.spec.form.format == "label"
-        found = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
+        answers = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
         return tuple(
-            Prediction(row.id, row.group, row.answer, *found[i][:2], facts=row.facts, is_cut=found[i][2])
-            if i in found
+            Prediction(row.id, row.group, row.answer, *answers[i][:2], facts=row.facts, is_cut=answers[i][2])
+            if i in answers
             else Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
             for i, row in enumerate(rows)
         )
@@ -138,6 +138,6 @@ class Prompted:
         for number, ids in enumerate(encode_prompts(self.lm, filled)):
             with torch.inference_mode():
                 inputs = torch.tensor([ids[-self.lm.context_tokens :]], device=self.lm.device)
-                found = self.lm.model(input_ids=inputs).logits[0].float().cpu()
-            logits[f"probe-{number}"] = found.numpy()
+                logits_SV = self.lm.model(input_ids=inputs).logits[0].float().cpu()
+            logits[f"probe-{number}"] = logits_SV.numpy()
         return logits

@@ -1,10 +1,10 @@
-"""Prompt and prefix tuning: trained vectors in front of every text, whatever a batch's padding.
+"""Prompt and prefix tuning: trainable vectors before every text, independent of a batch's padding.
 
-A base wrapped in VirtualTokens is called like the base itself. Padding on the left stands between the virtual tokens
-and the text, and every position is given explicitly, so that a row's answer does not depend on the rows beside it.
-State and settings are those of PEFT's methods of the same name.
+A base wrapped in VirtualTokens is called like the base itself. Padding on the left comes between the virtual tokens and
+the text, and positions are explicit, so that a row's answer does not depend on the other rows of its batch. State and
+settings have the format of PEFT's methods of the same name.
 
-Shape letters: B rows, S tokens of a text, P virtual tokens, L layers, H key heads, D numbers a head, E hidden size.
+Shape letters: B rows, S tokens of a text, P virtual tokens, L layers, H key heads, D head size, E hidden size.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ KEY = "prompt_embeddings"
 
 
 class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
-    """A causal language model with `n` trained virtual tokens before its text."""
+    """A causal language model with `n` trainable virtual tokens before its text."""
 
     def __init__(self, base: Any, method: str, n: int, tokens: Sequence[int]) -> None:
-        """Starts from real tokens drawn from `tokens` by torch's random state: from their vectors, or their cache."""
+        """Starts from random real tokens out of `tokens`: from their embeddings, or their keys and values."""
         super().__init__()
         self.base, self.method, self.n = base, method, n
         chosen_1P = torch.tensor(tokens)[torch.randint(len(tokens), (1, n))].to(base.device)
@@ -32,14 +32,14 @@ class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not foll
                 stacked = torch.stack([t[0] for pair in pairs_L2 for t in pair])  # 2L, H, P, D
                 start = stacked.permute(2, 0, 1, 3).reshape(n, -1)
         self.prompt = torch.nn.Parameter(start.detach().float().clone())
-        """Prompt tuning: (P, E). Prefix tuning: (P, 2 L H D), of each layer the keys and then the values."""
+        """Prompt tuning: (P, E). Prefix tuning: (P, 2 L H D), for each layer the keys and then the values."""
 
     @classmethod
     def of(cls, base: Any, settings: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> "VirtualTokens":
-        """Returns the base with virtual tokens as `state` and `settings` gave them.
+        """Returns the base with virtual tokens from what `state` and `settings` returned.
 
         Raises:
-            ValueError: they do not belong together.
+            ValueError: the weights do not match the settings or the base.
         """
         method = str(settings["peft_type"]).lower().replace("_", "-")
         made = cls(base, method, int(settings["num_virtual_tokens"]), (0,))
@@ -50,7 +50,7 @@ class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not foll
         return made
 
     def state(self) -> dict[str, torch.Tensor]:
-        """Returns the trained numbers under PEFT's name."""
+        """Returns the trainable parameters under PEFT's name."""
         return {KEY: self.prompt}
 
     def settings(self) -> dict[str, Any]:
@@ -62,17 +62,17 @@ class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not foll
 
     @property
     def config(self) -> Any:
-        """The base's own settings."""
+        """The base's config."""
         return self.base.config
 
     @property
     def dtype(self) -> Any:
-        """The base's type of numbers."""
+        """The base's number type."""
         return self.base.dtype
 
     @property
     def device(self) -> Any:
-        """Where the base is."""
+        """The base's device."""
         return self.base.device
 
     def forward(
@@ -84,27 +84,27 @@ class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not foll
         logits_to_keep: int = 0,
         **more: Any,
     ) -> Any:
-        """Calls the base; masks and positions are those of the text alone, logits too (B, S or fewer, vocabulary)."""
+        """Calls the base. Masks, positions and logits (B, S or fewer, vocabulary) are those of the text alone."""
         n_rows, n_tokens = input_ids.shape
-        seen = past_key_values.get_seq_length() - self.n if past_key_values is not None else 0
+        n_cached = past_key_values.get_seq_length() - self.n if past_key_values is not None else 0
         if attention_mask is None:
-            attention_mask = input_ids.new_ones(n_rows, max(0, seen) + n_tokens)
+            attention_mask = input_ids.new_ones(n_rows, max(0, n_cached) + n_tokens)
         if position_ids is None:
-            position_ids = torch.arange(n_tokens, device=input_ids.device)[None] + max(0, seen)
+            position_ids = torch.arange(n_tokens, device=input_ids.device)[None] + max(0, n_cached)
         mask = torch.cat([attention_mask.new_ones(n_rows, self.n), attention_mask], 1)
         positions = position_ids.expand(n_rows, -1) + self.n
-        given: dict[str, Any] = {"input_ids": input_ids}
+        inputs: dict[str, Any] = {"input_ids": input_ids}
         is_start = past_key_values is None
         if is_start and self.method == "prefix-tuning":
             past_key_values = self._cache(n_rows)
         elif is_start:
             embed = self.base.get_input_embeddings()
             prompt = self.prompt.to(embed.weight.dtype).expand(n_rows, -1, -1)
-            given = {"inputs_embeds": torch.cat([prompt, embed(input_ids)], 1)}
+            inputs = {"inputs_embeds": torch.cat([prompt, embed(input_ids)], 1)}
             own = torch.arange(self.n, device=input_ids.device).expand(n_rows, -1)
             positions = torch.cat([own, positions], 1)
         out = self.base(
-            **given,
+            **inputs,
             attention_mask=mask,
             position_ids=positions,
             past_key_values=past_key_values,

@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 from rungwise.climbing.ladder import changed_bases, check_bases, climb_ladder
 from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
 from rungwise.config import Settings, TaskSettings
+from rungwise.core.decisions import Climb
 from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
 from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
-from rungwise.core.records import SIDES, Climb, Json, Rejection, counted, derive_seed, to_lines
+from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
 from rungwise.workspace import dvc
 from rungwise.workspace.layout import (
@@ -246,9 +247,9 @@ def climb(
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     if any(rung.base for rung in settings.ladder):
+        from rungwise.planning.check import check_ladder
         from rungwise.planning.machines import machines
         from rungwise.planning.measure import this_memory
-        from rungwise.planning.plan import check_ladder
 
         for sentence in check_ladder(root, settings, this_memory(), machines(root)):
             say(f"climb: warning: {sentence}")

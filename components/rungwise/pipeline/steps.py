@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from rungwise.climbing.ladder import check_bases
+from rungwise.core.decisions import NothingRegistered, Reason
 from rungwise.core.progress import LineProgress
+from rungwise.core.words import sentence_of, sentences_of
 from rungwise.dataset.collect import Collected
 from rungwise.dataset.collect import collect as copy_sources
 from rungwise.history.accept import accept as accept_rows
@@ -65,8 +67,9 @@ class TaskResult:
     version: int | None
     """The challenger's version in the registry; None if no rung passed."""
     action: str
-    """`promote`, `keep`, `refuse` (see `release.gate`), or `none` if no version was registered."""
-    reasons: tuple[str, ...]
+    """`promote`, `keep`, `refuse` (see `release.gate`), or `none` where nothing was registered."""
+    reasons: tuple[Reason, ...]
+    """Why; `core.words.sentence_of` makes the sentence of each."""
 
 
 def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
@@ -98,11 +101,13 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
 def _release(root: Path, before: Snapshot, runner: Runner, task: str) -> TaskResult:
     check_unchanged(root, before)
     registered: Registration = runner.step("register", task, lambda: register(root, task))
-    runner.report(registered.sentence)
-    result = TaskResult(task, registered.version, "none", (registered.sentence,))
-    if registered.version is not None:
+    if registered.version is None:
+        runner.report(f"{task}: {sentence_of(NothingRegistered())}")
+        result = TaskResult(task, None, "none", (NothingRegistered(),))
+    else:
+        runner.report(f"{task}: {registered.rung} is version {registered.version} in the registry.")
         verdict: Verdict = runner.step("promote", task, lambda: promote(root, task))
-        runner.report(f"{task}: {verdict.action}: {' '.join(verdict.reasons)}")
+        runner.report(f"{task}: {verdict.action}: {sentences_of(verdict.reasons)}")
         result = TaskResult(task, registered.version, verdict.action, verdict.reasons)
     runner.finished(root, task)
     check_unchanged(root, before)

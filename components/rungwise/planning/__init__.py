@@ -1,5 +1,11 @@
-"""What a rung needs before it runs: memory by part, time, cost; and what a machine can hold.
+"""What a rung needs before it runs: memory by part, time and cost; and the largest that fits a machine.
 
-`shape` reads a model's config.json and counts its numbers, `need` estimates memory and operations, `machines` reads the
-table, `measure` looks at this machine, `plan` puts them together for a ladder.
+- A model: `shape` (its sizes), `model_config` (read from config.json).
+- A job: `job` (what is done with a model), `trainable` (its trainable parameters), `microbatch` (rows that pass
+  together), `obstacles` (what makes it impossible).
+- Its memory: `need` (bytes by part), `activations`, `training_memory`, `scoring_memory`, `memory` (the higher of both).
+- Its time: `operations`, or `probe` and `measure` (real steps on this machine).
+- Machines: `machines` (the table), `largest`, `remedies`.
+- Plans: `rows` (lengths of the prepared rows), `fit` (one job on one machine), `plan` (a ladder), `check` (before a
+  climb), `precision` (fp32 or bf16).
 """

@@ -1,19 +1,24 @@
-"""The most that fits: rows at once of one model, and the largest model of a machine.
+"""The largest that fits: rows at once of one model, and the largest model of a machine.
 
-Every answer is the need of `planning.need`, tried.
+Every answer is found by trying `memory.need_of`.
 """
 
 import math
 from dataclasses import dataclass, replace
 
+from rungwise.planning.job import Job
 from rungwise.planning.machines import Machine
-from rungwise.planning.need import Job, need_of
-from rungwise.planning.shape import Shape, shape_of
+from rungwise.planning.memory import need_of
+from rungwise.planning.model_config import shape_of
+from rungwise.planning.shape import Shape
+
+MOST_ROWS = 4096
+"""Upper bound of the search for rows at once."""
 
 
 @dataclass(frozen=True)
-class Most:
-    """The largest models that a machine holds, in parameters, by what is done with them; None: not even a small one."""
+class LargestModels:
+    """Parameters of the largest models that fit a machine, by what is done with them; None: not even a small one."""
 
     machine: str
     inference: int | None
@@ -21,10 +26,11 @@ class Most:
     lora: int | None
     qlora: int | None
     notes: tuple[str, ...]
+    """What to know about the machine."""
 
 
-def largest_batch(shape: Shape, job: Job, limit: int, most: int = 4096) -> int:
-    """Returns the most rows that fit into `limit` bytes together; 0 where not even one does."""
+def largest_batch(shape: Shape, job: Job, limit: int, most: int = MOST_ROWS) -> int:
+    """Returns the most rows, up to `most`, that fit into `limit` bytes together; 0 if not even one row fits."""
     if need_of(shape, replace(job, rows=1)).total > limit:
         return 0
     low, high = 1, most
@@ -35,9 +41,10 @@ def largest_batch(shape: Shape, job: Job, limit: int, most: int = 4096) -> int:
 
 
 def family_member(layers: int, width: int, vocabulary: int = 32_000) -> Shape:
-    """Returns a model of the usual proportions: Llama's (Touvron et al., 2023, https://arxiv.org/abs/2302.13971).
+    """Returns a model with Llama's proportions (Touvron et al., 2023, https://arxiv.org/abs/2302.13971).
 
-    A feed-forward part of 8/3 of the width in steps of 256, as many keys as queries, embeddings of their own.
+    A feed-forward part of 8/3 of the width in steps of 256, as many key heads as query heads, an output layer of its
+    own.
     """
     return shape_of(
         {
@@ -53,10 +60,10 @@ def family_member(layers: int, width: int, vocabulary: int = 32_000) -> Shape:
 
 
 def largest_model(job: Job, limit: int) -> Shape | None:
-    """Returns the largest model of the usual proportions that `job` can be done with in `limit` bytes; None if none.
+    """Returns the largest model of Llama's proportions with which `job` fits into `limit` bytes; None if there is none.
 
-    Method `prompt` asks for one row's answer: weights, cache and a layer. Widths are multiples of 64, with a layer for
-    every 96 to 192 numbers of width; of all that fit, the one with the most numbers.
+    A job that does not train answers one row: weights, cache and a layer. Widths are multiples of 64, with one layer
+    for every 96 to 192 elements of width; of all that fit, the model with the most parameters.
     """
     job = replace(job, labels=1)
     best: Shape | None = None
@@ -68,13 +75,13 @@ def largest_model(job: Job, limit: int) -> Shape | None:
             middle = (low + high + 1) // 2
             fits = need_of(family_member(middle, width), job).total <= limit
             low, high = (middle, high) if fits else (low, middle - 1)
-        found = family_member(low, width)
-        best = found if best is None or found.numbers > best.numbers else best
+        model = family_member(low, width)
+        best = model if best is None or model.parameters > best.parameters else best
     return best
 
 
-def most_of(machine: Machine) -> Most:
-    """Returns the largest models that a machine holds: one row of 512 tokens, checkpointed where it trains."""
+def largest_models(machine: Machine) -> LargestModels:
+    """Returns the largest models that fit a machine, with one row of 512 tokens; training is checkpointed."""
     one = Job("prompt", precision="bf16", rows=1, tokens=512, answer_tokens=32, device=machine.device)
     jobs = {
         "inference": one,
@@ -84,8 +91,10 @@ def most_of(machine: Machine) -> Most:
     }
     limit = machine.memory_bytes or 0
     sizes = {
-        name: shape.numbers if (shape := largest_model(job, limit)) else None
+        name: shape.parameters if (shape := largest_model(job, limit)) else None
         for name, job in jobs.items()
-        if name != "qlora" or machine.device == "cuda"  # 4-bit weights are computed with on a GPU alone
+        if name != "qlora" or machine.device == "cuda"  # 4-bit weights require a GPU
     }
-    return Most(machine.name, sizes["inference"], sizes["full"], sizes["lora"], sizes.get("qlora"), machine.notes)
+    return LargestModels(
+        machine.name, sizes["inference"], sizes["full"], sizes["lora"], sizes.get("qlora"), machine.notes
+    )

@@ -1,7 +1,7 @@
-"""The table of machines: what each card holds and computes, and what an hour costs, every figure with its source.
+"""The table of machines: memory and speed of each card, and the price of an hour, each figure with its source.
 
-The package's own `machines.yaml` comes first; one in the workspace's folder adds machines and cards, or replaces them
-by name. A figure that nobody could source is None, and what depends on it is not estimated.
+Reads the package's `machines.yaml`, then the workspace's own, which adds machines and cards or replaces them by name. A
+figure without a source is None, and what depends on it is not estimated.
 """
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ _MACHINE = ("card", "gpus", "price_usd_hour")
 
 @dataclass(frozen=True)
 class Machine:
-    """One machine; memory and rates are those of one of its cards, because a run uses one."""
+    """One machine. Memory and rates are those of one of its cards, because a run uses one."""
 
     name: str
     card: str
@@ -38,37 +38,40 @@ class Machine:
     """Of the whole machine."""
     notes: tuple[str, ...] = ()
     sources: Mapping[str, str] = field(default_factory=dict)
-    """Figure -> address and date of where it stands, or how it was measured."""
+    """Figure -> address and date of its source, or how it was measured."""
     device: str = "cuda"
 
     def rate(self, precision: str) -> float | None:
-        """Returns the peak rate for weights of that precision; 4 bit computes in 16."""
+        """Returns the peak rate for weights of that precision; 4-bit weights are computed with in 16 bit."""
         return self.fp32_rate if precision == "fp32" else self.half_rate
 
 
 def machines(root: Path | None = None) -> dict[str, Machine]:
-    """Returns name -> machine: the package's table, with the workspace's own over it.
+    """Returns name -> machine: the package's table, updated with the workspace's own.
 
     Raises:
-        SettingsError: a table is not YAML, has an unknown key, a figure without a source, or a card nobody describes.
+        SettingsError: a table is not YAML, has an unknown key, a figure without a source, or a machine with an unknown
+            card.
     """
     own = root / OWN if root else None
     parts = [(TABLE, _read(TABLE)), *([(own, _read(own))] if own and own.is_file() else [])]
     sources: dict[str, Any] = {}
     cards: dict[str, tuple[Any, Path]] = {}
-    found: dict[str, tuple[Any, Path]] = {}
+    described: dict[str, tuple[Any, Path]] = {}
     for path, part in parts:
         sources |= part.get("sources") or {}
         cards |= {name: (card, path) for name, card in (part.get("cards") or {}).items()}
-        found |= {name: (machine, path) for name, machine in (part.get("machines") or {}).items()}
-    return {str(name): _machine(str(name), machine, path, cards, sources) for name, (machine, path) in found.items()}
+        described |= {name: (machine, path) for name, machine in (part.get("machines") or {}).items()}
+    return {
+        str(name): _machine(str(name), machine, path, cards, sources) for name, (machine, path) in described.items()
+    }
 
 
 def machine_named(name: str, table: Mapping[str, Machine]) -> Machine:
     """Returns the machine of that name.
 
     Raises:
-        SettingsError: the table has none.
+        SettingsError: the table does not have it.
     """
     if name not in table:
         raise SettingsError(
@@ -156,14 +159,14 @@ def _check_keys(entry: Any, known: tuple[str, ...], path: Path, place: str) -> N
 
 
 class _Figures:
-    """Reads figures that name their source, and keeps which source each had."""
+    """Reads figures that name their source, and remembers the source of each."""
 
     def __init__(self, sources: Mapping[str, Any]) -> None:
         self._sources = sources
         self.used: dict[str, str] = {}
 
     def figure(self, value: Any, path: Path, place: str, index: int | None = None) -> Any:
-        """Returns the value of `[value, source]`, None for null; raises SettingsError where there is no such source."""
+        """Returns the value of `[value, source]`, None for null; raises SettingsError if the source is unknown."""
         if value is None:
             return None
         if not isinstance(value, list) or len(value) != 2:
@@ -175,10 +178,13 @@ class _Figures:
         return value[0]
 
     def number(self, value: Any, path: Path, place: str, *, is_bare: bool = False) -> float | None:
-        """Returns a figure that is a number above 0; `is_bare` allows one without a source: a card by itself is one."""
-        found = value if is_bare and isinstance(value, int) else self.figure(value, path, place)
-        if found is None:
+        """Returns a figure that is a number above 0.
+
+        `is_bare` also allows a whole number without a source, as the `gpus` of a single card.
+        """
+        number = value if is_bare and isinstance(value, int) else self.figure(value, path, place)
+        if number is None:
             return None
-        if isinstance(found, bool) or not isinstance(found, int | float) or not 0 < found < float("inf"):
-            raise _fault(path, place, repr(found)[:40], "a number above 0")
-        return float(found)
+        if isinstance(number, bool) or not isinstance(number, int | float) or not 0 < number < float("inf"):
+            raise _fault(path, place, repr(number)[:40], "a number above 0")
+        return float(number)

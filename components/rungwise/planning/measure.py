@@ -1,7 +1,4 @@
-"""This machine, measured: how much memory it has, how fast it multiplies, and what a few real steps take.
-
-Reads nothing but the machine, and for a probe a loaded base; what it returns is for people and for the planner.
-"""
+"""This machine, measured: its memory, how fast it multiplies matrices, and how long a few real steps take."""
 
 import itertools
 import os
@@ -18,21 +15,22 @@ from rungwise.model.adapters import attach
 from rungwise.model.language_model import LanguageModel, device_name
 from rungwise.planning.machines import THIS, Machine
 from rungwise.training.batches import TokenRow, batches
-from rungwise.training.train import loss_sum, train
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum
 
 _SIDE = 1536
-"""Rows and columns of the matrices whose product is timed: large enough that starting it takes no time."""
+"""Rows and columns of the matrices whose product is timed: large enough that launching it takes no time."""
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a few real steps took."""
+    """The time and memory of a few real steps."""
 
     seconds_per_token: float
-    """Of a whole step (forward, backward, update), padding counted as tokens; the first step is left out."""
+    """Of a whole step (forward, backward, update), with padding counted as tokens; without the first step."""
     peak_bytes: int | None
-    """Memory at the highest moment, the base's weights included; None where the system does not tell."""
+    """Peak memory, including the base's weights; None if the system does not report it."""
     steps: int
     tokens: int
     """Tokens of one step, with padding."""
@@ -41,7 +39,7 @@ class Probe:
 
 
 def this_machine() -> Machine:
-    """Returns this machine: memory as the system names it, rates and bandwidth measured in about two seconds."""
+    """Returns this machine: memory as the system reports it, rates and bandwidth measured in about two seconds."""
     import torch
 
     device = device_name()
@@ -67,7 +65,7 @@ def this_machine() -> Machine:
 
 
 def this_memory() -> Machine:
-    """Returns this machine with its memory alone, at once: enough to say what fits."""
+    """Returns this machine with its memory only, which is enough to tell what fits and takes no time."""
     import torch
 
     device = device_name()
@@ -78,7 +76,7 @@ def this_memory() -> Machine:
 
 
 def memory_bytes(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
-    """Returns the memory that this process may use: the system's, or what its control group is allowed."""
+    """Returns the memory that this process may use: the system's, or the limit of its control group."""
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     text = limit_file.read_text().strip() if limit_file.is_file() else "max"
     return min(total, int(text)) if text.isdigit() else total
@@ -95,23 +93,23 @@ def _matrix_rate(device: str, dtype: Any) -> float:
 def _bandwidth(device: str) -> float:
     import torch
 
-    n_numbers = 2**25
-    source = torch.zeros(n_numbers, device=device)
+    n_elements = 2**25
+    source = torch.zeros(n_elements, device=device)
     target = torch.empty_like(source)
-    return 2.0 * n_numbers * 4 / _shortest(device, lambda: target.copy_(source))
+    return 2.0 * n_elements * 4 / _shortest(device, lambda: target.copy_(source))
 
 
 def _shortest(device: str, act: Callable[[], Any], times: int = 5) -> float:
     """Returns the seconds of the fastest of several runs; the first one warms up."""
     act()
-    found = []
+    seconds = []
     for _ in range(times):
         _wait(device)
         start = time.perf_counter()
         act()
         _wait(device)
-        found.append(time.perf_counter() - start)
-    return min(found)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
 
 
 def _wait(device: str) -> None:
@@ -122,7 +120,7 @@ def _wait(device: str) -> None:
 
 
 def status_bytes(key: str, status: Path = _STATUS) -> int | None:
-    """Returns a line of the process's status in bytes (`VmRSS`: in memory now, `VmHWM`: at most so far), or None."""
+    """Returns a line of the process's status in bytes (`VmRSS`: memory now, `VmHWM`: highest so far), or None."""
     if not status.is_file():
         return None
     for line in status.read_text().splitlines():
@@ -132,9 +130,10 @@ def status_bytes(key: str, status: Path = _STATUS) -> int | None:
 
 
 def probe(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow], *, steps: int = 3) -> Probe:
-    """Runs `steps` real steps on the longest rows and returns what they took; `lm`'s modules are wrapped in place.
+    """Runs `steps` real steps on the longest rows and returns their time and memory.
 
-    The steps are those of a training: its loss, its gradients, its optimizer; their result is thrown away.
+    The steps are those of a training run: its loss, its gradients, its optimizer. The result is discarded; `lm`'s
+    modules are wrapped in place.
     """
     longest = sorted(rows, key=lambda row: row.length, reverse=True)[: spec.batch_size]
     lm.model.train()
@@ -147,13 +146,20 @@ def probe(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow], *, ste
     return Probe(typical / tokens, _peak(lm.device, held, weights), steps, tokens, loss)
 
 
-def pace(
+def seconds_per_token(
     lm: LanguageModel, spec: AttemptSpec, rows: Sequence[TokenRow], *, steps: int, tokens: Callable[[Any], int]
 ) -> float:
-    """Returns the seconds that a training takes for each token: `steps` steps of the loop itself, after one to warm up.
+    """Returns the seconds of training for each token: the median of `steps` steps of the loop, after one to warm up.
 
-    `tokens` counts a batch's, with its padding. The median of the steps counts, so that what else runs here for a
-    moment does not. `lm`'s modules are wrapped in place; what is learnt is thrown away.
+    The median ignores other programs that run for a moment. The result of training is discarded; `lm`'s modules are
+    wrapped in place.
+
+    Args:
+        lm: the loaded base.
+        spec: the attempt.
+        rows: its training rows.
+        steps: how many steps are timed.
+        tokens: returns the tokens of a batch, with padding.
     """
     spec = replace(spec, steps=steps + 1, eval_every=0, patience=0)
     ends: list[float] = []
@@ -169,11 +175,11 @@ def pace(
 
 
 def random_rows(lm: LanguageModel, length: int, answer: int, n_rows: int, draw: random.Random) -> list[TokenRow]:
-    """Returns rows of random tokens, all of one length, the answer and its end token included."""
-    most = int(lm.model.config.vocab_size)
+    """Returns rows of random tokens, all of one length, including the answer and its end token."""
+    vocabulary = int(lm.model.config.vocab_size)
 
     def some(n: int) -> tuple[int, ...]:
-        return tuple(draw.randrange(most) for _ in range(n))
+        return tuple(draw.randrange(vocabulary) for _ in range(n))
 
     return [TokenRow(some(length - answer), (*some(answer - 1), lm.end)) for _ in range(n_rows)]
 
@@ -189,7 +195,7 @@ def run_steps(
 ) -> tuple[list[float], float]:
     """Returns the seconds of each of `steps` steps on the same rows, and the last loss per answer token.
 
-    The rows' first `n_shared` tokens are the same, and read once.
+    The rows' first `n_shared` tokens are a shared prefix.
     """
     import torch
 
@@ -215,7 +221,7 @@ def _own_bytes(model: Any) -> int:
 
 
 def _reset_peak(device: str) -> int | None:
-    """Forgets the highest memory so far; returns what is held now."""
+    """Resets the peak; returns the memory in use now, or None if the system does not allow it."""
     import torch
 
     if device.startswith("cuda"):
@@ -229,7 +235,7 @@ def _reset_peak(device: str) -> int | None:
 
 
 def _peak(device: str, held: int | None, weights: int) -> int | None:
-    """Returns the weights and what came on top of what was held before."""
+    """Returns the weights and the peak above the memory that was in use before."""
     import torch
 
     if held is None:

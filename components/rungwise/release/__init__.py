@@ -1,1 +1,1 @@
-"""Registering, proving and promoting what passed."""
+"""The MLflow registry, the proof that a model reloads exactly, the promotion gate, and the champion's answers."""

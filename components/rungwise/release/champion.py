@@ -1,4 +1,4 @@
-"""The champion's answer to one row."""
+"""Loads the champion from the registry and returns its answer to one row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ class Answer:
     """A champion's answer to one row."""
 
     answer: str
-    """As the model writes it: a label, items with separators, a text or a JSON object."""
+    """A label, items with separators, a text or a JSON object."""
     probability: float
-    """0 to 1. Of a label: its share among all labels' likelihoods. Of a written answer: its tokens' geometric mean."""
+    """0 to 1. For a label: its share of all labels' likelihoods. For a written answer: its tokens' geometric mean."""
     version: int
     """The champion's version in the registry."""
 
@@ -27,18 +27,18 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
     `text` fills the prompt's only slot; `fields` fills slots by name.
 
     Raises:
-        RungwiseError: there is no champion, the slots are not those of the prompt, or the row can't be scored.
+        RungwiseError: there is no champion, the fields are not the prompt's slots, or the row can't be scored.
     """
     from rungwise.release.registry import CHAMPION, Registry
     from rungwise.serving.answerer import Answerer
 
     settings_of(root).task(task)
     registry = Registry(root)
-    version = registry.version(task, CHAMPION)
+    version = registry.aliases(task).get(CHAMPION)
     if version is None:
         raise RungwiseError(
             Problem(
-                "there is no champion to answer",
+                "there is no champion",
                 where=f"task {task}",
                 wanted="a promoted version",
                 do=f"`rungwise explain {task}` says whether a rung passed; `rungwise run` promotes one that does",
@@ -75,7 +75,7 @@ def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, wh
     if set(row) != set(slots):
         raise SettingsError(
             Problem(
-                "the fields are not those of the prompt",
+                "the fields are not the prompt's slots",
                 where=where,
                 found=joined(sorted(row)),
                 wanted=joined(slots),

@@ -1,8 +1,8 @@
-"""Proof that an attempt reloads as it was: logits of fixed probes, compared bit for bit in a new process.
+"""Proof that an attempt reloads exactly: logits of fixed probes, compared bit for bit in a new process.
 
-The probes are neutral sentences in the task's own prompt, so that no customer's text is stored with a model.
-`python -m rungwise.release.parity FOLDER` loads the attempt in FOLDER and prints the largest difference to
-the logits recorded beside it.
+The probes are neutral sentences in the task's own prompt, so that no text of a row is stored with a model.
+`python -m rungwise.release.parity FOLDER` loads the attempt in FOLDER and prints the largest difference from the logits
+recorded in the same folder.
 """
 
 import json
@@ -25,13 +25,13 @@ _PROBES = (
 
 
 def probe_logits(folder: Path, root: Path) -> dict[str, Any]:
-    """Returns probe name -> what the attempt in `folder` computes for it: logits, or what a rung without has."""
+    """Returns name -> array of what the attempt in `folder` computes for the probes, by its own `probe` function."""
     model = open_attempt(folder, root)
     return model.probe([dict.fromkeys(model.slots, probe) for probe in _PROBES])
 
 
 def record(folder: Path, root: Path) -> None:
-    """Writes the probes' logits into the attempt's folder."""
+    """Writes the logits of the probes into the attempt's folder."""
     from safetensors.numpy import save_file
 
     save_file(probe_logits(folder, root), folder / LOGITS)
@@ -48,10 +48,10 @@ def largest_difference(folder: Path, root: Path) -> float:
 
 
 def prove(folder: Path, root: Path) -> None:
-    """Reloads the attempt of `folder` in a new process and compares logits.
+    """Checks that the attempt of `folder`, reloaded in a new process, gives the recorded logits.
 
     Raises:
-        RegistryError: it can't be loaded there, or a logit differs.
+        RegistryError: the attempt can't be loaded there, or a logit differs.
     """
     command = [sys.executable, "-m", "rungwise.release.parity", str(folder)]
     environment = {**os.environ, "RUNGWISE_WORKSPACE": str(root)}
@@ -61,11 +61,11 @@ def prove(folder: Path, root: Path) -> None:
     if done.returncode != 0 or json.loads(found)["difference"] != 0.0:
         raise RegistryError(
             Problem(
-                "a model does not reload as it was scored",
+                "a model does not reload exactly",
                 where=str(folder),
                 found=found,
                 wanted="logits equal to the recorded ones, bit for bit, in a new process",
-                do="don't promote it; look at library versions, base files and the machine",
+                do="don't promote it; compare library versions, base files and the machine",
             )
         )
 

@@ -1,17 +1,27 @@
-"""Asks the gate about a task's challenger and moves the alias `champion`; the only place that reads test rows' scores.
+"""Asks the gate about a task's challenger and moves the alias `champion`; the only place that scores test rows.
 
-Every look at the test rows is recorded in data/promote/ledger.jsonl, and the same question is not asked twice.
+Every test-set look is recorded in data/promote/ledger.jsonl, and the same question is not asked twice.
 """
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.climbing.rungs import form_of
+from rungwise.core.decisions import (
+    AlreadyChampion,
+    AskedBefore,
+    ChampionFails,
+    NoChampion,
+    OtherData,
+    OtherSplit,
+    WhyAlone,
+    reason_from_json,
+)
 from rungwise.core.errors import ModelError, Problem, RegistryError
 from rungwise.core.folders import open_sealed, read_lines
 from rungwise.core.records import Prediction, canonical_json, digest, to_json
@@ -27,9 +37,10 @@ from rungwise.workspace.layout import Paths, data_version, settings_of
 def promote(root: Path, task: str) -> Verdict:
     """Returns the verdict on the task's challenger, and makes it the champion if the verdict says so.
 
-    The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer stands. A
-    challenger of other data than the workspace's is refused without a look, since it may have been trained on today's
-    test rows; for the same reason it is not compared with a champion of another split.
+    The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer is returned.
+    A challenger that was trained on other data than the workspace holds is refused without a test-set look, because it
+    may have been trained on today's test rows. For the same reason a challenger is not compared with a champion of
+    another split.
 
     Raises:
         SettingsError: there is no such task.
@@ -40,23 +51,13 @@ def promote(root: Path, task: str) -> Verdict:
 
     settings, registry, ledger = settings_of(root), Registry(root), Paths(root).ledger
     target = settings.task(task).target
-    last_climb(root, task)  # a task that was not climbed has no rows to judge by
-    challenger, champion = registry.version(task, CHALLENGER), registry.version(task, CHAMPION)
-    if challenger is None:
-        raise RegistryError(
-            Problem(
-                "there is nothing to promote",
-                where=f"task {task}",
-                found="no version with the alias challenger",
-                wanted="a rung that passed on the validation rows",
-                do="`rungwise run` climbs and registers what passes; `rungwise status` says where it stands",
-            )
-        )
+    last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
+    challenger, champion = _challenger(registry, task), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
-        return Verdict("keep", (f"Version {champion.number} is the champion already.",))
+        return Verdict("keep", (AlreadyChampion(champion.number),))
     if challenger.tags.get("data_version") != data_version(root):
-        versions = f"data {challenger.tags.get('data_version')}, and the workspace holds {data_version(root)}"
-        return Verdict("refuse", (f"Version {challenger.number} was trained on {versions}: `rungwise run` first.",))
+        own = challenger.tags.get("data_version")
+        return Verdict("refuse", (OtherData(challenger.number, own, data_version(root)),))
     rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
     metric = Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ()))
     gate, confidence = settings.promote, settings.evaluate.confidence
@@ -78,27 +79,50 @@ def promote(root: Path, task: str) -> Verdict:
             return Answerer(folder, root).judge(rows)
 
     first = answers(challenger)
-    second, why_alone = None, ""
-    if champion and champion.tags.get("split_version") != split_version(settings):
-        why_alone = f"Champion {champion.number} was trained under another split: no fair comparison on these rows."
-    elif champion:
-        try:
-            second = answers(champion)
-        except (ModelError, RegistryError) as error:
-            why_alone = f"Champion {champion.number} can't answer any more ({error.problem.what})."
+    second, why_alone = _champion_answers(champion, split_version(settings), answers)
     verdict = judge(gate, target, metric, confidence, first, second, _is_smaller(challenger, champion), why_alone)
-    # first the record, then the act: a crash between the two can only lead to a second look
-    _append(ledger, {**question, "action": verdict.action, "reasons": verdict.reasons, "when": _now()})
+    # the record comes before the promotion: a crash between the two can only lead to a second look
+    _append(ledger, {**question, **to_json(verdict), "when": _now()})
     if verdict.action == "promote":
         registry.set_alias(challenger, CHAMPION)
     return verdict
 
 
+def _challenger(registry: Registry, task: str) -> Version:
+    challenger = registry.version(task, CHALLENGER)
+    if challenger is None:
+        raise RegistryError(
+            Problem(
+                "there is nothing to promote",
+                where=f"task {task}",
+                found="no version with the alias challenger",
+                wanted="a rung that passed on the validation rows",
+                do="`rungwise run` climbs, and registers a rung that passes; `rungwise status` shows the last climb",
+            )
+        )
+    return challenger
+
+
+def _champion_answers(
+    champion: Version | None, split: str, answers: Callable[[Version], tuple[Prediction, ...]]
+) -> tuple[tuple[Prediction, ...] | None, WhyAlone | None]:
+    """Returns the champion's predictions on the test rows; or None, and why the challenger is judged alone."""
+    if champion is None:
+        return None, NoChampion()
+    if champion.tags.get("split_version") != split:
+        return None, OtherSplit(champion.number)
+    try:
+        return answers(champion), None
+    except (ModelError, RegistryError) as error:
+        return None, ChampionFails(champion.number, error.problem.what)
+
+
 def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
-    """Returns the recorded looks at a task's test rows, oldest first."""
+    """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason."""
     if not ledger.is_file():
         return []
-    return [dict(line) for line in read_lines(ledger) if line["task"] == task]
+    lines = [line for line in read_lines(ledger) if line["task"] == task]
+    return [{**line, "reasons": tuple(reason_from_json(r) for r in line["reasons"])} for line in lines]
 
 
 def _is_smaller(challenger: Version, champion: Version | None) -> bool:
@@ -109,7 +133,7 @@ def _is_smaller(challenger: Version, champion: Version | None) -> bool:
 def _answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
     for look in looks(ledger, str(question["task"])):
         if all(look.get(k) == v for k, v in question.items()) and look["action"] != "promote":
-            return Verdict(look["action"], (*look["reasons"], f"(test rows scored on {look['when']})"))
+            return Verdict(look["action"], (*look["reasons"], AskedBefore(look["when"])))
     return None
 
 

@@ -1,9 +1,9 @@
-"""Registers a task's climb: a run per attempt, and the attempt that passed as the challenger."""
+"""Registers a task's climb in MLflow: a run per attempt, and the attempt that passed as the challenger."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from rungwise.climbing.ladder import KEPT, last_climb
+from rungwise.climbing.ladder import BEST, last_climb
 from rungwise.config import Settings
 from rungwise.core.folders import is_sealed
 from rungwise.core.records import digest
@@ -12,16 +12,17 @@ from rungwise.workspace.layout import Paths, data_version, settings_of
 
 @dataclass(frozen=True)
 class Registration:
-    """What registering one task's climb did."""
+    """The result of registering one task's climb."""
 
     task: str
+    rung: str | None
+    """The rung that passed; None if none did, and then nothing was registered."""
     version: int | None
-    """The challenger's version; None where no rung passed."""
-    sentence: str
+    """The challenger's version in the registry; None if no rung passed."""
 
 
 def split_version(settings: Settings) -> str:
-    """Returns the short name of the rules that assign rows to sides.
+    """Returns the short name of the rules that split the rows.
 
     Under the same rules a row never moves from training to test.
     """
@@ -47,7 +48,7 @@ def register(root: Path, task: str) -> Registration:
         runs[evidence.rung] = registry.log_attempt(settings.register_.experiment, climb, evidence, attempt, data)
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:
-        return Registration(task, None, f"{task}: no rung passes, so nothing is registered for promotion.")
-    attempt_files = Paths(root).output("climb") / task / KEPT
+        return Registration(task, None, None)
+    attempt_files = Paths(root).output("climb") / task / BEST
     version = registry.register(climb, attempt_files, runs[rung], data, split_version(settings))
-    return Registration(task, version.number, f"{task}: {rung} is version {version.number} in the registry.")
+    return Registration(task, rung, version.number)

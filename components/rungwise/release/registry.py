@@ -1,9 +1,9 @@
 """MLflow: a run per attempt, a registered model per task, the aliases `challenger` and `champion`.
 
-SQLite and a folder in the workspace by default, MLFLOW_TRACKING_URI for a server. Only the attempt (adapter,
-spec, recorded logits) is stored, with the base's name, revision and hash: `mlflow.transformers.log_model` of an
-adapter was seen to reload other weights without a word. Everything here is idempotent: what stands in the
-registry already is found by its tags and not written twice.
+By default MLflow uses SQLite and a folder in the workspace; MLFLOW_TRACKING_URI names a server instead. Only the
+attempt (adapter, spec, recorded logits) is stored, with the base's name, revision and hash:
+`mlflow.transformers.log_model` of an adapter was seen to reload other weights without a warning. Everything here is
+idempotent: what is in the registry already is found by its tags and not written twice.
 """
 
 import contextlib
@@ -24,17 +24,18 @@ from urllib.parse import unquote, urlsplit
 
 from rungwise.attempts.store import COST, SHOWN, SPEC, classical_versions
 from rungwise.attempts.store import versions as library_versions
+from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
-from rungwise.core.records import Climb, Evidence, digest, spec_from_json
+from rungwise.core.records import Evidence, digest, spec_from_json
 from rungwise.release import parity
-from rungwise.release.aliases import aliases_of
+from rungwise.release.aliases import aliases_of, folder_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 _TAG = "rungwise."
 _SERVER, _SQLITE = "MLFLOW_TRACKING_URI", "sqlite:///"
 _ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
-"""What MLflow writes its addresses into when they are set."""
+"""Environment variables that MLflow sets when its addresses are set."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class Version:
     task: str
     number: int
     tags: Mapping[str, str]
-    """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, score ..."""
+    """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, dev_score ..."""
 
 
 def _without_secrets(text: str) -> str:
@@ -54,7 +55,7 @@ def _without_secrets(text: str) -> str:
 @contextmanager
 def _quiet() -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # 7 by default: four minutes of silence
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default, 7, waits four minutes in silence
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
@@ -69,10 +70,10 @@ def _quiet() -> Iterator[Any]:
             is_file = isinstance(error, SQLAlchemyError)
             raise RegistryError(
                 Problem(
-                    "the registry can't be read" if is_file else "the registry refused",
+                    "the registry can't be read" if is_file else "the registry refused a request",
                     where=_without_secrets(mlflow.get_tracking_uri()),
                     found=_without_secrets(str(error).splitlines()[0])[:300],
-                    do="restore the database's file, or move it away: `rungwise run` registers again"
+                    do="restore the database file, or move it away: `rungwise run` registers again"
                     if is_file
                     else "check MLFLOW_TRACKING_URI and the server's log",
                 )
@@ -81,7 +82,7 @@ def _quiet() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class Registry:
-    """The workspace's MLflow; makes its database on first use."""
+    """The workspace's MLflow; its database is made on first use."""
 
     root: Path
 
@@ -105,9 +106,14 @@ class Registry:
                     else:
                         os.environ[name] = value
 
+    @property
+    def _database(self) -> Path | None:
+        """The SQLite file; None if the registry is a server or another database."""
+        return Path(self._uri.removeprefix(_SQLITE)) if self._uri.startswith(_SQLITE) else None
+
     def _has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
-        return self._uri.startswith(_SQLITE) and not Path(self._uri.removeprefix(_SQLITE)).exists()
+        return self._database is not None and not self._database.exists()
 
     def aliases(self, task: str) -> dict[str, Version]:
         """Returns alias -> version of a task's model; empty where the model is not registered.
@@ -117,15 +123,15 @@ class Registry:
         """
         if self._has_no_database():
             return {}
-        if self._uri.startswith(_SQLITE):
-            read = aliases_of(Path(self._uri.removeprefix(_SQLITE)), task)
+        if self._database:
+            read = aliases_of(self._database, task)
             if read is not None:
                 return {alias: Version(task, number, _own(tags)) for alias, (number, tags) in read.items()}
         found = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
         return {alias: version for alias, version in found.items() if version}
 
     def version(self, task: str, alias: str) -> Version | None:
-        """Returns the version that an alias names; None where the model or the alias is not there."""
+        """Returns the version that an alias names; None if there is no such model or alias."""
         if self._has_no_database():
             return None
         with self._client() as (mlflow, client):
@@ -146,9 +152,9 @@ class Registry:
         return sorted(found, key=lambda version: version.number)
 
     def delete(self, task: str, number: int) -> list[str]:
-        """Removes a version, the model that was logged for it, and its files where they lie in the workspace.
+        """Removes a version, the model that was logged for it, and its files in the workspace.
 
-        Returns the places of files that lie elsewhere and stay.
+        Returns the places of files outside the workspace, which are not removed.
         """
         with self._client() as (mlflow, client):
             found = client.get_model_version(task, str(number))
@@ -162,9 +168,9 @@ class Registry:
             return self._remove(folder)
 
     def delete_runs(self, attempts: Sequence[str], data_versions: Sequence[str]) -> tuple[int, list[str]]:
-        """Removes the runs of some attempts and of some versions of the rows, with what was logged in them.
+        """Removes the runs of some attempts and of some data versions, with their logged models and files.
 
-        Returns how many runs it met, and the places of files that lie outside the workspace and stay.
+        Returns the number of these runs, and the places of files outside the workspace, which are not removed.
         """
         if self._has_no_database():
             return 0, []
@@ -172,7 +178,7 @@ class Registry:
         queries += [f"tags.`{_TAG}data_version` = '{name}'" for name in data_versions]
         left: list[str] = []
         with self._client() as (mlflow, client):
-            everything = mlflow.entities.ViewType.ALL  # a run that was deleted by hand keeps its files
+            everything = mlflow.entities.ViewType.ALL  # a run that a user deleted still has its files
             experiments = [e.experiment_id for e in client.search_experiments(view_type=everything)]
             runs = {
                 run.info.run_id: run
@@ -189,7 +195,7 @@ class Registry:
         return len(runs), left
 
     def _remove(self, place: str) -> list[str]:
-        """Removes a folder of files where it lies in the workspace; returns it where it stays."""
+        """Removes a folder if it is in the workspace; returns its place if it is still there afterwards."""
         path = Path(unquote(urlsplit(place).path))
         if urlsplit(place).scheme not in ("", "file"):
             return [_without_secrets(place)]
@@ -198,30 +204,25 @@ class Registry:
         return [str(path)] if path.exists() else []
 
     def set_alias(self, version: Version, alias: str) -> None:
-        """Makes `alias` name the version."""
+        """Sets `alias` to the version."""
         with self._client() as (_, client):
             client.set_registered_model_alias(version.task, alias, str(version.number))
 
     @contextmanager
     def attempt_folder(self, version: Version) -> Iterator[Path]:
-        """Yields a folder with the version's attempt as it is stored.
+        """Yields a folder with the files of the version's attempt.
 
         Raises:
-            RegistryError: its files are not those that were registered.
+            RegistryError: the files are missing, or are not those that were registered.
         """
-        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
-            uri = f"models:/{version.task}/{version.number}"
-            try:
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
-            except OSError:
-                fetched = Path(temporary)
-            folder = fetched / "artifacts" / "attempt"
-            found = digest(tree_digests(folder)) if folder.is_dir() else "no attempt in it"
+        with self._stored(version) as stored:
+            folder = stored / "artifacts" / "attempt"
+            found = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
             if found != version.tags.get("artifact_sha256"):
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
-                        where=uri,
+                        where=f"models:/{version.task}/{version.number}",
                         found=found,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
                         do="register it again (`rungwise run`)",
@@ -229,10 +230,25 @@ class Registry:
                 )
             yield folder
 
+    @contextmanager
+    def _stored(self, version: Version) -> Iterator[Path]:
+        """Yields the folder of a version's files: the registry's own where it is on this machine, else a copy."""
+        local = folder_of(self._database, version.task, version.number) if self._database else None
+        if local:
+            yield local
+            return
+        with self._client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
+            try:
+                uri = f"models:/{version.task}/{version.number}"
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+            except OSError:
+                fetched = Path(temporary)
+            yield fetched
+
     def log_attempt(
         self, experiment: str, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str
     ) -> str:
-        """Returns the id of the attempt's run on this data version, logged now unless it is there already."""
+        """Returns the id of the attempt's run on this data version; the run is logged unless it exists."""
         with self._client() as (mlflow, client):
             experiment_id = self._experiment(client, experiment)
             tags = {
@@ -258,15 +274,15 @@ class Registry:
                 client.log_metric(run_id, key, number)
             if attempt is not None:
                 for path in sorted(attempt.iterdir()):
-                    if path.name != SHOWN:  # rows' text goes nowhere before a gate has let it pass
+                    if path.name != SHOWN:  # holds text of rows, which must not leave the workspace
                         client.log_artifact(run_id, str(path), "attempt")
             client.set_terminated(run_id, "FINISHED")
             return run_id
 
-    def register(self, climb: Climb, kept: Path, run_id: str, data_version: str, split_version: str) -> Version:
-        """Returns the version of the kept attempt, registered and proved to reload exactly, as challenger.
+    def register(self, climb: Climb, attempt: Path, run_id: str, data_version: str, split_version: str) -> Version:
+        """Registers the climb's attempt as challenger, after a proof that it reloads exactly; returns its version.
 
-        A version of the same attempt on the same data is not registered again.
+        A version of the same attempt on the same data is not registered again. `attempt`: the folder with its files.
 
         Raises:
             RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
@@ -280,7 +296,7 @@ class Registry:
                     client.set_registered_model_alias(old.task, CHALLENGER, str(old.number))
                     return old
             versions = {"data_version": data_version, "split_version": split_version}
-            version = self._store(mlflow, client, climb, evidence, kept, run_id, versions)
+            version = self._store(mlflow, client, climb, evidence, attempt, run_id, versions)
         with self.attempt_folder(version) as folder:
             parity.prove(folder, self.root)
         with self._client() as (_, client):
@@ -289,7 +305,7 @@ class Registry:
         return version
 
     def _is_whole(self, version: Version) -> bool:
-        """Whether the version's files are there, as they were registered."""
+        """Whether the version's files exist and are those that were registered."""
         try:
             with self.attempt_folder(version):
                 return True
@@ -302,13 +318,13 @@ class Registry:
         client: Any,
         climb: Climb,
         evidence: Evidence,
-        kept: Path,
+        attempt: Path,
         run_id: str,
         versions: Mapping[str, str],
     ) -> Version:
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / "attempt"
-            shutil.copytree(kept, folder)
+            shutil.copytree(attempt, folder)
             parity.record(folder, self.root)
             base = spec_from_json(read_json(folder / SPEC)).base
             libraries = library_versions() if base else classical_versions()
@@ -347,17 +363,20 @@ class Registry:
         return str(client.create_experiment(name, artifact_location=local))
 
     def _check_place(self, name: str, location: str) -> None:
-        """Checks that the files of the workspace's own database lie in the workspace: MLflow keeps where they began."""
+        """Checks that the files of the workspace's own database are in the workspace.
+
+        MLflow records the folder at the start and still uses it after the workspace was moved or copied.
+        """
         path = Path(unquote(urlsplit(location).path))
         is_own = self._uri == f"sqlite:///{self.root / 'mlflow.db'}" and urlsplit(location).scheme in ("", "file")
         if is_own and not path.resolve().is_relative_to(self.root.resolve()):
             raise RegistryError(
                 Problem(
-                    "the registry keeps its files in another place",
+                    "the registry's files are outside the workspace",
                     where=f"{self.root / 'mlflow.db'}, experiment {name}",
                     found=str(path),
                     wanted=f"a folder in {self.root}: was the workspace moved or copied?",
-                    do="name another experiment (`register: {experiment: NAME}`), whose files lie here; or move the "
+                    do="set another experiment (`register: {experiment: NAME}`), whose files will be here; or move the "
                     "workspace back",
                 )
             )
@@ -374,7 +393,7 @@ def _all_pages(search: Any, experiments: Sequence[str], query: str, view: int) -
 
 
 _IDENTITY = ("task", "rung", "attempt", "data_version", "target")
-"""The tags that make a run of an attempt the same run."""
+"""The tags that identify the run of an attempt."""
 
 
 def _version(found: Any) -> Version:
@@ -382,7 +401,7 @@ def _version(found: Any) -> Version:
 
 
 def _requirements(libraries: Mapping[str, str]) -> list[str]:
-    """Returns what an environment needs to load the model with MLflow: this project, and what decides its numbers."""
+    """Returns what an environment requires to load the model with MLflow: rungwise and its numeric libraries."""
     from importlib.metadata import version
 
     return [f"rungwise=={version('rungwise')}", *(f"{name}=={number}" for name, number in libraries.items())]

@@ -1,6 +1,6 @@
 """Reads a workspace into typed values: the status of each task (`status`) and the course of its climb (`explain`).
 
-Terminal text, pages, JSON and the Python API are made from these values. This file writes no sentences.
+Terminal, pages, JSON and the Python API are made from these values. JSON holds each reason's sentence too.
 """
 
 from collections.abc import Mapping
@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.climbing.ladder import last_climb
+from rungwise.core.decisions import Climb, Decision, Text, WithoutModel, climb_from_json
 from rungwise.core.folders import is_sealed, read_json, read_lines
-from rungwise.core.records import Climb, Decision, Evidence, Json, climb_from_json, prediction_from_json, to_json
+from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
+from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.release.promote import looks
@@ -32,12 +34,12 @@ class TaskStatus:
     evidence: tuple[Evidence, ...]
     """The evidence of each tried rung, in order; empty before the first climb."""
     decision: Decision | None
-    comparison: str
-    """Whether a language model is needed, in words; empty if no rung without one was tried."""
+    comparison: WithoutModel | Text | None
+    """Whether a language model is needed at all; None where no rung without one was scored."""
     challenger: Version | None
     champion: Version | None
     test_looks: tuple[Mapping[str, Any], ...]
-    """The recorded looks at the test set, oldest first."""
+    """The recorded test-set looks, oldest first; `reasons` of each is a tuple of Reason."""
 
     @property
     def chosen(self) -> Evidence | None:
@@ -86,7 +88,7 @@ class Explanation:
     """The same if all rows of a group have equal scores."""
     rungs: tuple[RungExplanation, ...]
     decision: Decision
-    comparison: str
+    comparison: WithoutModel | Text | None
 
 
 def status(root: Path) -> Status:
@@ -110,7 +112,7 @@ def status(root: Path) -> Status:
             ladder=tuple(r.name for r in settings.ladder),
             evidence=climb.evidence if climb else (),
             decision=climb.decision if climb else None,
-            comparison=climb.comparison if climb else "",
+            comparison=climb.comparison if climb else None,
             challenger=aliases.get(CHALLENGER),
             champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
@@ -183,13 +185,19 @@ def status_json(found: Status) -> Json:
             "target": task.target,
             "ladder": list(task.ladder),
             "evidence": [to_json(e) for e in task.evidence],
-            "decision": to_json(task.decision) if task.decision else None,
-            "comparison": task.comparison,
+            "decision": _decision_json(task.decision) if task.decision else None,
+            "comparison": reason_json(task.comparison) if task.comparison else None,
             "challenger": _version_json(task.challenger),
             "champion": _version_json(task.champion),
-            "test_looks": [dict(look) for look in task.test_looks],
+            "test_looks": [
+                {**look, "reasons": [reason_json(reason) for reason in look["reasons"]]} for look in task.test_looks
+            ],
         }
     return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
+
+
+def _decision_json(decision: Decision) -> Json:
+    return {**to_json(decision), "reasons": [reason_json(reason) for reason in decision.reasons]}
 
 
 def _version_json(version: Version | None) -> Json:
@@ -208,11 +216,11 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "share_needed": one.share_needed,
             "share_needed_of_groups": one.share_needed_of_groups,
             "rungs": [
-                {**to_json(rung.evidence), "seconds": rung.seconds, "decision": to_json(rung.decision)}
+                {**to_json(rung.evidence), "seconds": rung.seconds, "decision": _decision_json(rung.decision)}
                 for rung in one.rungs
             ],
-            "decision": to_json(one.decision),
-            "comparison": one.comparison,
+            "decision": _decision_json(one.decision),
+            "comparison": reason_json(one.comparison) if one.comparison else None,
         }
         for name, one in found.items()
     }

@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 
+from rungwise.core.decisions import Reason
 from rungwise.core.records import Evidence
+from rungwise.core.words import sentence_of, sentences_of
 from rungwise.evidence.evaluate import score_text
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 
@@ -65,16 +67,16 @@ def status_text(status: Status) -> str:
 
 
 def _task_text(task: TaskStatus) -> str:
-    lines = [sentence(task), *([task.comparison] if task.comparison else [])]
+    lines = [sentence(task), *([sentence_of(task.comparison)] if task.comparison else [])]
     lines += ["", table(HEADER, ladder_rows(task))]
     if task.decision:
-        lines += ["", "Why:", *[f"  - {reason}" for reason in task.decision.reasons]]
+        lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in task.decision.reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
         if version:
             base, revision = version.tags["base"], version.tags.get("base_revision")
             on = f" on {base}" + (f"@{revision}" if revision else "") if base else ", no language model"
             lines.append(f"{alias}: version {version.number} ({version.tags['rung']}{on})")
-    lines += [f"test look: {look['action']}: {' '.join(look['reasons'])}" for look in task.test_looks[-1:]]
+    lines += [f"test look: {look['action']}: {sentences_of(look['reasons'])}" for look in task.test_looks[-1:]]
     return "\n".join(lines)
 
 
@@ -85,7 +87,7 @@ def explain_text(explained: Mapping[str, Explanation]) -> str:
 
 def _explanation_text(task: Explanation) -> str:
     lines = [f"{task.name}: is the {task.metric} at least {task.target:g}? That is {task.meaning}.", _needed(task)]
-    known: set[str] = set()
+    known: set[Reason] = set()
     for number, rung in enumerate(task.rungs, 1):
         lines += ["", *_rung_lines(number, rung, known)]
         known |= set(rung.decision.reasons)
@@ -95,7 +97,7 @@ def _explanation_text(task: Explanation) -> str:
         verdict = f"Result: {task.decision.rung} passes."
     else:
         verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, below the bar."
-    return "\n".join([*lines, "", verdict, *([task.comparison] if task.comparison else [])])
+    return "\n".join([*lines, "", verdict, *([sentence_of(task.comparison)] if task.comparison else [])])
 
 
 def _needed(task: Explanation) -> str:
@@ -113,8 +115,8 @@ def _needed(task: Explanation) -> str:
     return text
 
 
-def _rung_lines(number: int, rung: RungExplanation, known: set[str]) -> list[str]:
-    """Returns the lines about one rung; `known`: reasons that were printed for earlier rungs."""
+def _rung_lines(number: int, rung: RungExplanation, known: set[Reason]) -> list[str]:
+    """Returns what one rung showed; `known`: reasons that earlier rungs gave already."""
     one = rung.evidence
     lines = [f"{number}. {one.rung} ({one.method}, {one.base or 'no language model'}): {score_text(one)}"]
     if one.also:
@@ -125,4 +127,4 @@ def _rung_lines(number: int, rung: RungExplanation, known: set[str]) -> list[str
     left_out = {**one.unscored, **one.train_rejected}
     if left_out:
         lines.append(f"   left out: {', '.join(f'{reason}: {n}' for reason, n in left_out.items())}")
-    return [*lines, *(f"   {reason}" for reason in rung.decision.reasons if reason not in known)]
+    return [*lines, *(f"   {sentence_of(reason)}" for reason in rung.decision.reasons if reason not in known)]

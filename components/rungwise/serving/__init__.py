@@ -1,1 +1,1 @@
-"""Answers from a stored attempt: what is served is what was scored. It never imports training."""
+"""Answers from a stored attempt: the model that was scored is the model that is served. It never imports training."""

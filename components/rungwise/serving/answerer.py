@@ -1,4 +1,4 @@
-"""Answers from an attempt's folder: what is served is what was scored."""
+"""Answers from an attempt's folder: the model that was scored is the model that is served."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ class Answerer:
                     where=f"base {read_json(folder / SPEC)['base']['name']}",
                     found=f"sha256 {self._model.digest}",
                     wanted=f"sha256 {recorded}",
-                    do="put the base's own files back",
+                    do="restore the base's original files",
                 )
             )
 
@@ -32,14 +32,22 @@ class Answerer:
         return self._model.slots
 
     def __call__(self, rows: Sequence[Mapping[str, str]]) -> tuple[Prediction, ...]:
-        """Returns one prediction a row; raises ModelError for a row that lacks a field."""
+        """Returns one prediction for each row.
+
+        Raises:
+            ModelError: a row lacks a field.
+        """
         examples = [
             Example(str(number), dict(row), "", "request", number, str(number)) for number, row in enumerate(rows, 1)
         ]
         return self.judge(examples)
 
     def judge(self, rows: Sequence[Example]) -> tuple[Prediction, ...]:
-        """Returns one prediction for each row with a known answer; raises ModelError for a row that lacks a field."""
+        """Returns one prediction for each row of known answer.
+
+        Raises:
+            ModelError: a row lacks a field.
+        """
         for row in rows:
             if not set(self.slots) <= set(row.fields):
                 raise ModelError(

@@ -1,7 +1,7 @@
-"""A registered model as MLflow serves it (models from code): rows in, answers with their probabilities out.
+"""A registered model for MLflow's serving ("models from code"): rows in, answers with their probabilities out.
 
-Used by `mlflow.pyfunc.load_model("models:/TASK@champion")` and `mlflow models serve`. Only the attempt is stored
-with the model; its base is taken from where the attempt's spec says, and must have the recorded digest.
+Used by `mlflow.pyfunc.load_model("models:/TASK@champion")` and `mlflow models serve`. MLflow stores only the attempt.
+The base is loaded from the path in the attempt's spec, and must have the recorded digest.
 """
 
 from pathlib import Path
@@ -18,20 +18,20 @@ class Answer(BaseModel):
     """The answer to one row."""
 
     answer: str | None
-    """None where the row does not fit the model's context."""
+    """None if the row exceeds the model's context."""
     probability: float
-    """0 to 1; of a label its share among all, of a written answer the geometric mean of its tokens'."""
+    """0 to 1. Of a label: its share of all labels' likelihoods. Of a written answer: geometric mean over its tokens."""
 
 
 class ServedAttempt(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
-    """The pyfunc around an attempt."""
+    """An attempt as an MLflow pyfunc."""
 
     def load_context(self, context: Any) -> None:
-        """Loads base and adapter, once."""
+        """Loads base and adapter once."""
         self._answerer = Answerer(Path(context.artifacts["attempt"]), workspace_root())
 
     def predict(self, model_input: list[dict[str, str]]) -> list[Answer]:
-        """Returns for each row (slot name -> text) the answer and its probability."""
+        """Returns the answer to each row (slot name -> text) with its probability."""
         return [Answer(answer=p.answer, probability=p.probability) for p in self._answerer(model_input)]
 
 

@@ -1,1 +1,1 @@
-"""One attempt's training: batches and the loop."""
+"""Trains one attempt: rows as tokens, their audit, the loop and its checkpoints."""

@@ -1,8 +1,8 @@
-"""What the very tokens of a training say about it, before the first step.
+"""Checks the tokens of the training rows before the first step.
 
-Most failed fine-tunes fail here, without a word: answers cut off by the context, an end that is never learnt,
-characters that the tokenizer can't express. The audit reads the rows as the loop will, with its template and
-tokenizer, and names what is wrong with how many of them.
+Many fine-tunes fail silently because of their tokens: the context cuts answers off, the end token is never learnt, or
+the tokenizer can't represent some characters. The audit reads the rows exactly as the loop will, with its template and
+tokenizer, and counts the rows with each fault.
 """
 
 import unicodedata
@@ -20,124 +20,135 @@ from rungwise.core.prompts import answer_text
 from rungwise.model.language_model import LanguageModel, fits
 
 MEANINGS: Final[Mapping[str, str]] = {
-    "over_context": "prompt and answer together are longer than the base can read",
-    "prompt_over_context": "the prompt alone is longer than the base can read",
+    "over_context": "prompt and answer together exceed the base's context",
+    "prompt_over_context": "the prompt alone exceeds the base's context",
     "no_target": "no token carries loss",
-    "empty_answer": "the answer has no token but its end",
-    "cut_answer": "the answer's tokens stop before the answer does",
-    "no_end": "the answer does not end with the end token, so that stopping is never learnt",
-    "unknown_tokens": "characters become the tokenizer's unknown token",
+    "empty_answer": "the answer has no token except its end token",
+    "cut_answer": "the answer's tokens end before its text",
+    "no_end": "the answer does not end with the end token, so that the model never learns to stop",
+    "unknown_tokens": "the tokenizer replaces characters by its unknown token",
     "lost_newlines": "line breaks are lost in the tokens",
     "lost_characters": "characters are lost or changed in the tokens",
-    "pad_in_text": "the padding token stands for text",
-    "untrained_end": "the end token's vector was never trained: an adapter can't make it likely",
-    "no_assistant_part": "the chat template opens no turn for the answer",
+    "pad_in_text": "the text contains the padding token",
+    "untrained_end": "the end token's vector was never trained, so that an adapter can't make it likely",
+    "no_assistant_part": "the chat template does not open a turn for the answer",
 }
 SHOWN: Final = 3
-"""Rows that are written out for a person to look at."""
+"""Number of faulty rows to write out for inspection."""
 _LIMITS: Final[Mapping[str, float]] = {str(name): limit for name, limit in LIMITS.items()}
 _UNTRAINED: Final = 0.1
-"""A vector with less than this share of the median length was not trained."""
+"""A vector shorter than this share of the median length counts as untrained."""
 _REMEDIES: Final[Mapping[str, str]] = {
     "over_context": "choose a base that reads more, or leave the longest rows out (`validate.max_words`)",
     "prompt_over_context": "choose a base that reads more, or leave the longest rows out (`validate.max_words`)",
     "unknown_tokens": "choose a base whose tokenizer knows these characters",
-    "lost_newlines": "choose a base whose tokenizer keeps line breaks, or a prompt that needs none",
+    "lost_newlines": "choose a base whose tokenizer keeps line breaks, or a prompt without line breaks",
     "lost_characters": "choose a base whose tokenizer knows these characters",
     "pad_in_text": "give the tokenizer a padding token of its own",
-    "untrained_end": "name a trained end token in the base's tokenizer_config.json (`eos_token`)",
-    "no_assistant_part": "set the rung's `template: plain`, or add a part for `add_generation_prompt` to the template",
+    "untrained_end": "set `eos_token` in the base's tokenizer_config.json to a trained end token",
+    "no_assistant_part": "set the rung's `template: plain`, or make the template support `add_generation_prompt`",
 }
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """A row as text and as the tokens that the loop will see."""
+    """A row as text and as the tokens of the training loop."""
 
     prompt_text: str
     answer: str
     prompt: Sequence[int]
     targets: Sequence[int]
-    """The tokens that carry loss; the last one should be the end token."""
+    """The tokens that carry loss; the last should be the end token."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the tokens say."""
+    """The result of an audit."""
 
     rows: int
     tokens: int
     loss_share: float
     """Share of the tokens that carry loss."""
     faults: Mapping[str, float]
-    """Fault -> share of the rows that have it (0 to 1), without those that none has."""
+    """Fault -> share of the rows with it, above 0 and at most 1."""
     where: Mapping[str, tuple[int, ...]]
-    """Fault -> the first rows that have it, by their place."""
+    """Fault -> indices of the first rows with it."""
 
     def over(self, limits: Mapping[str, float]) -> list[str]:
-        """Returns the faults above their limits."""
+        """Returns the faults above their limits; a fault without a limit has its default."""
         return [name for name, share in self.faults.items() if share > limits.get(name, _LIMITS[name])]
 
 
 def audit(lm: LanguageModel, rows: Sequence[Encoded]) -> Audit:
-    """Returns what is wrong with the rows as `lm` will see them."""
-    found: dict[str, list[int]] = {name: [] for name in MEANINGS}
-    for place, faults in enumerate(_faults(lm, rows)):
+    """Returns the faults of the rows for the tokenizer, template and context of `lm`."""
+    rows_with: dict[str, list[int]] = {name: [] for name in MEANINGS}
+    for index, faults in enumerate(_faults(lm, rows)):
         for name in faults:
-            found[name].append(place)
+            rows_with[name].append(index)
     n = max(1, len(rows))
-    shares = {name: len(places) / n for name, places in found.items() if places}
+    shares = {name: len(indices) / n for name, indices in rows_with.items() if indices}
     if rows and _is_untrained(lm, lm.end):
         shares["untrained_end"] = 1.0
     if lm.template == "chat" and not _opens_a_turn(lm):
         shares["no_assistant_part"] = 1.0
     tokens = sum(len(row.prompt) + len(row.targets) for row in rows)
     n_targets = sum(len(row.targets) for row in rows)
-    where = {name: tuple(places[:SHOWN]) for name, places in found.items() if places}
+    where = {name: tuple(indices[:SHOWN]) for name, indices in rows_with.items() if indices}
     return Audit(len(rows), tokens, round(n_targets / max(1, tokens), 6), shares, where)
 
 
-def check(found: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Mapping[str, float], shown: Path) -> None:
-    """Stops where a fault is above its limit, with three rows written out in the file `shown`.
+def check(result: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Mapping[str, float], shown: Path) -> None:
+    """Checks that every fault is within its limit; otherwise writes a few faulty rows into the file `shown`.
 
     Raises:
-        TrainingError: it names the faults, their shares and limits, and the file.
+        TrainingError: a fault exceeds its limit. The message has its share and limit and the file, but no row's text.
     """
-    over = found.over(limits)
+    over = result.over(limits)
     if not over:
         return
-    places = tuple(dict.fromkeys(p for name in over for p in found.where.get(name, ())))[:SHOWN] or tuple(range(SHOWN))
-    write_lines(shown, "\n\n".join(written_out(lm, rows[place]) for place in places if place < len(rows)) + "\n")
-    told = [f"{MEANINGS[name]} ({name}, {found.faults[name]:.1%} of {found.rows} rows)" for name in over]
+    indices = tuple(dict.fromkeys(i for name in over for i in result.where.get(name, ()))) or tuple(range(SHOWN))
+    write_lines(shown, "\n\n".join(written_out(lm, rows[i]) for i in indices[:SHOWN] if i < len(rows)) + "\n")
     raise TrainingError(
         Problem(
-            "the tokens of the training rows are not what they should be",
+            "the tokens of the training rows have faults",
             where=f"base {lm.base}, template {lm.template}",
-            found="; ".join(told),
-            wanted=", ".join(f"{name} at most {limits.get(name, _LIMITS[name]):.1%}" for name in over),
-            do=f"{_REMEDIES.get(over[0], 'look at the rows')}; {SHOWN} rows stand in {shown}, the target in >>> <<<. "
-            "A limit is `train.audit`",
+            found=_listed(over, result.faults, result.rows),
+            wanted=_limits_text(over, limits),
+            do=f"{_REMEDIES.get(over[0], 'look at the rows')}; {SHOWN} faulty rows are in {shown}, with the target "
+            "between >>> and <<<. `train.audit` sets the limits",
         )
     )
 
 
 def check_again(faults: Mapping[str, float], rows: int, limits: Mapping[str, float], where: str) -> None:
-    """Stops where faults that an earlier audit counted are above the limits of now; raises TrainingError."""
+    """Checks the faults that an earlier audit counted against the current limits.
+
+    Raises:
+        TrainingError: a fault exceeds its limit.
+    """
     over = [name for name, share in faults.items() if share > limits.get(name, _LIMITS[name])]
     if over:
         raise TrainingError(
             Problem(
-                "the tokens of rows that were trained on earlier are not what they should be by the limits of now",
+                "the tokens of a finished attempt's training rows exceed the current limits",
                 where=where,
-                found="; ".join(f"{MEANINGS[name]} ({name}, {faults[name]:.1%} of {rows} rows)" for name in over),
-                wanted=", ".join(f"{name} at most {limits.get(name, _LIMITS[name]):.1%}" for name in over),
-                do=f"{_REMEDIES.get(over[0], 'look at the rows')}. A limit is `train.audit`",
+                found=_listed(over, faults, rows),
+                wanted=_limits_text(over, limits),
+                do=f"{_REMEDIES.get(over[0], 'look at the rows')}. `train.audit` sets the limits",
             )
         )
 
 
+def _listed(names: Sequence[str], faults: Mapping[str, float], rows: int) -> str:
+    return "; ".join(f"{MEANINGS[name]} ({name}, {faults[name]:.1%} of {rows} rows)" for name in names)
+
+
+def _limits_text(names: Sequence[str], limits: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} at most {limits.get(name, _LIMITS[name]):.1%}" for name in names)
+
+
 def written_out(lm: LanguageModel, row: Encoded) -> str:
-    """Returns a row as the tokens say it, its target between `>>>` and `<<<`."""
+    """Returns a row decoded from its tokens, with the target between `>>>` and `<<<`."""
     prompt, target = (lm.tokenizer.decode(list(part), skip_special_tokens=False) for part in (row.prompt, row.targets))
     return f"{prompt}>>>{target}<<<"
 
@@ -148,7 +159,7 @@ def _faults(lm: LanguageModel, rows: Sequence[Encoded]) -> list[list[str]]:
     answers = _decoded(lm, [[t for t in row.targets if t != lm.end] for row in rows])
     pad = lm.tokenizer.pad_token_id
     special = {lm.end, *lm.prefix, *lm.suffix}
-    found = []
+    faults = []
     for row, prompt, answer in zip(rows, prompts, answers, strict=True):
         wanted = row.answer if lm.template == "chat" else answer_text(row.answer)
         checks = {
@@ -166,12 +177,12 @@ def _faults(lm: LanguageModel, rows: Sequence[Encoded]) -> list[list[str]]:
             not checks["cut_answer"] and bool(answer.strip()) and _letters(answer) != _letters(wanted)
         )
         checks["lost_characters"] = is_changed and not checks["unknown_tokens"]
-        found.append([name for name, has in checks.items() if has])
-    return found
+        faults.append([name for name, is_faulty in checks.items() if is_faulty])
+    return faults
 
 
 def _inner(lm: LanguageModel, prompt: Sequence[int]) -> list[int]:
-    """Returns the prompt's tokens without the template's around them."""
+    """Returns the prompt's tokens without those of the template."""
     return list(prompt[len(lm.prefix) : len(prompt) - len(lm.suffix)])
 
 
@@ -183,7 +194,7 @@ def _decoded(lm: LanguageModel, tokens: Sequence[Sequence[int]]) -> list[str]:
 
 
 def _letters(text: str) -> str:
-    """Returns the text's characters without white space, in a form that tokenizers may change."""
+    """Returns the text without white space, case and Unicode forms, which tokenizers may change."""
     return "".join(unicodedata.normalize("NFKC", text).split()).casefold()
 
 
@@ -191,8 +202,8 @@ def _lines(text: str) -> int:
     return text.strip().count("\n")
 
 
-def _is_cut(found: str, wanted: str) -> bool:
-    a, b = _letters(found), _letters(wanted)
+def _is_cut(decoded: str, wanted: str) -> bool:
+    a, b = _letters(decoded), _letters(wanted)
     return bool(a) and len(a) < len(b) and b.startswith(a)
 
 
@@ -204,7 +215,7 @@ def _is_unknown(lm: LanguageModel, row: Encoded) -> bool:
 
 
 def _is_untrained(lm: LanguageModel, token: int) -> bool:
-    """Whether a token's output vector is next to nothing, or that of other tokens that stand for nothing."""
+    """Whether a token's output vector is close to zero, or equal to that of another special token."""
     output: Any = lm.model.get_output_embeddings() or lm.model.get_input_embeddings()
     vectors_VE = output.weight.detach()
     own_E = vectors_VE[token].float()

@@ -62,8 +62,7 @@ def _git(root: Path, *arguments: str, check: bool = True) -> str:
     except FileNotFoundError:
         raise WorkspaceError(Problem("git is not installed", wanted="git on the PATH", do="install git")) from None
     if done.returncode and check:
-        found = done.stderr.strip()[-200:]
-        raise WorkspaceError(Problem(f"`git {arguments[0]}` failed", where=str(root), found=found))
+        raise WorkspaceError(Problem(f"`git {arguments[0]}` failed", where=str(root), found=done.stderr.strip()[-200:]))
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

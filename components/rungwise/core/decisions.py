@@ -1,0 +1,359 @@
+"""What a climb and the promotion gate decide, with typed reasons, and how they become values again from JSON.
+
+A reason is a frozen dataclass per kind: a `code` that JSON readers can test, and the figures behind it. `core.words`
+makes its sentence. Scores, bars and shares are from 0 to 1. An interval's `n` counts the rows that could be scored.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias, get_args
+
+from rungwise.core.records import Evidence, Interval, Json, from_json
+
+
+@dataclass(frozen=True)
+class NoScore:
+    """A rung has no score: it could not be trained, or no row could be scored."""
+
+    rung: str
+    note: str
+    """Why, as the attempt recorded it."""
+    code: Literal["no_score"] = "no_score"
+
+
+@dataclass(frozen=True)
+class TooFewScored:
+    """Too few validation rows of a rung could be scored to judge it."""
+
+    rung: str
+    scored: int
+    rows: int
+    """All validation rows."""
+    required: int
+    """`decide.min_scored`."""
+    code: Literal["too_few_scored"] = "too_few_scored"
+
+
+@dataclass(frozen=True)
+class TooManyUnscored:
+    """Too large a share of the validation rows of a rung could not be scored."""
+
+    rung: str
+    unscored: int
+    rows: int
+    """All validation rows."""
+    max_share: float
+    """`decide.max_unscored_share`."""
+    code: Literal["too_many_unscored"] = "too_many_unscored"
+
+
+@dataclass(frozen=True)
+class RungScore:
+    """A rung's score against the bar: the rung passes if the lower end of the interval is at or above it."""
+
+    rung: str
+    metric: str
+    """The metric's title, as in a sentence."""
+    score: Interval
+    unscored: int
+    cut: int
+    """Written answers that were cut off before their end; they are scored as they are."""
+    target: float
+    """The bar."""
+    passes: bool
+    code: Literal["rung_score"] = "rung_score"
+
+
+@dataclass(frozen=True)
+class RungCompared:
+    """A later rung compared with the best so far on the same rows, and which of the two is the best from now on."""
+
+    rung: str
+    other: str
+    """The best so far, before this comparison."""
+    difference: Interval | None
+    """`rung` minus `other`; None where no row was scored by both."""
+    best: str
+    passes: bool
+    """Whether `best` passes the bar; if so it is `other`, which is cheaper."""
+    code: Literal["rung_compared"] = "rung_compared"
+
+
+@dataclass(frozen=True)
+class BeyondClassical:
+    """A rung without a language model passes, and `decide.beyond_classical` requires the next one all the same."""
+
+    rung: str
+    """The rung that is tried next."""
+    code: Literal["beyond_classical"] = "beyond_classical"
+
+
+@dataclass(frozen=True)
+class NotTried:
+    """Rungs that are not tried, because a cheaper one passes."""
+
+    rungs: tuple[str, ...]
+    code: Literal["not_tried"] = "not_tried"
+
+
+@dataclass(frozen=True)
+class TryNext:
+    """No rung passes yet, so the next one is tried."""
+
+    rung: str
+    """The rung that is tried next."""
+    code: Literal["try_next"] = "try_next"
+
+
+@dataclass(frozen=True)
+class NothingJudged:
+    """The ladder ends, and no rung could be judged."""
+
+    code: Literal["nothing_judged"] = "nothing_judged"
+
+
+@dataclass(frozen=True)
+class TooFewRows:
+    """The ladder ends; the best rung scores above the bar, but with so many rows its interval reaches below it."""
+
+    rung: str
+    score: Interval
+    rows_needed: int | None
+    """Independent validation rows that would show the bar at this score; None where no number of them would."""
+    code: Literal["too_few_rows"] = "too_few_rows"
+
+
+@dataclass(frozen=True)
+class BelowBar:
+    """The ladder ends; the best rung scores at or below the bar."""
+
+    rung: str
+    missing: float
+    """The bar minus the score."""
+    code: Literal["below_bar"] = "below_bar"
+
+
+@dataclass(frozen=True)
+class WithoutModel:
+    """The score of a rung without a language model, compared with the best rung that has one."""
+
+    rung: str
+    score: Interval
+    model: str | None
+    """The rung with a language model that scores highest; None where none was scored."""
+    difference: Interval | None
+    """`model` minus `rung` on the same rows; None where there is no such rung, or no row was scored by both."""
+    is_enough: bool
+    """Whether the rung without a language model is the one that passes: no language model is needed."""
+    code: Literal["without_model"] = "without_model"
+
+
+@dataclass(frozen=True)
+class ChallengerTooFewScored:
+    """Too few test rows of the challenger could be scored."""
+
+    scored: int
+    required: int
+    """`promote.min_scored`."""
+    code: Literal["challenger_too_few_scored"] = "challenger_too_few_scored"
+
+
+@dataclass(frozen=True)
+class ChallengerTooManyUnscored:
+    """Too large a share of the challenger's test rows could not be scored."""
+
+    unscored: int
+    rows: int
+    """All test rows."""
+    max_share: float
+    """`promote.max_unscored_share`."""
+    code: Literal["challenger_too_many_unscored"] = "challenger_too_many_unscored"
+
+
+@dataclass(frozen=True)
+class ChallengerScore:
+    """The challenger's score on the test rows against the bar."""
+
+    metric: str
+    """The metric's title, as in a sentence."""
+    score: Interval
+    target: float
+    """The bar."""
+    passes: bool
+    """Whether the lower end of the interval is at or above the bar."""
+    code: Literal["challenger_score"] = "challenger_score"
+
+
+ComparisonOutcome: TypeAlias = Literal[
+    "better", "worse", "champion_below_bar", "smaller_base", "no_difference", "nothing_in_common"
+]
+"""What decides between challenger and champion. `better` and `worse`: clearly so. The next three: there is no clear
+difference, and the champion is below the bar, or the challenger's base is smaller, or neither. `nothing_in_common`: no
+row was scored by both."""
+
+
+@dataclass(frozen=True)
+class ChampionCompared:
+    """The challenger compared with the champion on the same test rows."""
+
+    difference: Interval | None
+    """Challenger minus champion; None where no row was scored by both."""
+    outcome: ComparisonOutcome
+    code: Literal["champion_compared"] = "champion_compared"
+
+
+@dataclass(frozen=True)
+class NoChampion:
+    """There is no champion to compare with."""
+
+    code: Literal["no_champion"] = "no_champion"
+
+
+@dataclass(frozen=True)
+class OtherSplit:
+    """The champion was trained under another split, so that it may have been trained on today's test rows."""
+
+    champion: int
+    """Its version in the registry."""
+    code: Literal["other_split"] = "other_split"
+
+
+@dataclass(frozen=True)
+class ChampionFails:
+    """The champion can't answer any more."""
+
+    champion: int
+    """Its version in the registry."""
+    problem: str
+    """What the error says in one line."""
+    code: Literal["champion_fails"] = "champion_fails"
+
+
+@dataclass(frozen=True)
+class AlreadyChampion:
+    """The challenger is the champion."""
+
+    version: int
+    code: Literal["already_champion"] = "already_champion"
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """The challenger was trained on other rows than the workspace holds now."""
+
+    version: int
+    """The challenger's version in the registry."""
+    data_version: str | None
+    """The rows that it was trained on."""
+    workspace: str
+    """The rows that the workspace holds."""
+    code: Literal["other_data"] = "other_data"
+
+
+@dataclass(frozen=True)
+class AskedBefore:
+    """The verdict is that of an earlier, equal question; the test rows were not scored again."""
+
+    when: str
+    """ISO 8601, UTC."""
+    code: Literal["asked_before"] = "asked_before"
+
+
+@dataclass(frozen=True)
+class NothingRegistered:
+    """No rung passes, so there is no challenger."""
+
+    code: Literal["nothing_registered"] = "nothing_registered"
+
+
+@dataclass(frozen=True)
+class Text:
+    """A reason that an older version recorded as a sentence."""
+
+    text: str
+    code: Literal["text"] = "text"
+
+
+ClimbReason: TypeAlias = (
+    NoScore
+    | TooFewScored
+    | TooManyUnscored
+    | RungScore
+    | RungCompared
+    | BeyondClassical
+    | NotTried
+    | TryNext
+    | NothingJudged
+    | TooFewRows
+    | BelowBar
+)
+"""Why a climb continues or ends."""
+WhyAlone: TypeAlias = NoChampion | OtherSplit | ChampionFails
+"""Why a challenger is not compared with a champion."""
+GateReason: TypeAlias = (
+    ChallengerTooFewScored | ChallengerTooManyUnscored | ChallengerScore | ChampionCompared | WhyAlone
+)
+"""Why the gate promotes, keeps or refuses."""
+ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | NothingRegistered
+"""Why the gate was not asked."""
+Reason: TypeAlias = ClimbReason | WithoutModel | GateReason | ReleaseReason | Text
+
+_BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}
+_INTERVALS: Final = ("score", "difference")
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the climb does next, and why."""
+
+    action: str
+    """`stop`: a rung passed. `climb`: try the next. `exhausted`: no rung is left and none passed."""
+    rung: str | None
+    """The rung that passes, otherwise the best so far; None where none has a score."""
+    passes: bool
+    """Whether the lower end of that rung's interval is at or above the bar."""
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Climb:
+    """A whole climb of one task: every rung's evidence in the order tried, and the last decision."""
+
+    task: str
+    metric: str
+    target: float
+    evidence: tuple[Evidence, ...]
+    decision: Decision
+    steps: tuple[Decision, ...]
+    """The decision after each rung; the last one is `decision`."""
+    comparison: WithoutModel | Text | None = None
+    """Whether a language model is needed at all; None where no rung without one was scored."""
+
+
+def reason_from_json(row: Json) -> Reason:
+    """Returns the reason that `to_json` made `row` from; older versions recorded a sentence."""
+    if isinstance(row, str):
+        return Text(row)
+    values = {k: Interval(**v) if k in _INTERVALS and v else tuple(v) if k == "rungs" else v for k, v in row.items()}
+    reason: Reason = _BY_CODE[row["code"]](**values)
+    return reason
+
+
+def decision_from_json(row: Mapping[str, Json]) -> Decision:
+    """Returns the Decision that `to_json` made `row` from."""
+    return Decision(**{**row, "reasons": tuple(reason_from_json(r) for r in row["reasons"])})
+
+
+def climb_from_json(row: Mapping[str, Json]) -> Climb:
+    """Returns the Climb that `to_json` made `row` from; older versions recorded its comparison as a sentence."""
+    comparison = reason_from_json(row["comparison"]) if row["comparison"] else None
+    assert comparison is None or isinstance(comparison, WithoutModel | Text)
+    return Climb(
+        task=row["task"],
+        metric=row["metric"],
+        target=row["target"],
+        evidence=tuple(from_json(Evidence, e) for e in row["evidence"]),
+        decision=decision_from_json(row["decision"]),
+        steps=tuple(decision_from_json(d) for d in row["steps"]),
+        comparison=comparison,
+    )

@@ -1,0 +1,190 @@
+"""The one sentence of each reason.
+
+It lies in this room because the stages and the steps of a run, below `report`, show reasons as they are decided.
+"""
+
+from collections.abc import Iterable
+from typing import assert_never
+
+from rungwise.core.decisions import (
+    AlreadyChampion,
+    AskedBefore,
+    BelowBar,
+    BeyondClassical,
+    ChallengerScore,
+    ChallengerTooFewScored,
+    ChallengerTooManyUnscored,
+    ChampionCompared,
+    ChampionFails,
+    ClimbReason,
+    GateReason,
+    NoChampion,
+    NoScore,
+    NothingJudged,
+    NothingRegistered,
+    NotTried,
+    OtherData,
+    OtherSplit,
+    Reason,
+    ReleaseReason,
+    RungCompared,
+    RungScore,
+    Text,
+    TooFewRows,
+    TooFewScored,
+    TooManyUnscored,
+    TryNext,
+    WithoutModel,
+)
+from rungwise.core.records import Interval, Json, to_json
+
+_OUTCOMES = {
+    "better": "clearly better",
+    "worse": "clearly worse",
+    "champion_below_bar": "no clear difference, but the champion is below the bar",
+    "smaller_base": "no clear difference, and its base is smaller",
+    "no_difference": "no clear difference, so the champion stays",
+}
+MANY_TIMES = 10
+"""With more than so many times the rows needed, more rows are not worth their labels: a better rung is advised."""
+
+
+def sentence_of(reason: Reason) -> str:
+    """Returns the sentence of a reason, with its figures."""
+    if isinstance(reason, Text):
+        return reason.text
+    if isinstance(reason, WithoutModel):
+        return _without_model(reason)
+    if isinstance(reason, ClimbReason):
+        return _climb(reason)
+    return _gate(reason) if isinstance(reason, GateReason) else _release(reason)
+
+
+def sentences_of(reasons: Iterable[Reason]) -> str:
+    """Returns reasons as one text."""
+    return " ".join(sentence_of(reason) for reason in reasons)
+
+
+def reason_json(reason: Reason) -> Json:
+    """Returns a reason as JSON values: its code, its figures and its sentence."""
+    return {**to_json(reason), "sentence": sentence_of(reason)}
+
+
+def _climb(reason: ClimbReason) -> str:
+    match reason:
+        case NoScore():
+            return f"{reason.rung}: no score: {reason.note}."
+        case TooFewScored(rung, scored, rows, required):
+            return (
+                f"{rung}: only {scored} of {rows} rows could be scored; `decide.min_scored` requires {required}, so it "
+                "is not judged."
+            )
+        case TooManyUnscored(rung, unscored, rows, share):
+            return (
+                f"{rung}: {unscored} of {rows} rows could not be scored; `decide.max_unscored_share` allows "
+                f"{share:.0%}, so it is not judged."
+            )
+        case RungScore():
+            return _rung_score(reason)
+        case RungCompared():
+            return _rung_compared(reason)
+        case BeyondClassical():
+            return f"`decide.beyond_classical`: {reason.rung} is tried to show what a language model would add."
+        case NotTried(rungs):
+            are = "is" if len(rungs) == 1 else "are"
+            return f"{', '.join(rungs)} {are} not tried: a cheaper rung passes."
+        case TryNext():
+            return f"No rung passes yet, so {reason.rung} is tried next."
+        case NothingJudged():
+            return "No rung could be judged: find out why rows are not scored before training anything else."
+        case TooFewRows():
+            return _too_few_rows(reason)
+        case BelowBar():
+            return (
+                f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar: try more "
+                "training rows, more steps or a larger base."
+            )
+    assert_never(reason)
+
+
+def _rung_score(reason: RungScore) -> str:
+    score = reason.score
+    left_out = f" ({reason.unscored} not scored)" if reason.unscored else ""
+    left_out += f" ({reason.cut} answers cut off before their end)" if reason.cut else ""
+    side, verdict = ("at or above", "it passes") if reason.passes else ("below", "it does not pass")
+    return (
+        f"{reason.rung}: {reason.metric} {score.value:.3f}, {score.confidence:.0%} interval {score.low:.3f} to "
+        f"{score.high:.3f} on {score.n} validation rows{left_out}; the lower end is {side} the bar of "
+        f"{reason.target:g}, so {verdict}."
+    )
+
+
+def _rung_compared(reason: RungCompared) -> str:
+    names, change = f"{reason.rung} minus {reason.other}", reason.difference
+    best = f"{reason.best} passes and is cheaper." if reason.passes else f"{reason.best} is the best so far."
+    if change is None:
+        return f"{names}: no row was scored by both. {best}"
+    verdict = "clearly better" if change.low > 0 else "clearly worse" if change.high < 0 else "no clear gain"
+    return f"{names}, {_paired(change)}: {verdict}. {best}"
+
+
+def _too_few_rows(reason: TooFewRows) -> str:
+    score, needed = reason.score, reason.rows_needed
+    if needed is None or needed > MANY_TIMES * score.n:
+        would = "it is so close to the bar that a better rung or more training rows are the next thing to try."
+    else:
+        rows = f"about {needed:,} validation rows" if needed > score.n else "more lineage groups"
+        would = f"{rows} would, if the score stays at {score.value:.3f}."
+    return f"No rung is left. {reason.rung} scores above the bar, but {score.n} rows can't show it: {would}"
+
+
+def _without_model(reason: WithoutModel) -> str:
+    text = f"{reason.rung} (no language model) reaches {_ends(reason.score)}"
+    if reason.model and reason.difference:
+        text += f"; {reason.model} minus it, {_paired(reason.difference)}"
+    return f"{'You do not need a language model for this' if reason.is_enough else 'Without a language model'}: {text}."
+
+
+def _gate(reason: GateReason) -> str:
+    match reason:
+        case ChallengerTooFewScored(scored, required):
+            return f"Only {scored} test rows could be scored; {required} are required."
+        case ChallengerTooManyUnscored(unscored, rows, share):
+            return f"{unscored} of {rows} test rows could not be scored; at most {share:.0%} are allowed."
+        case ChallengerScore(metric, score, target, passes):
+            title, side = metric[:1].upper() + metric[1:], "at or above" if passes else "below"
+            return f"{title} {_ends(score)} on {score.n} test rows: the lower end is {side} the bar of {target:g}."
+        case ChampionCompared(difference, outcome):
+            if difference is None:
+                return "No test row was scored by both the challenger and the champion."
+            return f"Challenger minus champion, {_paired(difference)}: {_OUTCOMES[outcome]}."
+        case NoChampion():
+            return "There is no champion to compare with."
+        case OtherSplit(champion):
+            return f"Champion {champion} was trained under another split: no fair comparison on these rows."
+        case ChampionFails(champion, problem):
+            return f"Champion {champion} can't answer any more ({problem})."
+    assert_never(reason)
+
+
+def _release(reason: ReleaseReason) -> str:
+    match reason:
+        case AlreadyChampion(version):
+            return f"Version {version} is the champion already."
+        case OtherData(version, data_version, workspace):
+            versions = f"data {data_version}, and the workspace holds {workspace}"
+            return f"Version {version} was trained on {versions}: `rungwise run` first."
+        case AskedBefore(when):
+            return f"(test rows scored on {when})"
+        case NothingRegistered():
+            return "No rung passes, so nothing is registered for promotion."
+    assert_never(reason)
+
+
+def _ends(score: Interval) -> str:
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
+
+
+def _paired(difference: Interval) -> str:
+    change = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+    return f"paired on {difference.n} rows: {change}"

@@ -1,0 +1,84 @@
+"""Reads Parquet files, and Arrow files as Hugging Face `datasets` writes them."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from rungwise.config import SourceSettings
+from rungwise.core.errors import DataError, Problem
+from rungwise.dataset.readers.chats import is_chat
+from rungwise.dataset.readers.objects import check_columns, picked
+from rungwise.dataset.readers.row import Bad, Row
+
+CHUNK_ROWS: Final = 5_000
+"""Rows that are held as Python objects at a time."""
+
+
+def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+    """Yields the rows of a Parquet or Arrow file; class labels become their names.
+
+    Raises:
+        DataError: the file can't be read, or a needed column is missing.
+    """
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    def batches() -> Iterator[Any]:
+        if path.suffix.lower() == ".parquet" or source.format == "parquet":
+            with parquet.ParquetFile(path) as file:
+                yield from file.iter_batches(
+                    batch_size=CHUNK_ROWS, columns=_columns_to_read(source, needed, file.schema_arrow)
+                )
+            return
+        with pa.memory_map(str(path)) as stream:
+            try:
+                chunks: Any = pa.ipc.open_stream(stream)
+            except pa.ArrowInvalid:
+                file = pa.ipc.open_file(stream)
+                chunks = (file.get_batch(i) for i in range(file.num_record_batches))
+            for batch in chunks:
+                yield from (batch.slice(at, CHUNK_ROWS) for at in range(0, batch.num_rows, CHUNK_ROWS))
+
+    seen: set[str] = set()
+    line = 0
+    try:
+        for batch in batches():
+            seen.update(batch.schema.names)
+            labels = _class_labels(batch.schema)
+            for value in batch.to_pylist():
+                line += 1
+                named = {key: labels[key][value[key]] for key in labels if _is_class(value.get(key), labels[key])}
+                yield picked(source, line, {**value, **named}, needed)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            Problem(
+                "a file can't be read",
+                where=str(path),
+                found=str(error).splitlines()[0][:200],
+                wanted="a complete Parquet or Arrow file",
+                do="copy it again: it may be cut off",
+            )
+        ) from None
+    check_columns(source, path, needed, seen, line)
+
+
+def _columns_to_read(source: SourceSettings, needed: tuple[str, ...], schema: Any) -> list[str] | None:
+    """Returns the columns of a Parquet file to read, or None to read all of them."""
+    first = {source.columns.get(name, name).split(".")[0].removesuffix("[]") for name in needed}
+    names = [name for name in schema.names if name in first]
+    return names if len(names) == len(first) and not is_chat(schema.names) else None
+
+
+def _class_labels(schema: Any) -> dict[str, list[str]]:
+    """Returns column -> names of its classes, from the metadata that `datasets` writes into a file."""
+    try:
+        features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
+        classes = {name: f["names"] for name, f in features.items() if f.get("_type") == "ClassLabel"}
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return {name: names for name, names in classes.items() if all(isinstance(n, str) for n in names)}
+
+
+def _is_class(value: Any, names: list[str]) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)

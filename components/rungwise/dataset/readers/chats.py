@@ -1,0 +1,89 @@
+"""Reads the common chat and instruction formats as two columns: `prompt` and `completion`.
+
+- `prompt` and `completion` as lists of messages, `messages` (`role`, `content`, `tool_calls`), and ShareGPT's
+  `conversations` (`from`, `value`): the assistant's last turn is the completion, everything before it the prompt.
+- `instruction`, `input`, `output`: instruction and input are the prompt.
+- `prompt` and `completion` as texts need no conversion.
+
+A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each.
+
+The formats: https://huggingface.co/docs/trl/dataset_formats, https://github.com/tatsu-lab/stanford_alpaca.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+COLUMNS: Final = ("prompt", "completion")
+_SPEAKERS: Final = {
+    "system": "System", "developer": "System",
+    "user": "User", "human": "User",
+    "assistant": "Assistant", "gpt": "Assistant", "model": "Assistant", "bot": "Assistant",
+    "function_call": "Assistant",
+    "tool": "Tool", "function": "Tool", "observation": "Tool", "function_response": "Tool", "tool_response": "Tool",
+}  # fmt: skip
+
+
+def is_chat(names: Mapping[str, Any] | set[str] | list[str]) -> bool:
+    """Whether a row with these columns has one of the formats above."""
+    return "messages" in names or "conversations" in names or ("instruction" in names and "output" in names)
+
+
+def as_prompt_and_completion(row: Mapping[str, Any]) -> dict[str, str] | None:
+    """Returns the row's `prompt` and `completion`; only the prompt if no assistant speaks; None for another format.
+
+    Raises:
+        ValueError: the row has the keys of a format but not its values. The message holds none of them.
+    """
+    if "messages" in row or "conversations" in row:
+        return _conversation(_turns(row.get("messages", row.get("conversations"))))
+    if isinstance(row.get("prompt"), list):
+        turns = _turns(row["prompt"])
+        answer = row.get("completion")
+        return _conversation(
+            [*turns, *(_turns(answer) if isinstance(answer, list) else [("Assistant", _text(answer))])]
+        )
+    if "instruction" in row and "output" in row:
+        parts = [_text(row["instruction"]), _text(row.get("input"))]
+        return {"prompt": "\n\n".join(p for p in parts if p.strip()), "completion": _text(row["output"])}
+    return None
+
+
+def _conversation(turns: list[tuple[str, str]]) -> dict[str, str]:
+    """Returns the prompt and completion of (speaker, text) turns."""
+    last = max((i for i, (speaker, _) in enumerate(turns) if speaker == "Assistant"), default=None)
+    before = turns if last is None else turns[:last]
+    prompt = before[0][1] if len(before) == 1 and before[0][0] == "User" else "\n".join(f"{s}: {t}" for s, t in before)
+    return {"prompt": prompt, **({} if last is None else {"completion": turns[last][1]})}
+
+
+def _turns(value: Any) -> list[tuple[str, str]]:
+    """Returns the (speaker, text) turns of a list of messages; raises ValueError if it is not one."""
+    if not isinstance(value, list):
+        raise ValueError(f"a conversation is a {type(value).__name__}, wanted a list of turns")
+    turns = []
+    for turn in value:
+        if not isinstance(turn, dict):
+            raise ValueError(f"a turn is a {type(turn).__name__}, wanted an object")
+        role = turn.get("role", turn.get("from"))
+        if not isinstance(role, str) or role.lower() not in _SPEAKERS:
+            raise ValueError(f"a turn's speaker is none of {', '.join(_SPEAKERS)}")
+        text = _text(turn.get("content", turn.get("value")))
+        if turn.get("tool_calls"):
+            calls = json.dumps(turn["tool_calls"], ensure_ascii=False, sort_keys=True)
+            text = f"{text}\n{calls}" if text else calls
+        turns.append((_SPEAKERS[role.lower()], text))
+    return turns
+
+
+def _text(value: Any) -> str:
+    """Returns a message's content as text; a list of text parts is joined."""
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    if isinstance(value, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in value):
+        return "".join(part["text"] for part in value)
+    raise ValueError(f"a content is a {type(value).__name__} without text")

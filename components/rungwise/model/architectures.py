@@ -1,0 +1,106 @@
+"""The supported architectures: what is known of each `model_type`, in one table.
+
+Any causal language model that transformers loads can be trained and scored. The table says for which of them a faster
+path is right, how the planner reads their config.json, and which learning rate suits them. This module imports no
+torch. Model types: https://huggingface.co/docs/transformers/model_doc/auto.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+
+@dataclass(frozen=True)
+class LlamaKeys:
+    """A config.json with Llama's keys: where an architecture's defaults or biases differ from Llama's own."""
+
+    default_key_heads: int | None = None
+    """`num_key_value_heads` where the file has none; None: as many as query heads."""
+    default_head_width: int | None = None
+    """`head_dim` where the file has none; None: `hidden_size` over `num_attention_heads`."""
+    attention_bias: Literal["setting", "never", "query_key_value"] = "setting"
+    """`setting`: all four attention matrices have a bias if `attention_bias` says so. `never`: none has.
+    `query_key_value`: these three always have one, the output matrix never."""
+    has_mlp_bias_setting: bool = False
+    """Whether `mlp_bias` can give the feed-forward matrices a bias."""
+    has_head_norm: bool = False
+    """Whether queries and keys are normalised head by head."""
+    default_window: int | None = None
+    """`sliding_window` where the file has none."""
+    has_window_switch: bool = False
+    """Whether `sliding_window` applies only where `use_sliding_window` is true."""
+
+
+@dataclass(frozen=True)
+class Gpt2Keys:
+    """A config.json with GPT-2's keys."""
+
+
+@dataclass(frozen=True)
+class GptNeoxKeys:
+    """A config.json with GPT-NeoX's keys."""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What is known of one architecture. The defaults are right for one that the table does not have."""
+
+    config_keys: LlamaKeys | Gpt2Keys | GptNeoxKeys | None = None
+    """How the planner reads its config.json; None: it can't."""
+    short_layer: str = ""
+    """Class name of its decoder layer in transformers, if the last one can be computed at answer positions alone: its
+    forward pass is norm, attention, sum, norm, MLP, sum. Empty: it can't."""
+    can_share_prefix: bool = False
+    """Whether a token's place is its position alone, so that padding between two tokens changes nothing and the shared
+    prefix can be read once. In other architectures a window or a bias counts the places of the cache, and the type of
+    the cache does not show it (GPT-Neo, MPT)."""
+    rate_width_power: float = 0.0775
+    """Power of the width in the rule of `training.learning_rate`; by default the smaller of the two published ones,
+    which gives the lower rate to a small model."""
+
+    @property
+    def has_short_last_layer(self) -> bool:
+        """Whether the last layer, and the loss of a frozen output layer, are computed at answer positions alone."""
+        return bool(self.short_layer)
+
+
+ARCHITECTURES: Final[Mapping[str, Architecture]] = {
+    "llama": Architecture(LlamaKeys(has_mlp_bias_setting=True), "LlamaDecoderLayer", True, rate_width_power=0.781),
+    "mistral": Architecture(LlamaKeys(attention_bias="never", default_window=4096), "MistralDecoderLayer", True),
+    "qwen2": Architecture(
+        LlamaKeys(default_key_heads=32, attention_bias="query_key_value", has_window_switch=True),
+        "Qwen2DecoderLayer",
+        True,
+    ),
+    "qwen3": Architecture(
+        LlamaKeys(default_head_width=128, has_head_norm=True, has_window_switch=True), "Qwen3DecoderLayer", True
+    ),
+    "gpt2": Architecture(Gpt2Keys(), can_share_prefix=True),
+    "gpt_neox": Architecture(GptNeoxKeys(), can_share_prefix=True),
+    "mixtral": Architecture(can_share_prefix=True),
+    "qwen2_moe": Architecture(can_share_prefix=True),
+    "phi": Architecture(can_share_prefix=True),
+    "phi3": Architecture(can_share_prefix=True),
+    "gemma": Architecture(can_share_prefix=True),
+    "olmo": Architecture(can_share_prefix=True),
+    "olmo2": Architecture(can_share_prefix=True),
+    "granite": Architecture(can_share_prefix=True),
+    "smollm3": Architecture(can_share_prefix=True),
+    "cohere": Architecture(can_share_prefix=True),
+    "glm": Architecture(can_share_prefix=True),
+}
+"""`model_type` of a config.json -> what is known of it. Tests compare each statement with the model itself."""
+
+SHORT_LAYERS: Final = frozenset(known.short_layer for known in ARCHITECTURES.values() if known.short_layer)
+"""Class names of the decoder layers that can be computed at answer positions alone."""
+
+
+def architecture(model_type: str) -> Architecture:
+    """Returns what is known of an architecture; of one that the table does not have, the defaults."""
+    return ARCHITECTURES.get(model_type, Architecture())
+
+
+def has_fixed_rotary(config: Mapping[str, Any]) -> bool:
+    """Whether rotary angles are the same for every batch; with some scalings they depend on its longest row."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    return (scaling.get("rope_type") or scaling.get("type")) not in ("longrope", "dynamic")

@@ -1,0 +1,44 @@
+"""How much memory scoring of labels needs at its highest moment, from a shape alone, by part.
+
+The estimate follows `model.answers.score_labels`.
+"""
+
+from rungwise.model import limits
+from rungwise.planning.job import Job
+from rungwise.planning.microbatch import can_share_prefix
+from rungwise.planning.need import Need, framework_bytes, weight_bytes
+from rungwise.planning.shape import Shape
+from rungwise.planning.trainable import trainable_parameters
+
+
+def scoring_need(shape: Shape, job: Job) -> Need:
+    """Returns what `score_labels` needs at its highest moment, with the adapter on the base.
+
+    As many rows pass together as `score_labels` takes. The estimate is for a model that is sure of nothing: it reads
+    every label to its end, and each pair of a row and a label has a copy of the row's cache.
+    """
+    width = job.element_bytes
+    prompt = job.tokens - job.answer_tokens
+    shared = min(job.shared_tokens, max(0, prompt - 1)) if can_share_prefix(shape) else 0
+    rows = max(1, min(limits.SCORING_ROWS, job.rows, limits.SCORING_TOKENS // 4 // job.tokens))
+    by_logits = limits.SCORING_LOGITS // (shape.vocabulary * job.answer_tokens)
+    pairs = max(1, min(rows * job.labels, by_logits, limits.SCORING_TOKENS * 3 // 4 // job.tokens))
+    token = 2 * shape.key_width * shape.layers * width
+    cache = (pairs * job.tokens + rows * prompt) * token
+    read = rows * (prompt - shared)
+    layer = read * width * (2 * shape.width + (3 if shape.is_gated else 2) * shape.inner)
+    first_pass = (rows * prompt + shared) * token + layer + read * prompt
+    logits = pairs * (job.answer_tokens - 1) * shape.vocabulary * (4 + 4 if width == 4 else 2 + 4 + 4)
+    repeated = 2 * shape.query_width * pairs * job.tokens * width if shape.key_heads < shape.heads else 0
+    second_pass = cache + repeated
+    is_first = first_pass >= second_pass + logits
+    return Need(
+        weights=weight_bytes(shape, job.precision),
+        adapter=0 if job.properties.trains_base else 4 * trainable_parameters(shape, job),
+        gradients=0,
+        optimizer=0,
+        activations=first_pass if is_first else second_pass,
+        logits=0 if is_first else logits,
+        framework=framework_bytes(job),
+        moment="scoring",
+    )

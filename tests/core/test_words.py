@@ -1,0 +1,200 @@
+"""Each reason has a code, JSON that gives it back, and a sentence with its figures."""
+
+from typing import get_args
+
+import pytest
+
+from rungwise.core.decisions import (
+    AlreadyChampion,
+    AskedBefore,
+    BelowBar,
+    BeyondClassical,
+    ChallengerScore,
+    ChallengerTooFewScored,
+    ChallengerTooManyUnscored,
+    ChampionCompared,
+    ChampionFails,
+    Climb,
+    Decision,
+    NoChampion,
+    NoScore,
+    NothingJudged,
+    NothingRegistered,
+    NotTried,
+    OtherData,
+    OtherSplit,
+    Reason,
+    RungCompared,
+    RungScore,
+    Text,
+    TooFewRows,
+    TooFewScored,
+    TooManyUnscored,
+    TryNext,
+    WithoutModel,
+    climb_from_json,
+    reason_from_json,
+)
+from rungwise.core.records import Interval, canonical_json, to_json
+from rungwise.core.words import reason_json, sentence_of, sentences_of
+
+SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
+BETTER, WORSE, EVEN = (Interval(v, v - 0.05, v + 0.05, 200, 0.95) for v in (0.1, -0.1, 0.01))
+
+SENTENCES = [
+    (NoScore("small", "none of 200 rows could be scored"), "small: no score: none of 200 rows could be scored."),
+    (
+        TooFewScored("small", 20, 200, 30),
+        "small: only 20 of 200 rows could be scored; `decide.min_scored` requires 30, so it is not judged.",
+    ),
+    (
+        TooManyUnscored("small", 40, 200, 0.05),
+        "small: 40 of 200 rows could not be scored; `decide.max_unscored_share` allows 5%, so it is not judged.",
+    ),
+    (
+        RungScore("small", "accuracy", SCORE, 0, 0, 0.9, False),
+        "small: accuracy 0.930, 95% interval 0.886 to 0.958 on 200 validation rows; "
+        "the lower end is below the bar of 0.9, so it does not pass.",
+    ),
+    (
+        RungScore("small", "chrF", SCORE, 4, 3, 0.8, True),
+        "small: chrF 0.930, 95% interval 0.886 to 0.958 on 200 validation rows (4 not scored) (3 answers cut off before "
+        "their end); the lower end is at or above the bar of 0.8, so it passes.",
+    ),
+    (
+        RungCompared("large", "small", BETTER, "large", False),
+        "large minus small, paired on 200 rows: +0.100 (+0.050 to +0.150): clearly better. large is the best so far.",
+    ),
+    (
+        RungCompared("large", "small", WORSE, "small", False),
+        "large minus small, paired on 200 rows: -0.100 (-0.150 to -0.050): clearly worse. small is the best so far.",
+    ),
+    (
+        RungCompared("large", "small", EVEN, "small", True),
+        "large minus small, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear gain. small passes and is cheaper.",
+    ),
+    (
+        RungCompared("large", "small", None, "small", False),
+        "large minus small: no row was scored by both. small is the best so far.",
+    ),
+    (
+        BeyondClassical("small"),
+        "`decide.beyond_classical`: small is tried to show what a language model would add.",
+    ),
+    (NotTried(("large",)), "large is not tried: a cheaper rung passes."),
+    (NotTried(("large", "huge")), "large, huge are not tried: a cheaper rung passes."),
+    (TryNext("large"), "No rung passes yet, so large is tried next."),
+    (NothingJudged(), "No rung could be judged: find out why rows are not scored before training anything else."),
+    (
+        TooFewRows("small", SCORE, 1385),
+        "No rung is left. small scores above the bar, but 200 rows can't show it: about 1,385 validation rows would, if "
+        "the score stays at 0.930.",
+    ),
+    (
+        TooFewRows("small", SCORE, 150),
+        "No rung is left. small scores above the bar, but 200 rows can't show it: more lineage groups would, if the "
+        "score stays at 0.930.",
+    ),
+    *(
+        (
+            TooFewRows("small", SCORE, needed),
+            "No rung is left. small scores above the bar, but 200 rows can't show it: it is so close to the bar that a "
+            "better rung or more training rows are the next thing to try.",
+        )
+        for needed in (None, 2001)
+    ),
+    (
+        BelowBar("small", 0.15),
+        "No rung is left. small, the best so far, is 0.150 below the bar: try more training rows, more steps or a larger "
+        "base.",
+    ),
+    (
+        WithoutModel("plain", SCORE, None, None, True),
+        "You do not need a language model for this: plain (no language model) reaches 0.930 (0.886 to 0.958).",
+    ),
+    (
+        WithoutModel("plain", SCORE, "small", BETTER, False),
+        "Without a language model: plain (no language model) reaches 0.930 (0.886 to 0.958); small minus it, paired on "
+        "200 rows: +0.100 (+0.050 to +0.150).",
+    ),
+    (ChallengerTooFewScored(20, 30), "Only 20 test rows could be scored; 30 are required."),
+    (ChallengerTooManyUnscored(50, 300, 0.05), "50 of 300 test rows could not be scored; at most 5% are allowed."),
+    (
+        ChallengerScore("accuracy", SCORE, 0.9, False),
+        "Accuracy 0.930 (0.886 to 0.958) on 200 test rows: the lower end is below the bar of 0.9.",
+    ),
+    (
+        ChallengerScore("set F1", SCORE, 0.8, True),
+        "Set F1 0.930 (0.886 to 0.958) on 200 test rows: the lower end is at or above the bar of 0.8.",
+    ),
+    (
+        ChampionCompared(EVEN, "no_difference"),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, so the champion "
+        "stays.",
+    ),
+    (
+        ChampionCompared(EVEN, "smaller_base"),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, and its base is "
+        "smaller.",
+    ),
+    (
+        ChampionCompared(EVEN, "champion_below_bar"),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, but the champion "
+        "is below the bar.",
+    ),
+    (
+        ChampionCompared(BETTER, "better"),
+        "Challenger minus champion, paired on 200 rows: +0.100 (+0.050 to +0.150): clearly better.",
+    ),
+    (
+        ChampionCompared(WORSE, "worse"),
+        "Challenger minus champion, paired on 200 rows: -0.100 (-0.150 to -0.050): clearly worse.",
+    ),
+    (
+        ChampionCompared(None, "nothing_in_common"),
+        "No test row was scored by both the challenger and the champion.",
+    ),
+    (NoChampion(), "There is no champion to compare with."),
+    (OtherSplit(3), "Champion 3 was trained under another split: no fair comparison on these rows."),
+    (ChampionFails(3, "a base is missing"), "Champion 3 can't answer any more (a base is missing)."),
+    (AlreadyChampion(3), "Version 3 is the champion already."),
+    (
+        OtherData(3, "abc", "def"),
+        "Version 3 was trained on data abc, and the workspace holds def: `rungwise run` first.",
+    ),
+    (AskedBefore("2026-11-23T22:06:23+00:00"), "(test rows scored on 2026-11-23T22:06:23+00:00)"),
+    (NothingRegistered(), "No rung passes, so nothing is registered for promotion."),
+    (Text("an older version's sentence"), "an older version's sentence"),
+]
+
+
+@pytest.mark.parametrize(("reason", "sentence"), SENTENCES, ids=lambda value: getattr(value, "code", ""))
+def test_a_reason_has_a_sentence_and_json_that_gives_it_back(reason, sentence):
+    assert sentence_of(reason) == sentence
+    row = reason_json(reason)
+    assert row.pop("sentence") == sentence and row["code"] == reason.code
+    assert reason_from_json(row) == reason and canonical_json(row)
+
+
+def test_every_kind_of_reason_is_tested_and_has_its_own_code():
+    kinds = get_args(Reason)
+    assert {type(reason) for reason, _ in SENTENCES} == set(kinds)
+    assert len({kind.code for kind in kinds}) == len(kinds)
+    assert sentences_of((NoChampion(), TryNext("a"))) == (
+        "There is no champion to compare with. No rung passes yet, so a is tried next."
+    )
+
+
+def test_a_climb_of_an_older_version_is_read():
+    decision = Decision("exhausted", "small", False, (Text("No rung is left."),))
+    old = {
+        "task": "route",
+        "metric": "accuracy",
+        "target": 0.9,
+        "evidence": [],
+        "decision": {**to_json(decision), "reasons": ["No rung is left."]},
+        "steps": [],
+        "comparison": "",
+    }
+    assert climb_from_json(old) == Climb("route", "accuracy", 0.9, (), decision, ())
+    assert climb_from_json({**old, "comparison": "You do not need one."}).comparison == Text("You do not need one.")
