@@ -129,7 +129,12 @@ def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
         torch.cuda.reset_peak_memory_stats()
     rows = rows_of(size, answer)
     ends = [time.perf_counter()]
-    trained = train(lm, spec_for(size), rows, progress=lambda *_: (_wait(lm.device), ends.append(time.perf_counter())))
+
+    def note_time(done: int, total: int, what: str) -> None:
+        _wait(lm.device)
+        ends.append(time.perf_counter())
+
+    trained = train(lm, spec_for(size), rows, progress=note_time)
     seconds, peak = ends[-1] - ends[2], _peak_bytes(lm.device)
     per_second = trained.tokens * (size.steps - 2) / size.steps / seconds
     known = shape_of(lm.model.config.to_dict())

@@ -56,11 +56,11 @@ def _reference(field: Mapping[str, Any], path: str) -> tuple[str, str] | None:
     if "$ref" in field:
         return str(field["$ref"]).rsplit("/", 1)[-1], path
     for key, suffix in (("items", "[]"), ("additionalProperties", ".NAME")):
-        if isinstance(field.get(key), dict) and (found := _reference(field[key], path + suffix)):
-            return found
+        if isinstance(field.get(key), dict) and (result := _reference(field[key], path + suffix)):
+            return result
     for option in field.get("anyOf", ()):
-        if found := _reference(option, path):
-            return found
+        if result := _reference(option, path):
+            return result
     return None
 
 

@@ -52,4 +52,4 @@ def test_importing_rungwise_costs_nothing_and_has_no_effects():
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == rungwise.__version__
     with pytest.raises(AttributeError, match="no attribute 'Nothing'"):
-        _ = rungwise.Nothing  # type: ignore[attr-defined]
+        _ = rungwise.Nothing

@@ -39,7 +39,7 @@ def test_a_finished_attempt_is_never_trained_or_scored_twice(tmp_path, spec, mon
 
 def test_the_digest_depends_on_everything_that_decides_the_result(tmp_path, spec, weak_folder, monkeypatch):
     def name(spec=spec, rows=None):
-        return attempts.attempt_digest(spec, rows or examples(40), tmp_path)
+        return store.attempt_digest(spec, rows or examples(40), tmp_path)
 
     first = name()
     others = [
@@ -77,7 +77,7 @@ def test_shown_examples_depend_only_on_the_rows_texts(tmp_path, spec):
 
     prompt = replace(spec, method="prompt", examples=3)
     renamed = [replace(e, id=f"other-{i}", source="mails") for i, e in enumerate(examples(40))]
-    assert attempts.attempt_digest(prompt, renamed, tmp_path) == attempts.attempt_digest(prompt, examples(40), tmp_path)
+    assert store.attempt_digest(prompt, renamed, tmp_path) == store.attempt_digest(prompt, examples(40), tmp_path)
     assert choose_shown(prompt, renamed) == choose_shown(prompt, examples(40))
     child = replace(examples(1)[0], id="child", parents=("row-0",), fields={"body": "made up"})
     assert choose_shown(prompt, [*renamed, child]) == choose_shown(prompt, examples(40))
@@ -102,7 +102,7 @@ def test_shown_examples_leave_room_for_the_question(tmp_path, spec):
         rows = [*examples(200), long, replace(long, id="made", parents=("long",))]
         attempt = attempts.train_attempt(tmp_path / "store", prompt, rows, tmp_path, quiet)
         scores = evaluate_attempt(tmp_path / "store", attempt, prompt, rows, tmp_path, quiet)
-        return len(json.loads((attempt.folder / attempts.SHOWN).read_text())), [
+        return len(json.loads((attempt.folder / store.SHOWN).read_text())), [
             p.id for p in scores if p.unscored and p.id != "made"
         ]
 
@@ -118,6 +118,7 @@ from pathlib import Path
 from rungwise.attempts import run as attempts
 from rungwise.attempts import store
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model import language_model
 from tests.conftest import examples
 spec = AttemptSpec(Base(sys.argv[1]), "lora", "{body}\\nQueue:", AnswerForm("label", ("account", "billing", "delivery", "repair")),
                    rank=2, steps=int(sys.argv[3]), batch_size=8, seed=5)

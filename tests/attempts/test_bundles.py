@@ -18,6 +18,7 @@ from rungwise.attempts.store import open_attempt
 from rungwise.core.errors import ModelError, TrainingError, WorkspaceError
 from rungwise.core.folders import is_sealed, tree_digests, write_folder
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model.predict import Prompted
 from tests.conftest import environment, examples
 
 FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
@@ -47,7 +48,7 @@ def packed(root, spec, n=40):
 
 
 def losses(folder):
-    return json.loads((folder / attempts.LOSSES).read_text())["losses"]
+    return json.loads((folder / store.LOSSES).read_text())["losses"]
 
 
 BARE = """
@@ -83,7 +84,7 @@ def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root,
     folder = bundles.unpack(away, root / "store")
     assert folder.name == f"train-{name}" and is_sealed(folder)
     here = attempts.train_attempt(root / "other", spec, examples(40), root, quiet, dev=examples(30, 3))
-    differ = {attempts.COST}
+    differ = {store.COST}
     left, right = ({n: d for n, d in tree_digests(f).items() if n not in differ} for f in (folder, here.folder))
     assert left == right and "adapter_model.safetensors" in left
 
@@ -131,10 +132,16 @@ def test_a_base_outside_the_workspace_is_not_packed(root, name):
 def test_two_processes_give_the_losses_of_one(root):
     spec = spec_for(steps=8, batch_size=10)
     one = attempts.train_attempt(root / "one", spec, examples(40), root, quiet)
-    seen, said = [], []
+    seen: list[tuple[int, int, str]] = []
+    said: list[str] = []
     options = attempts.RunOptions(launch=TORCHRUN, say=said.append)
     two = attempts.train_attempt(
-        root / "two", spec, examples(40), root, lambda *step: seen.append(step), options=options
+        root / "two",
+        spec,
+        examples(40),
+        root,
+        lambda done, total, what: seen.append((done, total, what)),
+        options=options,
     )
     assert losses(two.folder) == pytest.approx(losses(one.folder), abs=2e-4)
     assert two.cost["processes"] == 2 and one.cost["processes"] == 1
@@ -172,7 +179,8 @@ def test_a_launched_process_reports_the_same_error_as_one_process(root):
 
 def test_current_limits_apply_to_finished_attempts(root):
     rows = [*examples(40), *(replace(e, id=f"long-{e.id}", fields={"body": "very " * 200}) for e in examples(2))]
-    spec, said = spec_for(max_over_context=0.5), []
+    spec = spec_for(max_over_context=0.5)
+    said: list[str] = []
 
     def train(**limits):
         options = attempts.RunOptions(
@@ -199,7 +207,8 @@ def test_virtual_tokens_reduce_the_context(root, method):
     made, _ = train(250)
     assert "all 40 training rows are longer than the context of 6 tokens" in made.result["note"]
     made, spec = train(200)
-    assert open_attempt(made.folder, root, spec).lm.context_tokens == 56
+    model = open_attempt(made.folder, root, spec)
+    assert isinstance(model, Prompted) and model.lm.context_tokens == 56
 
 
 def test_a_file_in_place_of_a_folder_is_an_error(root):
@@ -255,7 +264,5 @@ def test_a_run_killed_at_any_step_ends_with_the_same_bytes(root):
     assert done.returncode == 0, done.stderr
     assert "resumed from step" in (bundle / "result" / f"train-{name}" / "cost.json").read_text(), done.stderr
     actual = tree_digests(bundle / "result" / f"train-{name}")
-    assert {n: d for n, d in actual.items() if n != attempts.COST} == {
-        n: d for n, d in wanted.items() if n != attempts.COST
-    }
+    assert {n: d for n, d in actual.items() if n != store.COST} == {n: d for n, d in wanted.items() if n != store.COST}
     assert [p.name for p in Path(bundle / "result").iterdir()] == [f"train-{name}"]

@@ -135,8 +135,8 @@ def test_a_classical_rung_that_passes_ends_the_climb_and_no_language_model_is_ne
     outcomes = [outcome("plain", 196, method="tfidf")]
     decision = ask(outcomes, ["small"])
     assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
-    found = compare(ACCURACY, outcomes, decision)
-    assert (found.rung, found.is_enough, found.model, found.difference) == ("plain", True, None, None)
+    actual = compare(ACCURACY, outcomes, decision)
+    assert (actual.rung, actual.is_enough, actual.model, actual.difference) == ("plain", True, None, None)
 
 
 def test_beyond_classical_compares_with_a_language_model_and_keeps_the_classical_rung():
@@ -150,17 +150,17 @@ def test_beyond_classical_compares_with_a_language_model_and_keeps_the_classical
     decision = ask(outcomes, ["large"], beyond_classical=True)
     assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
     assert decision.reasons[-2].best == "plain" and decision.reasons[-2].passes
-    found = compare(ACCURACY, outcomes, decision)
-    assert found.is_enough and found.model == "small" and found.difference.n == 200
-    assert abs(found.difference.value - 0.015) < 1e-9
+    actual = compare(ACCURACY, outcomes, decision)
+    assert actual.is_enough and actual.model == "small" and actual.difference.n == 200
+    assert abs(actual.difference.value - 0.015) < 1e-9
 
 
 def test_a_classical_rung_below_the_bar_is_compared_with_the_rung_that_passes():
     outcomes = [outcome("plain", 150, method="tfidf"), outcome("small", 198)]
     decision = ask(outcomes)
     assert decision.rung == "small" and decision.passes
-    found = compare(ACCURACY, outcomes, decision)
-    assert (found.rung, found.model, found.is_enough) == ("plain", "small", False)
+    actual = compare(ACCURACY, outcomes, decision)
+    assert (actual.rung, actual.model, actual.is_enough) == ("plain", "small", False)
     assert compare(ACCURACY, outcomes[1:], decision) is None
 
 

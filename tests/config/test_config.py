@@ -1,10 +1,12 @@
+from typing import Any
+
 import pytest
 
 from rungwise import config
 from rungwise.core.errors import SettingsError
 from tests.conftest import PARAMS
 
-GOOD = {
+GOOD: dict[str, Any] = {
     "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
     "ladder": [{"name": "small", "base": "models/x", "method": "lora"}],
     "ingest": {"sources": [{"name": "tickets", "path": "tickets.csv"}]},
@@ -17,7 +19,7 @@ def changed(path: str, value: object) -> dict:
     import copy
 
     values = copy.deepcopy(GOOD)
-    here = values
+    here: Any = values
     *parts, last = [int(p) if p.isdigit() else p for p in path.split("/")]
     for part in parts:
         here = here.setdefault(part, {}) if isinstance(here, dict) else here[part]

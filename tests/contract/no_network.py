@@ -28,4 +28,4 @@ def _connect_noted(self, address):
 
 
 socket.getaddrinfo = _getaddrinfo
-socket.socket.connect = _connect_noted
+setattr(socket.socket, "connect", _connect_noted)  # noqa: B010  # a plain assignment to a method is a type error

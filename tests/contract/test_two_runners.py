@@ -51,15 +51,15 @@ def test_both_runners_give_the_same_hashes_and_a_second_run_does_nothing(clones,
     for task in ("ingest", "validate", "split", "augment", "train route/prompt", "evaluate route/rank-2"):
         assert f"Task run '{task}'" in done.stderr
 
-    found = outputs(first), outputs(second)
-    assert found[0] == found[1] and len(found[0]) > 15
+    result = outputs(first), outputs(second)
+    assert result[0] == result[1] and len(result[0]) > 15
     adapters = [
         {p.parent.name: p.read_bytes() for p in root.rglob("attempts/*/adapter_model.safetensors")} for root in clones
     ]
     assert adapters[0] == adapters[1] and len(adapters[0]) == 1
     locks = [YAML(typ="safe").load(root / "dvc.lock") for root in clones]
     assert locks[0] == locks[1]
-    assert {name.partition("/")[0] for name in found[0]} == set(STAGES)
+    assert {name.partition("/")[0] for name in result[0]} == set(STAGES)
 
     status = dvc(second, "status", "--json")
     assert status.returncode == 0 and json.loads(status.stdout) == {}

@@ -1,10 +1,10 @@
 """dvc.yaml, the stages and the settings use the same names."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from ruamel.yaml import YAML
 
 from rungwise.config import SECTIONS, load
@@ -31,13 +31,13 @@ def test_the_settings_of_this_repository_are_valid_and_name_every_section():
 def test_a_stage_of_another_recipe_is_refused(workspace):
     command = [sys.executable, "-m", "rungwise.pipeline.stages", "ingest", "--recipe", "999"]
     done = subprocess.run(command, cwd=workspace, env=environment(), capture_output=True, text=True, check=False)
-    assert done.returncode == 2 and "another recipe" in done.stderr and "Traceback" not in done.stderr
+    assert done.returncode == 2 and "another version of a stage" in done.stderr and "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("extra", ["great_expectations", "mlflow", "dvc", "prefect", "ruamel", "pandas"])
-def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
-    # a folder on the path that hides the package, as on a bare GPU machine
-    (tmp_path / f"{extra}.py").write_text(f"raise ImportError('{extra} is not on this machine')")
+def test_training_and_predicting_need_none_of_the_pipeline(tmp_path):
+    # a folder on the path that hides the packages, as on a bare GPU machine; the error names the one that was imported
+    for extra in ("great_expectations", "mlflow", "dvc", "prefect", "ruamel", "pandas"):
+        (tmp_path / f"{extra}.py").write_text(f"raise ImportError('{extra} is not on this machine')")
     code = "import rungwise.training.loop, rungwise.model.predict, rungwise.attempts.run"
     env = environment(PYTHONPATH=f"{tmp_path}:{REPOSITORY / 'components'}")
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False)
@@ -45,13 +45,14 @@ def test_training_and_predicting_need_none_of_the_pipeline(extra, tmp_path):
 
 
 def test_help_takes_less_than_half_a_second():
+    # processor time: a clock on the wall would measure what else the machine is doing
     command = [str(Path(sys.executable).parent / "rungwise"), "--help"]
-    import time
-
     fastest = 9.0
     for _ in range(3):
-        started = time.perf_counter()
+        before = os.times()
         done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
-        fastest = min(fastest, time.perf_counter() - started)
+        after = os.times()
+        used = after.children_user + after.children_system - before.children_user - before.children_system
+        fastest = min(fastest, used)
         assert done.returncode == 0 and "promote" in done.stdout
     assert fastest < 0.5

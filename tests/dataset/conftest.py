@@ -8,7 +8,7 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 
 from hypothesis import strategies as st
 
-from rungwise.config import CollectSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from rungwise.config import AnswerSettings, CollectSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
 from rungwise.dataset.collect import collect
 from rungwise.dataset.ingest import ingest
 from rungwise.dataset.readers import rows
@@ -90,7 +90,7 @@ def state(folder):
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
 
 
 def ingested(tmp_path, text, split=None, task=TASK, **settings):

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from rungwise.config import FieldSettings, TaskSettings, ValidateSettings
+from rungwise.config import AnswerSettings, FieldSettings, TaskSettings, ValidateSettings
 from rungwise.core.errors import DataError, RungwiseError
 from rungwise.dataset.validate import validate
 from tests.conftest import examples
 
-TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
 
 
 def own(**values):
@@ -18,7 +18,8 @@ def own(**values):
 def test_user_expectations_stop_warn_or_reject():
     rows = examples(100)
     rows[3] = replace(rows[3], fields={"body": "SHOUTING parcel"})
-    values = {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": {"regex": "^[a-z ]+$"}}
+    arguments = {"regex": "^[a-z ]+$"}
+    values = {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": arguments}
     with pytest.raises(DataError, match=r"(?s)to_match_regex on body.*1 rows, such as row-3.*\^\[a-z"):
         validate(own(**values), TASK, rows)
     warned = validate(own(**values, severity="warn"), TASK, rows)
@@ -26,7 +27,7 @@ def test_user_expectations_stop_warn_or_reject():
     assert (check.severity, check.failed_ids, len(warned.examples)) == ("warn", ("row-3",), 100)
     rejected = validate(own(**values, severity="reject"), TASK, rows)
     assert [r.detail for r in rejected.rejections] == ["expect_column_values_to_match_regex:body"]
-    mostly = {**values, "arguments": {**values["arguments"], "mostly": 0.9}}
+    mostly = {**values, "arguments": {**arguments, "mostly": 0.9}}
     assert not validate(own(**mostly, severity="reject"), TASK, rows).rejections
     few = {"expect": "expect_column_mean_to_be_between", "column": "words_body", "arguments": {"min_value": 50}}
     with pytest.raises(DataError, match="column_mean_to_be_between on words_body"):
@@ -62,14 +63,14 @@ def test_texts_with_too_many_words_empty_lists_and_invalid_json_answers_are_coun
     assert [r.id for r in validate(ValidateSettings(max_words=80), TASK, rows).rejections] == ["row-3"]
     lists = TASK.model_copy(update={"answer": TASK.answer.model_copy(update={"format": "list"})})
     rows[4] = replace(rows[4], answer="; ;")
-    found = validate(ValidateSettings(), lists, rows)
-    assert [r.detail for r in found.rejections] == ["expect_column_values_to_match_regex:answer"]
+    actual = validate(ValidateSettings(), lists, rows)
+    assert [r.detail for r in actual.rejections] == ["expect_column_values_to_match_regex:answer"]
     field = FieldSettings(column="queue", format="label")
     json_answer = TASK.answer.model_copy(update={"format": "json", "column": None, "fields": {"queue": field}})
     objects = [replace(e, answer=json.dumps({"queue": e.answer})) for e in examples(100)]
     objects[5] = replace(objects[5], answer="{queue")
-    found = validate(ValidateSettings(), TASK.model_copy(update={"answer": json_answer}), objects)
-    assert [r.id for r in found.rejections] == ["row-5"]
+    actual = validate(ValidateSettings(), TASK.model_copy(update={"answer": json_answer}), objects)
+    assert [r.id for r in actual.rejections] == ["row-5"]
 
 
 def test_the_result_of_great_expectations_has_no_values_unless_set():

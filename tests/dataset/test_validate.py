@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from rungwise.config import TaskSettings, ValidateSettings
+from rungwise.config import AnswerSettings, TaskSettings, ValidateSettings
 from rungwise.core.errors import DataError
 from rungwise.dataset.validate import validate
 from tests.conftest import examples
@@ -29,8 +29,8 @@ def test_the_suite_follows_the_task_and_rows_that_fail_it_are_counted():
     assert n_other > 10
     with pytest.raises(DataError, match=rf"{n_other} of 100 rows were rejected"):
         validate(ValidateSettings(), labelled, examples(100))
-    found = validate(ValidateSettings(max_rejected_share=0.5), labelled, examples(100))
-    assert {r.detail for r in found.rejections} == {"expect_column_values_to_be_in_set:answer"}
+    actual = validate(ValidateSettings(max_rejected_share=0.5), labelled, examples(100))
+    assert {r.detail for r in actual.rejections} == {"expect_column_values_to_be_in_set:answer"}
 
 
 def test_a_label_seen_once_is_rejected_or_stops():
@@ -57,4 +57,4 @@ def test_the_report_holds_no_text_of_a_row():
     assert "secret" not in repr(result.checks) + repr(result.rejections)
 
 
-TASK = TaskSettings(prompt="{body} Queue:", answer={"column": "queue"}, target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)

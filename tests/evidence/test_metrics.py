@@ -8,7 +8,7 @@ TEXT = AnswerForm("text")
 OBJECT = AnswerForm(
     "json", fields={"queue": AnswerForm("label"), "words": AnswerForm("list"), "reply": AnswerForm("text")}
 )
-WHOLE = '{"queue": "a", "words": ["tent", "zip"], "reply": "We mend it."}'
+WHOLE = '{"queue": "a", "words": ["tent", "zip"], "reply": "We repair it."}'
 
 
 def row(expected, answer, facts=(), number=0):
@@ -26,12 +26,12 @@ def test_chrf_equals_sacrebleu_from_0_to_1():
     from sacrebleu import sentence_chrf
 
     score = Metric("chrf", TEXT)
-    assert score(row("We mend your tent.", "We mend your tent.")) == pytest.approx(1.0)
-    other = "We will mend the tent"
-    assert score(row("We mend your tent.", other)) == pytest.approx(
-        sentence_chrf(other, ["We mend your tent."]).score / 100
+    assert score(row("We repair your tent.", "We repair your tent.")) == pytest.approx(1.0)
+    other = "We will repair the tent"
+    assert score(row("We repair your tent.", other)) == pytest.approx(
+        sentence_chrf(other, ["We repair your tent."]).score / 100
     )
-    assert score(row("We mend your tent.", "")) == 0.0
+    assert score(row("We repair your tent.", "")) == 0.0
 
 
 def test_good_wording_does_not_compensate_for_a_missing_fact():

@@ -115,9 +115,9 @@ def wait_for(url: str) -> None:
 
 
 def state(root: Path) -> dict[str, str]:
-    found = {f"{v}/{n}": d for v in STAGES for n, d in tree_digests(root / "data" / v).items()}
+    result = {f"{v}/{n}": d for v in STAGES for n, d in tree_digests(root / "data" / v).items()}
     return {
-        **found,
+        **result,
         "ledger": (root / "data/promote/ledger.jsonl").read_text(),
         "lock": (root / "dvc.lock").read_text(),
     }

@@ -9,6 +9,7 @@ import threading
 import time
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 
@@ -26,7 +27,8 @@ GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usa
 @pytest.fixture
 def server():
     """A server that answers with what stands in `script`, one entry a request; the last one stays."""
-    script, seen = [(200, {}, GOOD)], []
+    script: list[tuple[int | str, dict[str, str], bytes]] = [(200, {}, GOOD)]
+    seen: list[tuple[Any, dict[str, str]]] = []
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -46,7 +48,7 @@ def server():
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
                 return
-            self.send_response(status)
+            self.send_response(int(status))
             for name, value in headers.items():
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))

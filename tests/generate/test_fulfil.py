@@ -39,13 +39,13 @@ def root(workspace, monkeypatch):
 
 
 def test_generated_rows_become_a_source_of_training_rows_only(root):
-    found = fulfil(root, "route", None, {"billing": 6})
-    assert found["rows"] == 6 and not found["missing"]
+    result = fulfil(root, "route", None, {"billing": 6})
+    assert result["rows"] == 6 and not result["missing"]
     path = root / "data/raw/generated-route.jsonl"
     before = path.read_bytes()
     assert fulfil(root, "route", None, {"billing": 6})["rows"] == 6 and path.read_bytes() == before
     text = (root / "params.yaml").read_text()
-    source = found["source"]
+    source = result["source"]
     (root / "params.yaml").write_text(text.replace("  sources:\n", f"  sources:\n    {source}\n", 1))
     for verb in ("ingest", "validate", "split"):
         run_stage(root, verb)
@@ -228,6 +228,6 @@ def test_without_a_generator_or_a_split_it_is_an_error(workspace):
 def test_a_local_base_writes_and_is_filtered_like_others(workspace):
     for verb in ("ingest", "validate", "split"):
         run_stage(workspace, verb)
-    found = fulfil(workspace, "route", "bases/able", {"billing": 2})
-    assert found["rows"] + sum(found["rejected"].values()) > 0
-    assert fulfil(workspace, "route", "bases/able", {"billing": 2}) == {**found, "new": 0}
+    result = fulfil(workspace, "route", "bases/able", {"billing": 2})
+    assert result["rows"] + sum(result["rejected"].values()) > 0
+    assert fulfil(workspace, "route", "bases/able", {"billing": 2}) == {**result, "new": 0}

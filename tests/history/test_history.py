@@ -97,9 +97,9 @@ def test_drift_is_reported_with_its_statistic_and_can_stop_the_run(history):
 
 def test_a_diff_lists_added_removed_and_changed_rows(history, monkeypatch, capsys):
     root, first, second, gone, changed = history
-    found = diff(root, first.version[:6], second.version)["tasks"]["route"]
-    assert gone in found["went"] and changed in [old for old, _ in found["changed"]]
-    assert set(found["came_by_label"]) == {"billing"} and len(found["came"]) > 20 and found["moved"] == {}
+    result = diff(root, first.version[:6], second.version)["tasks"]["route"]
+    assert gone in result["went"] and changed in [old for old, _ in result["changed"]]
+    assert set(result["came_by_label"]) == {"billing"} and len(result["came"]) > 20 and result["moved"] == {}
     with pytest.raises(DataError, match="no such data version"):
         diff(root, "nonsense", second.version)
     monkeypatch.chdir(root)
@@ -145,8 +145,9 @@ def test_pushed_rows_are_pulled_back(history, tmp_path, kind):
     (tmp_path / "remote").mkdir()
 
     def dvc(*command):
-        command = [sys.executable, "-m", "dvc", *command]
-        subprocess.run(command, cwd=root, env=environment(), check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, "-m", "dvc", *command], cwd=root, env=environment(), check=True, capture_output=True
+        )
 
     with ExitStack() as stack:
         address, key = str(tmp_path / "remote"), None
@@ -281,9 +282,9 @@ def test_a_diff_lists_rows_edited_in_case_and_tasks_of_one_version_only(copied, 
     )
     old = log(copied)[-1]["data_version"]
     new = run(copied).version
-    found = diff(copied, old, new)
-    assert [x for x, _ in found["tasks"]["route"]["edited"]] == [row["id"]] and found["new_tasks"] == ["more"]
-    assert not found["tasks"]["route"]["came"] and not found["tasks"]["route"]["changed"]
+    result = diff(copied, old, new)
+    assert [x for x, _ in result["tasks"]["route"]["edited"]] == [row["id"]] and result["new_tasks"] == ["more"]
+    assert not result["tasks"]["route"]["came"] and not result["tasks"]["route"]["changed"]
     monkeypatch.chdir(copied)
     assert cli.main(["data", "diff", new, old]) == 0
     text = capsys.readouterr().out
@@ -304,8 +305,8 @@ def objects(root, version):
 
 def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monkeypatch, capsys):
     _, first, second, gone, _ = history
-    found = uses(copied, gone)
-    assert found["versions"] == [first.version] and len(found["attempts"]) == 1 and not found["raw"]
+    result = uses(copied, gone)
+    assert result["versions"] == [first.version] and len(result["attempts"]) == 1 and not result["raw"]
     only_first = objects(copied, first.version) - objects(copied, second.version)
     assert only_first
     done = forget(copied, gone)
@@ -313,7 +314,7 @@ def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monke
     cache = cache_folder(copied)
     assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)
     assert all((cache / md5[:2] / md5[2:]).exists() for md5 in objects(copied, second.version))
-    assert not (Paths(copied).attempts / f"train-{found['attempts'][0]}").exists()
+    assert not (Paths(copied).attempts / f"train-{result['attempts'][0]}").exists()
     text = "".join(p.read_text(errors="replace") for p in cache.rglob("*") if p.is_file())
     assert gone not in text
     with pytest.raises(DataError, match="no version of the rows holds such a row"):
@@ -338,13 +339,13 @@ def test_pruning_keeps_versions_that_a_registered_version_names(history, tmp_pat
     copied = tmp_path / "elsewhere"
     shutil.copytree(root, copied, symlinks=True)
     assert [v.number for v in Registry(copied).versions("route")] == [1]
-    found = prune(copied, 1)
-    assert found["dropped"] == [] and found["named"] == {first.version: ["route/1"]}
-    assert f"{first.version} is kept: route/1 in the registry" in prune_text(found)
+    result = prune(copied, 1)
+    assert result["dropped"] == [] and result["named"] == {first.version: ["route/1"]}
+    assert f"{first.version} is kept: route/1 in the registry" in prune_text(result)
     assert "only 2 versions, not more than --keep" in prune_text(prune(copied, 5))
     (copied / "mlflow.db").unlink()
-    found = prune(copied, 1)
-    assert found["dropped"] == [first.version] and found["kept"] == [second.version] and found["objects"] > 0
+    result = prune(copied, 1)
+    assert result["dropped"] == [first.version] and result["kept"] == [second.version] and result["objects"] > 0
 
 
 def test_a_registered_version_is_deleted_with_its_files(history):
@@ -362,5 +363,5 @@ def test_equal_rows_do_not_drift_and_chance_is_not_drift():
     halves = [profile(Table.of(rows[i::2]), has_labels=True) for i in (0, 1)]
     assert not any(s.is_over for s in shifts(DriftSettings(), *halves))
     other = profile(Table.of([e for e in rows if e.answer != "repair"]), has_labels=True)
-    found = {s.what: s for s in shifts(DriftSettings(), other, one)}
-    assert found["unseen_labels"].is_over and "mostly repair" in found["unseen_labels"].sentence
+    result = {s.what: s for s in shifts(DriftSettings(), other, one)}
+    assert result["unseen_labels"].is_over and "mostly repair" in result["unseen_labels"].sentence

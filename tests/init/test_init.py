@@ -3,6 +3,7 @@ import json
 import random
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -84,7 +85,7 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
-    given = {"test_records": "test.[]", "dev_records": "val.[]"}  # of the same file
+    given: dict[str, Any] = {"test_records": "test.[]", "dev_records": "val.[]"}  # of the same file
     lines = init(tmp_path / "b", file, "[0]", "[1]", records="train.[]", **given)
     assert lines[0] == (
         "90 training rows in clinc.json. 80 validation rows in clinc.json. 220 test rows in clinc.json."

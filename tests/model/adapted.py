@@ -3,14 +3,15 @@
 import torch
 
 from rungwise.core.methods import METHODS
-from rungwise.core.records import AttemptSpec, Base
+from rungwise.core.records import AnswerForm, AttemptSpec, Base
 
+FORM = AnswerForm("label", ("a", "b"))
 SMALL = {"rank": 4, "tokens": 5, "layers": 1, "alpha": 8.0, "targets": ("all-linear",)}
 
 
 def spec_of_method(folder, method, **more):
     own = {name: SMALL[name] for name in METHODS[method].settings if name in SMALL}
-    return AttemptSpec(Base(str(folder)), method, "{body}", ("a", "b"), **{"rank": 0, "targets": (), **own, **more})
+    return AttemptSpec(Base(str(folder)), method, "{body}", FORM, **{"rank": 0, "targets": (), **own, **more})
 
 
 def rows_of(lm):

@@ -14,7 +14,7 @@ from rungwise.core.records import AttemptSpec, Base
 from rungwise.model import adapter_files, adapters
 from rungwise.model.language_model import load
 from tests.conftest import environment
-from tests.model.adapted import rows_of, spec_of_method
+from tests.model.adapted import FORM, rows_of, spec_of_method
 
 SAVE = """
 import sys
@@ -22,15 +22,15 @@ import warnings
 from pathlib import Path
 from rungwise.model import adapter_files, adapters
 from rungwise.model.language_model import load
-from rungwise.core.records import AttemptSpec, Base
+from rungwise.core.records import AnswerForm, AttemptSpec, Base
 base = Base(sys.argv[1])
-spec = AttemptSpec(base, "lora", "{body}", ("a", "b"), rank=2, seed=3, targets=("v_proj", "q_proj", "down_proj"))
+spec = AttemptSpec(base, "lora", "{body}", AnswerForm("label", ("a", "b")), rank=2, seed=3, targets=("v_proj", "q_proj", "down_proj"))
 adapter_files.save(adapters.attach(load(base, Path(sys.argv[2])), spec), spec, Path(sys.argv[3]))
 """
 
 
 def spec_for(folder, **more):
-    return AttemptSpec(Base(str(folder)), "lora", "{body}", ("a", "b"), rank=2, seed=3, **more)
+    return AttemptSpec(Base(str(folder)), "lora", "{body}", FORM, rank=2, seed=3, **more)
 
 
 def test_equal_adapters_give_equal_bytes_in_any_process_and_folder(tmp_path, base_folder):

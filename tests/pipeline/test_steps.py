@@ -93,7 +93,12 @@ def test_an_edit_during_a_run_stops_it_before_anything_is_registered(workspace):
 
 def test_rows_are_prepared_before_drift_is_checked_if_drift_can_stop_the_run(workspace, monkeypatch):
     calls = []
-    monkeypatch.setattr(repro, "reproduce", lambda root, *arguments: calls.append(arguments) or 0)
+
+    def reproduce(root, *arguments):
+        calls.append(arguments)
+        return 0
+
+    monkeypatch.setattr(repro, "reproduce", reproduce)
     ReproRunner().stages("prepare", workspace, None)
     params = workspace / "params.yaml"
     params.write_text(params.read_text().replace("validate: {", "validate: {drift: {severity: stop}, "))

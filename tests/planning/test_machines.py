@@ -52,11 +52,11 @@ machines:
 
 def test_a_workspaces_own_table_adds_and_replaces_by_name(tmp_path):
     (tmp_path / "machines.yaml").write_text(OWN)
-    found = machines(tmp_path)
-    assert found["box"].memory_bytes == 12 * 10**9 and found["box"].half_rate is None
-    assert found["t4"].price_usd_hour == 0.35 and found["t4"].memory_bytes == 16 * 10**9
-    assert len(found) == len(machines()) + 1
-    assert machine_named("box", found) == found["box"]
+    result = machines(tmp_path)
+    assert result["box"].memory_bytes == 12 * 10**9 and result["box"].half_rate is None
+    assert result["t4"].price_usd_hour == 0.35 and result["t4"].memory_bytes == 16 * 10**9
+    assert len(result) == len(machines()) + 1
+    assert machine_named("box", result) == result["box"]
 
 
 @pytest.mark.parametrize(

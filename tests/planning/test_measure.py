@@ -21,11 +21,11 @@ def lm(base_folder):
 
 
 def test_this_machine_is_measured():
-    found = this_machine()
-    assert found.name == THIS and found.device == ("cuda" if torch.cuda.is_available() else "cpu")
-    assert 2**28 < found.memory_bytes <= memory_bytes()
-    assert min(found.fp32_rate, found.half_rate, found.bandwidth) > 1e8
-    assert "measured" in found.sources["fp32_tflops"]
+    result = this_machine()
+    assert result.name == THIS and result.device == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert 2**28 < result.memory_bytes <= memory_bytes()
+    assert min(result.fp32_rate, result.half_rate, result.bandwidth) > 1e8
+    assert "measured" in result.sources["fp32_tflops"]
 
 
 def test_memory_is_what_the_control_group_allows(tmp_path):
@@ -42,11 +42,11 @@ def test_the_status_of_the_process_is_read_if_there_is_one(tmp_path):
 
 
 def test_a_probe_runs_real_steps_on_the_longest_rows(lm):
-    found = probe(lm, SPEC, ROWS, steps=3)
-    assert found.steps == 3 and found.tokens == 4 * 42  # the longest row with its answer, four rows
-    assert 0 < found.seconds_per_token < 1 and 0 < found.loss < 20
+    result = probe(lm, SPEC, ROWS, steps=3)
+    assert result.steps == 3 and result.tokens == 4 * 42  # the longest row with its answer, four rows
+    assert 0 < result.seconds_per_token < 1 and 0 < result.loss < 20
     weights = sum(p.numel() * 4 for p in lm.model.parameters())
-    assert found.peak_bytes is None or found.peak_bytes >= 0.5 * weights
+    assert result.peak_bytes is None or result.peak_bytes >= 0.5 * weights
 
 
 def test_the_peak_is_none_if_the_system_does_not_report_it(lm, monkeypatch, tmp_path):
@@ -109,12 +109,12 @@ def test_a_form_that_cant_be_edited_is_left_alone(workspace):
 def test_both_precisions_are_measured_and_the_faster_one_is_written(workspace):
     path = workspace / "params.yaml"
     settings = load_settings(path)
-    found = choose_precision(workspace, path, settings, tokens=24, steps=2)
-    assert found.rung == "rank-2" and found.base == "bases/able" and found.written
-    assert set(found.probes) == {"fp32", "bf16"} and found.probes["bf16"].tokens == 16 * 24
-    fastest = min(found.probes, key=lambda p: found.probes[p].seconds_per_token)
-    assert found.faster == fastest == load_settings(path).train.precision
-    assert "tokens a second in fp32 and" in found.sentence and f"`precision: {fastest}` was written" in found.sentence
+    result = choose_precision(workspace, path, settings, tokens=24, steps=2)
+    assert result.rung == "rank-2" and result.base == "bases/able" and result.written
+    assert set(result.probes) == {"fp32", "bf16"} and result.probes["bf16"].tokens == 16 * 24
+    fastest = min(result.probes, key=lambda p: result.probes[p].seconds_per_token)
+    assert result.faster == fastest == load_settings(path).train.precision
+    assert "tokens a second in fp32 and" in result.sentence and f"`precision: {fastest}` was written" in result.sentence
 
 
 def test_a_ladder_that_trains_nothing_has_nothing_to_measure(workspace):

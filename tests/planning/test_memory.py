@@ -82,10 +82,10 @@ def kept_by_autograd(config, job):
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_kept_for_the_backward_pass_is_what_autograd_keeps(kind, method, precision):
     job = Job(method, precision=precision, rows=4, tokens=64, answer_tokens=4, settings={"rank": 4})
-    found = kept_by_autograd(KINDS[kind], job)
+    result = kept_by_autograd(KINDS[kind], job)
     shape = shape_of(KINDS[kind].to_dict())
     expected = saved_bytes(shape, job) + final_bytes(shape, job)
-    assert 0.98 < expected / found < 1.06
+    assert 0.98 < expected / result < 1.06
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -123,12 +123,12 @@ def test_remedies_are_checked_before_they_are_named():
     shape, table = shape_of(SEVEN_B), list(machines().values())
     job = Job("lora", precision="bf16", rows=12)
     limit = 48 * 10**9
-    found = remedies(shape, job, limit, table)
+    result = remedies(shape, job, limit, table)
     assert peak_need(shape, job).total > limit
-    assert found[0].startswith("a smaller batch: ") and found[-1].startswith("another machine: p4de.24xlarge (80 GB")
-    rows = int(found[0].split()[3])
+    assert result[0].startswith("a smaller batch: ") and result[-1].startswith("another machine: p4de.24xlarge (80 GB")
+    rows = int(result[0].split()[3])
     assert need_of(shape, replace(job, rows=rows)).total <= limit < need_of(shape, replace(job, rows=rows + 1)).total
-    assert any("checkpointing" in text for text in found)
+    assert any("checkpointing" in text for text in result)
     full = remedies(shape, Job("full", precision="bf16", rows=1), limit, table)
     assert "another method: lora" in full and "4-bit weights with lora" in full
     assert "precision bf16" in remedies(shape, Job("lora", rows=1), 29 * 10**9, table)
@@ -214,9 +214,9 @@ def test_the_command_plans_the_ladder_here_and_elsewhere(command):
     code, out, _ = command()
     assert code == 0 and out.startswith("Everything fits on this machine")
     code, out, _ = command("--machine", "p3.2xlarge", "--machine", THIS, "--json")
-    found = json.loads(out)
-    assert code == 0 and len(found["fits"]) == 4 and found["machines"][0]["sources"]["price_usd_hour"]
-    assert found["largest"][0]["notes"]
+    result = json.loads(out)
+    assert code == 0 and len(result["fits"]) == 4 and result["machines"][0]["sources"]["price_usd_hour"]
+    assert result["largest"][0]["notes"]
     code, _, err = command("--machine", "p9")
     assert code == 2 and "no such machine" in err
 

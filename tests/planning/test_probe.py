@@ -6,49 +6,35 @@ import pytest
 
 from rungwise.cli import main as cli
 from rungwise.climbing.rungs import spec_of
-from rungwise.config import load as load_settings
 from rungwise.core.errors import TrainingError
-from rungwise.pipeline.stages import run_stage
 from rungwise.planning import measure, probe
 from rungwise.planning.machines import THIS, Machine, machines
 from rungwise.planning.plan import plan_ladder
 from rungwise.planning.probe import probed
 from rungwise.planning.rows import padded_tokens
 from rungwise.report.plan import duration, plan_text
-from rungwise.training.batches import TokenRow
+from rungwise.training.batches import TokenRow, batches
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
 
 
-@pytest.fixture
-def settings(workspace):
-    return load_settings(workspace / "params.yaml")
-
-
-@pytest.fixture
-def ready(workspace):
-    for verb in ("ingest", "validate", "split", "augment"):
-        run_stage(workspace, verb)
-    return workspace
-
-
 def run(root, settings, fits):
-    said = []
-    found = probed(
+    said: list[str] = []
+    result = probed(
         root, settings, fits, lambda r, t, labels: spec_of(settings, settings.tasks[t], r, labels), said.append
     )
-    return found, said
+    return result, said
 
 
 def test_a_few_real_steps_are_compared_with_the_estimate(ready, settings, monkeypatch):
     fits = plan_ladder(ready, settings, [CPU, machines()["l4"]], machines())
-    found, said = run(ready, settings, fits)
-    assert [one.measured_seconds is not None for one in found] == [False, False, True, False]
-    (one,) = [one for one in found if one.measured_seconds]
+    result, said = run(ready, settings, fits)
+    assert [one.measured_seconds is not None for one in result] == [False, False, True, False]
+    (one,) = [one for one in result if one.measured_seconds]
     assert one.machine == THIS and one.measured_steps == probe.MAX_STEPS and said == ["plan: 20 steps of route/rank-2"]
     assert 0 < one.measured_seconds < 60 and one.ratio == pytest.approx(one.seconds / one.measured_seconds)
     assert replace(one, measured_seconds=None, measured_steps=0) == fits[2]
-    text = plan_text(found, [])
+    text = plan_text(result, [])
     assert (
         "Probed on this machine:" in text
         and f"by 20 real steps; estimated {duration(one.seconds)}, {one.ratio:.2f} times" in text
@@ -61,9 +47,7 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
     shown = []
 
     def train(lm, spec, rows, *, progress):
-        for number, batch in enumerate(
-            measure.batches(rows, batch_size=spec.batch_size, steps=spec.steps, seed=spec.seed)
-        ):
+        for number, batch in enumerate(batches(rows, batch_size=spec.batch_size, steps=spec.steps, seed=spec.seed)):
             shown.append(padded_tokens(batch, spec.max_tokens_per_microbatch)[0])
             progress(number + 1, spec.steps, "")
 
@@ -71,7 +55,7 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
         return sum(n if i != 2 else 50 * n for i, n in enumerate(shown)) / 1000  # one step was disturbed
 
     monkeypatch.setattr(measure, "train", train)
-    monkeypatch.setattr(measure.time, "perf_counter", now)
+    monkeypatch.setattr("rungwise.planning.measure.time.perf_counter", now)
     one = run(ready, settings, plan_ladder(ready, settings, [CPU], {}))[0][1]
     assert len(shown) == one.measured_steps + 1
     assert one.measured_seconds == pytest.approx(0.001 * one.lengths.mean_tokens * 16 * 20)
@@ -79,7 +63,12 @@ def test_the_measured_time_is_the_median_steps_over_all_tokens(ready, settings, 
 
 def test_how_many_steps_depends_on_how_long_one_is(ready, settings, monkeypatch):
     asked = []
-    monkeypatch.setattr(measure, "seconds_per_token", lambda *_, steps, tokens: asked.append(steps) or 1.0)
+
+    def one_second(*_, steps, tokens):
+        asked.append(steps)
+        return 1.0
+
+    monkeypatch.setattr(measure, "seconds_per_token", one_second)
     (one,) = [one for one in plan_ladder(ready, settings, [CPU], {}) if one.rung == "rank-2"]
     run(ready, settings, [replace(one, seconds=seconds) for seconds in (1.0, 20.0, 20_000.0, None)])
     assert asked == [20, 10, 3, 3]
@@ -94,7 +83,12 @@ def test_a_rung_that_does_not_fit_or_runs_elsewhere_is_not_probed(ready, setting
 
 def test_without_prepared_rows_random_ones_are_as_long_as_assumed(workspace, settings, monkeypatch):
     seen = []
-    monkeypatch.setattr(measure, "seconds_per_token", lambda lm, spec, rows, **_: seen.append(rows) or 1.0)
+
+    def one_second(lm, spec, rows, **_):
+        seen.append(rows)
+        return 1.0
+
+    monkeypatch.setattr(measure, "seconds_per_token", one_second)
     run(workspace, settings, plan_ladder(workspace, settings, [CPU], {}, tokens=40))
     run(workspace, settings, plan_ladder(workspace, settings, [CPU], {}, tokens=40, answer_tokens=5))
     assert [{(row.length, len(row.answer)) for row in rows} for rows in seen] == [{(40, 32)}, {(40, 5)}]

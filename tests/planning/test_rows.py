@@ -9,7 +9,6 @@ from rungwise.core.folders import write_folder
 from rungwise.core.prompts import prompt_text
 from rungwise.core.records import Base, to_lines
 from rungwise.model import language_model as models
-from rungwise.pipeline.stages import run_stage
 from rungwise.planning import rows as planning_rows
 from rungwise.planning.check import check_ladder
 from rungwise.planning.machines import THIS, Machine, machines
@@ -19,18 +18,6 @@ from rungwise.report.plan import plan_text, rows_texts
 from tests.conftest import examples
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
-
-
-@pytest.fixture
-def settings(workspace):
-    return load_settings(workspace / "params.yaml")
-
-
-@pytest.fixture
-def ready(workspace, settings):
-    for verb in ("ingest", "validate", "split", "augment"):
-        run_stage(workspace, verb)
-    return workspace
 
 
 def lengths_by_hand(root, settings):
@@ -45,12 +32,12 @@ def lengths_by_hand(root, settings):
 
 def test_prepared_rows_are_measured_with_the_rungs_own_tokenizer(ready, settings):
     n, longest, mean, answer = lengths_by_hand(ready, settings)
-    found = ladder_lengths(ready, settings)["rank-2"]["route"]
-    assert (found.rows, found.rows_read, found.tokens, found.answer_tokens) == (n, n, longest, answer)
-    assert found.unpadded_tokens == pytest.approx(mean) and mean < found.mean_tokens < 1.2 * mean < longest
-    assert 0 < found.mean_answer_tokens <= answer and found.labels == 4 and found.too_long == 0
+    result = ladder_lengths(ready, settings)["rank-2"]["route"]
+    assert (result.rows, result.rows_read, result.tokens, result.answer_tokens) == (n, n, longest, answer)
+    assert result.unpadded_tokens == pytest.approx(mean) and mean < result.mean_tokens < 1.2 * mean < longest
+    assert 0 < result.mean_answer_tokens <= answer and result.labels == 4 and result.too_long == 0
     shown = ladder_lengths(ready, settings)["prompt"]["route"]
-    assert shown.tokens > found.tokens + 2 * 8  # two solved examples stand before the question
+    assert shown.tokens > result.tokens + 2 * 8  # two solved examples stand before the question
 
 
 def test_of_many_rows_a_sample_and_the_longest_are_read(ready, settings, monkeypatch):
@@ -71,9 +58,14 @@ def test_rows_that_exceed_the_context_do_not_count(ready, settings):
     long = replace(examples(1)[0], fields={"body": "parcel " * 400})
     folder = ready / "data" / "augment"
     text = (folder / "route" / "train.jsonl").read_text() + to_lines([long])
-    write_folder(folder, lambda part: ((part / "route").mkdir(), (part / "route/train.jsonl").write_text(text)))
-    found = ladder_lengths(ready, settings)["rank-2"]["route"]
-    assert found.too_long == 1 and found.tokens < 256
+
+    def write(part):
+        (part / "route").mkdir()
+        (part / "route/train.jsonl").write_text(text)
+
+    write_folder(folder, write)
+    result = ladder_lengths(ready, settings)["rank-2"]["route"]
+    assert result.too_long == 1 and result.tokens < 256
     assert any("1 exceed the base's context" in line for line in rows_texts(plan_ladder(ready, settings, [CPU], {})))
 
 
@@ -87,14 +79,14 @@ def test_the_longest_row_decides_memory_and_the_mean_decides_time(ready, setting
 
 
 def test_lengths_given_by_the_caller_replace_measured_ones(ready, settings):
-    found = plan_ladder(ready, settings, [CPU], machines(), tokens=99)[1]
-    assert found.tokens == 99 and found.lengths.mean_tokens == 99 and found.answer_tokens < 9
-    assert any("99 tokens per row as given" in text for text in rows_texts([found]))
-    found = plan_ladder(ready, settings, [CPU], machines(), tokens=99, answer_tokens=9)[1]
-    assert (found.tokens, found.answer_tokens, found.task) == (99, 9, "")
-    assert rows_texts([found]) == ["as given: 99 tokens per row, 9 of them the answer"]
-    found = plan_ladder(ready, settings, [CPU], machines(), answer_tokens=9)[1]
-    assert found.answer_tokens == 9 and any("9 per answer as given" in text for text in rows_texts([found]))
+    result = plan_ladder(ready, settings, [CPU], machines(), tokens=99)[1]
+    assert result.tokens == 99 and result.lengths.mean_tokens == 99 and result.answer_tokens < 9
+    assert any("99 tokens per row as given" in text for text in rows_texts([result]))
+    result = plan_ladder(ready, settings, [CPU], machines(), tokens=99, answer_tokens=9)[1]
+    assert (result.tokens, result.answer_tokens, result.task) == (99, 9, "")
+    assert rows_texts([result]) == ["as given: 99 tokens per row, 9 of them the answer"]
+    result = plan_ladder(ready, settings, [CPU], machines(), answer_tokens=9)[1]
+    assert result.answer_tokens == 9 and any("9 per answer as given" in text for text in rows_texts([result]))
 
 
 def test_a_shared_prefix_is_planned_once(ready, settings):
@@ -109,8 +101,8 @@ def test_a_shared_prefix_is_planned_once(ready, settings):
         path.write_text(whole.replace("train: {", f"train: {{{setting}, "))
         (alone,) = (f for f in plan_ladder(ready, load_settings(path), [CPU], machines()) if f.rung == "rank-2")
         assert alone.seconds > 1.5 * one.seconds, setting
-    found = plan_ladder(ready, settings, [CPU], machines())[1]
-    assert found.lengths.shared_tokens == 0 and "shared prefix" not in plan_text([found], [])
+    result = plan_ladder(ready, settings, [CPU], machines())[1]
+    assert result.lengths.shared_tokens == 0 and "shared prefix" not in plan_text([result], [])
 
 
 @pytest.mark.parametrize("harm", ["no rows", "changed", "no base", "slot", "no context"])
@@ -136,20 +128,20 @@ def test_lengths_that_cant_be_measured_are_assumed_with_a_reason(ready, settings
     else:
         path = ready / "bases" / "able" / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"max_position_embeddings": 4}))
-    found = ladder_lengths(ready, settings)["rank-2"]
-    assert set(found) == {""} and found[""].tokens == 512 and found[""].rows is None
-    assert reasons.get(harm, "fits the context of 4 tokens") in found[""].reason
+    result = ladder_lengths(ready, settings)["rank-2"]
+    assert set(result) == {""} and result[""].tokens == 512 and result[""].rows is None
+    assert reasons.get(harm, "fits the context of 4 tokens") in result[""].reason
     if harm != "no context":
         text = plan_text(plan_ladder(ready, settings, [CPU], machines()), [])
-        assert f"assumed ({found[''].reason}): 512 tokens per row, 32 of them the answer" in text
+        assert f"assumed ({result[''].reason}): 512 tokens per row, 32 of them the answer" in text
 
 
 def test_a_hub_base_is_measured_only_if_it_is_on_this_machine(ready, settings, monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     path = ready / "params.yaml"
     path.write_text(path.read_text().replace("bases/able", "some/model@" + "0" * 40))
-    found = ladder_lengths(ready, load_settings(path))["rank-2"]
-    assert found[""].reason.startswith("the base is not on this machine")
+    result = ladder_lengths(ready, load_settings(path))["rank-2"]
+    assert result[""].reason.startswith("the base is not on this machine")
 
 
 def test_the_check_before_a_climb_uses_the_measured_rows(ready, settings):

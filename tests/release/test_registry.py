@@ -1,12 +1,13 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionFails, OtherData, Text
+from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompared, ChampionFails, OtherData, Text
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.recipes import STAGES
@@ -104,8 +105,8 @@ def test_a_new_process_answers_exactly_as_was_scored(climbed):
         command, env=environment(RUNGWISE_WORKSPACE=str(climbed)), capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout.splitlines()[-1])
-    assert found == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert result == [{"answer": p["answer"], "probability": p["probability"]} for p in predictions]
 
 
 def test_registering_and_promoting_again_changes_nothing(climbed):
@@ -123,7 +124,8 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
         monkeypatch.setattr(module, "data_version", lambda root: "another-data")
     assert register(climbed, "route").version == 2
     verdict = promote(climbed, "route")
-    assert verdict.action == "keep" and verdict.reasons[-1].outcome == "no_difference"
+    assert verdict.action == "keep" and isinstance(verdict.reasons[-1], ChampionCompared)
+    assert verdict.reasons[-1].outcome == "no_difference"
     n_looks = len(Paths(climbed).ledger.read_text().splitlines())
     again = promote(climbed, "route")
     assert again.action == "keep" and again.reasons[:-1] == verdict.reasons
@@ -136,11 +138,9 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
 
 def test_a_challenger_of_other_data_is_refused_without_a_test_set_look(climbed, monkeypatch):
     registry, ledger = Registry(climbed), Paths(climbed).ledger.read_text()
-    second = next(v for v in [registry.version("route", CHAMPION)])
-    monkeypatch.setattr(
-        registry.__class__, "version", lambda self, task, alias: other if alias == CHALLENGER else second
-    )
+    second = registry.version("route", CHAMPION)
     other = type(second)("route", 9, {**second.tags, "data_version": "older"})
+    monkeypatch.setattr(Registry, "version", lambda self, task, alias: other if alias == CHALLENGER else second)
     verdict = promote(climbed, "route")
     assert verdict == Verdict("refuse", (OtherData(9, "older", data_version(climbed)),))
     assert Paths(climbed).ledger.read_text() == ledger
@@ -165,8 +165,8 @@ def test_an_address_with_a_password_is_not_shown():
 
 
 def test_answers_and_status(climbed):
-    found = answer(climbed, "route", {}, "please the parcel when")
-    assert found.answer == "delivery" and found.version == 1 and 0.25 < found.probability <= 1
+    result = answer(climbed, "route", {}, "please the parcel when")
+    assert result.answer == "delivery" and result.version == 1 and 0.25 < result.probability <= 1
     task = status(climbed).tasks["route"]
     assert task.champion.number == 1 and task.decision.passes and task.test_looks
     with pytest.raises(RungwiseError, match="can't be scored"):
@@ -200,8 +200,6 @@ def test_changed_files_in_the_registry_are_refused(climbed):
 
 
 def test_lost_files_are_registered_again(climbed):
-    import shutil
-
     shutil.move(climbed / "mlartifacts/models", climbed / "mlartifacts/gone")
     try:
         with pytest.raises(RegistryError, match="files were changed"):
@@ -221,8 +219,6 @@ def test_fields_that_the_prompt_does_not_have_are_an_error(climbed):
 
 
 def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
-    import shutil
-
     from safetensors.torch import load_file, save_file
 
     from rungwise.release import parity
@@ -239,20 +235,35 @@ def test_a_model_whose_logits_differ_fails_the_reload_check(climbed, tmp_path):
         parity.prove(tmp_path / "a", climbed)
 
 
-def test_a_rung_without_training_is_registered_and_answers(tmp_path, base_folder):
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.02)
-    for verb in STAGES:
+@pytest.fixture(scope="module")
+def prompted(tmp_path_factory, base_folder):
+    """A workspace with a climb of one rung without training; nothing is registered."""
+    ladder = LADDER.splitlines()[0]
+    root = write_workspace(tmp_path_factory.mktemp("prompted") / "ws", base_folder, ladder=ladder, target=0.02)
+    for verb in STAGES[:-1]:
         run_stage(root, verb)
+    return root
+
+
+def climb_with(prompted, root, target):
+    """Copies the workspace and climbs with another target; the evidence is in the store."""
+    shutil.copytree(prompted, root, symlinks=True)
+    params = (root / "params.yaml").read_text()
+    (root / "params.yaml").write_text(params.replace("target: 0.02", f"target: {target}"))
+    run_stage(root, "climb")
+    return root
+
+
+def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted):
+    root = climb_with(prompted, tmp_path / "ws", 0.02)
     assert register(root, "route").version == 1
     assert promote(root, "route").action == "promote"
-    found = answer(root, "route", {"body": "the parcel please"}, None)
-    assert found.answer in {"account", "billing", "delivery", "repair"}
+    result = answer(root, "route", {"body": "the parcel please"}, None)
+    assert result.answer in {"account", "billing", "delivery", "repair"}
 
 
-def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, base_folder):
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=LADDER.splitlines()[0], target=0.9)
-    for verb in STAGES:
-        run_stage(root, verb)
+def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, prompted):
+    root = climb_with(prompted, tmp_path / "ws", 0.9)
     assert register(root, "route").version is None
     with pytest.raises(RegistryError, match="nothing to promote"):
         promote(root, "route")
@@ -260,8 +271,6 @@ def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, ba
 
 
 def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_path):
-    import shutil
-
     (tmp_path / "a").mkdir()
     first = Registry(tmp_path / "a")
     with first._client() as (_, client):

@@ -2,6 +2,7 @@
 
 import json
 
+from rungwise.core.decisions import WithoutModel
 from rungwise.core.folders import read_json, read_lines
 from rungwise.pipeline import stages
 from rungwise.workspace.layout import Paths
@@ -47,7 +48,8 @@ def test_lists_texts_and_objects_are_trained_and_scored(tmp_path, base_folder):
         stages.run_stage(root, verb)
     words, reply, both = stages.climb(root)
     assert words.decision.rung == "classical" and words.decision.passes and words.metric == "set_f1"
-    assert words.comparison.is_enough and words.comparison.rung == "classical"
+    assert isinstance(words.comparison, WithoutModel) and words.comparison.is_enough
+    assert words.comparison.rung == "classical"
     plain, prompt, tuned = reply.evidence
     assert "no rung without a language model can write an answer of format text" in plain.note
     assert prompt.score.value < 0.5 < 0.9 < tuned.score.value and reply.decision.passes

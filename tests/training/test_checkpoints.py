@@ -27,7 +27,7 @@ def test_two_checkpoints_are_kept_and_the_newest_is_read(tmp_path):
 
 @pytest.mark.parametrize("damage", ["bytes", "lost", "cut"])
 def test_a_damaged_checkpoint_is_skipped_with_a_warning(tmp_path, damage):
-    warnings = []
+    warnings: list[str] = []
     checkpoints = Checkpoints(tmp_path / "c", {"seed": 1}, 10, warnings.append)
     for step in (10, 20):
         checkpoints.save(made(step, step))

@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from rungwise.training import loop
 from rungwise.training.checkpoints import Checkpoints
 from rungwise.training.loop import train
 from tests.conftest import examples, make_base
-from tests.training.runs import PROMPT, quiet, spec_for, token_rows
+from tests.training.runs import FORM, PROMPT, quiet, spec_for, token_rows
 
 
 def test_losses_change_only_with_the_training_recipe(tmp_path):
@@ -65,8 +66,11 @@ def test_a_non_finite_loss_stops_before_the_weights_change(lm):
 
 @pytest.mark.parametrize("method", ADAPTING)
 def test_every_method_trains_with_and_without_checkpointing(base_folder, method):
-    own = {k: v for k, v in {"tokens": 4, "layers": 1, "rank": 4}.items() if k in METHODS[method].settings}
-    spec = AttemptSpec(Base(str(base_folder)), method, PROMPT, ("a",), steps=12, batch_size=8, **{"rank": 0, **own})
+    own: dict[str, Any] = {
+        k: v for k, v in {"tokens": 4, "layers": 1, "rank": 4}.items() if k in METHODS[method].settings
+    }
+    made = AttemptSpec(Base(str(base_folder)), method, PROMPT, FORM, rank=0, steps=12, batch_size=8)
+    spec = replace(made, **own)
 
     def losses(**more):
         lm = load(spec.base, base_folder)

@@ -15,9 +15,7 @@ def add(add: Add) -> None:
     """Adds the commands."""
     plan = add("plan", _plan, "memory, time and cost of each rung on this machine or another, before anything runs")
     _plan_arguments(plan)
-    methods = add(
-        "methods", _methods, "compare several methods with LoRA on one task: a table and a figure"
-    )
+    methods = add("methods", _methods, "compare several methods with LoRA on one task: a table and a figure")
     methods.add_argument("task", metavar="TASK", help="a task of params.yaml")
     methods.add_argument("--methods", metavar="A,B", help="which; without it ten from all families")
     methods.add_argument(

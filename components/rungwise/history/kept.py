@@ -28,18 +28,18 @@ def resolve(root: Path, name: str) -> str:
         DataError: no version, or more than one, matches.
     """
     known = [str(line["data_version"]) for line in log(root)]
-    found = [version for version in known if name and version.startswith(name)]
-    if len(set(found)) != 1:
+    matching = [version for version in known if name and version.startswith(name)]
+    if len(set(matching)) != 1:
         raise DataError(
             Problem(
-                "there is no such data version" if not found else "the name of a data version is too short",
+                "there is no such data version" if not matching else "the name of a data version is too short",
                 where=str(Paths(root).history),
                 found=name[:40],
                 wanted=f"one of {joined(known)}" if known else "an accepted version: there is none yet",
                 do="`rungwise data log` lists them" if known else "`rungwise run` accepts the first",
             )
         )
-    return found[0]
+    return matching[0]
 
 
 def locks_of(root: Path, version: str) -> list[Path]:
@@ -92,9 +92,9 @@ def cached(root: Path, version: str, verb: str, name: str, lock: Path | None = N
     listing = cache / md5[:2] / md5[2:] if md5 else cache / "none"
     if listing.is_file():
         for entry in json.loads(listing.read_text(encoding="utf-8")):
-            found: Path = cache / entry["md5"][:2] / entry["md5"][2:]
-            if entry["relpath"] == name and found.is_file():
-                return found
+            kept: Path = cache / entry["md5"][:2] / entry["md5"][2:]
+            if entry["relpath"] == name and kept.is_file():
+                return kept
     raise WorkspaceError(
         Problem(
             "a version's rows are not in DVC's cache",

@@ -49,8 +49,8 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         if least.total > (machine.memory_bytes or 0):
             raise _too_large(one, least)
         warnings.append(
-            f"{rung.name} needs about {one.need.gigabytes:.1f} GB with {one.rows} rows of {one.tokens} tokens at once, "
-            f"this machine has {(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
+            f"{rung.name} needs about {one.need.gigabytes:.1f} GB with {one.rows} rows of {one.tokens} tokens "
+            f"in a microbatch, this machine has {(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
         )
     return warnings
 

@@ -94,8 +94,8 @@ def _read(path: Path) -> dict[str, Any]:
     except (YAMLError, UnicodeDecodeError) as error:
         raise _fault(path, "", str(getattr(error, "problem", error))[:120], "UTF-8 YAML") from None
     if not isinstance(values, dict) or set(values) - {"sources", "cards", "machines"}:
-        found = joined(sorted(map(str, values))) if isinstance(values, dict) else type(values).__name__
-        raise _fault(path, "", found, "a mapping with the keys sources, cards, machines")
+        actual = joined(sorted(map(str, values))) if isinstance(values, dict) else type(values).__name__
+        raise _fault(path, "", actual, "a mapping with the keys sources, cards, machines")
     for key, value in values.items():
         if value is not None and not isinstance(value, dict):
             raise _fault(path, key, type(value).__name__, "a mapping of names")

@@ -83,9 +83,9 @@ def _logits_bytes(shape: Shape, job: Job) -> int:
     """
     if not holds_logits(shape, job):
         targets = job.rows * job.answer_tokens
-        at_once = min(targets, max(limits.LOSS_MIN_POSITIONS, limits.LOSS_LOGITS[job.device] // shape.vocabulary))
+        positions = min(targets, max(limits.LOSS_MIN_POSITIONS, limits.LOSS_LOGITS[job.device] // shape.vocabulary))
         copies = 4 if job.precision == "fp32" else 4 + 2 + 2
-        return at_once * shape.vocabulary * copies + 2 * targets * shape.width * job.element_bytes
+        return positions * shape.vocabulary * copies + 2 * targets * shape.width * job.element_bytes
     copies = job.answer_tokens * 4 * (2 if job.precision == "fp32" else 3)
     # in 16 bit a CPU multiplies with the output layer row by row, and repeats its matrix for every row
     repeated = shape.width * 2 if job.device == "cpu" and job.precision != "fp32" else 0

@@ -57,13 +57,13 @@ def prove(folder: Path, root: Path) -> None:
     environment = {**os.environ, "RUNGWISE_WORKSPACE": str(root)}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     lines = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
-    found = lines[-1] if lines else f"exit code {done.returncode}"
-    if done.returncode != 0 or json.loads(found)["difference"] != 0.0:
+    last_line = lines[-1] if lines else f"exit code {done.returncode}"
+    if done.returncode != 0 or json.loads(last_line)["difference"] != 0.0:
         raise RegistryError(
             Problem(
                 "a model does not reload exactly",
                 where=str(folder),
-                found=found,
+                found=last_line,
                 wanted="logits equal to the recorded ones, bit for bit, in a new process",
                 do="don't promote it; compare library versions, base files and the machine",
             )

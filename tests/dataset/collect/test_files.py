@@ -9,6 +9,7 @@ import pytest
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError
 from rungwise.dataset.readers import files, rows
+from rungwise.dataset.readers.row import Row
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
 from tests.dataset.conftest import web
@@ -69,7 +70,8 @@ def test_files_that_datasets_saved_are_collected_and_read(tmp_path):
     run(tmp_path, settings(**{"from": "saved", "to": "saved"}))
     source = SourceSettings(name="s", path="saved")
     (path,) = files(source, tmp_path / "raw")
-    assert [r.values for r in rows(source, path, ("body", "queue"))] == [{"body": "one", "queue": "a"}]
+    (row,) = rows(source, path, ("body", "queue"))
+    assert isinstance(row, Row) and row.values == {"body": "one", "queue": "a"}
 
 
 def test_an_object_store_is_read_and_one_that_is_down_is_an_error(tmp_path, monkeypatch):

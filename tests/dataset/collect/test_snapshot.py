@@ -6,7 +6,6 @@ import pytest
 
 from rungwise.core.errors import DataError
 from rungwise.core.folders import file_digest, read_json
-from rungwise.dataset.collect import snapshot, staged
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
@@ -79,7 +78,7 @@ def test_all_files_of_a_source_are_replaced_or_none(tmp_path, monkeypatch):
             raise OSError(28, "No space left on device")
         real(handle)
 
-    monkeypatch.setattr(staged.os, "fsync", third_fails)
+    monkeypatch.setattr(os, "fsync", third_fails)
     with pytest.raises(DataError, match="No space left"):
         run(tmp_path, source)
     monkeypatch.undo()
@@ -113,16 +112,16 @@ def test_the_next_run_repairs_a_kill_between_two_files(tmp_path, monkeypatch):
         if str(target).endswith("a.csv"):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(snapshot.os, "replace", killed)
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path, settings(**{"from": "in"}, to="in"))
     monkeypatch.undo()
     (tmp_path / "raw/in/.b.csv.part").write_text("half")
     (tmp_path / "in/a.csv").write_text("newer")
     run(tmp_path, settings(**{"from": "in"}, to="in"))
-    found = state(tmp_path / "raw")
-    del found[FINGERPRINTS]
-    assert found == {"in/a.csv": b"newer", "in/b.csv": b"b"}
+    result = state(tmp_path / "raw")
+    del result[FINGERPRINTS]
+    assert result == {"in/a.csv": b"newer", "in/b.csv": b"b"}
 
 
 def test_the_command_collects_and_says_what_changed(workspace, rungwise):
@@ -132,8 +131,8 @@ def test_the_command_collects_and_says_what_changed(workspace, rungwise):
         stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
     assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; 1 changed\n"
     assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; nothing changed\n"
-    (found,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
-    assert found["files"]["more.csv"]["bytes"] == 15
+    (result,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
+    assert result["files"]["more.csv"]["bytes"] == 15
     text = (workspace / "params.yaml").read_text()
     (workspace / "params.yaml").write_text(
         text.replace("name: more", "name: other").replace("more.csv}]", "other.csv}]")

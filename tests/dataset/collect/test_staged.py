@@ -4,7 +4,6 @@ import pytest
 from pydantic import ValidationError
 
 from rungwise.core.errors import DataError
-from rungwise.dataset.collect import staged
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from tests.dataset.conftest import collect_settings as settings
 from tests.dataset.conftest import run_collect as run
@@ -28,7 +27,7 @@ def test_a_full_disk_leaves_nothing_half_written(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(staged.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DataError, match="No space left"):
         run(tmp_path, settings(**{"from": "mails.csv"}))
     assert (

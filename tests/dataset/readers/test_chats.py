@@ -58,5 +58,5 @@ def test_formats_in_csv_and_broken_formats(tmp_path):
     ]
     broken = ({"messages": "hi"}, {"messages": ["hi"]}, {"messages": [{"role": "cat", "content": ""}]},
               {"messages": [{"role": "user", "content": {"a": 1}}]})  # fmt: skip
-    found = read(tmp_path, "\n".join(json.dumps(row) for row in broken), "x.jsonl", CHAT)
-    assert [r.reason for r in found] == ["bad_shape"] * 4
+    result = read(tmp_path, "\n".join(json.dumps(row) for row in broken), "x.jsonl", CHAT)
+    assert [r.reason for r in result] == ["bad_shape"] * 4

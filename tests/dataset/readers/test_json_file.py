@@ -9,11 +9,11 @@ from tests.dataset.conftest import read
 
 def test_jsonl_counts_lines_that_are_not_rows(tmp_path):
     lines = [b'{"body": "a", "queue": 3}', b"{", b"[1]", b'{"body": [1], "queue": "b"}', b'{"queue": "c"}', b'"\xff"']
-    found = read(tmp_path, b"\n".join(lines), "x.jsonl")
-    assert found[0] == Row(1, {"body": "a", "queue": "3"})
-    assert [r.reason for r in found[1:4]] == ["bad_json", "bad_json", "not_text"]
-    assert found[4] == Row(5, {"body": None, "queue": "c"})
-    assert found[5].reason == "not_utf8"
+    result = read(tmp_path, b"\n".join(lines), "x.jsonl")
+    assert result[0] == Row(1, {"body": "a", "queue": "3"})
+    assert [r.reason for r in result[1:4]] == ["bad_json", "bad_json", "not_text"]
+    assert result[4] == Row(5, {"body": None, "queue": "c"})
+    assert result[5].reason == "not_utf8"
 
 
 def test_nested_json_by_path(tmp_path):
@@ -22,8 +22,8 @@ def test_nested_json_by_path(tmp_path):
         "Music": [{"data": [{"text": "play"}]}],
     }
     columns = {"body": "data[].text"}
-    found = read(tmp_path, json.dumps(document), "x.json", ("body", "intent"), records="{intent}.[]", columns=columns)
-    assert [r.values for r in found] == [
+    result = read(tmp_path, json.dumps(document), "x.json", ("body", "intent"), records="{intent}.[]", columns=columns)
+    assert [r.values for r in result] == [
         {"body": "will it rain", "intent": "Weather"},
         {"body": "play", "intent": "Music"},
     ]

@@ -19,8 +19,8 @@ def test_a_byte_order_mark_is_not_text_in_any_format(tmp_path, encoding):
         ("x.json", json.dumps([row])),
         ("x.csv", f"body,queue\n{row['body']},a\n"),
     ):
-        (found,) = read(tmp_path, text.encode(encoding), name, **settings)
-        assert found.values == row, name
+        (result,) = read(tmp_path, text.encode(encoding), name, **settings)
+        assert result.values == row, name
     label = read(tmp_path, "a b\n".encode(encoding), "x.label", ("text", "label"), **settings)
     assert label == [Row(1, {"text": "b", "label": "a"})]
 
@@ -67,8 +67,8 @@ def test_undeclared_utf_16_is_an_error(tmp_path):
 
 
 def test_a_nul_rejects_its_row(tmp_path):
-    found = read(tmp_path, "body,queue\na\0b,c\nd,e\n")
-    assert [getattr(r, "reason", "") for r in found] == ["nul", ""]
+    result = read(tmp_path, "body,queue\na\0b,c\nd,e\n")
+    assert [getattr(r, "reason", "") for r in result] == ["nul", ""]
     assert read(tmp_path, '{"body": "a\\u0000", "queue": "b"}', "x.jsonl")[0].reason == "nul"
 
 
@@ -96,10 +96,10 @@ def test_any_bytes_give_rows_counted_rejections_or_one_clear_error(
     tmp_path, ending, content, encoding, needed, header, quotes
 ):
     try:
-        found = read(tmp_path, content, f"x.{ending}", needed, encoding=encoding, header=header, quotes=quotes)
+        result = read(tmp_path, content, f"x.{ending}", needed, encoding=encoding, header=header, quotes=quotes)
     except DataError:
         return
-    assert all(isinstance(r, Bad) or set(r.values) == set(needed) for r in found)
-    for row in found:
+    assert all(isinstance(r, Bad) or set(r.values) == set(needed) for r in result)
+    for row in result:
         for text in row.values.values() if isinstance(row, Row) else ():
             assert text is None or (isinstance(text, str) and text.encode())

@@ -18,7 +18,7 @@ def test_duplicates_are_found_from_a_sample_of_the_shingles_of_very_long_texts(m
     monkeypatch.setattr(candidates, "MAX_HASHES", 5_000)
     monkeypatch.setattr(minhash, "CHUNK_CHARACTERS", 3_000)
     monkeypatch.setattr(within, "CHUNK_CHARACTERS", 3_000)
-    assert sum(map(len, texts)) > 2 * minhash.MAX_HASHES
+    assert sum(map(len, texts)) > 2 * 5_000
     assert [(p.left, p.right) for p in near_pairs(texts, 0.8)] == [(3, 20), (7, 21)]
     assert [(p.left, p.right) for p in copies(texts[20:], words)] == [(0, 3), (1, 7)]
 
@@ -38,8 +38,8 @@ def test_duplicates_are_found_from_a_sample_of_the_shingles_of_very_long_texts(m
 )
 def test_kinds_of_duplicates(text, kind):
     others = edited(100, 3)
-    found = copies([text], [*others, DUPLICATED])
-    assert [(p.right, p.kind) for p in found] == ([(100, kind)] if kind else [])
+    result = copies([text], [*others, DUPLICATED])
+    assert [(p.right, p.kind) for p in result] == ([(100, kind)] if kind else [])
     assert [p.kind for p in copies([DUPLICATED], [*others, text])] == ([kind] if kind else [])
 
 
@@ -49,21 +49,21 @@ def test_a_phrase_inside_many_longer_sentences_is_not_a_duplicate():
 
 
 def test_the_most_similar_duplicate_is_returned():
-    found = copies([DUPLICATED], ["how do i change the pin of my new cart", "how do i change the pin of my new card."])
-    assert found == [Pair(0, 1, "exact", 1.0)]
+    result = copies([DUPLICATED], ["how do i change the pin of my new cart", "how do i change the pin of my new card."])
+    assert result == [Pair(0, 1, "exact", 1.0)]
 
 
 def test_texts_in_scripts_without_spaces_are_compared():
-    found = copies(["我的银行卡昨天在火车上被偷了"], ["天气怎么样", "我的银行卡昨天在火车上被偷走了"])
-    assert [(p.right, p.kind) for p in found] == [(1, "near")]
+    result = copies(["我的银行卡昨天在火车上被偷了"], ["天气怎么样", "我的银行卡昨天在火车上被偷走了"])
+    assert [(p.right, p.kind) for p in result] == [(1, "near")]
 
 
 @settings(max_examples=60, deadline=None)
 @given(text_lists, text_lists)
 def test_any_texts_can_be_compared_and_equal_ones_are_found(left, right):
-    found = {p.left: p for p in copies(left, right)}
-    assert all(0 <= p.left < len(left) and 0 <= p.right < len(right) and 0 < p.similarity <= 1 for p in found.values())
+    result = {p.left: p for p in copies(left, right)}
+    assert all(0 <= p.left < len(left) and 0 <= p.right < len(right) and 0 < p.similarity <= 1 for p in result.values())
     equal = {plain(t) for t in right}
-    assert all((found[i].kind == "exact") == (plain(t) in equal) for i, t in enumerate(left) if i in found)
-    assert all(i in found for i, t in enumerate(left) if plain(t) in equal)
+    assert all((result[i].kind == "exact") == (plain(t) in equal) for i, t in enumerate(left) if i in result)
+    assert all(i in result for i, t in enumerate(left) if plain(t) in equal)
     near_pairs([plain(t) for t in left], 0.8)

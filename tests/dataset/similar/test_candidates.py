@@ -20,9 +20,9 @@ def are_alike(left: str, right: str) -> bool:
 @settings(max_examples=100, deadline=None)
 @given(texts, texts)
 def test_every_pair_with_nearly_equal_bags_is_a_candidate_once(left, right):
-    found = list(cross_candidates(WordIds(left, right)))
+    result = list(cross_candidates(WordIds(left, right)))
     alike = {(i, j) for i, a in enumerate(left) for j, b in enumerate(right) if are_alike(a, b)}
-    assert alike <= set(found) and found == sorted(set(found))
+    assert alike <= set(result) and result == sorted(set(result))
 
 
 def test_a_text_with_the_rarest_run_of_another_is_a_candidate():

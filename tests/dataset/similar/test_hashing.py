@@ -12,10 +12,10 @@ def test_distinct_values_equal_those_of_numpy(values):
 
 @given(st.lists(st.integers(0, 20)), st.integers(1, 40))
 def test_chunks_cover_every_row_once_and_reach_their_limit(sizes, limit):
-    found = list(chunks(sizes, limit))
-    assert [row for begin, end in found for row in range(begin, end)] == list(range(len(sizes)))
-    assert all(sum(sizes[begin : end - 1]) < limit for begin, end in found)
-    assert all(sum(sizes[begin:end]) >= limit for begin, end in found[:-1])
+    result = list(chunks(sizes, limit))
+    assert [row for begin, end in result for row in range(begin, end)] == list(range(len(sizes)))
+    assert all(sum(sizes[begin : end - 1]) < limit for begin, end in result)
+    assert all(sum(sizes[begin:end]) >= limit for begin, end in result[:-1])
 
 
 def test_equal_runs_have_equal_hashes():

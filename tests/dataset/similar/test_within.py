@@ -20,10 +20,10 @@ def test_near_pairs_equal_those_of_a_comparison_of_every_pair():
         for j in range(i + 1, len(texts))
         if texts[i] != texts[j] and (value := jaccard(texts[i], texts[j])) >= 0.8
     }
-    found = {(p.left, p.right): p.similarity for p in near_pairs(texts, 0.8)}
-    assert len(every) > 50 and found.keys() <= every.keys()
-    assert all(found[pair] == pytest.approx(every[pair]) for pair in found)
-    assert len(found) >= 0.97 * len(every)
+    result = {(p.left, p.right): p.similarity for p in near_pairs(texts, 0.8)}
+    assert len(every) > 50 and result.keys() <= every.keys()
+    assert all(result[pair] == pytest.approx(every[pair]) for pair in result)
+    assert len(result) >= 0.97 * len(every)
 
 
 def test_many_equal_candidates_form_one_cluster_without_every_pair():

@@ -2,13 +2,14 @@
 
 import random
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from rungwise.core.errors import ModelError
 from rungwise.core.methods import ADAPTING
-from rungwise.core.records import AttemptSpec, Base
+from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model.adapters import attach, trained_weights
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.architectures import ARCHITECTURES
@@ -41,7 +42,7 @@ def rows_of(lm, n=12):
 
 def spec_for(lm, method="lora", **more):
     defaults = {"rank": 2, "layers": 1, "tokens": 4, "steps": 6, "batch_size": 4, "learning_rate": 1e-2, "seed": 5}
-    return AttemptSpec(lm.base, method, "{body}", ("a",), **{**defaults, **more})
+    return AttemptSpec(lm.base, method, "{body}", AnswerForm("label", ("a",)), **{**defaults, **more})
 
 
 def counted(model, monkeypatch):
@@ -151,7 +152,7 @@ SIZES = {
     "eos_token_id": 2,
     "pad_token_id": 0,
 }
-MORE = {
+MORE: dict[str, dict[str, Any]] = {
     "mistral": {"sliding_window": None},
     "mixtral": {"num_local_experts": 2},
     "qwen2_moe": {"num_experts": 4, "moe_intermediate_size": 16, "shared_expert_intermediate_size": 16},

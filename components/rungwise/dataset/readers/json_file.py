@@ -53,9 +53,9 @@ def json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
     try:
         document = json.loads(path.read_bytes().decode(encoding_of(source)))
     except (ValueError, RecursionError) as error:
-        found = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
+        reason = str(error) if isinstance(error, json.JSONDecodeError) else type(error).__name__
         raise DataError(
-            Problem("a JSON file can't be read", where=str(path), found=found, wanted=f"JSON in {source.encoding}")
+            Problem("a JSON file can't be read", where=str(path), found=reason, wanted=f"JSON in {source.encoding}")
         ) from None
     seen: set[str] = set()
     n_rows = 0
