@@ -27,11 +27,11 @@ def make_old(workspace):
 
 def test_an_older_workspace_is_refused_and_then_upgraded(workspace, rungwise):
     make_old(workspace)
-    with pytest.raises(SettingsError, match="another recipe of a stage(.|\n)*`rungwise upgrade`"):
+    with pytest.raises(SettingsError, match="another version of a stage(.|\n)*`rungwise upgrade`"):
         check_graph(workspace)
     root = with_dvc(workspace)
     refused = error_of(rungwise(root, "run"))
-    assert "dvc.yaml is for another recipe of a stage" in refused and "`rungwise upgrade`" in refused
+    assert "dvc.yaml is for another version of a stage" in refused and "`rungwise upgrade`" in refused
     done = rungwise(root, "upgrade")
     assert done.returncode == 0, done.stderr
     assert "params.yaml: train.look_every is now train.eval_every" in done.stdout and "dvc.yaml: " in done.stdout

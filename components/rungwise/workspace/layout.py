@@ -151,7 +151,7 @@ def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
     if recipe != RECIPES[verb]:
         raise SettingsError(
             Problem(
-                "dvc.yaml is for another recipe of a stage",
+                "dvc.yaml is for another version of a stage",
                 where=f"{graph}: {verb}",
                 found="no such command" if recipe is None else f"--recipe {recipe}",
                 wanted=stage_command(verb, RECIPES[verb]),
