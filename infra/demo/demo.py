@@ -6,14 +6,14 @@ the rung of full.yaml to params.yaml, so that the climb continues with harder ta
 """
 
 import argparse
-import io
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+from rungwise.config import edit
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
-from rungwise.core.folders import replace_text
 from rungwise.report.read import status
 from rungwise.report.text import status_text
 from rungwise.workspace.layout import Paths, settings_of
@@ -112,21 +112,24 @@ def add_full(params: Path) -> list[str]:
     """Adds the missing tasks and rungs of full.yaml, with their comments, to params.yaml; returns their names."""
     from ruamel.yaml import YAML
 
-    yaml = YAML()
-    yaml.width, yaml.preserve_quotes = 1000, True
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    settings, full = (yaml.load(path.read_text(encoding="utf-8")) for path in (params, FULL))
-    tasks = [name for name in full["tasks"] if name not in settings["tasks"]]
-    known = {rung["name"] for rung in settings["ladder"]}
-    rungs = [rung for rung in full["ladder"] if rung["name"] not in known]
-    for name in tasks:
-        settings["tasks"][name] = full["tasks"][name]
-    settings["ladder"].extend(rungs)
-    if tasks or rungs:
-        text = io.StringIO()
-        yaml.dump(settings, text)
-        replace_text(params, text.getvalue())
-    return [*tasks, *(rung["name"] for rung in rungs)]
+    text, full = params.read_text(encoding="utf-8"), FULL.read_text(encoding="utf-8")
+    values, more = (YAML(typ="safe").load(one) for one in (text, full))
+    added = []
+    for section in ("tasks", "ladder"):
+        entries = zip(_names(more[section]), edit.entries_of(full, section), strict=True)
+        missing = {name: entry for name, entry in entries if name not in _names(values[section])}
+        text = edit.extended(text, section, list(missing.values()))
+        added += missing
+    if added:
+        tasks = {**more["tasks"], **values["tasks"]}
+        ladder = [*values["ladder"], *(rung for rung in more["ladder"] if rung["name"] in added)]
+        problem = Problem("full.yaml can't be added to params.yaml", where=str(params), do=f"add {FULL} by hand")
+        edit.write(params, text, lambda found: found == {**values, "tasks": tasks, "ladder": ladder}, problem)
+    return added
+
+
+def _names(section: dict[str, Any] | list[dict[str, Any]]) -> list[str]:
+    return list(section) if isinstance(section, dict) else [rung["name"] for rung in section]
 
 
 def main() -> int:

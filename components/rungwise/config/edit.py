@@ -63,16 +63,36 @@ def inserted(text: str, section: str, name: str, value: str) -> str:
 
 
 def extended(text: str, section: str, entries: Sequence[str]) -> str:
-    """Returns the text with `entries`, each one or more lines of YAML, after the last entry of a block section."""
-    loaded, lines = _loaded(text), text.splitlines(keepends=True)
-    names = list(loaded)
-    later = names[names.index(section) + 1 :]
-    end = loaded.lc.key(later[0])[0] if later else len(lines)
-    while end and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
-        end -= 1  # comments without indentation belong to the next section
+    """Returns the text with `entries` added at the end of a block section. Each entry is the YAML text of its lines."""
+    lines = text.splitlines(keepends=True)
+    end = _end(_loaded(text), section, lines)
     if end and not lines[end - 1].endswith("\n"):
         lines[end - 1] += "\n"
     return "".join([*lines[:end], *(entry.rstrip("\n") + "\n" for entry in entries), *lines[end:]])
+
+
+def entries_of(text: str, section: str) -> list[str]:
+    """Returns the text of each entry of a block section (a mapping or a list), with its comments, in order."""
+    loaded, lines = _loaded(text), text.splitlines(keepends=True)
+    block = loaded[section]
+    places = [block.lc.key(key) if hasattr(block, "keys") else block.lc.item(key) for key in _keys(block)]
+    starts = [_place(place)[0] for place in places]
+    ends = [*starts[1:], _end(loaded, section, lines)]
+    return ["".join(lines[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _keys(block: Any) -> list[Any]:
+    return list(block) if hasattr(block, "keys") else list(range(len(block)))
+
+
+def _end(loaded: Any, section: str, lines: Sequence[str]) -> int:
+    """Returns the line after the last entry of a section; comments at the left margin belong to the next section."""
+    names = list(loaded)
+    behind = names[names.index(section) + 1 :]
+    end = int(loaded.lc.key(behind[0])[0]) if behind else len(lines)
+    while end and (not lines[end - 1].strip() or lines[end - 1].startswith("#")):
+        end -= 1
+    return end
 
 
 def write(path: Path, text: str, is_wanted: Callable[[dict[str, Any]], bool], problem: Problem) -> None:
