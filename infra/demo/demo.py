@@ -124,7 +124,7 @@ def add_full(params: Path) -> list[str]:
         tasks = {**more["tasks"], **values["tasks"]}
         ladder = [*values["ladder"], *(rung for rung in more["ladder"] if rung["name"] in added)]
         problem = Problem("full.yaml can't be added to params.yaml", where=str(params), do=f"add {FULL} by hand")
-        edit.write(params, text, lambda found: found == {**values, "tasks": tasks, "ladder": ladder}, problem)
+        edit.write(params, text, lambda result: result == {**values, "tasks": tasks, "ladder": ladder}, problem)
     return added
 
 
