@@ -27,7 +27,13 @@ REST = {"seed": 1, "ladder": [{"name": "classical", "method": "tfidf"}], "valida
 REST |= {"train": {}, "evaluate": {}, "decide": {}}
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+SLOW = ("clinc150",)
+"""The largest data set: 23,700 rows. The others take the same way through the code."""
+
+
+@pytest.mark.parametrize(
+    "path", [pytest.param(p, marks=[pytest.mark.slow] * (p.stem in SLOW), id=p.stem) for p in FILES]
+)
 def test_a_few_lines_describe_a_public_data_set(path, shared):
     assert len(path.read_text().splitlines()) < 15
     settings = parse({**REST, **YAML(typ="safe").load(path)})

@@ -39,6 +39,7 @@ def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(t
             assert sides["dev"] > 250
 
 
+@pytest.mark.slow  # a whole ladder is learned in tests/smoke and tests/package too; this one is public data
 def test_snips_is_learned_by_the_smallest_rung(tmp_path, shared):
     root = tmp_path / "snips"
     make_workspace(root, "snips", shared, quick=False)

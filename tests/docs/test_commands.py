@@ -76,7 +76,7 @@ ELSEWHERE = {
     "python -m rungwise.flows.pipeline": ("tests/contract/test_two_runners.py", "rungwise.flows.pipeline"),
     "make demo-full": ("tests/demo/test_demo.py", "full"),
     "make docs": ("tests/docs/test_pages.py", '"-m", "sphinx"'),
-    "make gpu-check": ("tests/benchmarks/test_gpu.py", "--tiny"),
+    "make gpu-check": ("tests/benchmarks/test_gpu.py", "--quick"),
     "python infra/demo/record.py": ("tests/docs/test_pages.py", "results_table"),
     **{
         line: ("tests/flows/test_deployment.py", "for line in SCHEDULE")
