@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from rungwise.config import SECTIONS, load
 from rungwise.core.recipes import RECIPES, STAGES
 from rungwise.workspace.layout import PARAMS
-from tests.conftest import REPOSITORY, environment
+from tests.conftest import REPOSITORY, environment, tracked_files
 
 DVC = YAML(typ="safe").load(REPOSITORY / "dvc.yaml")["stages"]
 
@@ -56,3 +56,8 @@ def test_help_takes_less_than_half_a_second():
         fastest = min(fastest, used)
         assert done.returncode == 0 and "promote" in done.stdout
     assert fastest < 0.5
+
+
+def test_the_repository_holds_one_dvc_pipeline():
+    """DVC takes every file of that name for a pipeline, a link of the package too."""
+    assert [name for name in tracked_files() if Path(name).name == "dvc.yaml"] == ["dvc.yaml"]

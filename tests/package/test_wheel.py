@@ -87,7 +87,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel: Path) -> None:
     assert (
         "rungwise/py.typed" in held
         and "rungwise/report/templates/rows.html" in held
-        and "rungwise/init/dvc.yaml" in held
+        and "rungwise/init/graph.yaml" in held
         and "rungwise/planning/machines.yaml" in held
     )
     assert listed <= held, sorted(listed - held)
@@ -126,7 +126,7 @@ print(mlflow.pyfunc.get_model_dependencies("models:/task@champion"))
 
 
 def test_an_installation_without_one_of_its_files_names_it(installed: Installed, tmp_path: Path) -> None:
-    find = "import rungwise, pathlib; print(pathlib.Path(rungwise.__file__).parent / 'init' / 'dvc.yaml')"
+    find = "import rungwise, pathlib; print(pathlib.Path(rungwise.__file__).parent / 'init' / 'graph.yaml')"
     path = Path(installed.ok(str(installed.python), "-c", find).strip())
     kept = path.read_bytes()
     path.unlink()

@@ -213,7 +213,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
             init_repository(target)
         except (OSError, subprocess.CalledProcessError) as error:
             raise WorkspaceError(Problem("git or DVC can't be set up", where=str(target), found=str(error))) from None
-        shutil.copy(package_file("init", "dvc.yaml"), part / "dvc.yaml")
+        shutil.copy(package_file("init", "graph.yaml"), part / "dvc.yaml")
         (part / "dvc.yaml").rename(target / "dvc.yaml")
         (part / "params.yaml").write_text(params, encoding="utf-8")
         (part / "params.yaml").rename(target / "params.yaml")
