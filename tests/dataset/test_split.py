@@ -13,7 +13,7 @@ from rungwise.dataset.split import position, rare, split
 from tests.conftest import examples
 
 ROWS = [e for e in {e.fields["body"]: e for e in examples(430)}.values()][:400]
-ONLY_GROUPS = SplitSettings(copies="exact")
+ONLY_GROUPS = SplitSettings(leaks="exact")
 TEST_TEXT = "my card was stolen on the train to Leeds yesterday"
 
 

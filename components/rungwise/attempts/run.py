@@ -19,7 +19,7 @@ from rungwise.evidence.metrics import Metric
 from rungwise.model import classical
 from rungwise.model import predict as predict_module
 from rungwise.model.adapter_files import save as save_adapter
-from rungwise.model.adapters import VIRTUAL, base_parameters, with_room
+from rungwise.model.adapters import base_parameters, with_room
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
 from rungwise.training import loop
@@ -167,7 +167,7 @@ def _adapt_into(
         room = labels or result["max_answer_tokens"]
         write_json(part / SHOWN, predict_module.fitting_shown(lm, spec, rows, room))
         return result, ()
-    if spec.method in VIRTUAL:
+    if METHODS[spec.method].takes_positions:
         reader = with_room(lm, spec.tokens, f"ladder: base {spec.base}, method {spec.method}, `tokens`")
     else:
         reader = lm

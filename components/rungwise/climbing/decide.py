@@ -25,6 +25,7 @@ from rungwise.core.decisions import (
     TryNext,
     WithoutModel,
 )
+from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval, Prediction
 from rungwise.evidence.intervals import rows_needed
 from rungwise.evidence.metrics import Metric, difference
@@ -89,7 +90,7 @@ def _score(evidence: Evidence) -> Interval:
 
 
 def _is_classical(outcome: Outcome) -> bool:
-    return outcome.evidence.method == "tfidf"
+    return not METHODS[outcome.evidence.method].has_base
 
 
 def _standing(

@@ -224,7 +224,7 @@ class SplitSettings(Section):
     test: Annotated[float, Field(gt=0, lt=1)] = 0.15
     """Share of the groups that become test rows. Unused if the user marked test rows."""
 
-    copies: Literal["near", "exact"] = "near"
+    leaks: Literal["near", "exact"] = "near"
     """Which training rows are removed as duplicates of validation or test rows: `exact`, only those with equal words;
     `near`, also those with typing errors or some other words, and texts that contain each other."""
     max_leaked_share: Share = 0.3

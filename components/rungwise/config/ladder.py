@@ -151,7 +151,7 @@ class RungSettings(Section):
 
     @model_validator(mode="after")
     def _pinned(self) -> "RungSettings":
-        if (self.method == "tfidf") != (self.base is None):
+        if METHODS[self.method].has_base == (self.base is None):
             raise ValueError("base: method tfidf has no base, every other method requires one")
         if self.remote_code and self.base is None:
             raise ValueError("remote_code: this rung has no base")

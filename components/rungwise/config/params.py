@@ -223,6 +223,7 @@ def _dotted(key: edit.Key) -> str:
 SECTIONS = tuple(field.alias or name for name, field in Settings.model_fields.items())
 """The sections of params.yaml, in the order of their documentation."""
 RENAMED: Final[Mapping[tuple[str, str], str]] = {
+    ("split", "copies"): "leaks",
     ("train", "look_every"): "eval_every",
     ("train", "look_rows"): "eval_rows",
     ("train", "tokens_at_once"): "max_tokens_per_microbatch",

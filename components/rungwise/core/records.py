@@ -10,13 +10,17 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from rungwise.core.methods import METHODS
 
 if TYPE_CHECKING:  # pydantic is imported with the first value that is read, as `rungwise --help` needs none
     from pydantic import TypeAdapter
 
 Record = TypeVar("Record")
 Json = Any
+_LORA: Final[Mapping[str, Any]] = METHODS["lora"].settings
+"""The defaults of a spec: those of the most common method."""
 SIDES = ("train", "dev", "test")
 """The sides of a split: training, validation and test rows."""
 
@@ -113,10 +117,10 @@ class AttemptSpec:
     precision: str = "fp32"
     examples: int = 0
     """Number of solved examples in the prompt (method `prompt`)."""
-    rank: int = 16
-    alpha: float = 32.0
-    dropout: float = 0.0
-    targets: tuple[str, ...] = ("all-linear",)
+    rank: int = _LORA["rank"]
+    alpha: float = _LORA["alpha"]
+    dropout: float = _LORA["dropout"]
+    targets: tuple[str, ...] = _LORA["targets"]
     """Names of the adapted modules; `all-linear` means every linear layer except the output layer."""
     tokens: int = 0
     """Number of virtual tokens."""

@@ -68,7 +68,7 @@ def split(settings: SplitSettings, examples: Sequence[Example]) -> Split:
     n_train = sides.count("train")
     removed = _by_group(table, sides) | _by_lineage(table, sides)
     rows = {side: [i for i, s in enumerate(sides) if s == side and i not in removed] for side in SIDES}
-    texts = without_shared_ends(table.joined()) if settings.copies == "near" else table.joined()
+    texts = without_shared_ends(table.joined()) if settings.leaks == "near" else table.joined()
     held_out = rows["dev"] + rows["test"]
     leaks = _leaks(settings, table, texts, sides, rows["train"], held_out)
     for leak in leaks:
@@ -169,7 +169,7 @@ def _leaks(
     return [
         (i, Leak(table.id[i], sides[i], table.id[j], sides[j], pair.kind, round(pair.similarity, 3)))
         for pair in pairs
-        if settings.copies == "near" or pair.kind == "exact"
+        if settings.leaks == "near" or pair.kind == "exact"
         for i, j in [(rows[pair.left], others[pair.right])]
     ]
 
@@ -202,7 +202,7 @@ def _check_share(
             where="step split",
             found=", ".join(f"{reason}: {n}" for reason, n in counted(reasons).items()),
             wanted=f"at most {settings.max_leaked_share:.0%} (`split.max_leaked_share`)",
-            do="set `split.group` to the column whose equal values belong together; set `split.copies: exact` if one "
+            do="set `split.group` to the column whose equal values belong together; set `split.leaks: exact` if one "
             "word changes the meaning; or raise the limit: the duplicates are removed from training",
         )
     )

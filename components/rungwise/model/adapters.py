@@ -18,9 +18,6 @@ from rungwise.core.records import AttemptSpec
 from rungwise.model.language_model import LanguageModel
 from rungwise.model.virtual_tokens import VirtualTokens
 
-VIRTUAL = ("prompt-tuning", "prefix-tuning")
-"""Methods whose tokens take positions of the model's context."""
-
 
 def attach(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
     """Returns the model with a fresh adapter of `spec.method` that changes nothing yet; the base is wrapped in place.
@@ -35,7 +32,7 @@ def attach(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
     with torch.random.fork_rng(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.manual_seed(spec.seed)
-        if spec.method in VIRTUAL:
+        if METHODS[spec.method].takes_positions:
             lm = with_room(lm, spec.tokens, f"ladder: base {spec.base}, method {spec.method}, `tokens`")
             model: Any = VirtualTokens(lm.model, spec.method, spec.tokens, sorted(lm.ordinary_tokens()))
         elif has_own_weights(spec.method):
@@ -50,7 +47,7 @@ def attach(lm: LanguageModel, spec: AttemptSpec) -> LanguageModel:
 
 def has_own_weights(method: str) -> bool:
     """Whether the method trains the base's own weights and adds none: all of them, or those of the last layers."""
-    return METHODS[method].family == "full" or method == "last-layers"
+    return METHODS[method].trains_matrices
 
 
 def with_room(lm: LanguageModel, tokens: int, where: str) -> LanguageModel:
@@ -182,7 +179,7 @@ def _check_targets(lm: LanguageModel, spec: AttemptSpec) -> None:
             )
         chosen |= matching
     narrow = [n for n, module in chosen.items() if spec.rank > min(module.in_features, module.out_features)]
-    if narrow and spec.method != "vera":  # its random matrices are not trained and may be wider
+    if narrow and not METHODS[spec.method].shares_matrices:  # its random matrices are not trained and may be wider
         width = min(min(chosen[n].in_features, chosen[n].out_features) for n in narrow)
         raise ModelError(
             Problem(

@@ -173,7 +173,7 @@ def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> l
     if len(split.leaks) > LEAK_WARNING_SHARE * n_before:
         messages.append(
             f"{len(split.leaks) / n_before:.0%} of the training rows were removed as duplicates of validation or test "
-            "rows. If texts that differ in one word are different questions, set `split.copies: exact`"
+            "rows. If texts that differ in one word are different questions, set `split.leaks: exact`"
         )
     if split.dev_in_test:
         ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from rungwise.core.errors import ModelError, Problem, TrainingError
+from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
 from rungwise.model.kernels.low_rank import fuse
@@ -267,15 +268,13 @@ def _enable_checkpointing(lm: LanguageModel, spec: AttemptSpec) -> None:
     if not spec.checkpointing:
         return
     base = getattr(lm.model, "base", lm.model)
-    needs_cache = spec.method == "prefix-tuning"
+    needs_cache = METHODS[spec.method].virtual_tokens == "cache"
     if needs_cache or not getattr(base, "supports_gradient_checkpointing", False):
         raise ModelError(
             Problem(
                 "activation checkpointing is not supported",
                 where=f"base {spec.base}, method {spec.method}, `train.checkpointing`",
-                found="a method that needs the key cache"
-                if spec.method == "prefix-tuning"
-                else "no support in the model",
+                found="a method that needs the key cache" if needs_cache else "no support in the model",
                 wanted="an architecture and a method that support it",
                 do="leave `train.checkpointing` out and lower `train.max_tokens_per_microbatch`",
             )
