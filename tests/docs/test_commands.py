@@ -77,6 +77,10 @@ ELSEWHERE = {
     "make demo-full": ("tests/demo/test_demo.py", "full"),
     "make docs": ("tests/docs/test_pages.py", '"-m", "sphinx"'),
     "make gpu-check": ("tests/benchmarks/test_gpu.py", "--quick"),
+    "python examples/own_metric_and_generator.py mine task billing": (
+        "tests/test_examples.py",
+        "own_metric_and_generator.py",
+    ),
     "python infra/demo/record.py": ("tests/docs/test_pages.py", "results_table"),
     **{
         line: ("tests/flows/test_deployment.py", "for line in SCHEDULE")
