@@ -67,9 +67,9 @@ def measure(root: Path, is_new: bool) -> list[dict[str, Any]]:
     again = time.perf_counter() - started
     rows = []
     for task, state in json.loads(command(root, "status", "--json"))["tasks"].items():
-        models = [e for e in state["evidence"] if e["method"] != "tfidf" and e["score"]]
+        models = [e for e in state["evidence"] if e["method"] != "classical" and e["score"]]
         best = max(models, key=lambda e: e["score"]["value"], default=None)
-        plain = next((e["score"] for e in state["evidence"] if e["method"] == "tfidf"), None)
+        plain = next((e["score"] for e in state["evidence"] if e["method"] == "classical"), None)
         cost = root / "data" / "attempts" / f"train-{best['attempt']}" / "cost.json" if best else None
         rows.append(
             {

@@ -23,7 +23,7 @@ SIZES = {
     "trec": (5952, 500),
 }
 """Rows of all files, and of the official test set."""
-REST = {"seed": 1, "ladder": [{"name": "classical", "method": "tfidf"}], "validate": {}, "split": {}, "augment": {}}
+REST = {"seed": 1, "ladder": [{"name": "classical", "method": "classical"}], "validate": {}, "split": {}, "augment": {}}
 REST |= {"train": {}, "evaluate": {}, "decide": {}}
 
 

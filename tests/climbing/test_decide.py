@@ -132,7 +132,7 @@ def test_the_climb_ends_when_the_policy_ends_it():
 
 
 def test_a_classical_rung_that_passes_ends_the_climb_and_no_language_model_is_needed():
-    outcomes = [outcome("plain", 196, method="tfidf")]
+    outcomes = [outcome("plain", 196, method="classical")]
     decision = ask(outcomes, ["small"])
     assert (decision.action, decision.rung, decision.passes) == ("stop", "plain", True)
     actual = compare(ACCURACY, outcomes, decision)
@@ -140,7 +140,7 @@ def test_a_classical_rung_that_passes_ends_the_climb_and_no_language_model_is_ne
 
 
 def test_beyond_classical_compares_with_a_language_model_and_keeps_the_classical_rung():
-    outcomes = [outcome("plain", 196, method="tfidf")]
+    outcomes = [outcome("plain", 196, method="classical")]
     first = ask(outcomes, ["prompt", "small"], beyond_classical=True)
     assert first.action == "climb" and first.reasons[-1] == BeyondClassical("prompt")
     outcomes.append(outcome("prompt", 60, method="prompt"))
@@ -156,7 +156,7 @@ def test_beyond_classical_compares_with_a_language_model_and_keeps_the_classical
 
 
 def test_a_classical_rung_below_the_bar_is_compared_with_the_rung_that_passes():
-    outcomes = [outcome("plain", 150, method="tfidf"), outcome("small", 198)]
+    outcomes = [outcome("plain", 150, method="classical"), outcome("small", 198)]
     decision = ask(outcomes)
     assert decision.rung == "small" and decision.passes
     actual = compare(ACCURACY, outcomes, decision)

@@ -72,7 +72,7 @@ def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("task", "methods"), [("other", ["lora"]), ("route", ["lorra"]), ("route", ["tfidf"]), ("route", [])]
+    ("task", "methods"), [("other", ["lora"]), ("route", ["lorra"]), ("route", ["classical"]), ("route", [])]
 )
 def test_an_unknown_task_or_method_is_an_error(workspace, task, methods):
     with pytest.raises(SettingsError, match="no such task or method to compare"):

@@ -28,7 +28,7 @@ from rungwise.workspace.dvc import cache_folder, reproduce
 from rungwise.workspace.layout import Paths
 from tests.conftest import environment, examples, planted_rows, with_dvc, write_workspace
 
-LADDER = "  - {name: classical, method: tfidf}\n"
+LADDER = "  - {name: classical, method: classical}\n"
 
 
 def run(root):

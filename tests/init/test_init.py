@@ -296,7 +296,7 @@ def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_p
     lines = init(tmp_path / "ws", rows, "body", "queue", ladder=name)
     assert any(f"preset {name}" in line for line in lines)
     ladder = load(tmp_path / "ws/params.yaml").ladder
-    assert ladder[0].method == "tfidf" and all("@" not in str(r.base) for r in ladder)
+    assert ladder[0].method == "classical" and all("@" not in str(r.base) for r in ladder)
     assert len({r.base for r in ladder}) >= 4
     refused = error_of(rungwise(tmp_path / "ws", "run"))
     assert "`rungwise pin` adds the commit to a hub name" in refused

@@ -10,7 +10,7 @@ TEXT = "{body}"
 
 
 def spec(form):
-    return AttemptSpec(None, "tfidf", TEXT, form)
+    return AttemptSpec(None, "classical", TEXT, form)
 
 
 def rows_with(answers):

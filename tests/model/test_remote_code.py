@@ -162,7 +162,7 @@ def test_only_a_hash_allows_code(workspace, value):
 
 def test_without_a_base_there_is_no_code_to_allow(workspace):
     values = read_raw(workspace / "params.yaml")
-    values["ladder"][0] = {"name": "none", "method": "tfidf", "remote_code": "ab" * 32}
+    values["ladder"][0] = {"name": "none", "method": "classical", "remote_code": "ab" * 32}
     with pytest.raises(SettingsError, match="remote_code: this rung has no base"):
         parse(values)
 

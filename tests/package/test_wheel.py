@@ -67,7 +67,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator
     one.ok("rungwise", "init", "workspace", "--rows", "rows.csv", "--text", "body", "--answer", "queue")
     params = workspace / "params.yaml"
     text = params.read_text().replace("target: 0.9 ", "target: 0.4 ").replace("steps: 300", "steps: 60")
-    params.write_text(text.replace("  - {name: classical, method: tfidf}\n", "").replace("test: 0.15", "test: 0.3"))
+    params.write_text(text.replace("  - {name: classical, method: classical}\n", "").replace("test: 0.15", "test: 0.3"))
     yield Installed(python, workspace)
     shutil.rmtree(folder, ignore_errors=True)
 

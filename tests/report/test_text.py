@@ -56,7 +56,7 @@ def test_the_status_names_what_changed_since_the_climb():
 
 
 def test_an_explanation_gives_each_reason_once_at_its_rung():
-    plain = replace(SMALL, rung="plain", method="tfidf", base="")
+    plain = replace(SMALL, rung="plain", method="classical", base="")
     rungs = (
         RungExplanation(plain, 2.4, Decision("climb", "plain", True, (Text("plain passes"), Text("small is tried")))),
         RungExplanation(SMALL, 2.4, Decision("stop", "plain", True, (Text("plain passes"), Text("small passes too")))),
@@ -78,7 +78,7 @@ def test_an_explanation_gives_each_reason_once_at_its_rung():
     text = explain_text({"route": one})
     assert text.startswith("route: is the accuracy at least 0.9? That is the share of right rows.")
     assert "a score of 0.927 shows it" in text and text.count("plain passes") == 2  # the reason and the result
-    assert "1. plain (tfidf, no language model): 0.962 (0.941 to 0.976, n=480)" in text
+    assert "1. plain (classical, no language model): 0.962 (0.941 to 0.976, n=480)" in text
     assert "other metrics: macro F1 0.962" in text and "left out: over_context: 3" in text and " in 2 s" in text
     assert text.index("small is tried") < text.index("2. small") < text.index("small passes too")
     assert text.endswith("Result: plain passes.\nYou do not need it.")

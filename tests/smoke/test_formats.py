@@ -9,7 +9,7 @@ from rungwise.workspace.layout import Paths
 from tests.conftest import KEYWORDS, planted_rows, with_dvc, write_workspace
 
 LADDER = """\
-  - {name: classical, method: tfidf}
+  - {name: classical, method: classical}
   - {name: prompt, base: bases/able, method: prompt, examples: 1}
   - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16, steps: 120}
 """
@@ -75,7 +75,7 @@ def test_a_rung_without_a_language_model_is_registered_promoted_and_answers(tmp_
     again = rungwise(root, "run")
     assert again.returncode == 0 and "version 1" in again.stdout and "trained" not in again.stderr
     explained = json.loads(rungwise(root, "explain", "--json").stdout)["route"]
-    assert explained["rungs"][0]["method"] == "tfidf" and explained["decision"]["passes"]
+    assert explained["rungs"][0]["method"] == "classical" and explained["decision"]["passes"]
     assert explained["comparison"]["code"] == "without_model" and explained["comparison"]["is_enough"]
     assert explained["comparison"]["sentence"].startswith("You do not need a language model for this: classical")
     assert (

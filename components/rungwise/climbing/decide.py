@@ -90,7 +90,7 @@ def _score(evidence: Evidence) -> Interval:
 
 
 def _is_classical(outcome: Outcome) -> bool:
-    return not METHODS[outcome.evidence.method].has_base
+    return METHODS[outcome.evidence.method].engine == "classical"
 
 
 def _standing(

@@ -119,10 +119,10 @@ class RungSettings(Section):
     author's code. The error for a base that requires its own code shows the value. By default such a base is
     refused."""
     method: Literal[
-        "tfidf", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning", "ia3",
+        "classical", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning", "ia3",
         "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
-    """`tfidf`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
+    """`classical`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
     train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template."""
@@ -152,7 +152,7 @@ class RungSettings(Section):
     @model_validator(mode="after")
     def _pinned(self) -> "RungSettings":
         if METHODS[self.method].has_base == (self.base is None):
-            raise ValueError("base: method tfidf has no base, every other method requires one")
+            raise ValueError("base: method classical has no base, every other method requires one")
         if self.remote_code and self.base is None:
             raise ValueError("remote_code: this rung has no base")
         base_of(self)

@@ -39,8 +39,9 @@ class Method:
     """Whether rows of one batch can go through different adapters of this kind."""
     source: str = ""
     """Where it was proposed."""
-    has_base: bool = True
-    """Whether there is a language model at all."""
+    engine: Literal["classical", "encoder", "language_model", "endpoint"] = "language_model"
+    """What answers. `classical`: a linear model of words and letters. `encoder`: a linear layer on the vectors of a
+    frozen base. `language_model`: a causal language model. `endpoint`: a model behind an address."""
     base_parameters: Literal["none", "all", "last_layers", "norms"] = "none"
     """Which parameters of the base itself it trains; `none`: it trains an adapter in addition to the frozen base."""
     virtual_tokens: Literal["none", "input", "cache", "last_layers"] = "none"
@@ -48,6 +49,11 @@ class Method:
     values of every layer. `last_layers`: prompts of the last layers, which take no position of the context."""
     shares_matrices: bool = False
     """Whether all targets share frozen random matrices, whose rank may exceed the width of a target."""
+
+    @property
+    def has_base(self) -> bool:
+        """Whether it uses the files of a base."""
+        return self.engine in ("encoder", "language_model")
 
     @property
     def trains(self) -> bool:
@@ -88,7 +94,7 @@ class Method:
 _LORA: Final = {"rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": ("all-linear",)}
 
 METHODS: Final[Mapping[str, Method]] = {
-    "tfidf": Method("none", {}, "a linear model of words and letters; there is no language model", has_base=False),
+    "classical": Method("none", {}, "a linear model of words and letters; there is no language model", engine="classical"),
     "prompt": Method("none", {"examples": 4}, "the examples in the prompt"),
     "full": Method("full", {}, "all weights", 1.0, merges=True, base_parameters="all"),
     "lora": Method(
@@ -217,5 +223,5 @@ METHODS: Final[Mapping[str, Method]] = {
 
 ADAPTING: Final = tuple(name for name, method in METHODS.items() if method.trains)
 """The methods that train a language model."""
-LANGUAGE_MODEL_METHODS: Final = tuple(name for name, method in METHODS.items() if method.has_base)
+LANGUAGE_MODEL_METHODS: Final = tuple(name for name, method in METHODS.items() if method.engine == "language_model")
 """The methods that use a language model, trained or not."""

@@ -105,7 +105,7 @@ class AttemptSpec:
     """
 
     base: Base | None
-    """None without a language model (method `tfidf`)."""
+    """None without a language model (method `classical`)."""
     method: str
     """A name in `methods.METHODS`."""
     prompt: str
