@@ -82,7 +82,7 @@ GOLDEN = {
     "spec without a base": (
         AttemptSpec(None, "classical", "{body}", AnswerForm("label", ("a",))),
         '{"alpha":32.0,"base":null,"batch_size":32,"checkpointing":false,"clip_norm":1.0,"compiled":false,"dropout":0.0,"eval_every":0,"eval_rows":0,"examples":0,"form":{"fields":{},"format":"label","labels":["a"],"separator":";"},"layers":0,"learning_rate":null,"max_over_context":0.1,"max_tokens_per_microbatch":0,"method":"classical","metric":"","patience":0,"precision":"fp32","prompt":"{body}","rank":16,"schedule":"cosine","seed":0,"steps":300,"targets":["all-linear"],"template":"plain","tokens":0,"warmup_share":0.05,"weight_decay":0.0}',
-        "2cc7477a17517b5f4b5ecf61fef4db05d73a43e9d0fa64b9d63f3eec14b0cc05",
+        "43f5cdc2629499418423861843ab8a3fa8f78110fed2fd46e9ea5cd2d4464025",
     ),
     "prediction": (
         Prediction("r-1", "g-1", "a", "b", 0.5, facts=("42",), is_cut=True),

@@ -119,8 +119,8 @@ class RungSettings(Section):
     author's code. The error for a base that requires its own code shows the value. By default such a base is
     refused."""
     method: Literal[
-        "classical", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning", "ia3",
-        "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
+        "classical", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning",
+        "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
     """`classical`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
     train: `core.methods.METHODS` lists what they train, their settings and the defaults."""

@@ -94,7 +94,9 @@ class Method:
 _LORA: Final = {"rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": ("all-linear",)}
 
 METHODS: Final[Mapping[str, Method]] = {
-    "classical": Method("none", {}, "a linear model of words and letters; there is no language model", engine="classical"),
+    "classical": Method(
+        "none", {}, "a linear model of words and letters; there is no language model", engine="classical"
+    ),
     "prompt": Method("none", {"examples": 4}, "the examples in the prompt"),
     "full": Method("full", {}, "all weights", 1.0, merges=True, base_parameters="all"),
     "lora": Method(
