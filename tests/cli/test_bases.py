@@ -66,7 +66,12 @@ def test_what_can_not_be_added_is_one_message(tmp_path, rungwise, name):
 
 def test_terms_are_accepted_with_a_flag_and_only_with_it(tmp_path, monkeypatch, capsys, cache):
     seen = []
-    monkeypatch.setattr(embedded, "store", lambda name, write: seen.append(name) or cache)
+
+    def store(name, write):
+        seen.append(name)
+        return cache
+
+    monkeypatch.setattr(embedded, "store", store)
     assert cli.main(["bases", "add", "gemma3-270m"]) == 2
     assert "--accept-terms" in capsys.readouterr().err and not seen and not cache.exists()
     assert cli.main(["bases", "add", "gemma3-270m", "--accept-terms"]) == 0

@@ -5,7 +5,9 @@ import pytest
 from rungwise.init.training import MIN_SPEEDUP, speedup, training
 
 
-@pytest.mark.parametrize(("n_rows", "steps"), [(10, 100), (533, 100), (534, 101), (1050, 197), (2666, 500), (90_000, 500)])
+@pytest.mark.parametrize(
+    ("n_rows", "steps"), [(10, 100), (533, 100), (534, 101), (1050, 197), (2666, 500), (90_000, 500)]
+)
 def test_steps_are_three_epochs_within_bounds(n_rows, steps):
     guessed = training(n_rows, ["pocket-s"])
     assert guessed.steps == steps and f"about {steps * 16 / n_rows:.1f} epochs" in guessed.sentence

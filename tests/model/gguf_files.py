@@ -66,7 +66,7 @@ def write_gguf(
     *,
     stored: Stored = Stored.F16,
     architecture: str = "llama",
-    more: Mapping[str, str | int] | None = None,
+    more: Mapping[str, str] | None = None,
     part: int = 0,
     parts: int = 1,
     without: str = "",
@@ -95,7 +95,7 @@ def write_gguf(
     writer.add_pad_token_id(words["<|end|>"])
     writer.add_chat_template(TEMPLATE)
     for key, value in (more or {}).items():
-        (writer.add_uint32 if isinstance(value, int) else writer.add_string)(key, value)  # type: ignore[operator]
+        writer.add_string(key, value)
     tensors = [(name, weight) for name, weight in tensors_of(base).items() if name != without]
     if parts > 1:
         writer.add_uint16("split.no", part)

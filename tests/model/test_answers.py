@@ -89,7 +89,9 @@ def test_each_of_a_bases_ends_ends_an_answer(lm):
     (prompt,) = encode_prompts(lm, ["where is my parcel\nQueue:"])
     (cut,) = write_answers(lm, [prompt], 6)
     with torch.inference_mode():
-        written = lm.model.generate(torch.tensor([prompt]), max_new_tokens=6, do_sample=False)[0, len(prompt) :].tolist()
+        written = lm.model.generate(torch.tensor([prompt]), max_new_tokens=6, do_sample=False)[
+            0, len(prompt) :
+        ].tolist()
     assert cut.is_cut
     second = written[3]
     assert second not in written[:3], "the test needs a token that the answer has once"

@@ -33,8 +33,8 @@ def _bases(root: Path, arguments: argparse.Namespace) -> int:
         name, folder = _add(arguments.name, accepts=arguments.accept_terms)
         show(json.dumps({"name": name, "folder": str(folder)}) if arguments.json else added_text(name, folder))
         return 0
-    found = bases()
-    show(json.dumps(asdict(found), indent=1, ensure_ascii=False) if arguments.json else bases_text(found))
+    listed = bases()
+    show(json.dumps(asdict(listed), indent=1, ensure_ascii=False) if arguments.json else bases_text(listed))
     return 0
 
 

@@ -113,8 +113,8 @@ class RungSettings(Section):
     """The rung's name; unique on the ladder."""
     base: Text | None = None
     """The base model: a local folder (`models/x`), a GGUF file (`models/x.gguf`), an embedded base (`smollm2-135m`; see
-    `rungwise bases`), a pocket base (`pocket-s`), or a name on the Hugging Face Hub with its commit (`owner/name@<40 hex
-    digits>`; `rungwise pin` adds the commit)."""
+    `rungwise bases`), a pocket base (`pocket-s`), or a name on the Hugging Face Hub with its commit
+    (`owner/name@<40 hex digits>`; `rungwise pin` adds the commit)."""
     remote_code: Sha256 | None = None
     """SHA-256 of the base's own Python files. It allows exactly these files to run on this machine; they are the model
     author's code. The error for a base that requires its own code shows the value. By default such a base is
