@@ -70,7 +70,8 @@ def _is_large(base: str) -> bool:
 def speedup() -> float:
     """Returns how many times as fast as fp32 this machine multiplies in bf16; 0 if it has no bf16.
 
-    It is measured in less than half a second. The matrices have the shape of the widest layer of SmolLM2-135M and 512 tokens.
+    It is measured in less than half a second. The matrices have the shape of the widest layer of SmolLM2-135M and 512
+    tokens.
     """
     import torch
 
