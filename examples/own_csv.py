@@ -1,9 +1,10 @@
 """Your own CSV: from a file of rows to a champion that answers.
 
-    python examples/own_csv.py ROWS.csv TEXT_COLUMN ANSWER_COLUMN FOLDER
+    python examples/own_csv.py ROWS.csv TEXT_COLUMN ANSWER_COLUMN FOLDER [BASE ...]
 
-Makes a workspace in FOLDER, runs it, and answers the first row of the file. The bar in FOLDER/params.yaml is a guess:
-set `target` to what your users would call good enough, and run again.
+Makes a workspace in FOLDER, runs it, and answers the first row of the file. The language model is BASE, by default
+SmolLM2-135M, which is fetched when it is needed. The bar in FOLDER/params.yaml is a guess: set `target` to what your
+users would call good enough, and run again.
 """
 
 import csv
@@ -13,12 +14,12 @@ from pathlib import Path
 from rungwise import RungwiseError, Workspace
 
 
-def main(rows: str, text: str, answer: str, folder: str) -> int:
+def main(rows: str, text: str, answer: str, folder: str, *bases: str) -> int:
     """Runs the example; returns its exit code."""
     if (Path(folder) / "params.yaml").exists():
         workspace = Workspace(folder)
     else:
-        workspace = Workspace.init(folder, rows=rows, text=text, answer=answer)
+        workspace = Workspace.init(folder, rows=rows, text=text, answer=answer, bases=bases)
     try:
         results = workspace.run()
     except RungwiseError as error:
@@ -38,4 +39,4 @@ def main(rows: str, text: str, answer: str, folder: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:5]))
+    sys.exit(main(*sys.argv[1:]))

@@ -35,7 +35,7 @@ def test_every_example_is_run_here() -> None:
 
 
 def test_the_examples_run_one_after_the_other(folder: Path) -> None:
-    shown = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace")
+    shown = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace", "pocket-s")
     assert "task: " in shown and "  classical: " in shown
     assert "the champion's answer to the first row: " in shown, "the planted rows need no language model"
     again = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace")
@@ -43,7 +43,7 @@ def test_the_examples_run_one_after_the_other(folder: Path) -> None:
     made = run(folder, "own_metric_and_generator.py", "workspace", "task", "billing")
     assert "classical: " in made and "5 rows for billing" in made and "parents: parents" in made
     params = folder / "workspace" / "params.yaml"
-    params.write_text(params.read_text().replace("steps: 300", "steps: 4"))
+    params.write_text(params.read_text().replace("steps: 100", "steps: 4"))
     carried = run(folder, "gpu_bundle.py", "workspace", "task", "pocket-s", "bundle")
     assert "packed attempt" in carried and "is stored for task/pocket-s" in carried
 

@@ -44,7 +44,7 @@ class Workspace:
             rows: a CSV, TSV, JSON or JSON-lines file.
             text: the column that the model reads.
             answer: the column with the right answers.
-            bases: folders or hub names of base models, smallest first; default: the small ones of the package.
+            bases: folders, GGUF files, hub names or embedded bases, smallest first; default: SmolLM2-135M.
 
         Raises:
             RungwiseError: the rows can't be used, or the folder can't become a workspace.

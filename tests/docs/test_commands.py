@@ -22,7 +22,7 @@ TUTORIAL = REPOSITORY / "docs" / "tutorial.md"
 TUTORIAL_TYPED = [
     "cp rungwise/infra/demo/tickets.csv mails.csv",
     "head -2 mails.csv",
-    "rungwise init mine --rows mails.csv --text body --answer keywords",
+    "rungwise init mine --rows mails.csv --text body --answer keywords --base pocket-s --base pocket-m",
     "cd mine",
     "sed -i 's/target: 0.75/target: 0.6/' params.yaml",
     "sed -i 's/^split: .*/split: {group: problem_id, dev: 0.2, test: 0.2}/' params.yaml",
@@ -30,7 +30,7 @@ TUTORIAL_TYPED = [
 """Typed where the clone is; the run that follows is typed with other rows, on which the first rung passes."""
 TYPED = [
     "rungwise init large --rows mails.csv --text body --answer queue --ladder qwen3",
-    "rungwise init mine --rows mails.csv --text body --answer queue",
+    "rungwise init mine --rows mails.csv --text body --answer queue --base pocket-s",
     "cd mine",
     "rungwise run",
     "rungwise explain",
@@ -64,6 +64,9 @@ ELSEWHERE = {
     "rungwise generate task": ("tests/generate/test_fulfil.py", '"generate", "route", "--label"'),
     "rungwise generate task --base models/writer": ("tests/generate/test_fulfil.py", "base"),
     "cd large && rungwise pin": ("tests/model/test_hub.py", 'rungwise(workspace, "pin"'),
+    "rungwise bases": ("tests/cli/test_bases.py", 'rungwise(tmp_path, "bases"'),
+    "rungwise bases add smollm2-135m": ("tests/model/test_embedded.py", "fetched(tiny)"),
+    "rungwise bases add model.gguf": ("tests/cli/test_bases.py", '"bases", "add", str(file)'),
     "rungwise pack task small bundle": (TRAINING, '"pack", "route"'),
     "rungwise attempt bundle": (TRAINING, '"attempt", str(bundle)'),
     "rungwise unpack bundle": (TRAINING, '"unpack", str(bundle)'),
@@ -260,7 +263,7 @@ def test_the_commands_of_a_workspace_are_typed(home, demonstration, typed):
     assert answer["answer"] in ("repair", "delivery", "billing", "account") and answer["version"] == 1
     assert printed["dvc status"] == "Data and pipelines are up to date."
     assert ".rungwise/docs/index.html" in printed["rungwise data docs"]
-    assert "pocket-m" in printed["rungwise plan"]
+    assert "pocket-s" in printed["rungwise plan"]
     assert re.match("[0-9a-f]{12}  20", printed["rungwise data log"])
     assert "repair" in (own / "mine" / "wanted.csv").read_text()
     api, registry = (

@@ -69,9 +69,42 @@ def test_it_joins_the_repository_around_it(tmp_path, rows):
     assert done.returncode == 0
 
 
-def test_the_package_models_are_the_default_and_the_users_test_rows_stay_test_rows(tmp_path, rows):
+@pytest.fixture(autouse=True)
+def no_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNGWISE_BASES", str(tmp_path / "cache"))
+
+
+def test_a_pretrained_model_is_the_default_and_nothing_is_fetched(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("rungwise.init.training.speedup", lambda: 4.0)
+    text = "\n".join(init(tmp_path / "ws", rows, "body", "queue"))
+    assert "LoRA on a small pretrained model: smollm2-135m." in text
+    assert "(Apache-2.0); the first run that uses it fetches 93 MB. Without a network: `--base pocket-s`." in text
+    assert "Training: 100 steps of 16 rows, about 3.8 epochs. Precision bf16: matrix products in bf16 take 25%" in text
+    assert text.endswith("&& rungwise run") and "pin" not in text
+    params = load(tmp_path / "ws/params.yaml")
+    assert [(r.method, r.base) for r in params.ladder] == [
+        ("classical", None), ("prompt", "smollm2-135m"), ("lora", "smollm2-135m")
+    ]  # fmt: skip
+    assert (params.train.steps, params.train.batch_size, params.train.precision) == (100, 16, "bf16")
+    assert params.train.learning_rate is None and not (tmp_path / "cache").exists()
+
+
+def test_a_base_can_be_a_gguf_file_but_not_an_encoder(tmp_path, rows, monkeypatch):
+    monkeypatch.setattr("rungwise.init.training.speedup", lambda: 1.0)
+    file = tmp_path / "my model.Q4_0.gguf"
+    file.write_bytes(b"GGUF")
+    init(tmp_path / "ws", rows, "body", "queue", bases=[str(file)])
+    rung = load(tmp_path / "ws/params.yaml").ladder[2]
+    assert (rung.name, rung.base) == ("my-model-q4-0-gguf", str(file))
+    with pytest.raises(RungwiseError, match="this base does not exist"):
+        init(tmp_path / "other", rows, "body", "queue", bases=["models/none.gguf"])
+    with pytest.raises(RungwiseError, match="an encoder can't write answers"):
+        init(tmp_path / "other", rows, "body", "queue", bases=["minilm-l6"])
+
+
+def test_the_users_test_rows_stay_test_rows(tmp_path, rows):
     test = write(tmp_path / "later.csv", ("body", "queue"), planted_rows(250, 2))
-    lines = init(tmp_path / "ws", rows, "body", "queue", test=test)
+    lines = init(tmp_path / "ws", rows, "body", "queue", test=test, bases=["pocket-s"])
     params = load(tmp_path / "ws/params.yaml")
     assert params.ladder[2].name == "pocket-s" and [s.role for s in params.ingest.sources] == [None, "test"]
     sides = "600 rows in mails.csv: about 510 for training, about 90 for validation. 250 test rows in later.csv."
@@ -229,7 +262,7 @@ def test_rows_that_can_not_be_used_write_no_file(tmp_path, make, message):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"bases": ["./nonesuch"]}, "this base does not exist.*a folder with a model, or owner/name"),
+        ({"bases": ["./nonesuch"]}, "this base does not exist.*a folder with a model, a GGUF file, owner/name"),
         ({"bases": ["gpt2"]}, "this base does not exist"),
         ({"bases": ["a/b"], "ladder": "pythia"}, "can't be used together.*--ladder pythia and --base a/b"),
         ({"test": "same"}, "the same rows can't be on two sides"),
@@ -298,7 +331,8 @@ def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_p
     assert any(f"preset {name}" in line for line in lines)
     ladder = load(tmp_path / "ws/params.yaml").ladder
     assert ladder[0].method == "classical" and all("@" not in str(r.base) for r in ladder)
-    assert len({r.base for r in ladder}) >= 4
+    assert len({r.base for r in ladder if r.base}) >= 2 and all(r.learning_rate is None for r in ladder)
+    assert all(r.template == "chat" for r in ladder if r.base) == (name != "pythia")
     refused = error_of(rungwise(tmp_path / "ws", "run"))
     assert "`rungwise pin` adds the commit to a hub name" in refused
     assert not (tmp_path / "ws/data/ingest").exists()

@@ -84,6 +84,21 @@ def test_a_model_that_ends_early_leaves_the_batch(lm, monkeypatch):
     assert [w.text for w in actual] == [w.text for w in one_by_one]
 
 
+def test_each_of_a_bases_ends_ends_an_answer(lm):
+    """A second end token: what is written up to it is the answer, and it is not cut."""
+    (prompt,) = encode_prompts(lm, ["where is my parcel\nQueue:"])
+    (cut,) = write_answers(lm, [prompt], 6)
+    with torch.inference_mode():
+        written = lm.model.generate(torch.tensor([prompt]), max_new_tokens=6, do_sample=False)[
+            0, len(prompt) :
+        ].tolist()
+    assert cut.is_cut
+    second = written[3]
+    assert second not in written[:3], "the test needs a token that the answer has once"
+    (whole,) = write_answers(replace(lm, ends=lm.ends | {second}), [prompt], 6)
+    assert whole.text == lm.tokenizer.decode(written[:3]).strip() and not whole.is_cut
+
+
 class Sure:
     """A model that is surer of one label after the prompt's last token, and counts what it reads after the prompts."""
 

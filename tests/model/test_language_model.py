@@ -4,7 +4,7 @@ import shutil
 import pytest
 
 from rungwise.core.errors import ModelError
-from rungwise.core.records import Base
+from rungwise.core.records import Base, digest
 from rungwise.model import language_model as models
 from rungwise.model.bases import base_digest, base_folder
 
@@ -44,6 +44,78 @@ def test_a_template_that_hides_or_repeats_the_text_is_an_error(tmp_path, base_fo
         chat_base(tmp_path, base_folder, "nothing")
     with pytest.raises(ModelError, match="does not have a chat template"):
         models.load(Base(str(base_folder)), base_folder, template="chat")
+
+
+def special_end(tmp_path, base_folder, template="", ids=None):
+    """A base whose end token is not the one by which its template ends a turn: `!` is that."""
+    folder = tmp_path / "ends"
+    shutil.copytree(base_folder, folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["extra_special_tokens"] = ["!"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    if template:
+        (folder / "chat_template.jinja").write_text(template)
+    if ids is not None:
+        (folder / "generation_config.json").write_text(json.dumps({"eos_token_id": ids}))
+    return folder
+
+
+TURNS = "{% for m in messages %}{{ m.role }}: {{ m.content }}!\n{% endfor %}assistant:"
+
+
+def test_the_end_of_the_assistants_turn_and_the_generation_configs_ends_count(tmp_path, base_folder, lm):
+    folder = special_end(tmp_path, base_folder, TURNS, [7, 9])
+    base = Base(str(folder))
+    for chat in (models.load(base, folder, template="chat"), models.load_reader(base, folder, template="chat")):
+        turn_end, eos = chat.tokenizer.convert_tokens_to_ids("!"), chat.tokenizer.eos_token_id
+        assert chat.end == turn_end != eos and chat.ends == {turn_end, eos, 7, 9}
+        assert models.encode_answers(chat, ["billing"])[0][-1] == turn_end
+    plain = models.load_reader(base, folder)
+    assert plain.end == eos and plain.ends == {eos, 7, 9}
+    assert len({chat.template_digest, plain.template_digest, lm.template_digest}) == 3
+
+
+def test_a_single_end_keeps_the_digest_of_the_template(lm):
+    assert lm.ends == {lm.end} and lm.template_digest == digest([lm.prefix, lm.suffix, lm.end])
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}assistant:",
+        "user: {{ messages[0].content }}!\nassistant:",
+        "{% if messages|length > 1 %}{{ raise_exception('one turn only') }}{% endif %}{{ messages[0].content }}!",
+    ],
+    ids=["no token of its own", "without the assistant's text", "one turn only"],
+)
+def test_a_turn_that_no_token_ends_ends_with_the_text(tmp_path, base_folder, template):
+    folder = special_end(tmp_path, base_folder, template)
+    lm = models.load_reader(Base(str(folder)), folder, template="chat")
+    assert lm.end == lm.tokenizer.eos_token_id and lm.ends == {lm.end}
+
+
+@pytest.mark.parametrize("content", ["not json", "[1]", '{"eos_token_id": null}', '{"eos_token_id": ["a", true, -1]}'])
+def test_a_generation_config_without_usable_ends_adds_none(tmp_path, base_folder, content):
+    folder = special_end(tmp_path, base_folder)
+    (folder / "generation_config.json").write_text(content)
+    lm = models.load_reader(Base(str(folder)), folder)
+    assert lm.ends == {lm.end}
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('a system message is needed') }}", "TemplateError: a system message is needed"),
+        ("{{ messages[0].none.x }}", "UndefinedError: .*has no attribute 'none'"),
+        ("{% for m in messages %}", "TemplateSyntaxError: Unexpected end of template"),
+        ("{{ 1 + 'a' }}", "TypeError"),
+    ],
+)
+def test_a_template_that_raises_is_one_message(tmp_path, base_folder, template, words):
+    folder = special_end(tmp_path, base_folder, template)
+    for act in (models.load, models.load_reader):
+        with pytest.raises(ModelError, match=rf"(?s)chat template can't be used.*ends.*{words}.*`template: plain`"):
+            act(Base(str(folder)), folder, template="chat")
 
 
 def test_the_templates_digest_differs_with_the_template(tmp_path, base_folder, lm):

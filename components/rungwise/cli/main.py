@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from rungwise.cli import data, release, run, training, workspace
+from rungwise.cli import bases, data, release, run, training, workspace
 from rungwise.cli.common import show
 from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import say
@@ -49,7 +49,7 @@ def parser() -> argparse.ArgumentParser:
         command.set_defaults(act=act)
         return command
 
-    for group in (workspace, run, release, training, data):
+    for group in (workspace, run, release, training, bases, data):
         group.add(add)
     return top
 

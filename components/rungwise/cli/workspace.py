@@ -28,9 +28,15 @@ def add(add: Add) -> None:
             name, metavar="PATH", help="the same for validation or test rows; without their file, in the file of --rows"
         )
     init.add_argument(
-        "--base", action="append", default=[], metavar="MODEL", help="a folder or hub name; can be repeated"
+        "--base",
+        action="append",
+        default=[],
+        metavar="MODEL",
+        help="a folder, a GGUF file, a hub name, or one of `rungwise bases`; can be repeated",
     )
-    init.add_argument("--ladder", metavar="NAME", help="a preset of hub models: qwen3 or pythia")
+    init.add_argument(
+        "--ladder", metavar="NAME", help="a preset of hub models: smollm2, gemma3, qwen3, llama3 or pythia"
+    )
     add("pin", _pin, "add the newest commit of each hub model to params.yaml, unless it has one")
     add("upgrade", _upgrade, "update params.yaml and dvc.yaml of an older version of rungwise")
 

@@ -17,12 +17,13 @@ from rungwise.config import Settings, base_of
 from rungwise.core.decisions import Climb, climb_from_json
 from rungwise.core.errors import DataError, ModelError, Problem, WorkspaceError
 from rungwise.core.folders import open_sealed, read_json
+from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
 from rungwise.core.records import Base, Json, counted, to_json, to_lines
 from rungwise.core.table import Table
 from rungwise.core.words import sentences_of
 from rungwise.evidence.evaluate import score_text
-from rungwise.model.bases import base_digest, base_folder
+from rungwise.model.bases import base_digest, check_local, embedded_name, local_folder
 from rungwise.workspace.layout import Paths
 
 if TYPE_CHECKING:
@@ -121,15 +122,15 @@ def last_climb(root: Path, task: str) -> Climb:
 
 
 def check_bases(root: Path, settings: Settings) -> None:
-    """Checks that every local base of the ladder exists, before any rung is trained.
+    """Checks that every local base of the ladder exists and suits its rung, before any rung is trained.
 
     Raises:
-        ModelError: a base is missing or incomplete.
+        ModelError: a base is missing or incomplete, can't write, or its terms were not accepted.
     """
     for rung in settings.ladder:
         base = base_of(rung)
-        if base and not base.revision:
-            base_folder(base, root)
+        if base:
+            check_local(base, root, writes=METHODS[rung.method].engine == "language_model")
 
 
 def changed_bases(root: Path) -> list[str]:
@@ -143,9 +144,10 @@ def changed_bases(root: Path) -> list[str]:
             if not evidence.base or "@" in evidence.base:
                 continue
             try:
-                now = base_digest(base_folder(Base(evidence.base), root))
+                now = base_digest(local_folder(Base(evidence.base), root))
             except ModelError:
-                now = ""
+                # an embedded base that is not in the cache is fetched again, and its SHA-256 fixes its files
+                now = evidence.base_digest if embedded_name(Base(evidence.base), root) else ""
             if now != evidence.base_digest:
                 changed.add(evidence.base)
     return sorted(changed)

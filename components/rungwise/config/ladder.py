@@ -112,8 +112,9 @@ class RungSettings(Section):
     name: Name
     """The rung's name; unique on the ladder."""
     base: Text | None = None
-    """The base model: a local folder (`models/x`), a model of this package (`pocket-s`), or a name on the Hugging Face
-    Hub with its commit (`owner/name@<40 hex digits>`; `rungwise pin` adds the commit)."""
+    """The base model: a local folder (`models/x`), a GGUF file (`models/x.gguf`), an embedded base (`smollm2-135m`; see
+    `rungwise bases`), a pocket base (`pocket-s`), or a name on the Hugging Face Hub with its commit
+    (`owner/name@<40 hex digits>`; `rungwise pin` adds the commit)."""
     remote_code: Sha256 | None = None
     """SHA-256 of the base's own Python files. It allows exactly these files to run on this machine; they are the model
     author's code. The error for a base that requires its own code shows the value. By default such a base is
@@ -125,7 +126,8 @@ class RungSettings(Section):
     """`classical`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
     train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
     template: Literal["plain", "chat"] = "plain"
-    """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template."""
+    """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template; the answer
+    ends with the token by which the template ends the assistant's turn."""
     examples: Count | None = None
     """Method `prompt`: the number of training rows with answers that are shown before the prompt. Default: 4."""
     rank: Positive | None = None

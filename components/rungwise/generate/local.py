@@ -47,7 +47,7 @@ class LocalModel:
                 top_p=0.95,
                 max_new_tokens=min(free_tokens, self._settings.max_characters // 2 + 8),
                 pad_token_id=self._lm.end,
-                eos_token_id=self._lm.end,
+                eos_token_id=sorted(self._lm.ends),
             )
         texts = [self._lm.tokenizer.decode(row[len(ids) :], skip_special_tokens=True) for row in written]
         return Reply(tuple(t.partition(SEPARATOR.strip())[0].strip() for t in texts))

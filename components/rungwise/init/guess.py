@@ -12,12 +12,14 @@ from rungwise.config import HUB_NAME, METRICS
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.texts import n_words
+from rungwise.model.embedded import EMBEDDED, cached, check_writes
+from rungwise.model.gguf import is_gguf
 from rungwise.workspace.resources import POCKET_BASES, package_file
 
 SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 """What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
-DEFAULT_BASES = ("pocket-s", "pocket-m")
-"""The bases of a ladder by default: small enough for a first result in minutes without a GPU."""
+DEFAULT_BASE = "smollm2-135m"
+"""The base of a ladder by default: really pretrained, and small enough for a first result in minutes without a GPU."""
 
 
 @dataclass(frozen=True)
@@ -90,40 +92,66 @@ class Ladder:
     is_pinned: bool
     """Whether every hub model is pinned to a commit."""
 
+    @property
+    def bases(self) -> tuple[str, ...]:
+        """The names of its bases, each once."""
+        return _bases_in(self.lines)
+
 
 def ladder_of(bases: Sequence[str], ladder: str | None) -> Ladder:
-    """Returns the preset called `ladder`, or a ladder on `bases`, by default on the models in this package.
+    """Returns the preset called `ladder`, or a ladder on `bases`, by default on SmolLM2-135M.
 
     Raises:
         SettingsError: a base or the preset does not exist, or both are given.
     """
     if ladder is None:
-        return _ladder_on([_checked_base(base) for base in bases or DEFAULT_BASES], are_given=bool(bases))
+        return _ladder_on([_checked_base(base) for base in bases or (DEFAULT_BASE,)], are_given=bool(bases))
     if bases:
         both = f"--ladder {ladder[:40]} and --base {bases[0][:40]}"
         raise SettingsError(Problem("--ladder and --base can't be used together", found=both, wanted="one of the two"))
-    presets = {path.stem: path for path in sorted(package_file("init", "ladders").glob("*.yaml"))}
+    presets = _presets()
     if ladder not in presets:
         wanted = f"one of {joined(presets)}" if presets else "none: this installation has no presets"
         raise SettingsError(Problem("this ladder does not exist", found=f"--ladder {ladder[:40]}", wanted=wanted))
-    lines = presets[ladder].read_text(encoding="utf-8").partition("ladder:\n")[2]
-    return Ladder(lines, f"The ladder is the preset {ladder}. `rungwise pin` adds the commits of its models.", False)
+    return Ladder(
+        presets[ladder], f"The ladder is the preset {ladder}. `rungwise pin` adds the commits of its models.", False
+    )
+
+
+def _presets() -> dict[str, str]:
+    """Returns name -> rungs of each preset, as lines of params.yaml."""
+    files = sorted(package_file("init", "ladders").glob("*.yaml"))
+    return {path.stem: path.read_text(encoding="utf-8").partition("ladder:\n")[2] for path in files}
+
+
+def preset_bases() -> dict[str, tuple[str, ...]]:
+    """Returns preset -> the hub names on its ladder, smallest first."""
+    return {name: _bases_in(lines) for name, lines in _presets().items()}
 
 
 def _checked_base(base: str) -> str:
-    """Returns a base as params.yaml names it: an absolute path, a model of this package, or a hub name."""
+    """Returns a base as params.yaml names it: an absolute path, an embedded or pocket base, or a hub name.
+
+    Raises:
+        SettingsError: it does not exist.
+        ModelError: it can't write.
+    """
     path = Path(base).expanduser()
-    if path.is_dir():
+    if path.is_dir() or (is_gguf(path) and path.is_file()):
         return str(path.resolve())
-    if base in POCKET_BASES or HUB_NAME.fullmatch(base.partition("@")[0]):
+    if base in EMBEDDED:
+        check_writes(EMBEDDED[base])
+        return base
+    if base in POCKET_BASES or (not is_gguf(path) and HUB_NAME.fullmatch(base.partition("@")[0])):
         return base
     raise SettingsError(
         Problem(
             "this base does not exist",
             where="--base",
             found=base[:80],
-            wanted="a folder with a model, or owner/name on the Hugging Face Hub",
-            do="correct the path, which is relative to the current folder",
+            wanted=f"a folder with a model, a GGUF file, owner/name on the Hugging Face Hub, or one of "
+            f"{joined([*EMBEDDED, *POCKET_BASES])}",
+            do="correct the path, which is relative to the current folder; `rungwise bases` lists what is there",
         )
     )
 
@@ -135,9 +163,29 @@ def _ladder_on(bases: Sequence[str], *, are_given: bool) -> Ladder:
     lines += f"  - {{name: prompt, base: {json.dumps(bases[0])}, method: prompt, examples: 4}}\n"
     for name, base in zip(names, bases, strict=True):
         lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
-    where = "your bases" if are_given else "the small models in this package"
+    where = "your bases" if are_given else "a small pretrained model"
     sentence = f"The ladder: no language model, then a prompt, then LoRA on {where}: {', '.join(names)}."
-    return Ladder(lines, sentence, all(Path(base).is_dir() or base in POCKET_BASES or "@" in base for base in bases))
+    sentence = " ".join([sentence, *(_fetching(base) for base in bases if base in EMBEDDED)])
+    return Ladder(lines, sentence, not any(HUB_NAME.fullmatch(base) and not Path(base).is_dir() for base in bases))
+
+
+def _fetching(name: str) -> str:
+    """Returns what an embedded base is, and whether a run has to fetch it."""
+    base = EMBEDDED[name]
+    if cached(base):
+        return f"{name} is {base.origin} ({base.licence}); it is on this machine."
+    return (
+        f"{name} is {base.origin} ({base.licence}); the first run that uses it fetches {base.download_bytes / 1e6:.0f} "
+        "MB. Without a network: `--base pocket-s`."
+    )
+
+
+def _bases_in(lines: str) -> tuple[str, ...]:
+    """Returns the names of the bases in rungs of params.yaml, each once."""
+    from ruamel.yaml import YAML
+
+    rungs = YAML(typ="safe").load(lines)
+    return tuple(dict.fromkeys(str(rung["base"]) for rung in rungs if "base" in rung))
 
 
 def _names(bases: Sequence[str]) -> list[str]:

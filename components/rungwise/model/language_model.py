@@ -3,6 +3,7 @@
 Special tokens in the text of a row are split: a row that contains `</s>` stays text and never ends a turn.
 """
 
+import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import torch
 from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
-from rungwise.model.bases import base_digest, base_folder, code_refused, local_folder, may_run_code
+from rungwise.model.bases import base_digest, base_folder, check_writes, code_refused, local_folder, may_run_code
 from rungwise.model.kernels.last_layer import shorten
 
 Progress = Callable[[int, int, str], None]
@@ -22,6 +23,9 @@ Progress = Callable[[int, int, str], None]
 
 _USER = "\u241fUSER-TEXT\u241f"
 """Placeholder for the user's text, to split a chat template; no template contains it."""
+_ANSWER = "\u241fASSISTANT-TEXT\u241f"
+"""Placeholder for the assistant's text."""
+_TURN = ({"role": "user", "content": _USER},)
 
 
 @dataclass(frozen=True)
@@ -39,12 +43,18 @@ class LanguageModel:
     suffix: tuple[int, ...]
     """Tokens between the prompt's text and the answer: none, or the second part of the chat template."""
     end: int
-    """The token that ends an answer."""
+    """The token that training appends to an answer: the end of the assistant's turn in a chat, otherwise the end of the
+    text."""
     template: str
     """`plain` or `chat`."""
     context_tokens: int
     """Maximum length of a sequence."""
     device: str
+    ends: frozenset[int] = frozenset()
+    """All tokens that end an answer when the model writes; `end` is always one of them."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "ends", self.ends | {self.end})
 
     def ordinary_tokens(self) -> set[int]:
         """Returns all tokens of the vocabulary except special tokens."""
@@ -53,8 +63,9 @@ class LanguageModel:
 
     @property
     def template_digest(self) -> str:
-        """Digest of the tokens around a row's text."""
-        return digest([self.prefix, self.suffix, self.end])
+        """Digest of the tokens around a row's text and of those that end an answer."""
+        others = sorted(self.ends - {self.end})
+        return digest([self.prefix, self.suffix, self.end, *([others] if others else [])])
 
 
 def device_name() -> str:
@@ -93,6 +104,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
 
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    check_writes(base, root)
     folder = base_folder(base, root)
     device = device_name()
     quantized = _in_4_bits(base, device) if precision == "4bit" else {}
@@ -122,7 +134,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
         ) from None
     _check_causal(model.eval(), base, folder, device)
     shorten(model)
-    reader = _reader(base, tokenizer, model.config, template)
+    reader = _reader(base, tokenizer, model.config, template, _generation_ends(folder))
     return replace(reader, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)
 
 
@@ -147,7 +159,8 @@ def _check_causal(model: Any, base: Base, folder: Path, device: str) -> None:
                 where=f"ladder: base {base}, {folder}",
                 found=f"{type(model).__name__}: {why}",
                 wanted="a model that writes from left to right, such as Llama, Qwen or GPT-2",
-                do="choose another base",
+                do="set the rung's `method: embed` if it is an encoder; otherwise choose another base",
+                setting="base",
             )
         )
 
@@ -162,6 +175,7 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
     """
     from transformers import AutoConfig, AutoTokenizer
 
+    check_writes(base, root)
     folder = local_folder(base, root)
     runs_code = may_run_code(base, folder)
     try:
@@ -178,16 +192,17 @@ def load_reader(base: Base, root: Path, *, template: str = "plain") -> LanguageM
                 wanted="a tokenizer and a config that transformers supports without further code",
             )
         ) from None
-    return _reader(base, tokenizer, config, template)
+    return _reader(base, tokenizer, config, template, _generation_ends(folder))
 
 
-def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageModel:
-    """Returns a base with its tokenizer, without a model, digest and device."""
+def _reader(base: Base, tokenizer: Any, config: Any, template: str, ends: frozenset[int]) -> LanguageModel:
+    """Returns a base with its tokenizer, without a model, digest and device; `ends`: as its generation config says."""
     if tokenizer.eos_token_id is None:
         raise ModelError(
             Problem("a tokenizer does not have an end token", where=f"ladder: base {base}", wanted="an eos_token")
         )
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
+    end = turn_end if template == "chat" and (turn_end := _turn_end(tokenizer)) is not None else tokenizer.eos_token_id
     return LanguageModel(
         base=base,
         digest="",
@@ -195,11 +210,22 @@ def _reader(base: Base, tokenizer: Any, config: Any, template: str) -> LanguageM
         tokenizer=tokenizer,
         prefix=prefix,
         suffix=suffix,
-        end=int(tokenizer.eos_token_id),
+        end=int(end),
         template=template,
         context_tokens=int(getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length),
         device="",
+        ends=ends | {int(tokenizer.eos_token_id)},
     )
+
+
+def _generation_ends(folder: Path) -> frozenset[int]:
+    """Returns the end tokens in a base's generation_config.json: none, one or several."""
+    path = folder / "generation_config.json"
+    try:
+        ids: Any = json.loads(path.read_text(encoding="utf-8")).get("eos_token_id") if path.is_file() else None
+    except (ValueError, AttributeError):
+        return frozenset()  # transformers ignores such a file too, where it needs none
+    return frozenset(i for i in (ids if isinstance(ids, list) else [ids]) if type(i) is int and i >= 0)
 
 
 def _in_4_bits(base: Base, device: str) -> dict[str, Any]:
@@ -250,8 +276,18 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
                 do="set the rung's `template: plain`",
             )
         )
-    messages = [{"role": "user", "content": _USER}]
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    try:
+        text = tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # the template is a program of the base's author: it may raise anything
+        raise ModelError(
+            Problem(
+                "a chat template can't be used",
+                where=f"ladder: base {base}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                wanted="a template for a single message of the user",
+                do="set the rung's `template: plain`",
+            )
+        ) from None
     pieces = str(text).split(_USER)
     if len(pieces) != 2:
         raise ModelError(
@@ -264,6 +300,21 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
         )
     before, after = (tuple(tokenizer(p, add_special_tokens=False).input_ids) for p in pieces)
     return before, after
+
+
+def _turn_end(tokenizer: Any) -> int | None:
+    """Returns the token by which the chat template ends the assistant's turn; None if that is not a token of its own.
+
+    A template may refuse such a conversation, or leave the assistant's text out; then the answer ends with the text.
+    """
+    turn = [*_TURN, {"role": "assistant", "content": _ANSWER}]
+    try:
+        _, found, after = str(tokenizer.apply_chat_template(turn, tokenize=False)).rpartition(_ANSWER)
+    except Exception:  # see `_chat_parts`
+        return None
+    own = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", ())}
+    ids = tokenizer(after, add_special_tokens=False).input_ids if found else []
+    return next((int(i) for i in ids if i in own), None)
 
 
 def encode_prompts(lm: LanguageModel, texts: Sequence[str]) -> list[list[int]]:

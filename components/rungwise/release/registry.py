@@ -28,6 +28,7 @@ from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Evidence, digest, spec_from_json
+from rungwise.model.bases import quantization
 from rungwise.release import parity
 from rungwise.release.aliases import aliases_of, folder_of
 
@@ -337,6 +338,7 @@ class Registry:
                 "base": base.name if base else "",
                 "base_revision": base.revision if base else "",
                 "base_sha256": evidence.base_digest,
+                "base_quantization": quantization(base, self.root) if base else "",
                 "base_parameters": str(evidence.base_parameters),
                 "artifact_sha256": digest(tree_digests(folder)),
                 "run_id": run_id,
