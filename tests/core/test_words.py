@@ -35,7 +35,7 @@ from rungwise.core.decisions import (
     climb_from_json,
     reason_from_json,
 )
-from rungwise.core.records import Interval, canonical_json, to_json
+from rungwise.core.records import Evidence, Interval, canonical_json, to_json
 from rungwise.core.words import reason_json, sentence_of, sentences_of
 
 SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
@@ -198,3 +198,5 @@ def test_a_climb_of_an_older_version_is_read():
     }
     assert climb_from_json(old) == Climb("route", "accuracy", 0.9, (), decision, ())
     assert climb_from_json({**old, "comparison": "You do not need one."}).comparison == Text("You do not need one.")
+    plain = Evidence("plain", "tfidf", "", "", "abc", None, 0, {}, 0, {}, 0, 0, 0)
+    assert climb_from_json({**old, "evidence": [to_json(plain)]}).evidence[0].method == "classical"

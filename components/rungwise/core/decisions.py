@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from rungwise.core.methods import RENAMED_METHODS
 from rungwise.core.records import Evidence, Interval, Json, from_json
 
 
@@ -345,15 +346,22 @@ def decision_from_json(row: Mapping[str, Json]) -> Decision:
 
 
 def climb_from_json(row: Mapping[str, Json]) -> Climb:
-    """Returns the Climb that `to_json` made `row` from; older versions recorded its comparison as a sentence."""
+    """Returns the Climb that `to_json` made `row` from.
+
+    Older versions recorded its comparison as a sentence, and the methods of rungs by their old names.
+    """
     comparison = reason_from_json(row["comparison"]) if row["comparison"] else None
     assert comparison is None or isinstance(comparison, WithoutModel | Text)
     return Climb(
         task=row["task"],
         metric=row["metric"],
         target=row["target"],
-        evidence=tuple(from_json(Evidence, e) for e in row["evidence"]),
+        evidence=tuple(_evidence(e) for e in row["evidence"]),
         decision=decision_from_json(row["decision"]),
         steps=tuple(decision_from_json(d) for d in row["steps"]),
         comparison=comparison,
     )
+
+
+def _evidence(row: Mapping[str, Json]) -> Evidence:
+    return from_json(Evidence, {**row, "method": RENAMED_METHODS.get(row["method"], row["method"])})
