@@ -15,5 +15,5 @@ TRAINING: Final = 5
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""
 ANSWERING: Final = 6
 """Raise it when equal models give other answers to equal rows."""
-CLASSICAL: Final = 1
+CLASSICAL: Final = 2
 """Raise it when a rung without a language model gives other answers."""
