@@ -32,7 +32,7 @@ def results(root: Path) -> dict[str, Any]:
         rungs = [
             {
                 "rung": rung["rung"],
-                **({k: rung["score"][k] for k in ("value", "low", "high", "n")} if rung["score"] else {}),
+                **(_ends(rung["score"]) if rung["score"] else {}),
                 "note": rung["note"],
                 "also": {k: i["value"] for k, i in rung["also"].items()},
                 "seconds": rung["seconds"],
@@ -46,6 +46,7 @@ def results(root: Path) -> dict[str, Any]:
             "family": settings_of(root).tasks[name].family,
             "metric": task["metric"],
             "bar": task["target"],
+            "floor": task["floor"] and {"name": task["floor"]["name"], **_ends(task["floor"]["score"])},
             "dev_rows": task["dev_rows"],
             "dev_groups": task["dev_groups"],
             "rungs": rungs,
@@ -61,6 +62,17 @@ def results(root: Path) -> dict[str, Any]:
     return {"machine": machine, "tasks": tasks}
 
 
+def _ends(score: dict[str, Any]) -> dict[str, Any]:
+    return {name: score[name] for name in ("value", "low", "high", "n")}
+
+
+def _lines(task: dict[str, Any]) -> list[dict[str, Any]]:
+    """Returns the floor of a task, where it was recorded, and its rungs."""
+    floor = task.get("floor")
+    line = {"rung": f"floor ({floor['name']})", "trained_parameters": 0, **floor} if floor else {}
+    return [*([line] if floor else []), *task["rungs"]]
+
+
 def results_table(recorded: dict[str, Any]) -> str:
     """Returns the table of figures in docs/results.md."""
     lines = [
@@ -68,7 +80,7 @@ def results_table(recorded: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for name, task in recorded["tasks"].items():
-        for number, rung in enumerate(task["rungs"]):
+        for number, rung in enumerate(_lines(task)):
             about = (
                 (f"**{name}**", f"{task['family']}, {task['metric']}", f"{task['bar']:g}") if not number else ("",) * 3
             )
@@ -86,7 +98,7 @@ def picture(recorded: dict[str, Any]) -> str:
     panels = [
         Panel(
             f"{name} ({task['family']}): {task['metric']}",
-            tuple(_row(rung, task["bar"]) for rung in task["rungs"]),
+            tuple(_row(rung, task["bar"]) for rung in _lines(task)),
             bar=task["bar"],
         )
         for name, task in recorded["tasks"].items()
@@ -100,7 +112,10 @@ def _row(rung: dict[str, Any], bar: float) -> ScoreRow:
         return ScoreRow(rung["rung"], None, "no score")
     score = Interval(rung["value"], rung["low"], rung["high"], rung["n"], CONFIDENCE)
     note = f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f})"
-    return ScoreRow(rung["rung"], score, note, GREEN if score.low >= bar else GREY)
+    is_floor = rung["rung"].startswith("floor (")
+    return ScoreRow(
+        "floor" if is_floor else rung["rung"], score, note, GREEN if score.low >= bar and not is_floor else GREY
+    )
 
 
 if __name__ == "__main__":

@@ -2,8 +2,11 @@ from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.config import DecideSettings
 from rungwise.core.decisions import (
+    BarAtFloor,
     BelowBar,
     BeyondClassical,
+    Floor,
+    NotAboveFloor,
     NothingJudged,
     NotTried,
     RungCompared,
@@ -14,6 +17,7 @@ from rungwise.core.decisions import (
     TryNext,
 )
 from rungwise.core.records import AnswerForm, Evidence, Prediction
+from rungwise.evidence.floors import FloorAnswers
 from rungwise.evidence.metrics import Metric, estimate
 
 ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
@@ -169,3 +173,31 @@ def test_answers_that_were_cut_off_are_counted():
 
     one = outcome("small", 150)
     assert ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0].cut == 3
+
+
+def floor_with(right: int) -> FloorAnswers:
+    one = outcome("floor", right)
+    return FloorAnswers(Floor("most frequent answer", one.evidence.score), one.predictions)
+
+
+def test_a_rung_that_does_not_clearly_beat_the_floor_never_passes():
+    """The bar is so low that the most frequent answer reaches it."""
+    outcomes = [outcome("small", 190)]
+    settings, floor = DecideSettings(), floor_with(188)
+    first = decide(settings, 0.9, ACCURACY, outcomes, ["large"], floor)
+    assert (first.action, first.rung, first.passes) == ("climb", "small", False)
+    score, reason, _ = first.reasons
+    assert score.score.low >= score.target and not score.passes
+    assert isinstance(reason, NotAboveFloor) and reason.difference.low <= 0 < reason.difference.value
+    last = decide(settings, 0.9, ACCURACY, outcomes, [], floor)
+    assert not last.passes and last.reasons[-1] == BarAtFloor("small", "most frequent answer")
+    better = decide(settings, 0.9, ACCURACY, [*outcomes, outcome("large", 200)], [], floor)
+    assert better.passes and better.rung == "large"
+
+
+def test_a_rung_clearly_above_the_floor_passes_and_one_below_the_bar_is_not_compared_with_it():
+    settings = DecideSettings()
+    decision = decide(settings, 0.9, ACCURACY, [outcome("small", 196)], [], floor_with(100))
+    assert decision.passes and [type(reason) for reason in decision.reasons] == [RungScore]
+    below = decide(settings, 0.9, ACCURACY, [outcome("small", 150)], [], floor_with(150))
+    assert [type(reason) for reason in below.reasons] == [RungScore, BelowBar]

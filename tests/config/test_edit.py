@@ -96,6 +96,30 @@ def test_old_names_are_rewritten_with_comments_and_order_kept(workspace, style):
     assert rename_settings(path) == {} and settings_of(workspace).train.eval_every == 10
 
 
+OLD_LADDER = """\
+ladder:   # cheapest first
+  - {name: classical, method: tfidf}   # no language model
+  - name: second
+    method: "tfidf"   # in quotes
+"""
+
+
+def test_the_old_name_of_the_rung_without_a_model_works_with_a_warning_and_is_rewritten(workspace):
+    path = workspace / "params.yaml"
+    text = path.read_text()
+    start, end = text.index("ladder:"), text.index("ingest:")
+    path.write_text(text[:start] + OLD_LADDER + text[end:])
+    with pytest.warns(RenamedSetting, match="method tfidf is deprecated, use classical"):
+        settings = settings_of(workspace)
+    assert [rung.method for rung in settings.ladder] == ["classical", "classical"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RenamedSetting)
+        assert rename_settings(path) == {"ladder.method tfidf": "classical"}
+    wanted = OLD_LADDER.replace("method: tfidf", "method: classical").replace('"tfidf"', '"classical"')
+    assert path.read_text() == text[:start] + wanted + text[end:]
+    assert rename_settings(path) == {} and settings_of(workspace).ladder[0].method == "classical"
+
+
 def test_both_names_of_a_setting_and_unknown_names_are_errors(workspace):
     path = workspace / "params.yaml"
     text = path.read_text()

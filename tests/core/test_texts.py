@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from rungwise.core.texts import has_words, n_words, normalised, terms_of, words_of
+from rungwise.core.texts import has_words, is_unspaced, n_words, normalised, terms_of, tokens_of, word_spans, words_of
 
 WORDS = {
     "english": ("Don't stop, it's A5!", ["Don", "t", "stop", "it", "s", "A5"]),
@@ -38,3 +38,15 @@ def test_terms_leave_out_single_ascii_letters_only():
 
 def test_normalised():
     assert normalised("  Ｈello\tWORLD ") == "hello world" and normalised("cafe\u0301") == normalised("CAFÉ")
+
+
+def test_tokens_are_words_and_punctuation_marks():
+    assert tokens_of("e-mail to Zo!") == ["e", "-", "mail", "to", "Zo", "!"]
+    assert tokens_of("Zoë: 包裹, ok") == ["Zoë", ":", "包", "裹", ",", "ok"]
+    assert tokens_of("हिन्दी भाषा।") == ["हिन्दी", "भाषा", "।"], "vowel signs do not split a word"
+
+
+def test_spans_are_those_of_the_words():
+    for text in ("two words.", "Zoë ถุง 包裹"):
+        assert [text[start:end] for start, end in word_spans(text)] == words_of(text)
+    assert is_unspaced("包") and is_unspaced("ซ") and not is_unspaced("ë") and not is_unspaced("a")

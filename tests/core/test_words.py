@@ -7,6 +7,7 @@ import pytest
 from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
+    BarAtFloor,
     BelowBar,
     BeyondClassical,
     ChallengerScore,
@@ -16,8 +17,10 @@ from rungwise.core.decisions import (
     ChampionFails,
     Climb,
     Decision,
+    Floor,
     NoChampion,
     NoScore,
+    NotAboveFloor,
     NothingJudged,
     NothingRegistered,
     NotTried,
@@ -35,7 +38,7 @@ from rungwise.core.decisions import (
     climb_from_json,
     reason_from_json,
 )
-from rungwise.core.records import Interval, canonical_json, to_json
+from rungwise.core.records import Evidence, Interval, canonical_json, to_json
 from rungwise.core.words import reason_json, sentence_of, sentences_of
 
 SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
@@ -60,6 +63,25 @@ SENTENCES = [
         RungScore("small", "chrF", SCORE, 4, 3, 0.8, True),
         "small: chrF 0.930, 95% interval 0.886 to 0.958 on 200 validation rows (4 not scored) (3 answers cut off before "
         "their end); the lower end is at or above the bar of 0.8, so it passes.",
+    ),
+    (
+        RungScore("small", "accuracy", SCORE, 0, 0, 0.8, False),
+        "small: accuracy 0.930, 95% interval 0.886 to 0.958 on 200 validation rows; "
+        "the lower end is at or above the bar of 0.8, but it does not pass.",
+    ),
+    (
+        NotAboveFloor("small", "most frequent answer", SCORE, EVEN),
+        "small is not clearly better than the floor (most frequent answer, 0.930): paired on 200 rows: +0.010 (-0.040 "
+        "to +0.060).",
+    ),
+    (
+        NotAboveFloor("small", "copy of the input", SCORE, None),
+        "small is not clearly better than the floor (copy of the input, 0.930): no row was scored by both.",
+    ),
+    (
+        BarAtFloor("small", "most frequent answer"),
+        "No rung is left. small reaches the bar, but it is not clearly better than the floor (most frequent answer): "
+        "raise the bar, or use a metric that the floor does not satisfy.",
     ),
     (
         RungCompared("large", "small", BETTER, "large", False),
@@ -198,3 +220,7 @@ def test_a_climb_of_an_older_version_is_read():
     }
     assert climb_from_json(old) == Climb("route", "accuracy", 0.9, (), decision, ())
     assert climb_from_json({**old, "comparison": "You do not need one."}).comparison == Text("You do not need one.")
+    floor = Floor("most frequent answer", SCORE)
+    assert climb_from_json({**old, "floor": to_json(floor)}).floor == floor
+    plain = Evidence("plain", "tfidf", "", "", "abc", None, 0, {}, 0, {}, 0, 0, 0)
+    assert climb_from_json({**old, "evidence": [to_json(plain)]}).evidence[0].method == "classical"

@@ -1,9 +1,9 @@
 from dataclasses import replace
 
-from rungwise.core.decisions import Decision, Text
+from rungwise.core.decisions import Decision, Floor, Text
 from rungwise.core.records import Evidence, Interval
 from rungwise.release.registry import Version
-from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
+from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus, explain_json, status_json
 from rungwise.report.text import HEADER, explain_text, ladder_rows, sentence, status_text, table
 
 SCORE = Interval(0.962, 0.941, 0.976, 480, 0.95)
@@ -47,6 +47,19 @@ def test_the_ladder_shows_every_rung_in_order():
     assert ladder_rows(replace(TASK, decision=FAILS))[0][-1] == "best so far, below the bar"
     lines = table(HEADER, rows).splitlines()
     assert lines[0].startswith("rung ") and len(lines) == 4 and lines[0].index("method") == lines[2].index("lora")
+
+
+def test_the_floor_is_shown_above_the_rungs():
+    floor = Floor("most frequent answer", Interval(0.21, 0.17, 0.25, 480, 0.95))
+    rows = ladder_rows(replace(TASK, floor=floor))
+    assert rows[0] == ("floor", "most frequent answer", "0.210 (0.170 to 0.250, n=480)", "", "", "")
+    assert rows[1:] == ladder_rows(TASK)
+    explained = Explanation("route", "accuracy", "x", 0.9, 480, 480, 0.9, 0.9, (), PASSES, None, floor)
+    text = explain_text({"route": explained})
+    assert "\nfloor (most frequent answer, no training): 0.210 (0.170 to 0.250, n=480)\n" in text
+    assert explain_json({"route": explained})["route"]["floor"]["name"] == "most frequent answer"
+    status = status_json(Status({"route": replace(TASK, floor=floor)}, None, ()))
+    assert status["tasks"]["route"]["floor"]["score"]["value"] == 0.21
 
 
 def test_the_status_names_what_changed_since_the_climb():

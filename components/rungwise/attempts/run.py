@@ -142,10 +142,8 @@ def _train_into(part: Path, bundle: Bundle, options: RunOptions, progress: Progr
 
 
 def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[str, Any]:
-    if why_not := classical.fits(spec):
-        return {"note": why_not}
-    n, why_not = classical.fit(part, spec, rows)
-    return {"train_rows": len(rows), "trained_parameters": n, "note": why_not}
+    fitted = classical.fit(part, spec, rows)
+    return {"train_rows": fitted.rows, "trained_parameters": fitted.parameters, "note": fitted.note}
 
 
 def _adapt_into(

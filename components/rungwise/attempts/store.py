@@ -56,11 +56,13 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
     `eval_rows`: the validation rows of the evaluations during training.
     """
     is_classical = spec.base is None
+    used = [e for e in rows if spec.method != "prompt" or not e.is_synthetic]
     return digest(
         {
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
-            "rows": [[dict(e.fields), e.answer] for e in rows if spec.method != "prompt" or not e.is_synthetic],
+            # the comparison of settings holds out whole lineage groups
+            "rows": [[dict(e.fields), e.answer, *([e.group] if is_classical else [])] for e in used],
             **({"eval_rows": [[e.id, dict(e.fields), e.answer] for e in eval_rows]} if eval_rows else {}),
             "versions": classical_versions() if is_classical else versions(),
             "recipes": [CLASSICAL] if is_classical else [TRAINING, ANSWERING],

@@ -1,19 +1,22 @@
 """The climb's policy: pure, from evidence to a Decision with typed reasons.
 
-A rung passes when the lower end of its interval is at or above the bar. The first that passes ends the climb, unless it
+A rung passes when the lower end of its interval is at or above the bar and it is clearly better than the floor, which
+needs no training. The first that passes ends the climb, unless it
 has no language model and `decide.beyond_classical` requires a comparison with one. Among rungs that don't pass, a later
 one replaces the best so far only if their paired difference is clearly above zero: a larger model must earn its place.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rungwise.config import DecideSettings
 from rungwise.core.decisions import (
+    BarAtFloor,
     BelowBar,
     BeyondClassical,
     Decision,
     NoScore,
+    NotAboveFloor,
     NothingJudged,
     NotTried,
     Reason,
@@ -27,6 +30,7 @@ from rungwise.core.decisions import (
 )
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval, Prediction
+from rungwise.evidence.floors import FloorAnswers
 from rungwise.evidence.intervals import rows_needed
 from rungwise.evidence.metrics import Metric, difference
 
@@ -40,7 +44,12 @@ class Outcome:
 
 
 def decide(
-    settings: DecideSettings, target: float, metric: Metric, outcomes: Sequence[Outcome], remaining: Sequence[str]
+    settings: DecideSettings,
+    target: float,
+    metric: Metric,
+    outcomes: Sequence[Outcome],
+    remaining: Sequence[str],
+    floor: FloorAnswers | None = None,
 ) -> Decision:
     """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried."""
     reasons: list[Reason] = []
@@ -48,7 +57,10 @@ def decide(
     passes = has_passing_model = False
     for outcome in outcomes:
         standing = _standing(settings, target, metric, outcome.evidence)
-        reasons.append(standing)
+        at_floor = _not_above(metric, outcome, floor) if isinstance(standing, RungScore) and standing.passes else None
+        if isinstance(standing, RungScore) and at_floor:
+            standing = replace(standing, passes=False)
+        reasons += [standing, *([at_floor] if at_floor else [])]
         if not isinstance(standing, RungScore):
             continue
         has_passing_model = has_passing_model or (standing.passes and not _is_classical(outcome))
@@ -68,7 +80,7 @@ def decide(
         return Decision("stop", name, True, (*reasons, *untried))
     if remaining:
         return Decision("climb", name, False, (*reasons, TryNext(remaining[0])))
-    return Decision("exhausted", name, False, (*reasons, _what_would_help(target, best)))
+    return Decision("exhausted", name, False, (*reasons, _what_would_help(target, best, floor)))
 
 
 def compare(metric: Metric, outcomes: Sequence[Outcome], decision: Decision) -> WithoutModel | None:
@@ -111,10 +123,24 @@ def _difference(metric: Metric, new: Outcome, best: Outcome) -> Interval | None:
     return difference(metric, new.predictions, best.predictions, _score(new.evidence).confidence)
 
 
-def _what_would_help(target: float, best: Outcome | None) -> NothingJudged | TooFewRows | BelowBar:
+def _not_above(metric: Metric, outcome: Outcome, floor: FloorAnswers | None) -> NotAboveFloor | None:
+    """Returns the reason if a rung is not clearly better than the floor."""
+    if floor is None:
+        return None
+    change = difference(metric, outcome.predictions, floor.predictions, _score(outcome.evidence).confidence)
+    if change and change.low > 0:
+        return None
+    return NotAboveFloor(outcome.evidence.rung, floor.floor.name, floor.floor.score, change)
+
+
+def _what_would_help(
+    target: float, best: Outcome | None, floor: FloorAnswers | None
+) -> NothingJudged | BarAtFloor | TooFewRows | BelowBar:
     if best is None:
         return NothingJudged()
     rung, score = best.evidence.rung, _score(best.evidence)
+    if floor and score.low >= target:
+        return BarAtFloor(rung, floor.floor.name)
     if score.value > target:
         return TooFewRows(rung, score, rows_needed(score.value, target, score.confidence))
     return BelowBar(rung, target - score.value)

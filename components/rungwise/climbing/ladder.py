@@ -19,10 +19,12 @@ from rungwise.core.errors import DataError, ModelError, Problem, WorkspaceError
 from rungwise.core.folders import open_sealed, read_json
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
+from rungwise.core.prompts import slots
 from rungwise.core.records import Base, Json, counted, to_json, to_lines
 from rungwise.core.table import Table
 from rungwise.core.words import sentences_of
 from rungwise.evidence.evaluate import score_text
+from rungwise.evidence.floors import floor_of
 from rungwise.model.bases import base_digest, check_local, embedded_name, local_folder
 from rungwise.workspace.layout import Paths
 
@@ -77,10 +79,12 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
         say(f"climb {one.name} on data {data_version}: {rung} " + score_text(outcome.evidence))
         return outcome
 
-    policy = functools.partial(decide, settings.decide, one.task.target, one.metric)
+    floor = floor_of(one.metric, slots(one.task.prompt), one.train, one.dev, settings.evaluate.confidence)
+    policy = functools.partial(decide, settings.decide, one.task.target, one.metric, floor=floor)
     names = [rung.name for rung in settings.ladder]
     result, outcomes = climb(one.name, one.task.measure, one.task.target, names, attempt, policy)
-    result = replace(result, comparison=compare(one.metric, outcomes, result.decision))
+    comparison = compare(one.metric, outcomes, result.decision)
+    result = replace(result, comparison=comparison, floor=floor.floor if floor else None)
     files: dict[str, str | Path | Json] = {"climb.json": to_json(result)}
     for outcome in outcomes:
         files[f"predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)

@@ -27,7 +27,7 @@ from rungwise.config.ladder import (
 from rungwise.config.section import Count, Name, Section, check_unique
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
-from rungwise.core.methods import METHODS
+from rungwise.core.methods import METHODS, RENAMED_METHODS
 from rungwise.core.prompts import slots
 
 
@@ -202,18 +202,24 @@ def rename_settings(path: Path) -> dict[str, str]:
     """
     values = read_raw(path)
     old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
-    if not old:
+    methods: dict[edit.Key, str] = {
+        ("ladder", number, "method"): RENAMED_METHODS[name] for number, name in _old_methods(values)
+    }
+    if not old and not methods:
         return {}
     wanted = _with_new_names(values, str(path))
+    shown = {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
+    shown |= {f"ladder.method {name}": RENAMED_METHODS[name] for _, name in _old_methods(values)}
     problem = Problem(
         "old names of settings can't be replaced",
         where=str(path),
-        found=joined([_dotted(key) for key in old]),
+        found=joined(list(shown)),
         wanted="one setting per line, or all of a section in `{...}`",
-        do="write the new names by hand: " + joined([f"{key[1]} -> {new}" for key, new in old.items()]),
+        do="write the new names by hand: " + joined([f"{name} -> {new}" for name, new in shown.items()]),
     )
-    edit.write(path, edit.renamed(path.read_text(encoding="utf-8"), old), lambda edited: edited == wanted, problem)
-    return {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
+    text = edit.replaced(edit.renamed(path.read_text(encoding="utf-8"), old), methods)
+    edit.write(path, text, lambda edited: edited == wanted, problem)
+    return shown
 
 
 def _dotted(key: edit.Key) -> str:
@@ -232,7 +238,16 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
 
 
 class RenamedSetting(FutureWarning):
-    """params.yaml uses the old name of a setting."""
+    """params.yaml uses the old name of a setting or of a method."""
+
+
+def _old_methods(values: Mapping[str, Any]) -> list[tuple[int, str]]:
+    """Returns the place and the old method of each rung whose method has a new name."""
+    rungs = values.get("ladder")
+    methods = (
+        [rung.get("method") if isinstance(rung, dict) else None for rung in rungs] if isinstance(rungs, list) else []
+    )
+    return [(n, name) for n, name in enumerate(methods) if isinstance(name, str) and name in RENAMED_METHODS]
 
 
 def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -258,6 +273,11 @@ def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
             )
         renamed[section] = {new if name == old else name: value for name, value in settings.items()}
         message = f"{where}: {section}.{old} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
+        warnings.warn(message, RenamedSetting, stacklevel=3)
+    for number, name in _old_methods(values):
+        new = RENAMED_METHODS[name]
+        renamed = edit.with_value(renamed, ("ladder", number, "method"), new)
+        message = f"{where}: ladder: method {name} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
         warnings.warn(message, RenamedSetting, stacklevel=3)
     return renamed
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
+from rungwise.core.methods import RENAMED_METHODS
 from rungwise.core.records import Evidence, Interval, Json, from_json
 
 
@@ -49,7 +50,10 @@ class TooManyUnscored:
 
 @dataclass(frozen=True)
 class RungScore:
-    """A rung's score against the bar: the rung passes if the lower end of the interval is at or above it."""
+    """A rung's score against the bar.
+
+    The rung passes if the lower end of the interval is at or above the bar, and if it is clearly better than the floor.
+    """
 
     rung: str
     metric: str
@@ -62,6 +66,20 @@ class RungScore:
     """The bar."""
     passes: bool
     code: Literal["rung_score"] = "rung_score"
+
+
+@dataclass(frozen=True)
+class NotAboveFloor:
+    """A rung reaches the bar but is not clearly better than the floor, so it does not pass."""
+
+    rung: str
+    floor: str
+    """The floor's name."""
+    score: Interval
+    """The floor's score."""
+    difference: Interval | None
+    """`rung` minus the floor on the same rows; None where no row was scored."""
+    code: Literal["not_above_floor"] = "not_above_floor"
 
 
 @dataclass(frozen=True)
@@ -121,6 +139,16 @@ class TooFewRows:
     rows_needed: int | None
     """Independent validation rows that would show the bar at this score; None where no number of them would."""
     code: Literal["too_few_rows"] = "too_few_rows"
+
+
+@dataclass(frozen=True)
+class BarAtFloor:
+    """The ladder ends; the best rung reaches the bar, but so does the floor, or nearly."""
+
+    rung: str
+    floor: str
+    """The floor's name."""
+    code: Literal["bar_at_floor"] = "bar_at_floor"
 
 
 @dataclass(frozen=True)
@@ -279,12 +307,14 @@ ClimbReason: TypeAlias = (
     | TooFewScored
     | TooManyUnscored
     | RungScore
+    | NotAboveFloor
     | RungCompared
     | BeyondClassical
     | NotTried
     | TryNext
     | NothingJudged
     | TooFewRows
+    | BarAtFloor
     | BelowBar
 )
 """Why a climb continues or ends."""
@@ -311,8 +341,17 @@ class Decision:
     rung: str | None
     """The rung that passes, otherwise the best so far; None where none has a score."""
     passes: bool
-    """Whether the lower end of that rung's interval is at or above the bar."""
+    """Whether that rung passes."""
     reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True)
+class Floor:
+    """The best score on the validation rows without any training; no rung, and never promoted."""
+
+    name: str
+    """How every row is answered: `most frequent answer`, `copy of the input`."""
+    score: Interval
 
 
 @dataclass(frozen=True)
@@ -328,6 +367,8 @@ class Climb:
     """The decision after each rung; the last one is `decision`."""
     comparison: WithoutModel | Text | None = None
     """Whether a language model is needed at all; None where no rung without one was scored."""
+    floor: Floor | None = None
+    """What needs no training; None in climbs of older versions."""
 
 
 def reason_from_json(row: Json) -> Reason:
@@ -345,15 +386,23 @@ def decision_from_json(row: Mapping[str, Json]) -> Decision:
 
 
 def climb_from_json(row: Mapping[str, Json]) -> Climb:
-    """Returns the Climb that `to_json` made `row` from; older versions recorded its comparison as a sentence."""
+    """Returns the Climb that `to_json` made `row` from.
+
+    Older versions recorded its comparison as a sentence, and the methods of rungs by their old names.
+    """
     comparison = reason_from_json(row["comparison"]) if row["comparison"] else None
     assert comparison is None or isinstance(comparison, WithoutModel | Text)
     return Climb(
         task=row["task"],
         metric=row["metric"],
         target=row["target"],
-        evidence=tuple(from_json(Evidence, e) for e in row["evidence"]),
+        evidence=tuple(_evidence(e) for e in row["evidence"]),
         decision=decision_from_json(row["decision"]),
         steps=tuple(decision_from_json(d) for d in row["steps"]),
         comparison=comparison,
+        floor=from_json(Floor, row["floor"]) if row.get("floor") else None,
     )
+
+
+def _evidence(row: Mapping[str, Json]) -> Evidence:
+    return from_json(Evidence, {**row, "method": RENAMED_METHODS.get(row["method"], row["method"])})

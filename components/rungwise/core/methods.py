@@ -223,6 +223,8 @@ METHODS: Final[Mapping[str, Method]] = {
 }
 """Name -> method, sorted by family."""
 
+RENAMED_METHODS: Final[Mapping[str, str]] = {"tfidf": "classical"}
+"""Old name -> new name. params.yaml may use old names in version 0.2; records of older versions have them for ever."""
 ADAPTING: Final = tuple(name for name, method in METHODS.items() if method.trains)
 """The methods that train a language model."""
 LANGUAGE_MODEL_METHODS: Final = tuple(name for name, method in METHODS.items() if method.engine == "language_model")

@@ -17,6 +17,7 @@ _UNSPACED: Final = (
     "\uac00-\ud7af"  # Korean syllables
 )
 _ASCII_WORD: Final = re.compile(r"\w+", re.ASCII)
+_ASCII_TOKEN: Final = re.compile(r"\w+|[^\w\s]", re.ASCII)
 _IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
 _CHARACTERS_PER_WORD: Final = 2
 """A word of these scripts has about two characters."""
@@ -36,6 +37,22 @@ def words_of(text: str) -> list[str]:
     """Returns the words of a text in order, without punctuation."""
     words: list[str] = (_ASCII_WORD if text.isascii() else _word()).findall(text)
     return words
+
+
+def word_spans(text: str) -> list[tuple[int, int]]:
+    """Returns start and end of each word of a text, in order."""
+    return [match.span() for match in (_ASCII_WORD if text.isascii() else _word()).finditer(text)]
+
+
+def tokens_of(text: str) -> list[str]:
+    """Returns the words and the punctuation marks of a text in order; every mark is one token."""
+    tokens: list[str] = (_ASCII_TOKEN if text.isascii() else _token()).findall(text)
+    return tokens
+
+
+def is_unspaced(character: str) -> bool:
+    """Whether a character belongs to a script that writes few or no spaces between words."""
+    return _IS_UNSPACED.match(character) is not None
 
 
 def terms_of(text: str) -> list[str]:
@@ -63,6 +80,11 @@ def _word() -> re.Pattern[str]:
     letter = rf"[^\W{_UNSPACED}]"
     unspaced_letter = rf"(?=[^\W{marks}])[{_UNSPACED}]"
     return re.compile(f"{unspaced_letter}[{marks}]*|{letter}(?:{letter}|[{marks}])*")
+
+
+@functools.cache
+def _token() -> re.Pattern[str]:
+    return re.compile(rf"{_word().pattern}|[^\w\s]")
 
 
 def _ranges(codes: list[int]) -> list[str]:

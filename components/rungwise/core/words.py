@@ -9,6 +9,7 @@ from typing import assert_never
 from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
+    BarAtFloor,
     BelowBar,
     BeyondClassical,
     ChallengerScore,
@@ -20,6 +21,7 @@ from rungwise.core.decisions import (
     GateReason,
     NoChampion,
     NoScore,
+    NotAboveFloor,
     NothingJudged,
     NothingRegistered,
     NotTried,
@@ -86,6 +88,9 @@ def _climb(reason: ClimbReason) -> str:
             )
         case RungScore():
             return _rung_score(reason)
+        case NotAboveFloor(rung, floor, score, change):
+            paired = _paired(change) if change else "no row was scored by both"
+            return f"{rung} is not clearly better than the floor ({floor}, {score.value:.3f}): {paired}."
         case RungCompared():
             return _rung_compared(reason)
         case BeyondClassical():
@@ -95,15 +100,8 @@ def _climb(reason: ClimbReason) -> str:
             return f"{', '.join(rungs)} {are} not tried: a cheaper rung passes."
         case TryNext():
             return f"No rung passes yet, so {reason.rung} is tried next."
-        case NothingJudged():
-            return "No rung could be judged: find out why rows are not scored before training anything else."
-        case TooFewRows():
-            return _too_few_rows(reason)
-        case BelowBar():
-            return (
-                f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar: try more "
-                "training rows, more steps or a larger base."
-            )
+        case NothingJudged() | TooFewRows() | BarAtFloor() | BelowBar():
+            return _no_rung_left(reason)
     assert_never(reason)
 
 
@@ -111,11 +109,13 @@ def _rung_score(reason: RungScore) -> str:
     score = reason.score
     left_out = f" ({reason.unscored} not scored)" if reason.unscored else ""
     left_out += f" ({reason.cut} answers cut off before their end)" if reason.cut else ""
-    side, verdict = ("at or above", "it passes") if reason.passes else ("below", "it does not pass")
+    reaches = score.low >= reason.target
+    side = "at or above" if reaches else "below"
+    verdict = "so it passes" if reason.passes else "but it does not pass" if reaches else "so it does not pass"
     return (
         f"{reason.rung}: {reason.metric} {score.value:.3f}, {score.confidence:.0%} interval {score.low:.3f} to "
         f"{score.high:.3f} on {score.n} validation rows{left_out}; the lower end is {side} the bar of "
-        f"{reason.target:g}, so {verdict}."
+        f"{reason.target:g}, {verdict}."
     )
 
 
@@ -126,6 +126,25 @@ def _rung_compared(reason: RungCompared) -> str:
         return f"{names}: no row was scored by both. {best}"
     verdict = "clearly better" if change.low > 0 else "clearly worse" if change.high < 0 else "no clear gain"
     return f"{names}, {_paired(change)}: {verdict}. {best}"
+
+
+def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | BelowBar) -> str:
+    match reason:
+        case NothingJudged():
+            return "No rung could be judged: find out why rows are not scored before training anything else."
+        case TooFewRows():
+            return _too_few_rows(reason)
+        case BarAtFloor(rung, floor):
+            return (
+                f"No rung is left. {rung} reaches the bar, but it is not clearly better than the floor ({floor}): "
+                "raise the bar, or use a metric that the floor does not satisfy."
+            )
+        case BelowBar():
+            return (
+                f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar: try more "
+                "training rows, more steps or a larger base."
+            )
+    assert_never(reason)
 
 
 def _too_few_rows(reason: TooFewRows) -> str:

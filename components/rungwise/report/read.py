@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import Climb, Decision, Text, WithoutModel, climb_from_json
+from rungwise.core.decisions import Climb, Decision, Floor, Text, WithoutModel, climb_from_json
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
@@ -40,6 +40,8 @@ class TaskStatus:
     champion: Version | None
     test_looks: tuple[Mapping[str, Any], ...]
     """The recorded test-set looks, oldest first; `reasons` of each is a tuple of Reason."""
+    floor: Floor | None = None
+    """What needs no training; None before the first climb, and in climbs of older versions."""
 
     @property
     def chosen(self) -> Evidence | None:
@@ -89,6 +91,8 @@ class Explanation:
     rungs: tuple[RungExplanation, ...]
     decision: Decision
     comparison: WithoutModel | Text | None
+    floor: Floor | None = None
+    """What needs no training; None in climbs of older versions."""
 
 
 def status(root: Path) -> Status:
@@ -116,6 +120,7 @@ def status(root: Path) -> Status:
             challenger=aliases.get(CHALLENGER),
             champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
+            floor=climb.floor if climb else None,
         )
     return Status(
         tasks=tasks,
@@ -157,6 +162,7 @@ def _explanation(root: Path, name: str, confidence: float) -> Explanation:
         ),
         decision=climb.decision,
         comparison=climb.comparison,
+        floor=climb.floor,
     )
 
 
@@ -183,6 +189,7 @@ def status_json(found: Status) -> Json:
         tasks[name] = {
             "metric": task.metric,
             "target": task.target,
+            "floor": to_json(task.floor) if task.floor else None,
             "ladder": list(task.ladder),
             "evidence": [to_json(e) for e in task.evidence],
             "decision": _decision_json(task.decision) if task.decision else None,
@@ -215,6 +222,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "dev_groups": one.dev_groups,
             "share_needed": one.share_needed,
             "share_needed_of_groups": one.share_needed_of_groups,
+            "floor": to_json(one.floor) if one.floor else None,
             "rungs": [
                 {**to_json(rung.evidence), "seconds": rung.seconds, "decision": _decision_json(rung.decision)}
                 for rung in one.rungs

@@ -5,16 +5,18 @@ from collections.abc import Mapping, Sequence
 from rungwise.core.decisions import Reason
 from rungwise.core.records import Evidence
 from rungwise.core.words import sentence_of, sentences_of
-from rungwise.evidence.evaluate import score_text
+from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 
 HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdict")
 
 
 def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
-    """Returns the ladder as text cells under HEADER, one row per rung, including rungs that were not tried."""
+    """Returns the ladder as text cells under HEADER: the floor, then a row per rung, also for rungs not tried."""
     evidence = {e.rung: e for e in task.evidence}
     rows: list[tuple[str, ...]] = []
+    if task.floor:
+        rows.append(("floor", task.floor.name, interval_text(task.floor.score), "", "", ""))
     for name in task.ladder:
         if (one := evidence.get(name)) is None:
             rows.append((name, "", "not tried", f"{task.target:g}", "", ""))
@@ -87,6 +89,8 @@ def explain_text(explained: Mapping[str, Explanation]) -> str:
 
 def _explanation_text(task: Explanation) -> str:
     lines = [f"{task.name}: is the {task.metric} at least {task.target:g}? That is {task.meaning}.", _needed(task)]
+    if task.floor:
+        lines.append(f"floor ({task.floor.name}, no training): {interval_text(task.floor.score)}")
     known: set[Reason] = set()
     for number, rung in enumerate(task.rungs, 1):
         lines += ["", *_rung_lines(number, rung, known)]
