@@ -1,15 +1,6 @@
 """The endpoint against a real server process, and against one with every fault."""
 
 import json
-import shutil
-import socket
-import subprocess
-import sys
-import threading
-import time
-import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -18,7 +9,8 @@ from rungwise.core.errors import GenerateError, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.generate.endpoint import Endpoint
 from rungwise.generate.queries import Query
-from tests.conftest import environment, examples
+from tests.chat_server import chat_server, closed_port, transformers_serve
+from tests.conftest import examples
 
 QUERY = Query("billing", tuple(examples(3)), 2, 7)
 GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usage": {"total_tokens": 12}}).encode()
@@ -26,51 +18,13 @@ GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usa
 
 @pytest.fixture
 def server():
-    """A server that answers with what stands in `script`, one entry a request; the last one stays."""
-    script: list[tuple[int | str, dict[str, str], bytes]] = [(200, {}, GOOD)]
-    seen: list[tuple[Any, dict[str, str]]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args):
-            pass
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((body, dict(self.headers)))
-            status, headers, content = script.pop(0) if len(script) > 1 else script[0]
-            if status == "slow":
-                time.sleep(2)
-                status = 200
-            if status == "cut":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhalf")
-                self.wfile.flush()
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            self.send_response(int(status))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def handle_one_request(self):
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}/v1", script, seen
-    running.shutdown()
-    running.server_close()
+    """A server that answers with what stands in `script`; see `chat_server`."""
+    with chat_server((200, {}, GOOD)) as (url, script, seen):
+        yield url, script, seen
 
 
 def endpoint(tmp_path, url, **settings):
-    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 2, "timeout_seconds": 0.5}
+    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 2, "timeout_seconds": 1.0}
     return Endpoint(EndpointSettings.model_validate({**values, **settings}), "body", tmp_path / "journal.jsonl")
 
 
@@ -117,7 +71,7 @@ def test_temporary_failures_are_retried(tmp_path, server, faults):
     [
         ((500, {}, b"oops"), "http_500"),
         ((429, {}, b""), "http_429"),
-        (("slow", {}, GOOD), "timed_out|no_connection"),
+        (("slow", {}, GOOD), "timed_out"),
         (("cut", {}, b""), "cut_off|no_connection|no_completion"),
         ((200, {}, b"<html>welcome</html>"), "no_completion"),
         ((200, {}, b"[" * 100_000), "no_completion"),
@@ -126,7 +80,7 @@ def test_temporary_failures_are_retried(tmp_path, server, faults):
         ((200, {}, b'{"choices": [{"message": {"content": "sorry, no"}}]}'), "not_json"),
         ((200, {}, b"x" * 10_000_002), "too_large"),
         ((200, {"Content-Encoding": "gzip"}, GOOD), "cut_off|no_connection|no_completion"),
-        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "no_connection"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "http_302"),  # the rows go nowhere else
     ],
 )
 def test_permanent_failures_are_counted_and_not_written_to_the_journal(tmp_path, server, fault, failure):
@@ -159,47 +113,13 @@ def test_a_refusal_or_a_spent_budget_stops_the_generator(tmp_path, server):
 
 
 def test_an_unreachable_server_is_a_counted_failure(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert endpoint(tmp_path, f"http://127.0.0.1:{port}/v1", retries=0)(QUERY).failure == "no_connection"
+    assert endpoint(tmp_path, f"http://127.0.0.1:{closed_port()}/v1", retries=0)(QUERY).failure == "no_connection"
 
 
 def test_a_real_server_is_understood(tmp_path, base_folder):
     """`transformers serve` with a model of random weights: its answers are no JSON."""
-    folder = shutil.copytree(base_folder, tmp_path / "chatty")
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][:60] }}{% endfor %}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "transformers.cli.transformers",
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--device", "cpu", str(folder)]
-    log = (tmp_path / "server.log").open("wb")
-    running = subprocess.Popen(command, env=environment(HF_HUB_OFFLINE="1"), stdout=log, stderr=log)
-    try:
-        for _ in range(120):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                    break
-            except OSError:
-                assert running.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.5)
-        chat = endpoint(
-            tmp_path, f"http://127.0.0.1:{port}/v1", model=str(folder), timeout_seconds=60.0, max_tokens_per_request=20
-        )
+    with transformers_serve(base_folder, tmp_path) as (url, model, log):
+        chat = endpoint(tmp_path, url, model=model, timeout_seconds=60.0, max_tokens_per_request=20)
         reply = chat(QUERY)
-        assert reply.failure == "not_json", (reply, (tmp_path / "server.log").read_text()[-3000:])
-    finally:
-        running.kill()
-        running.wait()
-        log.close()
+        assert reply.failure == "not_json", (reply, log.read_text()[-3000:])
     assert chat._tokens > 0 and not (tmp_path / "journal.jsonl").exists()
