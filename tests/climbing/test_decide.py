@@ -187,7 +187,7 @@ def test_a_rung_that_does_not_clearly_beat_the_floor_never_passes():
     first = decide(settings, 0.9, ACCURACY, outcomes, ["large"], floor)
     assert (first.action, first.rung, first.passes) == ("climb", "small", False)
     score, reason, _ = first.reasons
-    assert score.score.low >= score.target and not score.passes
+    assert isinstance(score, RungScore) and score.score.low >= score.target and not score.passes
     assert isinstance(reason, NotAboveFloor) and reason.difference.low <= 0 < reason.difference.value
     last = decide(settings, 0.9, ACCURACY, outcomes, [], floor)
     assert not last.passes and last.reasons[-1] == BarAtFloor("small", "most frequent answer")
