@@ -23,7 +23,7 @@ def evaluate_attempt(
     folder = store / f"evaluate-{name}"
     if not is_sealed(folder):
         started = time.perf_counter()
-        predictions = open_attempt(attempt.folder, root, spec).predict(rows, progress)
+        predictions = open_attempt(attempt.folder, root, spec, store).predict(rows, progress)
 
         def write(part: Path) -> None:
             write_lines(part / PREDICTIONS, to_lines(predictions))
