@@ -14,7 +14,7 @@ from pathlib import Path
 
 from rungwise.attempts import bundle as bundles
 from rungwise.attempts.run import RunOptions, train_attempt
-from rungwise.attempts.store import attempt_digest, versions
+from rungwise.attempts.store import attempt_digest, versions_of
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
 from rungwise.core.folders import sweep
 from rungwise.core.progress import LineProgress, say
@@ -35,7 +35,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
             Problem(
                 "the attempt would be a different one on this machine",
                 where=str(folder),
-                found=", ".join(f"{name} {number}" for name, number in versions().items()),
+                found=", ".join(f"{name} {number}" for name, number in versions_of(bundle.spec).items()),
                 wanted=", ".join(f"{name} {number}" for name, number in bundle.versions.items())
                 + ", and the base that it was packed with",
                 do="install these versions and the Rungwise that packed the bundle, or pack it with the versions found",

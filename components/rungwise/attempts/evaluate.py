@@ -27,7 +27,7 @@ def evaluate_attempt(
     folder = store / evaluation_name(attempt.digest, rows)
     if not is_sealed(folder):
         started = time.perf_counter()
-        model = open_attempt(attempt.folder, root, spec)
+        model = open_attempt(attempt.folder, root, spec, store)
         predictions = model.predict(rows, progress)
         cost = cost_of(spec, started)
 

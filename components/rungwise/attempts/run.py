@@ -10,18 +10,20 @@ from typing import Any
 from rungwise.attempts import bundle as bundles
 from rungwise.attempts.bundle import Bundle
 from rungwise.attempts.cost import cost_of
-from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SHOWN, SPEC, Attempt, attempt_digest, versions
+from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SHOWN, SPEC, Attempt, attempt_digest, versions_of
 from rungwise.core.folders import is_sealed, read_json, write_folder, write_json
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
 from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
 from rungwise.evidence.metrics import Metric
-from rungwise.model import classical
+from rungwise.model import classical, embed
 from rungwise.model import predict as predict_module
 from rungwise.model.adapter_files import save as save_adapter
 from rungwise.model.adapters import base_parameters, with_room
+from rungwise.model.encoder import load_encoder
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
+from rungwise.model.vectors import vectors_of
 from rungwise.training import loop
 from rungwise.training.audit import Audit, audit, check, check_again
 from rungwise.training.batches import encode, token_rows
@@ -63,7 +65,7 @@ def bundle_of(
     """Returns the attempt of `spec` on `rows`, to be run; `dev`: see `train_attempt`."""
     eval_rows = _eval_rows(spec, dev)
     name = attempt_digest(spec, rows, root, eval_rows)
-    return Bundle(name, spec, rows, eval_rows, root, versions(), options.portable)
+    return Bundle(name, spec, rows, eval_rows, root, versions_of(spec), options.portable)
 
 
 def train_attempt(
@@ -93,7 +95,7 @@ def train_attempt(
             _launched(store, bundle, options, progress)
         else:
             checkpoints = _checkpoints(store, bundle, options)
-            write_folder(folder, lambda part: _train_into(part, bundle, options, progress, checkpoints))
+            write_folder(folder, lambda part: _train_into(part, bundle, options, progress, checkpoints, store))
             checkpoints.clear()
     elif (folder / AUDIT).is_file() and not read_json(folder / RESULT)["note"]:
         earlier = read_json(folder / AUDIT)
@@ -117,7 +119,9 @@ def _checkpoints(store: Path, bundle: Bundle, options: RunOptions) -> Checkpoint
     )
 
 
-def _train_into(part: Path, bundle: Bundle, options: RunOptions, progress: Progress, checkpoints: Checkpoints) -> None:
+def _train_into(
+    part: Path, bundle: Bundle, options: RunOptions, progress: Progress, checkpoints: Checkpoints, store: Path
+) -> None:
     started = time.perf_counter()
     result: dict[str, Any] = {
         "base_digest": "",
@@ -133,6 +137,9 @@ def _train_into(part: Path, bundle: Bundle, options: RunOptions, progress: Progr
     notes: tuple[str, ...] = ()
     if bundle.spec.base is None:
         result |= _fit_into(part, bundle.spec, bundle.rows)
+    elif METHODS[bundle.spec.method].engine == "encoder":
+        fitted, notes = _embed_into(part, bundle, options, progress, store)
+        result |= fitted
     else:
         trained, notes = _adapt_into(part, bundle, options, progress, checkpoints)
         result |= trained
@@ -144,6 +151,31 @@ def _train_into(part: Path, bundle: Bundle, options: RunOptions, progress: Progr
 def _fit_into(part: Path, spec: AttemptSpec, rows: Sequence[Example]) -> dict[str, Any]:
     fitted = classical.fit(part, spec, rows)
     return {"train_rows": fitted.rows, "trained_parameters": fitted.parameters, "note": fitted.note}
+
+
+def _embed_into(
+    part: Path, bundle: Bundle, options: RunOptions, progress: Progress, store: Path
+) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Returns the result of fitting linear models on the vectors of a frozen encoder, and notes on the vectors."""
+    spec, rows = bundle.spec, bundle.rows
+    assert spec.base is not None  # as the caller checked
+    encoder = load_encoder(spec.base, bundle.root, precision=spec.precision)
+    vectors = vectors_of(encoder, embed.texts_of(spec, rows), store, progress)
+    n, why_not = embed.fit(part, spec, rows, vectors)
+    notes = encoder.notes
+    if vectors.cut:
+        limit = f"the encoder's input of {encoder.max_tokens} tokens"
+        notes = (*notes, f"{vectors.cut} of {len(rows)} training rows are longer than {limit} and were cut")
+    for note in notes:
+        options.say(note)
+    return {
+        "base_digest": encoder.digest,
+        "base_parameters": encoder.parameters,
+        "train_rows": 0 if why_not else len(rows),
+        "train_tokens": vectors.tokens,
+        "trained_parameters": n,
+        "note": why_not,
+    }, notes
 
 
 def _adapt_into(

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rungwise.core.folders import read_json
-from rungwise.core.recipes import ANSWERING, CLASSICAL, TRAINING
+from rungwise.core.methods import METHODS
+from rungwise.core.recipes import ANSWERING, CLASSICAL, EMBEDDING, TRAINING
 from rungwise.core.records import AttemptSpec, Example, Json, digest, spec_from_json, to_json
 from rungwise.model.bases import base_digest, base_folder
 
@@ -50,22 +51,36 @@ def classical_versions() -> dict[str, str]:
     return {name: version(name) for name in ("scikit-learn", "numpy", "scipy")}
 
 
+def versions_of(spec: AttemptSpec) -> dict[str, str]:
+    """Returns the versions of the libraries that decide the weights of an attempt."""
+    engine = METHODS[spec.method].engine
+    if engine == "encoder":
+        return {name: version(name).partition("+")[0] for name in ("torch", "transformers", "scikit-learn", "numpy")}
+    return classical_versions() if engine == "classical" else versions()
+
+
+def recipes_of(spec: AttemptSpec) -> list[int]:
+    """Returns the numbers of the recipes that decide the result of an attempt."""
+    engine = METHODS[spec.method].engine
+    return {"classical": [CLASSICAL], "encoder": [EMBEDDING]}.get(engine, [TRAINING, ANSWERING])
+
+
 def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_rows: Sequence[Example] = ()) -> str:
     """Returns the digest of an attempt: the base's files, rows, settings, library versions and recipes.
 
     `eval_rows`: the validation rows of the evaluations during training.
     """
-    is_classical = spec.base is None
+    holds_out_groups = METHODS[spec.method].engine in ("classical", "encoder")
     used = [e for e in rows if spec.method != "prompt" or not e.is_synthetic]
     return digest(
         {
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
             # the comparison of settings holds out whole lineage groups
-            "rows": [[dict(e.fields), e.answer, *([e.group] if is_classical else [])] for e in used],
+            "rows": [[dict(e.fields), e.answer, *([e.group] if holds_out_groups else [])] for e in used],
             **({"eval_rows": [[e.id, dict(e.fields), e.answer] for e in eval_rows]} if eval_rows else {}),
-            "versions": classical_versions() if is_classical else versions(),
-            "recipes": [CLASSICAL] if is_classical else [TRAINING, ANSWERING],
+            "versions": versions_of(spec),
+            "recipes": recipes_of(spec),
         }
     )
 
@@ -76,16 +91,22 @@ def evaluation_name(attempt: str, rows: Sequence[Example]) -> str:
     return f"evaluate-{digest({'attempt': attempt, 'rows': content, 'recipe': ANSWERING})}"
 
 
-def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> "AnswerModel":
+def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None, store: Path | None = None) -> "AnswerModel":
     """Returns the model of an attempt's folder, ready to answer.
 
-    `spec` replaces the spec of the folder, for example to load the base from another path.
+    `spec` replaces the spec of the folder, for example to load the base from another path. `store`: where an encoder's
+    vectors are looked up and kept; None: nowhere.
     """
     spec = spec or spec_from_json(read_json(folder / SPEC))
     if spec.base is None:
         from rungwise.model.classical import Classical
 
         return Classical(folder, spec)
+    if METHODS[spec.method].engine == "encoder":
+        from rungwise.model.embed import Embedded
+        from rungwise.model.encoder import load_encoder
+
+        return Embedded(folder, spec, load_encoder(spec.base, root, precision=spec.precision), store)
     from rungwise.model.adapter_files import load as load_adapter
     from rungwise.model.language_model import load
     from rungwise.model.predict import Prompted

@@ -63,7 +63,7 @@ def decide(
         reasons += [standing, *([at_floor] if at_floor else [])]
         if not isinstance(standing, RungScore):
             continue
-        has_passing_model = has_passing_model or (standing.passes and not _is_classical(outcome))
+        has_passing_model = has_passing_model or (standing.passes and _has_model(outcome))
         if best is None or (standing.passes and not passes):
             best, passes = outcome, standing.passes
             continue
@@ -74,7 +74,7 @@ def decide(
         best = better
     name = best.evidence.rung if best else None
     if passes and best:
-        if remaining and settings.beyond_classical and _is_classical(best) and not has_passing_model:
+        if remaining and settings.beyond_classical and not _has_model(best) and not has_passing_model:
             return Decision("climb", name, True, (*reasons, BeyondClassical(remaining[0])))
         untried = [NotTried(tuple(remaining))] if remaining else []
         return Decision("stop", name, True, (*reasons, *untried))
@@ -84,16 +84,22 @@ def decide(
 
 
 def compare(metric: Metric, outcomes: Sequence[Outcome], decision: Decision) -> WithoutModel | None:
-    """Returns whether a language model is needed at all; None where no rung without one was scored."""
-    plain = next((o for o in outcomes if _is_classical(o) and o.evidence.score), None)
-    if plain is None:
+    """Returns whether a language model is needed at all; None where no rung without one was scored.
+
+    Of several rungs without one, the rung that passes is compared, otherwise the one that scores highest.
+    """
+    without = [o for o in outcomes if not _has_model(o) and o.evidence.score]
+    if not without:
         return None
-    models = [o for o in outcomes if not _is_classical(o) and o.evidence.score]
+    passing = [o for o in without if decision.passes and o.evidence.rung == decision.rung]
+    plain = max(passing or without, key=lambda o: _score(o.evidence).value)
+    models = [o for o in outcomes if _has_model(o) and o.evidence.score]
     best = max(models, key=lambda o: _score(o.evidence).value, default=None)
     name, score = plain.evidence.rung, _score(plain.evidence)
     change = difference(metric, best.predictions, plain.predictions, score.confidence) if best else None
     is_enough = decision.passes and decision.rung == name
-    return WithoutModel(name, score, best.evidence.rung if best else None, change, is_enough)
+    is_encoder = METHODS[plain.evidence.method].engine == "encoder"
+    return WithoutModel(name, score, best.evidence.rung if best else None, change, is_enough, is_encoder)
 
 
 def _score(evidence: Evidence) -> Interval:
@@ -101,8 +107,9 @@ def _score(evidence: Evidence) -> Interval:
     return evidence.score
 
 
-def _is_classical(outcome: Outcome) -> bool:
-    return METHODS[outcome.evidence.method].engine == "classical"
+def _has_model(outcome: Outcome) -> bool:
+    """Whether a language model answers: neither a classical model nor a frozen encoder is one."""
+    return METHODS[outcome.evidence.method].engine not in ("classical", "encoder")
 
 
 def _standing(

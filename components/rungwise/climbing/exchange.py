@@ -25,7 +25,7 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
 
     settings = settings_of(root)
     settings.task(task)
-    trainable = [r.name for r in settings.ladder if METHODS[r.method].trains]
+    trainable = [r.name for r in settings.ladder if METHODS[r.method].travels]
     if rung not in trainable:
         raise SettingsError(
             Problem(
@@ -61,7 +61,7 @@ def _expected(root: Path) -> dict[str, str]:
     """
     settings, expected = settings_of(root), {}
     for task in settings.tasks:
-        for rung in (r.name for r in settings.ladder if METHODS[r.method].trains):
+        for rung in (r.name for r in settings.ladder if METHODS[r.method].travels):
             try:
                 expected[f"{task}/{rung}"] = _bundle(root, settings, task, rung).name
             except RungwiseError:  # its rows are not prepared or its base is missing, so no climb could run it

@@ -120,11 +120,12 @@ class RungSettings(Section):
     author's code. The error for a base that requires its own code shows the value. By default such a base is
     refused."""
     method: Literal[
-        "classical", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning",
-        "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
+        "classical", "embed", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning",
+        "prefix-tuning", "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
-    """`classical`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
-    train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
+    """`classical`: no language model (see `model.classical`). `embed`: linear models on the vectors of a frozen encoder
+    (see `model.embed`). `prompt`: no training, examples in the prompt. The others train: `core.methods.METHODS` lists
+    what they train, their settings and the defaults."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template; the answer
     ends with the token by which the template ends the assistant's turn."""
@@ -157,6 +158,10 @@ class RungSettings(Section):
             raise ValueError("base: method classical has no base, every other method requires one")
         if self.remote_code and self.base is None:
             raise ValueError("remote_code: this rung has no base")
+        if METHODS[self.method].engine == "encoder" and self.remote_code:
+            raise ValueError(f"remote_code: method {self.method} runs no code of a base")
+        if METHODS[self.method].engine == "encoder" and self.template != "plain":
+            raise ValueError(f"template: method {self.method} reads the fields of a row, not a prompt")
         base_of(self)
         has = METHODS[self.method].settings
         for name in ("examples", "rank", "alpha", "dropout", "targets", "tokens", "layers"):

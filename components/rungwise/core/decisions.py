@@ -173,6 +173,8 @@ class WithoutModel:
     """`model` minus `rung` on the same rows; None where there is no such rung, or no row was scored by both."""
     is_enough: bool
     """Whether the rung without a language model is the one that passes: no language model is needed."""
+    is_encoder: bool = False
+    """Whether that rung has a frozen encoder, so that no language model has to be trained."""
     code: Literal["without_model"] = "without_model"
 
 

@@ -61,6 +61,11 @@ class Method:
         return self.family != "none"
 
     @property
+    def travels(self) -> bool:
+        """Whether its attempt is worth packing for another machine: it trains, or an encoder reads all rows."""
+        return self.trains or self.engine == "encoder"
+
+    @property
     def trains_base(self) -> bool:
         """Whether it trains parameters of the base itself, so that there is no adapter."""
         return self.base_parameters != "none"
@@ -96,6 +101,13 @@ _LORA: Final = {"rank": 16, "alpha": 32.0, "dropout": 0.0, "targets": ("all-line
 METHODS: Final[Mapping[str, Method]] = {
     "classical": Method(
         "none", {}, "a linear model of words and letters; there is no language model", engine="classical"
+    ),
+    "embed": Method(
+        "none",
+        {},
+        "linear models on the vectors of a frozen encoder",
+        engine="encoder",
+        source='Reimers and Gurevych, "Sentence-BERT", 2019, https://arxiv.org/abs/1908.10084',
     ),
     "prompt": Method("none", {"examples": 4}, "the examples in the prompt"),
     "full": Method("full", {}, "all weights", 1.0, merges=True, base_parameters="all"),

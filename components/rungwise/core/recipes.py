@@ -17,3 +17,5 @@ ANSWERING: Final = 7
 """Raise it when equal models give other answers to equal rows."""
 CLASSICAL: Final = 2
 """Raise it when a rung without a language model gives other answers."""
+EMBEDDING: Final = 1
+"""Raise it when a frozen encoder with a linear model gives other vectors or other answers."""

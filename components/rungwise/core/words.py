@@ -162,10 +162,13 @@ def _too_few_rows(reason: TooFewRows) -> str:
 
 
 def _without_model(reason: WithoutModel) -> str:
-    text = f"{reason.rung} (no language model) reaches {_ends(reason.score)}"
+    what, needs = "no language model", "You do not need a language model for this"
+    if reason.is_encoder:
+        what, needs = "a frozen encoder", "A frozen encoder is enough, no language model needs training"
+    text = f"{reason.rung} ({what}) reaches {_ends(reason.score)}"
     if reason.model and reason.difference:
         text += f"; {reason.model} minus it, {_paired(reason.difference)}"
-    return f"{'You do not need a language model for this' if reason.is_enough else 'Without a language model'}: {text}."
+    return f"{needs if reason.is_enough else 'Without a language model'}: {text}."
 
 
 def _incumbent_compared(reason: IncumbentCompared) -> str:

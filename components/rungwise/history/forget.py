@@ -14,6 +14,7 @@ from rungwise.core.folders import joined, read_json, read_lines, replace_text
 from rungwise.core.records import canonical_json
 from rungwise.history.kept import hashes_of, locks_of, log, objects_of
 from rungwise.history.uses import no_such_row, uses
+from rungwise.model.vectors import stored_vectors
 from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths, settings_of
 
@@ -22,7 +23,7 @@ NOTES = ("docs", "audit", "generate")
 
 
 def forget(root: Path, row: str) -> dict[str, Any]:
-    """Removes what used a row: versions in DVC's cache, attempts, predictions, registered versions, runs.
+    """Removes what used a row: versions in DVC's cache, attempts, predictions, registered versions, runs, vectors.
 
     Returns what `uses` returns, with the number of `objects` removed from the cache, of `runs` removed from the
     registry, and in `left` the places of files that were not removed.
@@ -66,6 +67,8 @@ def forget(root: Path, row: str) -> dict[str, Any]:
     for path in Paths(root).incumbent.glob("*/predictions.jsonl"):
         if any(line["id"] == row for line in read_lines(path)):
             shutil.rmtree(path.parent, ignore_errors=True)
+    for folder in stored_vectors(Paths(root).attempts):  # computed again where they are needed
+        shutil.rmtree(folder, ignore_errors=True)
     for name in NOTES:
         shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
     objects = _drop(root, result["versions"]) + _sweep(root, row)

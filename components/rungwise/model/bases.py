@@ -34,7 +34,9 @@ _TOKENIZER_EITHER = ("tokenizer.json", "tokenizer.model", "vocab.json")
 _CODE = "*.py"
 _REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 """A class in a file of the model's own folder, as named in `auto_map`."""
-_HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.json")
+POOLING, MODULES, SENTENCE = "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"
+"""The files of sentence-transformers that decide an encoder's vectors; a causal language model has none of them."""
+_HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.json", POOLING, MODULES, SENTENCE)
 
 
 def base_folder(base: Base, root: Path) -> Path:
@@ -223,12 +225,12 @@ def newest_commit(name: str) -> str:
 def base_digest(folder: Path) -> str:
     """Returns the SHA-256 of names and bytes of the files that decide what the base computes."""
     files = sorted({p for pattern in _HASHED for p in folder.glob(pattern)})
-    return _digest_of(tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
+    return _digest_of(folder, tuple((str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files))
 
 
 @lru_cache(maxsize=64)
-def _digest_of(files: tuple[tuple[str, int, int], ...]) -> str:
-    return digest({Path(path).name: file_digest(Path(path)) for path, _, _ in files})
+def _digest_of(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
+    return digest({Path(path).relative_to(folder).as_posix(): file_digest(Path(path)) for path, _, _ in files})
 
 
 def code_digest(folder: Path) -> str:

@@ -15,6 +15,12 @@ SCORING_LOGITS = 2**25
 SCORING_ROWS = 64
 """Rows of one forward pass of scoring or writing."""
 
+ENCODING_TEXTS, ENCODING_TOKENS = 64, 4_096
+"""Most texts of one forward pass of a frozen encoder, at least one, and most of its tokens with padding.
+
+They decide which texts pass together, and so the last digits of vectors: changing them requires a new recipe.
+"""
+
 LOSS_LOGITS = {"cpu": 2**21, "cuda": 2**26}
 """Device -> logits that the loss of a frozen output layer holds at once; on a CPU as many as fit into its caches."""
 LOSS_MIN_POSITIONS = 64

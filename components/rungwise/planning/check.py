@@ -11,10 +11,9 @@ from rungwise.planning.fit import Fit, fit
 from rungwise.planning.job import Job
 from rungwise.planning.machines import Machine
 from rungwise.planning.memory import need_of, peak_need
-from rungwise.planning.model_config import config_of, shape_of
 from rungwise.planning.need import Need
 from rungwise.planning.obstacles import obstacles
-from rungwise.planning.plan import job_of, lengths_by_rung
+from rungwise.planning.plan import job_of, lengths_by_rung, shape_of_rung
 from rungwise.planning.shape import Shape
 
 
@@ -34,7 +33,7 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         if base is None:
             continue
         try:
-            shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
+            shape = shape_of_rung(root, rung)
         except ModelError as error:
             warnings.append(f"{rung.name}: its memory is not checked in advance: {error.problem.what}")
             continue

@@ -43,7 +43,8 @@ class Fit:
     largest_rows: int | None
     """The most rows that pass through the model together there; None as above, or if nothing is trained."""
     seconds: float | None
-    """Of the whole training run at UTILIZATION of the peak rate; None if nothing is trained or no rate is known."""
+    """Of the whole training run at UTILIZATION of the peak rate; for a frozen encoder, of reading the training rows.
+    None if nothing is trained or read, or no rate is known."""
     cost_usd: float | None
     remedies: tuple[str, ...]
     """What would make it fit, the easiest first."""
@@ -123,9 +124,9 @@ def fit(
 
 
 def _seconds(shape: Shape, job: Job, machine: Machine, lengths: Lengths | None, n_rows: int) -> float | None:
-    """Returns the seconds of a training run that shows `n_rows` rows; None if nothing is trained or no rate known."""
+    """Returns the seconds of a run that shows `n_rows` rows; None if nothing is trained or read, or no rate known."""
     rate = machine.rate(job.precision)
-    if not job.trains or not rate:
+    if not (job.trains or job.encodes) or not rate or not n_rows:
         return None
     typical = _typical(job, lengths) if lengths else job
     return seconds_of(shape, typical, 1, rate, UTILIZATION) * n_rows / job.rows

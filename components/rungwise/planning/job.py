@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.methods import LANGUAGE_MODEL_METHODS, METHODS, Method
+from rungwise.core.folders import joined
+from rungwise.core.methods import METHODS, Method
 
 TOKENS, ANSWER_TOKENS, LABELS = 512, 32, 8
 """Assumed by default: tokens of the longest row and of the longest answer, and labels of a task."""
@@ -20,11 +21,11 @@ class Job:
     """What is done with a base.
 
     Raises:
-        SettingsError: the method is unknown or has no language model.
+        SettingsError: the method is unknown or has no base.
     """
 
     method: str
-    """One of `methods.LANGUAGE_MODEL_METHODS`."""
+    """One of `methods.METHODS` that has a base."""
     precision: str = "fp32"
     """Of the base's weights: fp32, bf16, fp16, or 4bit (NF4, computing in 16 bit)."""
     settings: Mapping[str, Any] = field(default_factory=dict)
@@ -47,12 +48,13 @@ class Job:
     """`cuda` or `cpu`."""
 
     def __post_init__(self) -> None:
-        if self.method not in LANGUAGE_MODEL_METHODS:
+        planned = [name for name, method in METHODS.items() if method.has_base]
+        if self.method not in planned:
             raise SettingsError(
                 Problem(
                     "the planner does not support this method",
                     found=self.method[:40],
-                    wanted="one of " + ", ".join(LANGUAGE_MODEL_METHODS),
+                    wanted="one of " + joined(planned, 30),
                 )
             )
 
@@ -65,6 +67,11 @@ class Job:
     def trains(self) -> bool:
         """Whether the job trains; otherwise it only scores answers."""
         return self.properties.trains
+
+    @property
+    def encodes(self) -> bool:
+        """Whether a frozen encoder reads every row once, forward only."""
+        return self.properties.engine == "encoder"
 
     @property
     def rank(self) -> int:

@@ -95,6 +95,20 @@ def shape_of(config: Mapping[str, Any], where: str = "config.json") -> Shape:
     return _gpt_neox(read) if isinstance(keys, GptNeoxKeys) else _gpt2(read)
 
 
+ENCODERS = ("bert", "camembert", "distilbert", "mpnet", "roberta", "xlm-roberta")
+"""Encoders with BERT's layers (Devlin et al., 2018, https://arxiv.org/abs/1810.04805), by `model_type`."""
+
+
+def encoder_shape_of(config: Mapping[str, Any], where: str = "config.json") -> Shape:
+    """Returns the shape of a base that is used as a frozen encoder: an encoder like BERT, or a causal language model.
+
+    Raises:
+        ModelError: as in `shape_of`.
+    """
+    model_type = str(config.get("model_type", "nothing"))
+    return _bert(_Reader(config, where, model_type)) if model_type in ENCODERS else shape_of(config, where)
+
+
 @dataclass(frozen=True)
 class _Reader:
     """A config.json whose missing keys are errors that name themselves."""
@@ -220,6 +234,41 @@ def _gpt2(read: _Reader) -> Shape:
             Linear("attn.c_proj", width, width, True, "out"),
             Linear("c_fc", width, inner, True, "up"),
             Linear("mlp.c_proj", inner, width, True, "down"),
+        ),
+    )
+
+
+def _bert(read: _Reader) -> Shape:
+    """Returns an encoder's shape; its pooling layer is not counted, and the first norm stands for the last one."""
+    width, heads = read.number("hidden_size", "dim"), read.number("num_attention_heads", "n_heads")
+    inner, positions = read.number("intermediate_size", "hidden_dim"), read.number("max_position_embeddings")
+    segments = 0 if read.model_type in ("distilbert", "mpnet") else read.number("type_vocab_size", default=2)
+    return Shape(
+        model_type=read.model_type,
+        vocabulary=read.number("vocab_size"),
+        width=width,
+        layers=read.number("num_hidden_layers", "n_layers"),
+        heads=heads,
+        key_heads=heads,
+        head_width=width // max(1, heads),
+        inner=inner,
+        context=positions,
+        is_tied=True,
+        is_gated=False,
+        has_rms_norm=False,
+        has_head_norm=False,
+        is_parallel=False,
+        learned_positions=positions + segments,
+        attention_dropout=0.0,
+        residual_dropout=0.0,
+        activation=read.text("hidden_act", "gelu"),
+        linears=(
+            Linear("query", width, width, True, "query"),
+            Linear("key", width, width, True, "key"),
+            Linear("value", width, width, True, "value"),
+            Linear("attention.output.dense", width, width, True, "out"),
+            Linear("intermediate.dense", width, inner, True, "up"),
+            Linear("output.dense", inner, width, True, "down"),
         ),
     )
 

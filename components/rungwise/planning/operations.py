@@ -16,6 +16,8 @@ def operations(shape: Shape, job: Job) -> float:
     tokens, parameters = float(passing_tokens(shape, job)), job.properties.base_parameters
     attention = 4.0 * job.tokens * shape.query_width * shape.layers
     forward = tokens * (2.0 * shape.matrix_parameters + attention)
+    if job.encodes:
+        return forward
     forward += 2.0 * job.rows * job.answer_tokens * shape.vocabulary * shape.width
     if not job.trains:
         return forward

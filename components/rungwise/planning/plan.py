@@ -14,7 +14,7 @@ from rungwise.planning.fit import Fit, fit
 from rungwise.planning.job import LABELS, Job
 from rungwise.planning.machines import Machine
 from rungwise.planning.microbatch import rows_per_microbatch
-from rungwise.planning.model_config import config_of, read_config, shape_of
+from rungwise.planning.model_config import config_of, encoder_shape_of, read_config, shape_of
 from rungwise.planning.rows import Lengths, ladder_lengths
 from rungwise.planning.shape import Shape
 
@@ -43,6 +43,9 @@ def job_of(settings: Settings, rung: RungSettings, device: str, lengths: Lengths
         labels=labels or LABELS,
         device=device,
     )
+    if job.encodes:  # it has no 4-bit weights and no answers
+        precision = "fp32" if train.precision == "fp32" else "bf16"
+        return replace(job, rows=limits.ENCODING_TEXTS, precision=precision, answer_tokens=1, shared_tokens=0)
     if not job.trains:
         return replace(job, rows=limits.SCORING_ROWS)
     return replace(job, rows=rows_per_microbatch(shape, job, train.max_tokens_per_microbatch))
@@ -66,7 +69,7 @@ def plan_ladder(
     tokens: int | None = None,
     answer_tokens: int | None = None,
 ) -> list[Fit]:
-    """Returns every rung with a language model on every chosen machine, rung by rung and task by task.
+    """Returns every rung with a base on every chosen machine, rung by rung and task by task.
 
     Row lengths are measured if the workspace has prepared the rows, and assumed otherwise. `tokens` and
     `answer_tokens` replace both.
@@ -80,9 +83,12 @@ def plan_ladder(
         base = base_of(rung)
         if base is None:
             continue
-        shape = shape_of(config_of(base, root), f"ladder: {rung.name}, base {base}, config.json")
+        shape = shape_of_rung(root, rung)
         for task, lengths in lengths_of[rung.name].items():
             rows = min(settings.train.batch_size, lengths.rows or settings.train.batch_size)
+            steps = rung.steps or settings.train.steps
+            if METHODS[rung.method].engine == "encoder":  # it reads each row once
+                rows, steps = lengths.rows or 0, 1
             for machine in chosen:
                 fits.append(
                     fit(
@@ -92,13 +98,26 @@ def plan_ladder(
                         job_of(settings, rung, machine.device, lengths, shape),
                         machine,
                         rows=rows,
-                        steps=rung.steps or settings.train.steps,
+                        steps=steps,
                         others=list(table.values()),
                         task=task,
                         lengths=lengths,
                     )
                 )
     return fits
+
+
+def shape_of_rung(root: Path, rung: RungSettings) -> Shape:
+    """Returns the shape of a rung's base, from its config.json.
+
+    Raises:
+        ModelError: the config can't be read, or the planner does not support its architecture.
+    """
+    base = base_of(rung)
+    assert base is not None  # the caller checked
+    where = f"ladder: {rung.name}, base {base}, config.json"
+    read = encoder_shape_of if METHODS[rung.method].engine == "encoder" else shape_of
+    return read(config_of(base, root), where)
 
 
 def lengths_by_rung(

@@ -117,6 +117,9 @@ def ladder_lengths(root: Path, settings: Settings) -> dict[str, dict[str, Length
         try:
             if len(tasks) < len(settings.tasks):
                 raise ModelError(Problem("the rows are not prepared or were changed; `rungwise run` prepares them"))
+            if METHODS[rung.method].engine == "encoder":
+                lengths[rung.name] = {n: encoder_lengths(root, settings, rung, rows) for n, rows in tasks.items()}
+                continue
             lm = tokenizer_of(root, rung)
             lengths[rung.name] = {}
             for name, rows in tasks.items():
@@ -127,6 +130,38 @@ def ladder_lengths(root: Path, settings: Settings) -> dict[str, dict[str, Length
         except ModelError as error:
             lengths[rung.name] = {"": Lengths(reason=error.problem.what)}
     return lengths
+
+
+def encoder_lengths(root: Path, settings: Settings, rung: RungSettings, rows: Prepared) -> Lengths:
+    """Returns how long a task's texts are for a frozen encoder; it cuts longer ones.
+
+    Raises:
+        ModelError: its tokenizer is not on this machine or can't be read.
+    """
+    from transformers import AutoConfig
+
+    from rungwise.model.bases import local_folder
+    from rungwise.model.encoder import load_tokenizer, max_tokens
+
+    base = base_of(rung)
+    assert base is not None  # the caller checked
+    folder, names = local_folder(base, root), sorted(slots(settings.tasks[rows.task].prompt))
+    tokenizer = load_tokenizer(base, folder)
+    limit = max_tokens(folder, tokenizer, AutoConfig.from_pretrained(folder, local_files_only=True))
+    sample, longest = (
+        [min(limit, len(ids)) for ids in tokenizer(texts, verbose=False).input_ids] if texts else []
+        for texts in (["\n".join(e.fields[n] for n in names) for e in some] for some in (rows.sample, rows.longest))
+    )
+    mean = sum(sample) / len(sample)
+    return Lengths(
+        tokens=max(*sample, *longest, 1),
+        answer_tokens=0,
+        mean_tokens=mean,
+        mean_answer_tokens=0,
+        rows=rows.rows,
+        rows_read=len(rows.sample) + len(rows.longest),
+        unpadded_tokens=mean,
+    )
 
 
 def tokenizer_of(root: Path, rung: RungSettings) -> "LanguageModel":

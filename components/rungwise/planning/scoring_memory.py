@@ -42,3 +42,18 @@ def scoring_need(shape: Shape, job: Job) -> Need:
         framework=framework_bytes(job),
         moment="scoring",
     )
+
+
+def encoding_need(shape: Shape, job: Job) -> Need:
+    """Returns what a frozen encoder needs for its largest batch: weights, and what one layer computes with."""
+    rows = max(1, min(job.rows, limits.ENCODING_TOKENS // job.tokens))
+    return Need(
+        weights=weight_bytes(shape, job.precision),
+        adapter=0,
+        gradients=0,
+        optimizer=0,
+        activations=rows * job.tokens * job.element_bytes * (4 * shape.width + 2 * shape.inner),
+        logits=0,
+        framework=framework_bytes(job),
+        moment="scoring",
+    )

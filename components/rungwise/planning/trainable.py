@@ -49,6 +49,7 @@ def trainable_parameters(shape: Shape, job: Job) -> int:
     outputs = sum(linear.outputs for linear in linears)
     last_layers = min(job.last_layers, shape.layers)
     counts = {
+        "embed": 0,
         "prompt": 0,
         "full": shape.parameters,
         "lora": shape.layers * low_rank,

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rungwise.attempts.store import COST, SHOWN, SPEC, classical_versions
-from rungwise.attempts.store import versions as library_versions
+from rungwise.attempts.store import COST, SHOWN, SPEC, versions_of
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import Evidence, digest, spec_from_json
 from rungwise.model.bases import quantization
+from rungwise.model.embed import ANSWERS
 from rungwise.release import parity
 from rungwise.release.aliases import aliases_of, folder_of
 
@@ -275,7 +275,7 @@ class Registry:
                 client.log_metric(run_id, key, number)
             if attempt is not None:
                 for path in sorted(attempt.iterdir()):
-                    if path.name != SHOWN:  # holds text of rows, which must not leave the workspace
+                    if path.name not in (SHOWN, ANSWERS):  # they hold text of rows, which must not leave the workspace
                         client.log_artifact(run_id, str(path), "attempt")
             client.set_terminated(run_id, "FINISHED")
             return run_id
@@ -327,8 +327,8 @@ class Registry:
             folder = Path(temporary) / "attempt"
             shutil.copytree(attempt, folder)
             parity.record(folder, self.root)
-            base = spec_from_json(read_json(folder / SPEC)).base
-            libraries = library_versions() if base else classical_versions()
+            spec = spec_from_json(read_json(folder / SPEC))
+            base, libraries = spec.base, versions_of(spec)
             tags = {
                 "task": climb.task,
                 "rung": evidence.rung,

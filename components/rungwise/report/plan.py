@@ -100,7 +100,10 @@ def _rows_text(lengths: Lengths, task: str, is_prompt: bool, bases: str) -> str:
         text += f"{lengths.tokens} at most"
     if lengths.shared_tokens:
         text += f"; a shared prefix of {lengths.shared_tokens} tokens is read once"
-    text += f"; {lengths.answer_tokens} per answer " + ("as given" if "answer_tokens" in lengths.given else "at most")
+    if lengths.answer_tokens:  # a frozen encoder reads no answers
+        text += f"; {lengths.answer_tokens} per answer " + (
+            "as given" if "answer_tokens" in lengths.given else "at most"
+        )
     return text + (f"; {lengths.too_long:,} exceed the base's context" if lengths.too_long else "")
 
 

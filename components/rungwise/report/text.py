@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rungwise.core.decisions import Reason
+from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence
 from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
@@ -45,6 +46,8 @@ def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
             rows.append((name, "", "not tried", f"{task.target:g}", "", *[""] * len(_more_columns(task)), ""))
             continue
         of = f" of {one.base_parameters:,}" if one.base_parameters else ""
+        if METHODS[one.method].engine == "encoder":  # its linear models are not part of the base
+            of = f" on {one.base_parameters:,} frozen"
         trained = f"{one.trained_parameters:,}{of}"
         more = _more_cells(task, name, task.speeds.get(name))
         rows.append((name, one.method, score_text(one), f"{task.target:g}", trained, *more, _verdict(task, one)))
