@@ -42,14 +42,30 @@ class GptNeoxKeys:
 
 
 @dataclass(frozen=True)
+class LayerForm:
+    """A decoder layer whose forward pass is attention, sum, MLP, sum, with norms around both; the defaults are Llama's.
+
+    The fields but the first name the layer's own modules, or are empty where it has none.
+    """
+
+    layer: str
+    """Class name of the layer in transformers."""
+    before_attention: str = "input_layernorm"
+    after_attention: str = ""
+    before_mlp: str = "post_attention_layernorm"
+    after_mlp: str = ""
+    multiplier: str = ""
+    """The layer's attribute that multiplies both results before they are added."""
+
+
+@dataclass(frozen=True)
 class Architecture:
     """What is known of one architecture. The defaults are right for one that the table does not have."""
 
     config_keys: LlamaKeys | Gpt2Keys | GptNeoxKeys | None = None
     """How the planner reads its config.json; None: it can't."""
-    short_layer: str = ""
-    """Class name of its decoder layer in transformers, if the last one can be computed at answer positions alone: its
-    forward pass is norm, attention, sum, norm, MLP, sum. Empty: it can't."""
+    short_layer: LayerForm | None = None
+    """Its decoder layer, if the last one can be computed at answer positions alone. None: it can't."""
     can_share_prefix: bool = False
     """Whether a token's place is its position alone, so that padding between two tokens changes nothing and the shared
     prefix can be read once. In other architectures a window or a bias counts the places of the cache, and the type of
@@ -61,38 +77,68 @@ class Architecture:
     @property
     def has_short_last_layer(self) -> bool:
         """Whether the last layer, and the loss of a frozen output layer, are computed at answer positions alone."""
-        return bool(self.short_layer)
+        return self.short_layer is not None
 
 
 ARCHITECTURES: Final[Mapping[str, Architecture]] = {
-    "llama": Architecture(LlamaKeys(has_mlp_bias_setting=True), "LlamaDecoderLayer", True, rate_width_power=0.781),
-    "mistral": Architecture(LlamaKeys(attention_bias="never", default_window=4096), "MistralDecoderLayer", True),
+    "llama": Architecture(
+        LlamaKeys(has_mlp_bias_setting=True), LayerForm("LlamaDecoderLayer"), True, rate_width_power=0.781
+    ),
+    "mistral": Architecture(
+        LlamaKeys(attention_bias="never", default_window=4096), LayerForm("MistralDecoderLayer"), True
+    ),
     "qwen2": Architecture(
         LlamaKeys(default_key_heads=32, attention_bias="query_key_value", has_window_switch=True),
-        "Qwen2DecoderLayer",
+        LayerForm("Qwen2DecoderLayer"),
         True,
     ),
     "qwen3": Architecture(
-        LlamaKeys(default_head_width=128, has_head_norm=True, has_window_switch=True), "Qwen3DecoderLayer", True
+        LlamaKeys(default_head_width=128, has_head_norm=True, has_window_switch=True),
+        LayerForm("Qwen3DecoderLayer"),
+        True,
     ),
     "gpt2": Architecture(Gpt2Keys(), can_share_prefix=True),
     "gpt_neox": Architecture(GptNeoxKeys(), can_share_prefix=True),
     "mixtral": Architecture(can_share_prefix=True),
     "qwen2_moe": Architecture(can_share_prefix=True),
     "phi": Architecture(can_share_prefix=True),
-    "phi3": Architecture(can_share_prefix=True),
-    "gemma": Architecture(can_share_prefix=True),
-    "olmo": Architecture(can_share_prefix=True),
-    "olmo2": Architecture(can_share_prefix=True),
-    "granite": Architecture(can_share_prefix=True),
-    "smollm3": Architecture(can_share_prefix=True),
+    "phi3": Architecture(
+        short_layer=LayerForm("Phi3DecoderLayer", after_attention="resid_attn_dropout", after_mlp="resid_mlp_dropout"),
+        can_share_prefix=True,
+    ),
+    "gemma": Architecture(short_layer=LayerForm("GemmaDecoderLayer"), can_share_prefix=True),
+    "gemma3_text": Architecture(
+        short_layer=LayerForm(
+            "Gemma3DecoderLayer",
+            after_attention="post_attention_layernorm",
+            before_mlp="pre_feedforward_layernorm",
+            after_mlp="post_feedforward_layernorm",
+        )
+    ),
+    "olmo": Architecture(short_layer=LayerForm("OlmoDecoderLayer"), can_share_prefix=True),
+    "olmo2": Architecture(
+        short_layer=LayerForm(
+            "Olmo2DecoderLayer",
+            before_attention="",
+            after_attention="post_attention_layernorm",
+            before_mlp="",
+            after_mlp="post_feedforward_layernorm",
+        ),
+        can_share_prefix=True,
+    ),
+    "granite": Architecture(
+        short_layer=LayerForm("GraniteDecoderLayer", multiplier="residual_multiplier"), can_share_prefix=True
+    ),
+    "smollm3": Architecture(short_layer=LayerForm("SmolLM3DecoderLayer"), can_share_prefix=True),
     "cohere": Architecture(can_share_prefix=True),
-    "glm": Architecture(can_share_prefix=True),
+    "glm": Architecture(short_layer=LayerForm("GlmDecoderLayer"), can_share_prefix=True),
 }
 """`model_type` of a config.json -> what is known of it. Tests compare each statement with the model itself."""
 
-SHORT_LAYERS: Final = frozenset(known.short_layer for known in ARCHITECTURES.values() if known.short_layer)
-"""Class names of the decoder layers that can be computed at answer positions alone."""
+SHORT_LAYERS: Final[Mapping[str, LayerForm]] = {
+    known.short_layer.layer: known.short_layer for known in ARCHITECTURES.values() if known.short_layer
+}
+"""Class name -> form of the decoder layers that can be computed at answer positions alone."""
 
 
 def architecture(model_type: str) -> Architecture:

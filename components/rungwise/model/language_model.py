@@ -16,6 +16,7 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
 from rungwise.model.bases import base_digest, base_folder, check_writes, code_refused, local_folder, may_run_code
+from rungwise.model.kernels.folded import fold_inputs
 from rungwise.model.kernels.last_layer import shorten
 
 Progress = Callable[[int, int, str], None]
@@ -133,6 +134,7 @@ def load(base: Base, root: Path, *, template: str = "plain", precision: str = "f
             )
         ) from None
     _check_causal(model.eval(), base, folder, device)
+    fold_inputs(model)
     shorten(model)
     reader = _reader(base, tokenizer, model.config, template, _generation_ends(folder))
     return replace(reader, digest=base_digest(folder), model=model.eval().requires_grad_(False), device=device)

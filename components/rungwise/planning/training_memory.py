@@ -87,6 +87,4 @@ def _logits_bytes(shape: Shape, job: Job) -> int:
         copies = 4 if job.precision == "fp32" else 4 + 2 + 2
         return positions * shape.vocabulary * copies + 2 * targets * shape.width * job.element_bytes
     copies = job.answer_tokens * 4 * (2 if job.precision == "fp32" else 3)
-    # in 16 bit a CPU multiplies with the output layer row by row, and repeats its matrix for every row
-    repeated = shape.width * 2 if job.device == "cpu" and job.precision != "fp32" else 0
-    return job.rows * shape.vocabulary * (max(copies, repeated) + job.answer_tokens * job.element_bytes)
+    return job.rows * shape.vocabulary * (copies + job.answer_tokens * job.element_bytes)

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -7,7 +8,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from rungwise.model.architectures import ARCHITECTURES
 from rungwise.model.kernels.last_layer import shorten
 
-SIZES = {
+SIZES: dict[str, Any] = {
     "vocab_size": 50,
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -17,13 +18,28 @@ SIZES = {
     "head_dim": 4,
     "max_position_embeddings": 64,
     "sliding_window": None,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+
+MORE: dict[str, dict[str, Any]] = {
+    "gpt2": {"n_layer": 2, "n_embd": 8, "n_head": 2},
+    "gemma3_text": {"sliding_window": 4, "layer_types": ["full_attention", "sliding_attention", "sliding_attention"]},
+    "granite": {"residual_multiplier": 0.3, "logits_scaling": 4.0, "embedding_multiplier": 3.0},
 }
 
 
 def model_of(kind):
+    """A model of that architecture with norms that are not the identity."""
     torch.manual_seed(1)
-    config = AutoConfig.for_model(kind, **(SIZES if kind != "gpt2" else {"n_layer": 2, "n_embd": 8, "n_head": 2}))
-    return AutoModelForCausalLM.from_config(config).eval()
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(kind, **{**SIZES, **MORE.get(kind, {})})).eval()
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            if "norm" in name:
+                weight += 0.3 * torch.randn(weight.shape)
+    return model
 
 
 def padded(model):
@@ -37,7 +53,7 @@ def padded(model):
 def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_changes(kind):
     whole = model_of(kind)
     short = copy.deepcopy(whole)
-    assert type(short.model.layers[-1]).__name__ == ARCHITECTURES[kind].short_layer and shorten(short)
+    assert type(short.model.layers[-1]).__name__ == ARCHITECTURES[kind].short_layer.layer and shorten(short)
     seen = []
     short.model.layers[-1].mlp.register_forward_pre_hook(lambda _, x: seen.append(x[0].shape[1]))
     inputs = padded(whole)
@@ -46,7 +62,7 @@ def test_the_last_layers_mlp_sees_the_positions_asked_for_and_nothing_else_chang
         actual = short(**inputs, logits_to_keep=keep).logits
         assert actual.shape == wanted.shape and torch.allclose(actual, wanted, atol=1e-6)
         gradients = [
-            torch.autograd.grad(logits.square().sum(), model.model.layers[0].mlp.up_proj.weight)[0]
+            torch.autograd.grad(logits.square().sum(), model.model.layers[0].mlp.down_proj.weight)[0]
             for model, logits in ((whole, wanted), (short, actual))
         ]
         assert torch.allclose(*gradients, atol=1e-5, rtol=1e-4)

@@ -22,10 +22,15 @@ IGNORED = -100
 
 
 def frozen_head(model: Any) -> Any:
-    """Returns the output layer if it is frozen and its product with the hidden states is the logits; otherwise None."""
+    """Returns the output layer if it is frozen and its product with the hidden states is the logits; otherwise None.
+
+    A model that divides its logits by a number (Granite) divides the hidden states in place of them in
+    `hidden_for_logits`. One that caps its logits (Gemma 2) is not supported.
+    """
     base = getattr(model, "base", model)
     base = base.get_base_model() if hasattr(base, "get_base_model") else base
-    head: Any = base.get_output_embeddings() if is_short(base) else None
+    is_capped = getattr(base.config, "final_logit_softcapping", None) is not None
+    head: Any = base.get_output_embeddings() if is_short(base) and not is_capped else None
     is_plain = (
         type(head) is torch.nn.Linear and type(head.weight.data) is torch.Tensor and not head.weight.requires_grad
     )
@@ -35,11 +40,15 @@ def frozen_head(model: Any) -> Any:
 @contextlib.contextmanager
 def hidden_for_logits(head: Any) -> Iterator[None]:
     """Context in which a model returns its last hidden states instead of logits."""
+    own = vars(head).get("forward")  # that of `folded`
     head.forward = lambda hidden: hidden
     try:
         yield
     finally:
-        del head.forward
+        if own is None:
+            del head.forward
+        else:
+            head.forward = own
 
 
 def answer_loss(hidden_BTH: torch.Tensor, head: Any, targets_BT: torch.Tensor) -> torch.Tensor:
