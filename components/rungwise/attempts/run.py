@@ -16,7 +16,7 @@ from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
 from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
 from rungwise.evidence.metrics import Metric
-from rungwise.model import classical, embed
+from rungwise.model import classical, constrain, embed
 from rungwise.model import predict as predict_module
 from rungwise.model.adapter_files import save as save_adapter
 from rungwise.model.adapters import base_parameters, with_room
@@ -192,6 +192,8 @@ def _adapt_into(
         "template_digest": lm.template_digest,
         "max_answer_tokens": 0 if is_label else answer_limit(lm, rows),
     }
+    if spec.constrained and (bundle.eval_rows or spec.method == "prompt" or constrain.is_installed()):
+        _check_constraint(lm, spec, rows, options.say)
     if spec.method == "prompt":
         labels = max((len(tokens) for tokens in encode_answers(lm, spec.form.labels)), default=1) if is_label else 0
         room = labels or result["max_answer_tokens"]
@@ -224,6 +226,23 @@ def _adapt_into(
     losses = [round(loss, 6) for loss in trained.losses]
     write_json(part / LOSSES, {"losses": losses, "scores": [list(score) for score in trained.scores]})
     return result, trained.notes
+
+
+def _check_constraint(
+    lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], say: Callable[[str], None]
+) -> None:
+    """Writes a message if training answers are not among those that a constrained model can write.
+
+    A machine that only trains does not need the library; an attempt that would fail later fails before it trains.
+
+    Raises:
+        ModelError: see `constraint_of`.
+    """
+    constraint = constrain.constraint_of(lm, spec.form)
+    answers = sorted({e.answer for e in rows})
+    refused = sum(not constraint.accepts(tokens) for tokens in encode_answers(lm, answers)) if answers else 0
+    if refused:
+        say(f"warning: {refused} of {len(answers)} different training answers can't be written under the constraint")
 
 
 def _too_long(audited: Audit, spec: AttemptSpec, lm: LanguageModel, tokens: Sequence[object]) -> str:

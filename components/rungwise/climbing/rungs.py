@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rungwise.climbing.closed import closed_form
 from rungwise.climbing.decide import Outcome
 from rungwise.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
 from rungwise.core.faults import LIMITS
@@ -34,13 +35,21 @@ def form_of(task: TaskSettings, labels: Sequence[str]) -> AnswerForm:
     return replace(form(answer), fields={name: form(field) for name, field in answer.fields.items()})
 
 
-def spec_of(settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str]) -> AttemptSpec:
-    """Returns all settings that decide the result of a rung's attempt, with the method's defaults from METHODS."""
+def spec_of(
+    settings: Settings, task: TaskSettings, rung: RungSettings, labels: Sequence[str], answers: Sequence[str] = ()
+) -> AttemptSpec:
+    """Returns all settings that decide the result of a rung's attempt, with the method's defaults from METHODS.
+
+    `labels`: the labels of the training rows; `answers`: their answers, for what a constrained answer may hold.
+    """
+    form = form_of(task, labels)
+    closed = closed_form(task.answer, form, answers) if METHODS[rung.method].engine == "language_model" else None
     common = AttemptSpec(
         base=base_of(rung),
         method=rung.method,
         prompt=task.prompt,
-        form=form_of(task, labels),
+        form=closed or form,
+        constrained=closed is not None,
         template=rung.template,
         seed=derive_seed(settings.seed, "train"),
         precision=settings.train.precision,
@@ -96,7 +105,7 @@ class TaskClimb:
     def spec(self, rung: str) -> AttemptSpec:
         """Returns the attempt of a rung."""
         chosen = next(r for r in self.settings.ladder if r.name == rung)
-        return spec_of(self.settings, self.task, chosen, self.labels)
+        return spec_of(self.settings, self.task, chosen, self.labels, self.train.answer)
 
     @property
     def labels(self) -> list[str]:

@@ -133,7 +133,7 @@ def _try(
     from rungwise.core.errors import ModelError
     from rungwise.evidence.metrics import difference, estimate
 
-    spec = spec_of(settings, one.task, rung, one.labels)
+    spec = spec_of(settings, one.task, rung, one.labels, one.train.answer)
     if rung.learning_rate is None:  # `train.learning_rate` suits one method; the rule gives each its own
         spec = replace(spec, learning_rate=None)
     store, label = Paths(one.root).attempts, f"{one.name}/{rung.name}"

@@ -21,6 +21,8 @@ Record = TypeVar("Record")
 Json = Any
 _LORA: Final[Mapping[str, Any]] = METHODS["lora"].settings
 """The defaults of a spec: those of the most common method."""
+_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False))
+"""Fields with the defaults at which `to_json` leaves them out."""
 SIDES = ("train", "dev", "test")
 """The sides of a split: training, validation and test rows."""
 
@@ -95,6 +97,9 @@ class AnswerForm:
     """Separates the items of a list."""
     fields: Mapping[str, "AnswerForm"] = field(default_factory=dict)
     """Key -> form of its value (format `json`)."""
+    keys: tuple[str, ...] = ()
+    """The keys in the order in which a model writes them (format `json`, for a constrained attempt): JSON files have
+    sorted keys, so that the order of `fields` is lost in them."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +156,8 @@ class AttemptSpec:
     """The metric of an evaluation."""
     patience: int = 0
     """Evaluations without a better score after which training stops early; 0: never."""
+    constrained: bool = False
+    """Whether a written answer follows the form while it is written (see `core.grammar`)."""
 
 
 @dataclass(frozen=True)
@@ -228,9 +235,9 @@ def digest(value: Json) -> str:
 def to_json(value: Any) -> Json:
     """Returns a record as JSON values (dictionaries, lists, strings, numbers).
 
-    `code` is left out of a base that has none: the digests of attempts from before that field existed do not change.
+    Newer fields are left out at their defaults: the digests of attempts from before they existed do not change.
     """
-    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) != ("code", "")})
+    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) not in _LEFT_OUT})
 
 
 def to_lines(values: Iterable[Any]) -> str:

@@ -59,7 +59,7 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
     for name in fields:
         words = {"column": f"words_{name}", "min_value": 0, "max_value": settings.max_words}
         suite.append(("expect_column_values_to_be_between", words, "reject"))
-    if task.answer.labels:
+    if task.answer.labels and task.answer.format == "label":
         labels = {"column": "answer", "value_set": list(task.answer.labels)}
         suite.append(("expect_column_values_to_be_in_set", labels, "reject"))
     if task.answer.format == "list":
@@ -70,6 +70,10 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
         )
         regex = rf"(?s)^{item}(?:{re.escape(between)}{item})*$"
         suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
+        if task.answer.labels:
+            known = "(?:" + "|".join(re.escape(item) for item in task.answer.labels) + ")"
+            regex = rf"^{known}(?:{re.escape(between)} {known})*$"
+            suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
     if task.answer.format == "json":
         suite.append(("expect_column_values_to_be_json_parseable", {"column": "answer"}, "reject"))
     for own in settings.expectations:

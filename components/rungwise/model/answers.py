@@ -14,6 +14,7 @@ from torch.nn.functional import log_softmax
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
 from rungwise.model import limits
+from rungwise.model.constrain import Constraint, Guide, choose
 from rungwise.model.kernels.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.model.memory import is_out_of_memory
@@ -57,27 +58,40 @@ class Written:
 
     text: str
     probability: float
-    """Geometric mean of its tokens' probabilities, 0 to 1."""
+    """Geometric mean of its tokens' probabilities, 0 to 1.
+
+    These are the model's own probabilities, also where a constraint chose another token than the likeliest: an answer
+    that the model would not have written has a small one."""
     is_cut: bool
     """Whether it reached the token limit before its end."""
 
 
 def write_answers(
-    lm: LanguageModel, prompts: Sequence[Sequence[int]], max_tokens: int, *, progress: Progress | None = None
+    lm: LanguageModel,
+    prompts: Sequence[Sequence[int]],
+    max_tokens: int,
+    *,
+    constraint: Constraint | None = None,
+    progress: Progress | None = None,
 ) -> list[Written]:
     """Returns the greedy answer to each prompt: the likeliest token at each step, up to the end token.
 
     An answer has at most `max_tokens` tokens, the end token included. Every prompt and answer must fit the context.
-    Prompts are processed in order of length; a finished row leaves its batch.
+    With a constraint, only tokens that it allows are written, and an answer that reaches the limit is closed;
+    `max_tokens` must be at least its `min_tokens`. Prompts are processed in order of length; a finished row leaves its
+    batch.
     """
     written: list[Written | None] = [None] * len(prompts)
 
     def write(block: list[Sequence[int]], prefix: SharedPrefix | None) -> list[tuple[list[int], float, bool]]:
-        return _write_batch(lm, block, max_tokens, prefix)
+        return _write_batch(lm, block, max_tokens, prefix, constraint)
 
     for rows, answers in _in_batches(lm, prompts, lambda n: n + max_tokens, write, "answers written", progress):
         for i, (ids, total, is_cut) in zip(rows, answers, strict=True):
-            text = str(lm.tokenizer.decode(ids, skip_special_tokens=False)).strip()
+            whole = (
+                constraint.bytes_of(ids).decode() if constraint else lm.tokenizer.decode(ids, skip_special_tokens=False)
+            )
+            text = str(whole).strip()
             written[i] = Written(text, round(math.exp(total / max(1, len(ids) + (not is_cut))), 6), is_cut)
     return [w for w in written if w is not None]
 
@@ -154,24 +168,32 @@ def _fewer(n_rows: int, longest: int, error: BaseException) -> int:
 
 
 def _write_batch(
-    lm: LanguageModel, prompts: list[Sequence[int]], max_tokens: int, prefix: SharedPrefix | None
+    lm: LanguageModel,
+    prompts: list[Sequence[int]],
+    max_tokens: int,
+    prefix: SharedPrefix | None,
+    constraint: Constraint | None,
 ) -> list[tuple[list[int], float, bool]]:
     """Returns for each row its tokens without the end token, their summed log-probability, and whether it was cut."""
     given = padded(prompts, prefix, pad=lm.end, device=lm.device)
     rows = list(range(len(prompts)))
     tokens: list[list[int]] = [[] for _ in prompts]
     totals, is_cut = [0.0] * len(prompts), [True] * len(prompts)
+    guides = [Guide(constraint, max_tokens) for _ in prompts] if constraint else []
     for _ in range(max_tokens):
         out = lm.model(**given, use_cache=True, logits_to_keep=1)
-        best_B = log_softmax(out.logits[:, -1].float(), dim=-1).max(-1)
+        logp_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
+        next_tokens, log_shares = _next_tokens(logp_BV, [guides[row] for row in rows] if guides else None)
         open_places = []
-        chosen = zip(best_B.indices.tolist(), best_B.values.tolist(), strict=True)
-        for place, (row, (token, log_share)) in enumerate(zip(rows, chosen, strict=True)):
+        for place, (row, token, log_share) in enumerate(zip(rows, next_tokens, log_shares, strict=True)):
+            if token is None:
+                continue
             totals[row] += log_share
             if token in lm.ends:
                 is_cut[row] = False
-            else:
-                tokens[row].append(token)
+                continue
+            tokens[row].append(token)
+            if not (guides and guides[row].is_closed):
                 open_places.append(place)
         if not open_places:
             break
@@ -180,7 +202,7 @@ def _write_batch(
         if len(open_places) < len(rows):
             cache.batch_select_indices(keep)
             rows = [rows[place] for place in open_places]
-        ids = best_B.indices[keep][:, None]
+        ids = torch.tensor([next_tokens[place] for place in open_places], device=lm.device)[:, None]
         given = {
             "input_ids": ids,
             "attention_mask": torch.cat([given["attention_mask"][keep], torch.ones_like(ids)], dim=1),
@@ -188,6 +210,16 @@ def _write_batch(
             "past_key_values": cache,
         }
     return list(zip(tokens, totals, is_cut, strict=True))
+
+
+def _next_tokens(logp_BV: torch.Tensor, guides: list[Guide] | None) -> tuple[Sequence[int | None], list[float]]:
+    """Returns each row's next token and its log-probability without a constraint; None: its answer is complete."""
+    best_B = logp_BV.max(-1)
+    if guides is None:
+        return best_B.indices.tolist(), best_B.values.tolist()
+    chosen = choose(guides, logp_BV, best_B.indices.tolist())
+    index_B1 = torch.tensor([token or 0 for token in chosen], device=logp_BV.device)[:, None]
+    return chosen, logp_BV.gather(1, index_B1)[:, 0].tolist()
 
 
 def _score_batch(

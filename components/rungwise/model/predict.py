@@ -1,5 +1,6 @@
 """Predictions of a model for rows: the likeliest label, a written answer, or the reason why there is none."""
 
+import functools
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 from rungwise.core.prompts import fill, prompt_text, shown, slots
 from rungwise.core.records import AttemptSpec, Example, Prediction, digest
 from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.constrain import Constraint, constraint_of
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, encode_prompts, fits
 
 Shown = Sequence[tuple[Mapping[str, str], str]]
@@ -93,6 +95,11 @@ class Prompted:
         """The fields that a row must have."""
         return slots(self.spec.prompt)
 
+    @functools.cached_property
+    def constraint(self) -> Constraint | None:
+        """What written answers must follow; None if the attempt is not constrained."""
+        return constraint_of(self.lm, self.spec.form) if self.spec.constrained else None
+
     def predict(self, rows: Sequence[Example], progress: Progress | None = None) -> tuple[Prediction, ...]:
         """Returns one prediction for each row, in order.
 
@@ -126,8 +133,11 @@ class Prompted:
         }
 
     def _written(self, prompts: list[list[int]], progress: Progress | None) -> dict[int, tuple[str, float, bool]]:
-        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, self.max_answer_tokens)]
-        written = write_answers(self.lm, [prompts[i] for i in fitting], self.max_answer_tokens, progress=progress)
+        constraint = self.constraint
+        limit = max(self.max_answer_tokens, constraint.min_tokens if constraint else 0)
+        fitting = [i for i, prompt in enumerate(prompts) if fits(self.lm, prompt, limit)]
+        fitted = [prompts[i] for i in fitting]
+        written = write_answers(self.lm, fitted, limit, constraint=constraint, progress=progress)
         return {i: (w.text, w.probability, w.is_cut) for i, w in zip(fitting, written, strict=True)}
 
     def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
