@@ -122,8 +122,9 @@ class RungSettings(Section):
         "classical", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning", "prefix-tuning",
         "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
-    """`classical`: no language model (see `model.classical`). `prompt`: no training, examples in the prompt. The others
-    train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
+    """`classical`: no language model, linear models of words and letters (see `model.classical`). `prompt`: no
+    training, examples in the prompt. The others train: `core.methods.METHODS` lists what they train, their settings and
+    the defaults."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template."""
     examples: Count | None = None
