@@ -177,6 +177,7 @@ def test_answers_that_were_cut_off_are_counted():
 
 def floor_with(right: int) -> FloorAnswers:
     one = outcome("floor", right)
+    assert one.evidence.score
     return FloorAnswers(Floor("most frequent answer", one.evidence.score), one.predictions)
 
 
@@ -188,7 +189,8 @@ def test_a_rung_that_does_not_clearly_beat_the_floor_never_passes():
     assert (first.action, first.rung, first.passes) == ("climb", "small", False)
     score, reason, _ = first.reasons
     assert isinstance(score, RungScore) and score.score.low >= score.target and not score.passes
-    assert isinstance(reason, NotAboveFloor) and reason.difference.low <= 0 < reason.difference.value
+    assert isinstance(reason, NotAboveFloor) and reason.difference
+    assert reason.difference.low <= 0 < reason.difference.value
     last = decide(settings, 0.9, ACCURACY, outcomes, [], floor)
     assert not last.passes and last.reasons[-1] == BarAtFloor("small", "most frequent answer")
     better = decide(settings, 0.9, ACCURACY, [*outcomes, outcome("large", 200)], [], floor)

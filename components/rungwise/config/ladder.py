@@ -145,9 +145,9 @@ class RungSettings(Section):
         "classical", "embed", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning",
         "prefix-tuning", "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
-    """`classical`: no language model (see `model.classical`). `embed`: linear models on the vectors of a frozen encoder
-    (see `model.embed`). `prompt`: no training, examples in the prompt. The others train: `core.methods.METHODS` lists
-    what they train, their settings and the defaults."""
+    """`classical`: no language model, linear models of words and letters (see `model.classical`). `embed`: linear models
+    on the vectors of a frozen encoder (see `model.embed`). `prompt`: no training, examples in the prompt. The others
+    train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template; the answer
     ends with the token by which the template ends the assistant's turn."""

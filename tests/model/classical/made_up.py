@@ -30,9 +30,9 @@ QUEUES = {
         "account": ["نسيت كلمة المرور", "احذفوا حسابي", "أريد تغيير بريدي المسجل"],
     },
     "german": {
-        "delivery": ["das Paket ist nicht angekommen", "wann wird geliefert", "der Paketbote kam nie"],
+        "delivery": ["die Sendung kam nie an", "wann wird geliefert", "der Paketbote kam nie"],
         "billing": ["die Rechnungssumme stimmt nicht", "es wurde doppelt abgebucht", "bitte das Geld erstatten"],
-        "repair": ["der Reißverschluss klemmt", "die Naht ist gerissen", "ein Gewährleistungsfall"],
+        "repair": ["der Reißverschluss klemmt", "die Naht riss auf", "ein Gewährleistungsfall"],
         "account": ["ich habe mein Kennwort vergessen", "bitte das Konto löschen", "neue Mailadresse hinterlegen"],
     },
 }
@@ -70,13 +70,13 @@ LANGUAGES = tuple(QUEUES)
 def mails(language: str, n: int, seed: int, products: list[str] | None = None) -> list[tuple[str, str, str]]:
     """Returns (text, queue, product) of made-up mails."""
     draw = random.Random(seed)
-    found = []
+    rows = []
     for _ in range(n):
         product = draw.choice(products or PRODUCTS[language])
         queue = draw.choice(sorted(QUEUES[language]))
         opening = draw.choice(OPENINGS[language]).format(product=product)
-        found.append((opening + draw.choice(QUEUES[language][queue]), queue, product))
-    return found
+        rows.append((opening + draw.choice(QUEUES[language][queue]), queue, product))
+    return rows
 
 
 def rows_with(answers: list[tuple[str, str]], per_group: int = 1) -> list[Example]:

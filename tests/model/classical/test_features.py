@@ -35,5 +35,7 @@ def test_memory_is_bounded_by_evenly_spaced_rows(monkeypatch):
     assert len(affordable(["four"] * 100)) == 100
     monkeypatch.setattr(features, "MAX_CHARACTERS", 200)
     assert len(affordable(["four"] * 100)) == 50
+    texts = [t for t, _ in planted_rows(60)]
+    assert len(Features.fitted(texts, 1_000_000).words) == 10, "many labels have few features"
     monkeypatch.setattr(features, "MAX_FEATURES", 7)
-    assert len(Features.fitted([t for t, _ in planted_rows(60)]).words) == 7
+    assert len(Features.fitted(texts).words) == 7

@@ -72,10 +72,10 @@ def test_phrases_that_no_training_row_has_are_found_in_every_script(language):
 
 
 def test_candidates_are_runs_of_words_of_one_sentence_as_written():
-    found = {one.phrase: one for one in candidates("The Zip of my e-mail\n tent. The zip; broke", 2, ";")}
-    assert {"The Zip", "Zip of", "e-mail", "e-mail tent", "broke", "tent"} <= set(found)
-    assert not {"tent The", "zip broke", "mail", "zip", "The zip"} & set(found), "one entry for each key"
-    traits = dict(zip(("phrase", "first", "last", "before", "after"), found["e-mail"].traits, strict=False))
+    by_phrase = {one.phrase: one for one in candidates("The Zip of my e-mail\n tent. The zip; broke", 2, ";")}
+    assert {"The Zip", "Zip of", "e-mail", "e-mail tent", "broke", "tent"} <= set(by_phrase)
+    assert not {"tent The", "zip broke", "mail", "zip", "The zip"} & set(by_phrase), "one entry for each key"
+    traits = dict(zip(("phrase", "first", "last", "before", "after"), by_phrase["e-mail"].traits, strict=False))
     assert traits == {"phrase": "e-mail", "first": "e-mail", "last": "e-mail", "before": "my", "after": "tent"}
     assert {one.phrase for one in candidates("我买了", 2, ";")} == {"我", "我买", "买", "买了", "了"}
     assert candidates("", 2, ";") == [] and [one.phrase for one in candidates("a b", 2, "b")] == ["a"]

@@ -100,9 +100,9 @@ def test_an_object_has_every_field_by_its_own_format(tmp_path):
     assert fitted.rows == 120, "an answer that is not an object can't be learnt from"
     model = classical.Classical(tmp_path, spec(OBJECT))
     test = objects(40, 2)
-    found = model.predict(test)
-    assert estimate(Metric("fields", OBJECT), found, 0.95).value > 0.95
-    assert list(json.loads(found[0].answer)) == ["queue", "items", "reply"] and 0 < found[0].probability <= 1
+    answered = model.predict(test)
+    assert estimate(Metric("fields", OBJECT), answered, 0.95).value > 0.95
+    assert list(json.loads(answered[0].answer)) == ["queue", "items", "reply"] and 0 < answered[0].probability <= 1
     again = classical.Classical(tmp_path, spec(OBJECT))
     probe = [{"body": "a broken parcel"}, {"body": "漢字"}]
     first, second = model.probe(probe), again.probe(probe)
@@ -114,8 +114,8 @@ def test_a_list_is_written_with_its_separator(tmp_path):
     form = AnswerForm("list", separator="|")
     rows = [("my tent has a broken zip", "tent | zip"), ("the tent leaks", "tent | leak"), ("hello", "")] * 20
     classical.fit(tmp_path, spec(form), rows_with(rows, per_group=3))
-    found = classical.Classical(tmp_path, spec(form)).predict(rows_with([(t, "") for t, _ in rows[:3]]))
-    assert [p.answer for p in found] == ["tent| zip", "leak| tent", ""]
+    answered = classical.Classical(tmp_path, spec(form)).predict(rows_with([(t, "") for t, _ in rows[:3]]))
+    assert [p.answer for p in answered] == ["tent| zip", "leak| tent", ""]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ A candidate is a run of words of one sentence, as it is written there. In script
 characters.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ def candidates(text: str, longest: int, separator: str) -> list[Candidate]:
         first, last = spans[0]
         for inner in ((first + 1, last), (first, last - 1)) if first < last else ():
             longer[keys[inner]] = max(longer[keys[inner]], len(spans))
-    found = []
+    listed = []
     for key, spans in places.items():
         first, last = spans[0]
         phrase = " ".join(text[words[first][0] : words[last][1]].split())
@@ -96,20 +97,20 @@ def candidates(text: str, longest: int, separator: str) -> list[Candidate]:
             f"{last - first} {min(times, 5)}",
             f"{last - first} {min(times, 3)} {min(longer[key], 3)}",
         )
-        found.append(Candidate(phrase, key, traits))
-    return found
+        listed.append(Candidate(phrase, key, traits))
+    return listed
 
 
 def _words(text: str) -> list[tuple[int, int]]:
     """Returns start and end of each word; words that a hyphen or the like joins are one."""
-    found: list[tuple[int, int]] = []
+    spans: list[tuple[int, int]] = []
     for start, end in word_spans(text):
-        gap = text[found[-1][1] : start] if found else " "
+        gap = text[spans[-1][1] : start] if spans else " "
         if len(gap) == 1 and _JOINED.match(gap) and not is_unspaced(text[start]):
-            found[-1] = (found[-1][0], end)
+            spans[-1] = (spans[-1][0], end)
         else:
-            found.append((start, end))
-    return found
+            spans.append((start, end))
+    return spans
 
 
 def _joins(text: str, one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -124,17 +125,24 @@ def _joins(text: str, one: tuple[int, int], other: tuple[int, int]) -> bool:
 
 def _shape(phrase: str) -> str:
     """Returns what kinds of letters a phrase has: `Xx`, `A`, `x9` ..."""
-    letters = [c for c in phrase if c != " " and not unicodedata.category(c).startswith("M")]
-    kinds = ["9" if c.isdigit() else "X" if c.isupper() else "x" if c.isalpha() else "-" for c in letters]
+    kinds = [kind for kind in map(_kind, phrase) if kind]
     return "".join(kind for i, kind in enumerate(kinds) if not i or kind != kinds[i - 1])[:6]
 
 
-def numbered(found: Sequence[Sequence[Candidate]], known: dict[tuple[int, str], int], is_new: bool) -> Array:
+@functools.cache
+def _kind(character: str) -> str:
+    """Returns the kind of a character; empty for a space and for a mark, which belongs to its letter."""
+    if character == " " or unicodedata.category(character).startswith("M"):
+        return ""
+    return "9" if character.isdigit() else "X" if character.isupper() else "x" if character.isalpha() else "-"
+
+
+def numbered(rows: Sequence[Sequence[Candidate]], known: dict[tuple[int, str], int], is_new: bool) -> Array:
     """Returns the place of each trait of each candidate in `known`, shape (candidates, traits); -1: it is not there.
 
     `is_new`: adds traits that are not there.
     """
-    size = sum(map(len, found))
-    traits = ((trait, text) for row in found for one in row for trait, text in enumerate(one.traits))
+    size = sum(map(len, rows))
+    traits = ((trait, text) for row in rows for one in row for trait, text in enumerate(one.traits))
     ids = (known.setdefault(key, len(known)) for key in traits) if is_new else (known.get(key, -1) for key in traits)
     return np.fromiter(ids, dtype=np.int64, count=size * len(TRAITS)).reshape(size, len(TRAITS))

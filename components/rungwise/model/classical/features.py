@@ -21,6 +21,8 @@ Sparse = Any
 
 MAX_FEATURES: Final = 60_000
 """Most words and word pairs, and as many character n-grams; the most frequent ones are used."""
+MAX_COEFFICIENTS: Final = 20_000_000
+"""Most features times labels or items: with more labels there are fewer features."""
 VOCABULARY_ROWS: Final = 20_000
 """The vocabulary is collected from at most so many rows, evenly spaced."""
 MAX_CHARACTERS: Final = 20_000_000
@@ -57,19 +59,20 @@ class Features:
     """The weight of each column, first words, then letters; float32."""
 
     @classmethod
-    def fitted(cls, texts: Sequence[str]) -> "Features":
-        """Returns the features of training texts.
+    def fitted(cls, texts: Sequence[str], n_columns: int = 1) -> "Features":
+        """Returns the features of training texts, for a model of so many labels.
 
         Raises:
             ValueError: no text has a character that is not white space.
         """
         sample = [texts[i] for i in evenly(len(texts), VOCABULARY_ROWS)]
         columns, weights = [], []
+        most = min(MAX_FEATURES, MAX_COEFFICIENTS // 2 // n_columns)
         for kind in _KINDS:
             try:
-                vectorizer = _vectorizer(kind, rarest=1 + (len(sample) >= RARE_FROM_ROWS)).fit(sample)
+                vectorizer = _vectorizer(kind, most=most, rarest=1 + (len(sample) >= RARE_FROM_ROWS)).fit(sample)
             except ValueError:  # nothing occurs in two rows, or there is nothing at all
-                vectorizer = _vectorizer(kind).fit(sample)
+                vectorizer = _vectorizer(kind, most=most).fit(sample)
             columns.append(tuple(sorted(vectorizer.vocabulary_, key=vectorizer.vocabulary_.__getitem__)))
             weights.append(vectorizer.idf_)
         return cls(columns[0], columns[1], np.concatenate(weights).astype(np.float32))
@@ -105,8 +108,10 @@ _KINDS: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def _vectorizer(kind: str, vocabulary: Mapping[str, int] | None = None, rarest: int = 1) -> Any:
+def _vectorizer(
+    kind: str, vocabulary: Mapping[str, int] | None = None, *, most: int = MAX_FEATURES, rarest: int = 1
+) -> Any:
     from sklearn.feature_extraction.text import TfidfVectorizer
 
-    limits = {"min_df": rarest, "max_features": MAX_FEATURES} if vocabulary is None else {"vocabulary": vocabulary}
+    limits = {"min_df": rarest, "max_features": most} if vocabulary is None else {"vocabulary": vocabulary}
     return TfidfVectorizer(preprocessor=folded, sublinear_tf=True, dtype=np.float32, **_KINDS[kind], **limits)

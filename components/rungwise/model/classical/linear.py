@@ -23,6 +23,8 @@ CHOOSING_WORK: Final = 40_000_000
 FITTING_WORK: Final = 4_000_000_000
 """Most non-zero weights times columns, of one fit in the comparison and of the last fit: 1e8 take about 2 seconds of
 processor time. With more, evenly spaced rows are used."""
+USUAL_LOGISTIC: Final = (4.0, 0.0)
+"""Slope and shift of the logistic function where the rows do not show them."""
 LOWEST: Final = -3.0
 """The score of a column without a training row."""
 
@@ -76,7 +78,8 @@ def fit_items(texts_NV: Sparse, items_NL: Array, c: float) -> Linear:
     """Returns a model of any number of items for each row; `items_NL`: whether the row has the item."""
     counts = items_NL.sum(0)
     known = np.flatnonzero((counts > 0) & (counts < len(items_NL)))
-    models = [_solved(texts_NV, items_NL[:, item], c) for item in known]
+    doubles_NV = texts_NV.astype(np.float64)  # liblinear's own type, which would be made again for each item
+    models = [_solved(doubles_NV, items_NL[:, item], c) for item in known]
     n_features = texts_NV.shape[1]
     coefficients = np.concatenate([m.coef_ for m in models]) if models else np.zeros((0, n_features))
     intercepts = np.concatenate([m.intercept_ for m in models]) if models else np.zeros(0)
@@ -144,7 +147,7 @@ def logistic(scores: Array, is_right: Array) -> tuple[float, float]:
     from sklearn.linear_model import LogisticRegression
 
     if is_right.all() or not is_right.any():
-        return 4.0, 0.0
+        return USUAL_LOGISTIC
     fitted = LogisticRegression(C=1e3).fit(scores.reshape(-1, 1), is_right)
     return float(max(fitted.coef_[0, 0], 1e-3)), float(fitted.intercept_[0])
 

@@ -11,10 +11,12 @@ from typing import Any, Final
 import numpy as np
 
 from rungwise.model.classical.candidates import key_of
-from rungwise.model.classical.features import Array, Sparse
+from rungwise.model.classical.features import MAX_COEFFICIENTS, Array, Sparse
 from rungwise.model.classical.linear import (
     CHOOSING_WORK,
     FITTING_WORK,
+    USUAL,
+    USUAL_LOGISTIC,
     Linear,
     choose,
     fit_items,
@@ -25,8 +27,8 @@ from rungwise.model.classical.linear import (
 from rungwise.model.classical.phrases import Phrases, try_phrases
 
 MAX_ITEMS: Final = 500
-"""Most items of the vocabulary, the most frequent ones."""
-MIN_ROWS: Final = 2
+"""Most items of the vocabulary, the most frequent ones; fewer if their weights exceed half of MAX_COEFFICIENTS."""
+MIN_ROWS: Final = 3
 """An item of the vocabulary has at least so many training rows."""
 LEVELS: Final = tuple(round(0.05 * step, 2) for step in range(1, 17))
 """The probabilities from which an item can be listed."""
@@ -89,20 +91,18 @@ class Lists:
         separator: str,
     ) -> "Lists":
         """Returns the model of training rows; `items`: those of each row."""
-        names, hot_NL = _vocabulary(items)
-        slope, shift, linear, known = 4.0, 0.0, Linear(*_nothing(texts_NV)), {}
-        if names:
-            rows = within(CHOOSING_WORK, texts_NV, len(names))
-            c, scores_NL = choose(texts_NV[rows], hot_NL[rows], [groups[i] for i in rows], fit_items, _best_f1)
-            if scores_NL is not None:
-                slope, shift = logistic(scores_NL.ravel(), hot_NL[rows].ravel())
-                chances_NL = probability(scores_NL, slope, shift)
-                known = {int(row): _chances(names, chances_NL[i]) for i, row in enumerate(rows)}
-            rows = within(FITTING_WORK, texts_NV, len(names))
-            linear = fit_items(texts_NV[rows], hot_NL[rows], c)
         tried = try_phrases(texts, items, groups, separator)
-        open_rows = dict(zip(tried.rows.tolist(), tried.scored, strict=True)) if tried else {}
-        rule = _rule(items, known, open_rows, has_known=bool(names), has_phrases=tried is not None)
+        phrases = dict(zip(tried.rows.tolist(), tried.scored, strict=True)) if tried else {}
+        names, hot_NL = _vocabulary(items, min(MAX_ITEMS, MAX_COEFFICIENTS // 2 // max(1, texts_NV.shape[1])))
+        rows = tried.rows if tried else np.arange(len(texts))
+        rows = rows[within(CHOOSING_WORK, texts_NV[rows], len(names))]
+        c, (slope, shift), known = _known(names, texts_NV[rows], hot_NL[rows], [groups[i] for i in rows])
+        chances = dict(zip(rows.tolist(), known, strict=True)) if known else {}
+        rule = _rule(items, chances, phrases, has_known=bool(names), has_phrases=tried is not None)
+        if rule.known_from == NEVER:
+            names, hot_NL = (), hot_NL[:, :0]
+        rows = within(FITTING_WORK, texts_NV, len(names))
+        linear = fit_items(texts_NV[rows], hot_NL[rows], c)
         is_used = tried is not None and rule.phrase_from < NEVER
         return cls(names, linear, slope, shift, tried.model if tried and is_used else None, rule)
 
@@ -142,11 +142,18 @@ class Lists:
         return cls(tuple(values["items"]), Linear(**own), slope, shift, phrases, Rule(*values["rule"]))
 
 
-def _nothing(texts_NV: Sparse) -> tuple[Array, Array]:
-    return np.zeros((0, texts_NV.shape[1]), np.float32), np.zeros(0, np.float32)
+def _known(
+    names: Sequence[str], texts_NV: Sparse, hot_NL: Array, groups: Sequence[str]
+) -> tuple[float, tuple[float, float], list[Chances]]:
+    """Returns C, the logistic function, and the known items' probabilities of held-out rows, if there are any."""
+    c, scores_NL = choose(texts_NV, hot_NL, groups, fit_items, _best_f1) if names else (USUAL, None)
+    if scores_NL is None:
+        return c, USUAL_LOGISTIC, []
+    slope, shift = logistic(scores_NL.ravel(), hot_NL.ravel())
+    return c, (slope, shift), [_chances(names, row) for row in probability(scores_NL, slope, shift)]
 
 
-def _vocabulary(items: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], Array]:
+def _vocabulary(items: Sequence[Sequence[str]], most: int) -> tuple[tuple[str, ...], Array]:
     """Returns the known items, and whether each row has each of them; of different spellings the first is used."""
     spelling: dict[str, str] = {}
     for row in items:
@@ -154,7 +161,7 @@ def _vocabulary(items: Sequence[Sequence[str]]) -> tuple[tuple[str, ...], Array]
             spelling.setdefault(key_of(item), item)
     counts = Counter(key for row in items for key in {key_of(item) for item in row})
     frequent = sorted((key for key, n in counts.items() if n >= MIN_ROWS), key=lambda key: (-counts[key], key))
-    names = sorted(frequent[:MAX_ITEMS])
+    names = sorted(frequent[:most])
     places = {key: place for place, key in enumerate(names)}
     hot_NL = np.zeros((len(items), len(names)), dtype=bool)
     for number, row in enumerate(items):

@@ -50,7 +50,7 @@ def fit(folder: Path, spec: AttemptSpec, rows: Sequence[Example]) -> Fitted:
     if why_not := _nothing(spec.form, answers.get("", ())):
         return Fitted(note=f"nothing to fit: {why_not}")
     try:
-        features = Features.fitted(texts)
+        features = Features.fitted(texts, _n_labels(spec.form, answers))
     except ValueError:
         return Fitted(note="nothing to fit: no training row has a text")
     texts_NV, groups = features(texts), [e.group for e in rows]
@@ -76,6 +76,12 @@ def _answers(form: AnswerForm, rows: Sequence[Example]) -> dict[str, list[Value]
     return {"": [e.answer for e in rows]}
 
 
+def _n_labels(form: AnswerForm, answers: Mapping[str, Sequence[Value]]) -> int:
+    """Returns the largest number of labels of a part, at least 1."""
+    parts = (answers[name] for name, one in _forms(form).items() if one.format == "label")
+    return max([1, *(len(set(map(str, part))) for part in parts)])
+
+
 def _nothing(form: AnswerForm, answers: Sequence[Value]) -> str:
     """Returns why no model can be learnt from a task's answers; empty if one can."""
     if form.format == "label" and len(set(map(str, answers))) < 2:
@@ -99,7 +105,7 @@ def _save(folder: Path, features: Features, parts: Mapping[str, Part]) -> None:
     from safetensors.numpy import save_file
 
     values, arrays = features.packed()
-    model: dict[str, Any] = {"version": VERSION, "features": values, "parts": {}}
+    model: dict[str, Any] = {"version": VERSION, "features": values, "order": list(parts), "parts": {}}
     weights = {f"features/{name}": array for name, array in arrays.items()}
     for field, part in parts.items():
         model["parts"][field], arrays = part.packed()
@@ -130,7 +136,7 @@ class Classical:
         self._features = Features.unpacked(model["features"], _below(weights, "features/"))
         self._parts: dict[str, Part] = {
             name: _PARTS[form.format].unpacked(model["parts"][name], _below(weights, f"parts/{name}/"))
-            for name, form in _forms(spec.form).items()
+            for name, form in sorted(_forms(spec.form).items(), key=lambda item: model["order"].index(item[0]))
         }
 
     @property
@@ -154,14 +160,14 @@ class Classical:
         texts = [text_of(self._spec, e) for e in rows]
         texts_NV = self._features(texts)
         answers = {name: _ask(part, texts_NV, texts) for name, part in self._parts.items()}
-        found = []
+        predictions = []
         for number, row in enumerate(rows):
             values = {name: one[number][0] for name, one in answers.items()}
             share = min(one[number][1] for one in answers.values())
-            found.append(
+            predictions.append(
                 Prediction(row.id, row.group, row.answer, self._written(values), round(share, 6), facts=row.facts)
             )
-        return tuple(found)
+        return tuple(predictions)
 
     def _written(self, values: Mapping[str, Value]) -> str:
         """Returns the answer as a language model would write it."""

@@ -41,10 +41,10 @@ class Phrases:
 
     def scored(self, texts: Sequence[str]) -> list[dict[str, tuple[str, float]]]:
         """Returns the key of each row's candidates -> the phrase and its probability."""
-        found = [candidates(text, self.longest, self.separator) for text in texts]
-        ids_CT = numbered(found, dict(self.places), is_new=False)
+        offered = [candidates(text, self.longest, self.separator) for text in texts]
+        ids_CT = numbered(offered, dict(self.places), is_new=False)
         chances = iter(_chances(self.odds_K[ids_CT], self.weights_T).tolist())
-        return [{one.key: (one.phrase, next(chances)) for one in row} for row in found]
+        return [{one.key: (one.phrase, next(chances)) for one in row} for row in offered]
 
     @property
     def size(self) -> int:
@@ -91,14 +91,14 @@ def try_phrases(
     longest = min(LONGEST, int(np.quantile(lengths, 0.98, method="higher")))
     size = sum(min(len(text), 4000) for text in texts) * longest // 6
     rows = evenly(len(texts), len(texts) if size <= MAX_CANDIDATES else len(texts) * MAX_CANDIDATES // size)
-    found = [candidates(texts[i], longest, separator) for i in rows]
+    offered = [candidates(texts[i], longest, separator) for i in rows]
     wanted = [{key_of(item) for item in items[i]} for i in rows]
-    is_item_C = np.array([one.key in keys for row, keys in zip(found, wanted, strict=True) for one in row])
-    row_C = np.repeat(np.arange(len(rows)), [len(row) for row in found])
+    is_item_C = np.array([one.key in keys for row, keys in zip(offered, wanted, strict=True) for one in row])
+    row_C = np.repeat(np.arange(len(rows)), [len(row) for row in offered])
     names = {name: place for place, name in enumerate(dict.fromkeys(groups[i] for i in rows))}
     group_C = np.array([names[groups[i]] for i in rows])[row_C]
     known: dict[tuple[int, str], int] = {}
-    ids_CT = numbered(found, known, is_new=True)
+    ids_CT = numbered(offered, known, is_new=True)
     odds_K, weights_T = _fitted(ids_CT, group_C, is_item_C, len(known))
     chances_C = np.zeros(len(is_item_C))
     parts = folds([groups[i] for i in rows])
@@ -106,7 +106,7 @@ def try_phrases(
         in_fitted, in_rest = np.isin(row_C, fitted), np.isin(row_C, rest)
         fold = _fitted(ids_CT[in_fitted], group_C[in_fitted], is_item_C[in_fitted], len(known))
         chances_C[in_rest] = _chances(fold[0][ids_CT[in_rest]], fold[1])
-    scored = _by_row(found, chances_C) if parts else [{} for _ in found]
+    scored = _by_row(offered, chances_C) if parts else [{} for _ in offered]
     places, odds_K = _pruned(known, ids_CT, is_item_C, odds_K)
     return Tried(Phrases(places, odds_K, weights_T, longest, separator), rows, scored)
 
@@ -118,9 +118,9 @@ def _lengths(texts: Sequence[str], items: Sequence[Sequence[str]]) -> tuple[list
     return [n for n in lengths if n], sum(map(len, items))
 
 
-def _by_row(found: Sequence[Sequence[Candidate]], chances_C: Array) -> list[dict[str, tuple[str, float]]]:
+def _by_row(offered: Sequence[Sequence[Candidate]], chances_C: Array) -> list[dict[str, tuple[str, float]]]:
     chances = iter(chances_C.tolist())
-    return [{one.key: (one.phrase, next(chances)) for one in row} for row in found]
+    return [{one.key: (one.phrase, next(chances)) for one in row} for row in offered]
 
 
 def _fitted(ids_CT: Array, group_C: Array, is_item_C: Array, n_known: int) -> tuple[Array, Array]:

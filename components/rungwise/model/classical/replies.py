@@ -24,13 +24,13 @@ class Replies:
 
         Of equally similar rows the first is used.
         """
-        found = []
+        answers = []
         for start in range(0, texts_NV.shape[0], AT_ONCE):
             similarities = (texts_NV[start : start + AT_ONCE] @ self.known_NV.T).toarray()
             for row in similarities:
                 best = int(row.argmax())
-                found.append((self.replies[best], min(1.0, float(row[best]))))
-        return found
+                answers.append((self.replies[best], min(1.0, float(row[best]))))
+        return answers
 
     @property
     def size(self) -> int:
