@@ -169,3 +169,28 @@ def test_answers_that_were_cut_off_are_counted():
 
     one = outcome("small", 150)
     assert ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0].cut == 3
+
+
+def test_a_frozen_encoder_is_compared_like_a_classical_rung():
+    from rungwise.core.words import sentence_of
+
+    outcomes = [outcome("plain", 150, method="classical"), outcome("embed", 196, method="embed")]
+    decision = ask(outcomes, ["small"])
+    assert (decision.action, decision.rung) == ("stop", "embed")
+    enough = compare(ACCURACY, outcomes, decision)
+    assert (enough.rung, enough.is_enough, enough.is_encoder, enough.model) == ("embed", True, True, None)
+    assert sentence_of(enough).startswith("A frozen encoder is enough, no language model needs training: embed (a froz")
+    beyond = ask(outcomes, ["small"], beyond_classical=True)
+    assert (beyond.action, beyond.reasons[-1]) == ("climb", BeyondClassical("small"))
+
+
+def test_of_several_rungs_without_a_language_model_the_best_is_compared():
+    outcomes = [
+        outcome("plain", 120, method="classical"),
+        outcome("embed", 150, method="embed"),
+        outcome("small", 196),
+    ]
+    best = compare(ACCURACY, outcomes, ask(outcomes))
+    assert (best.rung, best.model, best.is_enough) == ("embed", "small", False)
+    first = [outcome("plain", 196, method="classical"), outcome("embed", 199, method="embed")]
+    assert compare(ACCURACY, first, ask(first)).rung == "plain"  # it passes, whatever scores higher

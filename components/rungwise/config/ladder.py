@@ -248,8 +248,8 @@ class DecideSettings(Section):
     max_unscored_share: Share = 0.05
     """With a larger share of validation rows that could not be scored, a rung is not judged."""
     beyond_classical: bool = False
-    """Whether the climb continues after a rung without a language model passes, up to the first language model that
-    passes too. It costs the training and shows what a language model would add."""
+    """Whether the climb continues after a rung without a language model (`classical`, `embed`) passes, up to the first
+    language model that passes too. It costs the training and shows what a language model would add."""
 
 
 class RegisterSettings(Section):
