@@ -203,3 +203,28 @@ def test_a_rung_clearly_above_the_floor_passes_and_one_below_the_bar_is_not_comp
     assert decision.passes and [type(reason) for reason in decision.reasons] == [RungScore]
     below = decide(settings, 0.9, ACCURACY, [outcome("small", 150)], [], floor_with(150))
     assert [type(reason) for reason in below.reasons] == [RungScore, BelowBar]
+
+
+def test_a_frozen_encoder_is_compared_like_a_classical_rung():
+    from rungwise.core.words import sentence_of
+
+    outcomes = [outcome("plain", 150, method="classical"), outcome("embed", 196, method="embed")]
+    decision = ask(outcomes, ["small"])
+    assert (decision.action, decision.rung) == ("stop", "embed")
+    enough = compare(ACCURACY, outcomes, decision)
+    assert (enough.rung, enough.is_enough, enough.is_encoder, enough.model) == ("embed", True, True, None)
+    assert sentence_of(enough).startswith("A frozen encoder is enough, no language model needs training: embed (a froz")
+    beyond = ask(outcomes, ["small"], beyond_classical=True)
+    assert (beyond.action, beyond.reasons[-1]) == ("climb", BeyondClassical("small"))
+
+
+def test_of_several_rungs_without_a_language_model_the_best_is_compared():
+    outcomes = [
+        outcome("plain", 120, method="classical"),
+        outcome("embed", 150, method="embed"),
+        outcome("small", 196),
+    ]
+    best = compare(ACCURACY, outcomes, ask(outcomes))
+    assert (best.rung, best.model, best.is_enough) == ("embed", "small", False)
+    first = [outcome("plain", 196, method="classical"), outcome("embed", 199, method="embed")]
+    assert compare(ACCURACY, first, ask(first)).rung == "plain"  # it passes, whatever scores higher

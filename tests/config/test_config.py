@@ -191,3 +191,21 @@ def test_an_error_in_the_only_rung_is_one_error():
     with pytest.raises(SettingsError) as caught:
         config.parse(changed("ladder/0/rank", -1))
     assert "more" not in str(caught.value).splitlines()[0] and "rank" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"base": None}, "every other method requires one"),
+        ({"template": "chat"}, "reads the fields of a row, not a prompt"),
+        ({"remote_code": "a" * 64}, "runs no code of a base"),
+        ({"steps": 5}, "does not train a language model"),
+        ({"rank": 5}, "does not have this setting"),
+    ],
+)
+def test_settings_that_a_frozen_encoder_does_not_have_are_refused(more, words):
+    rung = {"name": "embed", "base": "models/x", "method": "embed"}
+    assert config.parse(changed("ladder/0", rung)).ladder[0].base == "models/x"
+    with pytest.raises(SettingsError) as error:
+        config.parse(changed("ladder/0", {k: v for k, v in (rung | more).items() if v is not None}))
+    assert words in str(error.value)

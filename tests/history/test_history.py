@@ -316,7 +316,10 @@ def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monke
     assert uses(copied, gone)["scored"] == [*result["scored"], "asked/k.json"]
     only_first = objects(copied, first.version) - objects(copied, second.version)
     assert only_first
+    vectors = Paths(copied).attempts / "vectors-0123-4567"  # of texts, one of which may be the row's
+    vectors.mkdir()
     done = forget(copied, gone)
+    assert not vectors.exists()
     assert done["objects"] >= len(only_first) and [line["data_version"] for line in log(copied)] == [second.version]
     cache = cache_folder(copied)
     assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)

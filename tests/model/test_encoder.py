@@ -40,10 +40,10 @@ def states_of(folder, text):
 
 
 def test_a_vector_is_the_mean_of_the_texts_own_last_states(tiny):
-    found = vectors_of(loaded(tiny), TEXTS)
-    for row, text in zip(found.rows_ND, TEXTS, strict=True):
+    vectors = vectors_of(loaded(tiny), TEXTS)
+    for row, text in zip(vectors.rows_ND, TEXTS, strict=True):
         assert torch.allclose(torch.tensor(row), states_of(tiny, text).mean(0), atol=1e-5)
-    assert found.cut == 0 and found.tokens == sum(len(states_of(tiny, text)) for text in TEXTS)
+    assert vectors.cut == 0 and vectors.tokens == sum(len(states_of(tiny, text)) for text in TEXTS)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_an_unsupported_pooling_is_an_error_and_other_modules_are_a_note(copied)
     with_modules(copied, {"pooling_mode_mean_sqrt_len_tokens": True})
     with pytest.raises(ModelError, match="pooling") as error:
         loaded(copied)
-    assert error.value.problem.found == "mean_sqrt_len"
+    assert "mean_sqrt_len" in error.value.problem.found
     with_modules(copied, {"pooling_mode_mean_tokens": True})
     modules = json.loads((copied / "modules.json").read_text())
     (copied / "modules.json").write_text(json.dumps([*modules, {"type": "sentence_transformers.models.Dense"}]))
@@ -75,10 +75,10 @@ def test_an_unsupported_pooling_is_an_error_and_other_modules_are_a_note(copied)
 
 def test_longer_texts_are_cut_and_counted(copied):
     long = "box " * 30
-    found = vectors_of(loaded(with_modules(copied, {}, normalize=False, longest=12)), ["box", long])
-    assert (found.cut, found.tokens) == (1, 3 + 12)
+    vectors = vectors_of(loaded(with_modules(copied, {}, normalize=False, longest=12)), ["box", long])
+    assert (vectors.cut, vectors.tokens) == (1, 3 + 12)
     shorter = vectors_of(loaded(copied), ["box " * 10])
-    assert shorter.cut == 0 and torch.allclose(torch.tensor(found.rows_ND[1]), torch.tensor(shorter.rows_ND[0]))
+    assert shorter.cut == 0 and torch.allclose(torch.tensor(vectors.rows_ND[1]), torch.tensor(shorter.rows_ND[0]))
 
 
 def test_special_tokens_in_a_text_stay_text(tiny):
@@ -95,8 +95,8 @@ def test_a_causal_model_gives_the_mean_of_its_states_and_a_note(tmp_path):
     ids = torch.tensor([AutoTokenizer.from_pretrained(tmp_path / "causal")(TEXTS[4]).input_ids])
     with torch.inference_mode():
         states = model(input_ids=ids, output_hidden_states=True).hidden_states[-1][0]
-    found = vectors_of(encoder, [*TEXTS, ""])  # an empty text has a vector too
-    assert torch.allclose(torch.tensor(found.rows_ND[4]), states.mean(0), atol=1e-4)
+    vectors = vectors_of(encoder, [*TEXTS, ""])  # an empty text has a vector too
+    assert torch.allclose(torch.tensor(vectors.rows_ND[4]), states.mean(0), atol=1e-4)
     assert encoder.is_causal and "is a causal language model" in encoder.notes[0]
     assert "mean of its last hidden states" in encoder.notes[0]
 

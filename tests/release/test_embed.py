@@ -1,16 +1,19 @@
 """A rung with a frozen encoder from its climb to its answers: registered, proved, promoted, served."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
 
+from rungwise.attempts.__main__ import run
 from rungwise.attempts.store import RESULT, open_attempt
 from rungwise.climbing.ladder import BEST, changed_bases, last_climb
 from rungwise.core.decisions import WithoutModel
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import STAGES
+from rungwise.model.embed import ANSWERS
 from rungwise.model.vectors import stored_vectors
 from rungwise.pipeline.stages import run_stage
 from rungwise.release import parity
@@ -101,3 +104,27 @@ def test_other_pooling_files_are_another_base(promoted):
 def test_the_best_files_answer_again(climbed):
     folder = Paths(climbed).output("climb") / "route" / BEST
     assert read_json(folder / RESULT)["base_digest"] == open_attempt(folder, climbed).digest
+
+
+def test_a_rung_with_an_encoder_is_packed_and_its_result_found(climbed, tmp_path):
+    from rungwise.climbing.exchange import pack, unpack
+    from rungwise.core.errors import SettingsError
+
+    name = pack(climbed, "route", "embed", tmp_path / "bundle")
+    assert (tmp_path / "bundle/content/bases/tiny/1_Pooling/config.json").is_file()
+    run(tmp_path / "bundle")
+    assert unpack(climbed, tmp_path / "bundle") == (name, ("route/embed",))
+    with pytest.raises(SettingsError, match="no such rung") as error:
+        pack(climbed, "route", "none", tmp_path / "other")
+    assert error.value.problem.wanted == "one of embed, rank-2"
+
+
+def test_answers_of_training_rows_are_not_logged_with_a_run(promoted, tmp_path):
+    climb = last_climb(promoted, "route")
+    [evidence] = climb.evidence
+    folder = tmp_path / "attempt"
+    shutil.copytree(Paths(promoted).attempts / f"train-{evidence.attempt}", folder)
+    (folder / ANSWERS).write_text('{"": ["an answer of a row"]}')
+    run_id = Registry(promoted).log_attempt("other", climb, evidence, folder, "other-data")
+    logged = {path.name for path in (promoted / "mlartifacts").glob(f"**/{run_id}/artifacts/attempt/*")}
+    assert RESULT in logged and ANSWERS not in logged

@@ -1,6 +1,7 @@
 """Runs one bundle: `python -m rungwise.attempts BUNDLE`, alone or under a launcher of several processes.
 
-It needs only torch, transformers, peft, accelerate, pandas and pydantic. The first process writes the result.
+It needs only torch, transformers, peft, accelerate, pandas and pydantic, for method `embed` scikit-learn too. The first
+process writes the result.
 """
 
 import argparse

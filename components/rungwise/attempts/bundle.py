@@ -1,9 +1,9 @@
 """Bundles: an attempt as a folder, packed in the workspace, run on any machine, and unpacked into the store.
 
 A bundle holds the spec, the rows and the local base. `python -m rungwise.attempts BUNDLE` (or `rungwise attempt
-BUNDLE`) needs only torch, transformers, peft, accelerate, pandas and pydantic, and also runs under `torchrun` or
-`accelerate launch`. Its result is the same folder that training in the workspace would put into the store; hashes check
-every step.
+BUNDLE`) needs only torch, transformers, peft, accelerate, pandas and pydantic, for method `embed` scikit-learn too, and
+also runs under `torchrun` or `accelerate launch`. Its result is the same folder that training in the workspace would
+put into the store; hashes check every step.
 """
 
 import json

@@ -6,7 +6,7 @@ attempt is never trained twice, by any runner and after any crash.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +55,16 @@ def versions_of(spec: AttemptSpec) -> dict[str, str]:
     """Returns the versions of the libraries that decide the weights of an attempt."""
     engine = METHODS[spec.method].engine
     if engine == "encoder":
-        return {name: version(name).partition("+")[0] for name in ("torch", "transformers", "scikit-learn", "numpy")}
+        return {name: _version_of(name) for name in ("torch", "transformers", "scikit-learn", "numpy")}
     return classical_versions() if engine == "classical" else versions()
+
+
+def _version_of(library: str) -> str:
+    """Returns a library's version; a machine that only trains may lack scikit-learn, and messages name it."""
+    try:
+        return version(library).partition("+")[0]
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def recipes_of(spec: AttemptSpec) -> list[int]:

@@ -30,8 +30,8 @@ class FieldSettings(Section):
     separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
     """Separates the items of a list, in the column and in the model's output."""
     items: Literal["open", "closed"] | None = None
-    """Format `list`: `closed`, all items are out of a fixed set, and a model writes no others; `open`, a model may write
-    any item. By default closed if `labels` names the items, otherwise open."""
+    """Format `list`: `closed`, all items are out of a fixed set, and a model writes no others; `open`, a model may
+    write any item. By default closed if `labels` names the items, otherwise open."""
 
     @property
     def is_closed(self) -> bool:
@@ -145,9 +145,9 @@ class RungSettings(Section):
         "classical", "embed", "prompt", "full", "lora", "rslora", "dora", "pissa", "vera", "prompt-tuning",
         "prefix-tuning", "ia3", "llama-adapter", "layer-norm", "value-bias", "last-layers", "sparse"
     ]  # fmt: skip
-    """`classical`: no language model, linear models of words and letters (see `model.classical`). `embed`: linear models
-    on the vectors of a frozen encoder (see `model.embed`). `prompt`: no training, examples in the prompt. The others
-    train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
+    """`classical`: no language model, linear models of words and letters (see `model.classical`). `embed`: linear
+    models on the vectors of a frozen encoder (see `model.embed`). `prompt`: no training, examples in the prompt. The
+    others train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
     template: Literal["plain", "chat"] = "plain"
     """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template; the answer
     ends with the token by which the template ends the assistant's turn."""
@@ -272,8 +272,8 @@ class DecideSettings(Section):
     max_unscored_share: Share = 0.05
     """With a larger share of validation rows that could not be scored, a rung is not judged."""
     beyond_classical: bool = False
-    """Whether the climb continues after a rung without a language model passes, up to the first language model that
-    passes too. It costs the training and shows what a language model would add."""
+    """Whether the climb continues after a rung without a language model (`classical`, `embed`) passes, up to the first
+    language model that passes too. It costs the training and shows what a language model would add."""
 
 
 class RegisterSettings(Section):

@@ -101,15 +101,17 @@ def _read(store: Path, key: str, wanted: set[str]) -> dict[str, Any]:
     """Returns the stored batches among `wanted`: name -> vectors."""
     from safetensors.numpy import load_file
 
-    found: dict[str, Any] = {}
+    vectors: dict[str, Any] = {}
     for folder in sorted(store.glob(f"{_PREFIX}{key}-*")):
         if not is_sealed(folder):
             continue
-        places = {name: place for name, place in read_json(folder / _BATCHES).items() if name in wanted - found.keys()}
+        places = {
+            name: place for name, place in read_json(folder / _BATCHES).items() if name in wanted - vectors.keys()
+        }
         if places:
             vectors_ND = load_file(folder / _VECTORS)["vectors"]
-            found |= {name: vectors_ND[start:end] for name, (start, end) in places.items()}
-    return found
+            vectors |= {name: vectors_ND[start:end] for name, (start, end) in places.items()}
+    return vectors
 
 
 def _write(store: Path, key: str, new: Mapping[str, Any]) -> None:
