@@ -16,7 +16,7 @@ from rungwise.climbing.decide import Outcome
 from rungwise.core.words import sentence_of
 from rungwise.pipeline import stages
 from rungwise.report.read import status
-from rungwise.report.text import HEADER, ladder_rows, sentence
+from rungwise.report.text import header, ladder_rows, sentence
 from rungwise.workspace.layout import Snapshot, check_recipe
 
 SECONDS_BETWEEN = 2.0
@@ -68,7 +68,7 @@ def _evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
 def ladder_table(root: Path, name: str) -> None:
     """Publishes a task's ladder as a table artifact."""
     current = status(root).tasks[name]
-    rows = [dict(zip(HEADER, row, strict=True)) for row in ladder_rows(current)]
+    rows = [dict(zip(header(current), row, strict=True)) for row in ladder_rows(current)]
     create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(current))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from rungwise.workspace.process import prepare_environment
 
 if TYPE_CHECKING:
+    from rungwise.climbing.incumbent import Incumbent
     from rungwise.generate.queries import Generator
     from rungwise.pipeline.steps import TaskResult
     from rungwise.release.champion import Answer
@@ -91,6 +92,20 @@ class Workspace:
         from rungwise.report.read import explain
 
         return explain(self.root, task)[task]
+
+    def incumbent(self) -> "dict[str, Incumbent]":
+        """Asks the incumbent of params.yaml about the validation rows; returns its figures for each task.
+
+        Raises:
+            RungwiseError: there is no incumbent, no consent or no key, or the rows are not prepared yet.
+        """
+        from rungwise.climbing.incumbent import ask_incumbent
+        from rungwise.workspace.layout import settings_of
+        from rungwise.workspace.lock import locked
+
+        settings_of(self.root)
+        with locked(self.root, "rungwise incumbent"):
+            return ask_incumbent(self.root)
 
     def predict(self, task: str, text: str | None = None, *, fields: Mapping[str, str] | None = None) -> "Answer":
         """Returns the champion's answer to one row.

@@ -5,11 +5,8 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import pytest
 
@@ -18,6 +15,7 @@ from rungwise.core.errors import GenerateError, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.generate.endpoint import Endpoint
 from rungwise.generate.queries import Query
+from tests.chat_server import chat_server
 from tests.conftest import environment, examples
 
 QUERY = Query("billing", tuple(examples(3)), 2, 7)
@@ -26,47 +24,9 @@ GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usa
 
 @pytest.fixture
 def server():
-    """A server that answers with what stands in `script`, one entry a request; the last one stays."""
-    script: list[tuple[int | str, dict[str, str], bytes]] = [(200, {}, GOOD)]
-    seen: list[tuple[Any, dict[str, str]]] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args):
-            pass
-
-        def do_POST(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            seen.append((body, dict(self.headers)))
-            status, headers, content = script.pop(0) if len(script) > 1 else script[0]
-            if status == "slow":
-                time.sleep(2)
-                status = 200
-            if status == "cut":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhalf")
-                self.wfile.flush()
-                self.connection.shutdown(socket.SHUT_RDWR)
-                return
-            self.send_response(int(status))
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def handle_one_request(self):
-            try:
-                super().handle_one_request()
-            except OSError:
-                self.close_connection = True
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    running.daemon_threads = True
-    threading.Thread(target=running.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}/v1", script, seen
-    running.shutdown()
-    running.server_close()
+    """A server that answers with what stands in `script`; see `chat_server`."""
+    with chat_server((200, {}, GOOD)) as (url, script, seen):
+        yield url, script, seen
 
 
 def endpoint(tmp_path, url, **settings):
@@ -117,7 +77,7 @@ def test_temporary_failures_are_retried(tmp_path, server, faults):
     [
         ((500, {}, b"oops"), "http_500"),
         ((429, {}, b""), "http_429"),
-        (("slow", {}, GOOD), "timed_out|no_connection"),
+        (("slow", {}, GOOD), "timed_out"),
         (("cut", {}, b""), "cut_off|no_connection|no_completion"),
         ((200, {}, b"<html>welcome</html>"), "no_completion"),
         ((200, {}, b"[" * 100_000), "no_completion"),
@@ -126,7 +86,7 @@ def test_temporary_failures_are_retried(tmp_path, server, faults):
         ((200, {}, b'{"choices": [{"message": {"content": "sorry, no"}}]}'), "not_json"),
         ((200, {}, b"x" * 10_000_002), "too_large"),
         ((200, {"Content-Encoding": "gzip"}, GOOD), "cut_off|no_connection|no_completion"),
-        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "no_connection"),
+        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "http_302"),  # the rows go nowhere else
     ],
 )
 def test_permanent_failures_are_counted_and_not_written_to_the_journal(tmp_path, server, fault, failure):

@@ -1,15 +1,24 @@
-"""Predictions of an attempt, computed once and kept in the store."""
+"""Predictions of an attempt, computed once and kept in the store, with the time that one answer takes."""
 
+import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
 from rungwise.attempts.cost import cost_of
-from rungwise.attempts.store import COST, PREDICTIONS, Attempt, open_attempt
+from rungwise.attempts.store import COST, PREDICTIONS, Attempt, evaluation_name, open_attempt
 from rungwise.core.folders import is_sealed, read_lines, write_folder, write_json, write_lines
-from rungwise.core.recipes import ANSWERING
 from rungwise.core.records import AttemptSpec, Example, Prediction, digest, prediction_from_json, to_lines
 from rungwise.model.language_model import Progress
+
+if TYPE_CHECKING:
+    from rungwise.model.predict import AnswerModel
+
+LATENCY_ROWS: Final = 20
+"""Rows that are answered once more, one at a time, for the median latency."""
+LATENCY_SECONDS: Final = 1.5
+"""After so many seconds no further row is, except the first three."""
 
 
 def evaluate_attempt(
@@ -18,16 +27,31 @@ def evaluate_attempt(
     """Returns the attempt's predictions on `rows`; computes them only if the store does not have them."""
     if attempt.result["note"]:
         return tuple(Prediction(e.id, e.group, e.answer, None, unscored="not_trained", facts=e.facts) for e in rows)
-    content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts)] for e in rows]
-    name = digest({"attempt": attempt.digest, "rows": content, "recipe": ANSWERING})
-    folder = store / f"evaluate-{name}"
+    folder = store / evaluation_name(attempt.digest, rows)
     if not is_sealed(folder):
         started = time.perf_counter()
-        predictions = open_attempt(attempt.folder, root, spec).predict(rows, progress)
+        model = open_attempt(attempt.folder, root, spec)
+        predictions = model.predict(rows, progress)
+        cost = cost_of(spec, started)
 
         def write(part: Path) -> None:
             write_lines(part / PREDICTIONS, to_lines(predictions))
-            write_json(part / COST, cost_of(spec, started))
+            write_json(part / COST, {**cost, "latency": latency(model, rows)})
 
         write_folder(folder, write)
     return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))
+
+
+def latency(model: "AnswerModel", rows: Sequence[Example]) -> dict[str, Any]:
+    """Returns the median seconds of an answer to one row, and how many rows it was measured on.
+
+    The rows are a sample by the hashes of their ids, answered one at a time as a server would.
+    """
+    seconds: list[float] = []
+    for row in sorted(rows, key=lambda e: digest(e.id))[:LATENCY_ROWS]:
+        if len(seconds) >= 3 and sum(seconds) >= LATENCY_SECONDS:
+            break
+        started = time.perf_counter()
+        model.predict([row])
+        seconds.append(time.perf_counter() - started)
+    return {"median_seconds": round(statistics.median(seconds), 6) if seconds else None, "rows": len(seconds)}

@@ -68,6 +68,12 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
     )
 
 
+def evaluation_name(attempt: str, rows: Sequence[Example]) -> str:
+    """Returns the name in the store of an attempt's predictions on `rows`; `attempt` is its digest."""
+    content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts)] for e in rows]
+    return f"evaluate-{digest({'attempt': attempt, 'rows': content, 'recipe': ANSWERING})}"
+
+
 def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> "AnswerModel":
     """Returns the model of an attempt's folder, ready to answer.
 

@@ -19,6 +19,7 @@ from rungwise.workspace.process import prepare_environment, workspace_root
 
 _RESUMES = {
     "run": "; finished attempts are kept, run the same command again to continue",
+    "incumbent": "; the server's answers are kept, run the same command again to continue",
     "generate": "; usable answers of a server are kept, run the same command again to continue",
 }
 """Command -> what its message after Ctrl-C says about resuming."""

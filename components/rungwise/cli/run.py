@@ -1,4 +1,4 @@
-"""The commands run, status and explain."""
+"""The commands run, status, explain and incumbent."""
 
 import argparse
 import json
@@ -15,7 +15,10 @@ def add(add: Add) -> None:
         "explain", _explain, "show each rung of the last climb: its scores, and why the climb continued or stopped"
     )
     explain.add_argument("task", metavar="TASK", nargs="?", help="a task of params.yaml; default: all")
-    for command in (status, explain):
+    incumbent = add(
+        "incumbent", _incumbent, "ask what you use today about the validation rows, to compare it with the rungs"
+    )
+    for command in (status, explain, incumbent):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
@@ -55,3 +58,20 @@ def _explain(root: Path, arguments: argparse.Namespace) -> int:
     is_json = arguments.json
     show(json.dumps(explain_json(climbs), indent=1, ensure_ascii=False) if is_json else explain_text(climbs))
     return 0
+
+
+def _incumbent(root: Path, arguments: argparse.Namespace) -> int:
+    """Asks the incumbent what the store does not have; the exit code is 1 if it answered nothing."""
+    from rungwise.climbing.incumbent import ask_incumbent, incumbent_lines
+    from rungwise.core.records import to_json
+    from rungwise.workspace.layout import settings_of
+    from rungwise.workspace.lock import locked
+
+    settings = settings_of(root).incumbent  # report a missing params.yaml before the lock creates a folder
+    with locked(root, "rungwise incumbent"):
+        found = ask_incumbent(root)
+    if arguments.json:
+        show(json.dumps({task: to_json(one) for task, one in found.items()}, indent=1, ensure_ascii=False))
+    else:
+        show("\n".join(incumbent_lines(found, settings.price if settings else None)))
+    return 0 if any(one.answered for one in found.values()) else 1

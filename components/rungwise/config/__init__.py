@@ -1,6 +1,7 @@
 """params.yaml as immutable, documented settings. No other room reads the file.
 
-`section` has the base class, `data` and `ladder` have the sections, `params` reads and `edit` changes the file.
+`section` has the base class, `data`, `ladder` and `endpoint` have the sections, `params` reads and `edit` changes the
+file.
 """
 
 from rungwise.config.data import (
@@ -8,7 +9,6 @@ from rungwise.config.data import (
     CollectSettings,
     DriftSettings,
     DuplicateSettings,
-    EndpointSettings,
     ExpectationSettings,
     GenerateSettings,
     IngestSettings,
@@ -16,6 +16,7 @@ from rungwise.config.data import (
     SplitSettings,
     ValidateSettings,
 )
+from rungwise.config.endpoint import EndpointSettings, IncumbentSettings, PriceSettings, ServerSettings
 from rungwise.config.ladder import (
     HUB_NAME,
     METRICS,
@@ -62,11 +63,14 @@ __all__ = [
     "ExpectationSettings",
     "FieldSettings",
     "GenerateSettings",
+    "IncumbentSettings",
     "IngestSettings",
+    "PriceSettings",
     "PromoteSettings",
     "RegisterSettings",
     "RenamedSetting",
     "RungSettings",
+    "ServerSettings",
     "Settings",
     "SourceSettings",
     "SplitSettings",

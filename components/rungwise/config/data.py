@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from rungwise.config.endpoint import EndpointSettings
 from rungwise.config.section import Count, Name, Positive, RawPath, Section, Share, Template, Text, check_unique
 
 _SECRETS = frozenset("pass passwd password passphrase pwd token secret key apikey sig signature credential".split())
@@ -240,36 +241,6 @@ class SplitSettings(Section):
         if self.given and self.by_time:
             raise ValueError("given, by_time: set only one of the two")
         return self
-
-
-class EndpointSettings(Section):
-    """A server with OpenAI's chat completions API that writes rows for `rungwise generate`."""
-
-    url: Annotated[str, Field(pattern="^https?://[^@?#]+$")]
-    """The address before `/chat/completions`, such as `http://127.0.0.1:8000/v1`."""
-    model: Text
-    """The model's name on the server."""
-    consent: bool = False
-    """Whether training rows may be sent to the server. E-mail addresses, phone and card numbers are redacted first."""
-    key_env: Annotated[str, Field(pattern="^[A-Za-z_][A-Za-z0-9_]*$")] | None = None
-    """The environment variable that holds the API key."""
-    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
-    """Number of requests at the same time."""
-    timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Time limit of one request."""
-    retries: Count = 5
-    """How often a request is repeated after a temporary failure (429, 5xx, no connection)."""
-    backoff_seconds: Annotated[float, Field(ge=0)] = 1.0
-    """The pause before the second retry; each later pause is twice as long. A server's `Retry-After` takes
-    precedence."""
-    max_requests: Positive = 1_000
-    """Most requests of one run. Answers in the journal of an earlier run are reused and don't count."""
-    max_tokens: Positive = 1_000_000
-    """Most tokens of one run, as the server counts them."""
-    max_tokens_per_request: Positive = 2_000
-    """Most tokens of one answer."""
-    temperature: Annotated[float, Field(ge=0, le=2)] = 1.0
-    """The sampling temperature."""
 
 
 class GenerateSettings(Section):

@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rungwise.config import edit
 from rungwise.config.data import AugmentSettings, CollectSettings, IngestSettings, SplitSettings, ValidateSettings
+from rungwise.config.endpoint import IncumbentSettings
 from rungwise.config.ladder import (
     HUB_NAME,
     DecideSettings,
@@ -64,6 +65,8 @@ class Settings(Section):
     """Where results are recorded in MLflow."""
     promote: PromoteSettings = PromoteSettings()
     """The promotion gate on the test rows."""
+    incumbent: IncumbentSettings | None = None
+    """What you use today, a model behind an address, to compare the rungs with."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":
@@ -80,6 +83,8 @@ class Settings(Section):
                 if source not in known:
                     raise ValueError(f"tasks.{name}.sources: there is no source {source!r}")
             _augment_fits(self.augment, name, task)
+        if self.incumbent:
+            _prompts_fit(self.incumbent, self.tasks)
         most = max((rung.steps or self.train.steps for rung in self.ladder if METHODS[rung.method].trains), default=0)
         if most and self.train.eval_every > most:
             setting = f"train.eval_every: {self.train.eval_every} steps between evaluations"
@@ -123,6 +128,16 @@ def _augment_fits(augment: AugmentSettings, name: str, task: TaskSettings) -> No
             raise ValueError(f"augment.templates: {template!r} must have the slot {{{field}}}, and can have {known}")
     if field in augment.wordings:
         raise ValueError(f"augment.wordings: {field} is the slot of the row's own text")
+
+
+def _prompts_fit(incumbent: IncumbentSettings, tasks: Mapping[str, TaskSettings]) -> None:
+    for name, prompt in incumbent.prompts.items():
+        if name not in tasks:
+            raise ValueError(f"incumbent.prompts: there is no task {name!r}")
+        known, used = slots(tasks[name].prompt), slots(prompt)
+        if not used or not set(used) <= set(known):
+            wanted = ", ".join(f"{{{slot}}}" for slot in known)
+            raise ValueError(f"incumbent.prompts.{name}: it must have slots of the task's prompt: {wanted}")
 
 
 def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:

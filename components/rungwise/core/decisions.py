@@ -148,6 +148,31 @@ class WithoutModel:
     code: Literal["without_model"] = "without_model"
 
 
+IncumbentOutcome: TypeAlias = Literal["better", "as_good", "worse", "not_shown", "nothing_in_common"]
+"""How a rung compares with the incumbent. `better` and `worse`: clearly so. `as_good`: the lower end of the difference
+is above minus the margin. `not_shown`: the rows can't show either. `nothing_in_common`: no row was scored by both."""
+
+
+@dataclass(frozen=True)
+class IncumbentCompared:
+    """A rung compared with the incumbent on the same validation rows. No gate uses it."""
+
+    rung: str
+    incumbent: str
+    """The model and its host."""
+    difference: Interval | None
+    """`rung` minus the incumbent; None where no row was scored by both."""
+    margin: float
+    """`incumbent.margin`."""
+    outcome: IncumbentOutcome
+    cost: float | None = None
+    """What 1,000 answers of the rung cost; None if it is not known."""
+    incumbent_cost: float | None = None
+    """What 1,000 answers of the incumbent cost; None if it is not known."""
+    currency: str = ""
+    code: Literal["incumbent_compared"] = "incumbent_compared"
+
+
 @dataclass(frozen=True)
 class ChallengerTooFewScored:
     """Too few test rows of the challenger could be scored."""
@@ -296,7 +321,7 @@ GateReason: TypeAlias = (
 """Why the gate promotes, keeps or refuses."""
 ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | NothingRegistered
 """Why the gate was not asked."""
-Reason: TypeAlias = ClimbReason | WithoutModel | GateReason | ReleaseReason | Text
+Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | GateReason | ReleaseReason | Text
 
 _BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}
 _INTERVALS: Final = ("score", "difference")

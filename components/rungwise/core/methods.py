@@ -39,9 +39,9 @@ class Method:
     """Whether rows of one batch can go through different adapters of this kind."""
     source: str = ""
     """Where it was proposed."""
-    engine: Literal["classical", "encoder", "language_model", "endpoint"] = "language_model"
+    engine: Literal["classical", "encoder", "language_model"] = "language_model"
     """What answers. `classical`: a linear model of words and letters. `encoder`: a linear layer on the vectors of a
-    frozen base. `language_model`: a causal language model. `endpoint`: a model behind an address."""
+    frozen base. `language_model`: a causal language model."""
     base_parameters: Literal["none", "all", "last_layers", "norms"] = "none"
     """Which parameters of the base itself it trains; `none`: it trains an adapter in addition to the frozen base."""
     virtual_tokens: Literal["none", "input", "cache", "last_layers"] = "none"

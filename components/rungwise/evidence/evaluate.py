@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from rungwise.config import EvaluateSettings
-from rungwise.core.records import AttemptSpec, Evidence, Json, Prediction, counted
+from rungwise.core.records import AttemptSpec, Evidence, Interval, Json, Prediction, counted
 from rungwise.evidence.metrics import Metric, estimate, other_metrics
 
 
@@ -45,5 +45,9 @@ def evaluate(
 
 def score_text(evidence: Evidence) -> str:
     """Returns a rung's score as text, such as `0.962 (0.941 to 0.976, n=480)`, or the reason why it has none."""
-    score = evidence.score
-    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n={score.n})" if score else evidence.note
+    return interval_text(evidence.score) if evidence.score else evidence.note
+
+
+def interval_text(score: Interval) -> str:
+    """Returns a score with its interval as text."""
+    return f"{score.value:.3f} ({score.low:.3f} to {score.high:.3f}, n={score.n})"

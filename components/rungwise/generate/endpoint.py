@@ -1,9 +1,7 @@
 """A generator behind any server with OpenAI's chat completions API; rows are sent only with consent.
 
 Every usable answer is written to a journal before it is used, so a killed run continues and pays for nothing twice. An
-answer that can't be used is requested again by the next run. Retries with back-off are those of urllib3
-(https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html). The API:
-https://platform.openai.com/docs/api-reference/chat.
+answer that can't be used is requested again by the next run. `endpoint.client` sends the requests.
 """
 
 import json
@@ -11,17 +9,17 @@ import os
 import threading
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from rungwise.config import EndpointSettings
-from rungwise.core.errors import GenerateError, Problem, SettingsError
+from rungwise.core.errors import GenerateError, Problem
 from rungwise.core.folders import read_lines
 from rungwise.core.records import digest
+from rungwise.endpoint.client import Client, Failure
 from rungwise.generate.prompt import instruction, texts_of
 from rungwise.generate.queries import Query, Reply
 
-MAX_ANSWER_BYTES: Final = 10_000_000
-"""Longest answer that is read."""
+_REFUSALS: Final = tuple(f"http_{status}" for status in (400, 401, 403, 404, 405, 422))
+"""Failures that end the generation: every query has the same form."""
 
 
 class Endpoint:
@@ -33,48 +31,13 @@ class Endpoint:
         Raises:
             SettingsError: consent is missing, or the environment variable with the key is.
         """
-        import requests
-        from requests.adapters import HTTPAdapter
-        from urllib3.util import Retry
-
-        if not settings.consent:
-            raise SettingsError(
-                Problem(
-                    "training rows would be sent to a server",
-                    where="params.yaml: augment.endpoint.consent",
-                    found="false",
-                    wanted="true, set by someone who may decide this: the server receives training rows, redacted",
-                )
-            )
-        self.name = f"{settings.model} at {urlsplit(settings.url).netloc}"
+        self._send_body = Client(settings, "augment.endpoint", "training rows")
+        self.name = self._send_body.name
         self.concurrency = settings.concurrency
         self._settings, self._field, self._journal = settings, field, journal
         self._lock = threading.Lock()
         self._answers = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
         self._requests = self._tokens = 0
-        retry = Retry(
-            total=settings.retries,
-            backoff_factor=settings.backoff_seconds,
-            status_forcelist=(408, 409, 425, 429, 500, 502, 503, 504),
-            allowed_methods=None,
-            raise_on_status=False,
-            respect_retry_after_header=True,
-        )
-        self._session = requests.Session()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=settings.concurrency))
-        if settings.key_env:
-            key = os.environ.get(settings.key_env)
-            if not key:
-                raise SettingsError(
-                    Problem(
-                        "the endpoint's key is missing",
-                        where="params.yaml: augment.endpoint.key_env",
-                        found=f"no environment variable {settings.key_env}",
-                        do=f"set it: export {settings.key_env}=...",
-                    )
-                )
-            self._session.headers["Authorization"] = f"Bearer {key}"
 
     def __call__(self, query: Query) -> Reply:
         """Returns the texts of the server's answer; see `Generator`."""
@@ -101,8 +64,6 @@ class Endpoint:
         Raises:
             GenerateError: the budget is spent, or the server refuses the request.
         """
-        import requests
-
         with self._lock:
             budget = self._settings
             if self._requests >= budget.max_requests or self._tokens >= budget.max_tokens:
@@ -113,34 +74,20 @@ class Endpoint:
                     )
                 )
             self._requests += 1
-        address = self._settings.url.rstrip("/") + "/chat/completions"
-        try:
-            with self._session.post(address, json=body, timeout=self._settings.timeout_seconds, stream=True) as answer:
-                status = answer.status_code
-                text = answer.raw.read(MAX_ANSWER_BYTES + 1, decode_content=True)
-        except requests.RequestException as error:
-            return {"failure": "timed_out" if isinstance(error, requests.Timeout) else "no_connection"}
-        except Exception:  # what urllib3 raises while it reads a body: cut off, invalid compression
-            return {"failure": "cut_off"}
-        if status in (400, 401, 403, 404, 405, 422):
-            raise GenerateError(
-                Problem(
-                    f"the endpoint {self.name} refuses with HTTP {status}",
-                    do="check `augment.endpoint` (url, model, key_env)",
+        result = self._send_body(body)
+        if isinstance(result, Failure):
+            if result.code in _REFUSALS:
+                raise GenerateError(
+                    Problem(
+                        f"the endpoint {self.name} refuses with HTTP {result.code.removeprefix('http_')}",
+                        found=result.detail,
+                        do="check `augment.endpoint` (url, model, key_env)",
+                    )
                 )
-            )
-        if status != 200:
-            return {"failure": f"http_{status}"}
-        if len(text) > MAX_ANSWER_BYTES:
-            return {"failure": "too_large"}
-        try:
-            completion = json.loads(text)
-            content = completion["choices"][0]["message"]["content"]
-            tokens = int((completion.get("usage") or {}).get("total_tokens") or len(text) // 4)
-        except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
+            return {"failure": result.code}
+        if result.content is None:
             return {"failure": "no_completion"}
-        if not isinstance(content, str):
-            return {"failure": "no_completion"}
+        content, tokens = result.content, result.total_tokens
         entry = {"key": key, "content": content, "tokens": tokens, "failure": ""}
         with self._lock:
             self._tokens += tokens

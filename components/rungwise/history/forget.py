@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core.errors import DataError, Problem
-from rungwise.core.folders import joined, read_json, replace_text
+from rungwise.core.folders import joined, read_json, read_lines, replace_text
 from rungwise.core.records import canonical_json
 from rungwise.history.kept import hashes_of, locks_of, log, objects_of
 from rungwise.history.uses import no_such_row, uses
@@ -61,7 +61,11 @@ def forget(root: Path, row: str) -> dict[str, Any]:
         left += registry.delete(task, int(number))
     runs, places = registry.delete_runs(result["attempts"], result["versions"])
     for name in [*(f"train-{a}" for a in result["attempts"]), *result["scored"]]:
-        shutil.rmtree(Paths(root).attempts / name, ignore_errors=True)
+        place = Paths(root).attempts / name
+        place.unlink() if place.is_file() else shutil.rmtree(place, ignore_errors=True)
+    for path in Paths(root).incumbent.glob("*/predictions.jsonl"):
+        if any(line["id"] == row for line in read_lines(path)):
+            shutil.rmtree(path.parent, ignore_errors=True)
     for name in NOTES:
         shutil.rmtree(root / ".rungwise" / name, ignore_errors=True)
     objects = _drop(root, result["versions"]) + _sweep(root, row)

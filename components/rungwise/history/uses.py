@@ -9,6 +9,7 @@ from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined, read_json, read_lines
 from rungwise.core.records import SIDES
 from rungwise.core.table import Table
+from rungwise.endpoint.ask import answers_about
 from rungwise.history.kept import cached, locks_of, log
 from rungwise.workspace.layout import Paths, settings_of
 
@@ -16,8 +17,8 @@ from rungwise.workspace.layout import Paths, settings_of
 def uses(root: Path, row: str) -> dict[str, Any]:
     """Returns where a row, or a row made from it, was used.
 
-    The keys are `versions` (of the rows, that hold it), `attempts` (trained on it), `scored` (stored predictions that
-    hold its answer), `adapters` (registered versions, as `TASK/NUMBER`), `champions` (tasks whose champion is one of
+    The keys are `versions` (of the rows, that hold it), `attempts` (trained on it), `scored` (stored predictions and
+    answers of the incumbent that are about it), `adapters` (registered versions, as `TASK/NUMBER`), `champions` (tasks whose champion is one of
     them), `raw` (its places in the rows of the last run), `children` (the places of rows made from it) and `unseen`
     (versions that can't be searched, because their rows or climbs are not in DVC's cache).
 
@@ -47,6 +48,7 @@ def uses(root: Path, row: str) -> dict[str, Any]:
         files = sorted(folder.glob("*.jsonl"))
         if any(line.get("id") == row for file in files for line in read_lines(file)):
             result["scored"].append(folder.name)
+    result["scored"] += answers_about(Paths(root).attempts, row)
     result |= _registered(root, settings_of(root), result["versions"]) | _today(root, row)
     if not any(result[kind] for kind in ("versions", "attempts", "scored", "raw", "children")):
         raise no_such_row(root, row, result["unseen"])

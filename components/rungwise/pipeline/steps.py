@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
+from rungwise.climbing.incumbent import ask_incumbent, incumbent_lines
 from rungwise.climbing.ladder import check_bases
 from rungwise.core.decisions import NothingRegistered, Reason
+from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import LineProgress
 from rungwise.core.words import sentence_of, sentences_of
 from rungwise.dataset.collect import Collected
@@ -27,9 +29,10 @@ from rungwise.workspace.lock import locked
 
 T = TypeVar("T")
 
-STEPS: Final = ("collect", "prepare", "drift", "climb", "accept", "register", "promote")
-"""The names of the steps. `prepare` is the stages ingest, validate, split and augment. `register` and `promote` run for
-one task after the other, `promote` only if the task has a registered version."""
+STEPS: Final = ("collect", "prepare", "drift", "climb", "incumbent", "accept", "register", "promote")
+"""The names of the steps. `prepare` is the stages ingest, validate, split and augment. `collect` and `incumbent` run if
+their section of params.yaml is there. `register` and `promote` run for one task after the other, `promote` only if the
+task has a registered version."""
 
 
 class Runner(Protocol):
@@ -93,6 +96,9 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
         runner.stages("prepare", root, before)
         runner.step("drift", "", lambda: check_drift(root))
         runner.stages("climb", root, before)
+        if settings.incumbent:
+            for line in runner.step("incumbent", "", lambda: incumbent(root)):
+                runner.report(line)
         for line in runner.step("accept", "", lambda: accept(root)):
             runner.report(line)
         return tuple(_release(root, before, runner, task) for task in settings.tasks)
@@ -129,6 +135,18 @@ def collect(root: Path, report: Callable[[str], None]) -> tuple[Collected, ...]:
             "read it: delete the file, or add the source again"
         )
     return copied.sources
+
+
+def incumbent(root: Path) -> list[str]:
+    """Asks the incumbent what the store does not have; returns lines about it.
+
+    Nothing depends on its answers, so that a server which can't be asked does not end a run.
+    """
+    try:
+        asked, settings = ask_incumbent(root), settings_of(root).incumbent
+        return incumbent_lines(asked, settings.price if settings else None)
+    except RungwiseError as error:
+        return [f"warning: the incumbent was not asked: {error.problem.line}"]
 
 
 def accept(root: Path) -> list[str]:

@@ -4,11 +4,12 @@ Terminal, pages, JSON and the Python API are made from these values. JSON holds 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from rungwise.climbing.ladder import last_climb
+from rungwise.config import Settings
 from rungwise.core.decisions import Climb, Decision, Text, WithoutModel, climb_from_json
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
@@ -17,6 +18,7 @@ from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.release.promote import looks
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from rungwise.report.reference import Reference, Speed, reference, reference_json, speeds
 from rungwise.workspace.dvc import changed
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
@@ -40,6 +42,10 @@ class TaskStatus:
     champion: Version | None
     test_looks: tuple[Mapping[str, Any], ...]
     """The recorded test-set looks, oldest first; `reasons` of each is a tuple of Reason."""
+    speeds: Mapping[str, Speed] = field(default_factory=dict)
+    """Rung -> what its answers take and cost, where that was measured."""
+    incumbent: Reference | None = None
+    """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
 
     @property
     def chosen(self) -> Evidence | None:
@@ -67,6 +73,8 @@ class RungExplanation:
     seconds: float | None
     """Training time; None if the store has no record of it."""
     decision: Decision
+    speed: Speed | None = None
+    """What its answers take and cost; None if the store has no record of it."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +97,8 @@ class Explanation:
     rungs: tuple[RungExplanation, ...]
     decision: Decision
     comparison: WithoutModel | Text | None
+    incumbent: Reference | None = None
+    """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
 
 
 def status(root: Path) -> Status:
@@ -105,6 +115,7 @@ def status(root: Path) -> Status:
     for name, task in settings.tasks.items():
         climb = _climb(root, name) if is_climbed else None
         aliases = registry.aliases(name)
+        rungs = speeds(root, settings, climb) if climb else {}
         tasks[name] = TaskStatus(
             name=name,
             metric=task.measure,
@@ -116,6 +127,8 @@ def status(root: Path) -> Status:
             challenger=aliases.get(CHALLENGER),
             champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
+            speeds=rungs,
+            incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
         )
     return Status(
         tasks=tasks,
@@ -134,11 +147,13 @@ def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
     if task is not None:
         settings.task(task)
     names = settings.tasks if task is None else [task]
-    return {name: _explanation(root, name, settings.evaluate.confidence) for name in names}
+    return {name: _explanation(root, name, settings) for name in names}
 
 
-def _explanation(root: Path, name: str, confidence: float) -> Explanation:
-    climb = last_climb(root, name)
+def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
+    climb, confidence = last_climb(root, name), settings.evaluate.confidence
+    rungs = speeds(root, settings, climb)
+    has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     n = max((e.n for e in climb.evidence), default=0)
     n_groups = _groups(Paths(root).output("climb") / name / "predictions")
     needed = [share_needed(k, climb.target, confidence) if k else None for k in (n, n_groups)]
@@ -152,11 +167,12 @@ def _explanation(root: Path, name: str, confidence: float) -> Explanation:
         share_needed=needed[0],
         share_needed_of_groups=needed[1],
         rungs=tuple(
-            RungExplanation(evidence, _seconds(root, evidence.attempt), step)
+            RungExplanation(evidence, _seconds(root, evidence.attempt), step, rungs.get(evidence.rung))
             for evidence, step in zip(climb.evidence, climb.steps, strict=True)
         ),
         decision=climb.decision,
         comparison=climb.comparison,
+        incumbent=reference(root, settings, climb, rungs) if has_data else None,
     )
 
 
@@ -192,6 +208,8 @@ def status_json(found: Status) -> Json:
             "test_looks": [
                 {**look, "reasons": [reason_json(reason) for reason in look["reasons"]]} for look in task.test_looks
             ],
+            "speeds": {rung: to_json(speed) for rung, speed in task.speeds.items()},
+            "incumbent": reference_json(task.incumbent),
         }
     return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
 
@@ -216,11 +234,17 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "share_needed": one.share_needed,
             "share_needed_of_groups": one.share_needed_of_groups,
             "rungs": [
-                {**to_json(rung.evidence), "seconds": rung.seconds, "decision": _decision_json(rung.decision)}
+                {
+                    **to_json(rung.evidence),
+                    "seconds": rung.seconds,
+                    "speed": to_json(rung.speed) if rung.speed else None,
+                    "decision": _decision_json(rung.decision),
+                }
                 for rung in one.rungs
             ],
             "decision": _decision_json(one.decision),
             "comparison": reason_json(one.comparison) if one.comparison else None,
+            "incumbent": reference_json(one.incumbent),
         }
         for name, one in found.items()
     }

@@ -4,25 +4,70 @@ from collections.abc import Mapping, Sequence
 
 from rungwise.core.decisions import Reason
 from rungwise.core.records import Evidence
-from rungwise.core.words import sentence_of, sentences_of
-from rungwise.evidence.evaluate import score_text
+from rungwise.core.words import money, sentence_of, sentences_of
+from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
+from rungwise.report.reference import Reference, Speed
 
 HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdict")
+"""The columns that every ladder has; `header` adds those of times, costs and the incumbent."""
+INCUMBENT = "incumbent"
+"""The name of the incumbent's line."""
+
+
+def header(task: TaskStatus) -> tuple[str, ...]:
+    """Returns the columns of a task's ladder: HEADER, and before the verdict what is known of times and costs."""
+    return (*HEADER[:-1], *_more_columns(task), HEADER[-1])
+
+
+def _more_columns(task: TaskStatus) -> tuple[str, ...]:
+    known = [*task.speeds.values(), *([task.incumbent.speed] if task.incumbent and task.incumbent.speed else [])]
+    return (
+        *(("minus incumbent",) if task.incumbent and task.incumbent.compared else ()),
+        *(("ms/answer",) if known else ()),
+        *(("cost/1,000",) if any(speed.cost_per_1000 is not None for speed in known) else ()),
+    )
 
 
 def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
-    """Returns the ladder as text cells under HEADER, one row per rung, including rungs that were not tried."""
+    """Returns the ladder as text cells under `header`, one row per rung, including rungs that were not tried.
+
+    The incumbent, if it was asked, is the last row.
+    """
     evidence = {e.rung: e for e in task.evidence}
     rows: list[tuple[str, ...]] = []
     for name in task.ladder:
         if (one := evidence.get(name)) is None:
-            rows.append((name, "", "not tried", f"{task.target:g}", "", ""))
+            rows.append((name, "", "not tried", f"{task.target:g}", "", *[""] * len(_more_columns(task)), ""))
             continue
         of = f" of {one.base_parameters:,}" if one.base_parameters else ""
         trained = f"{one.trained_parameters:,}{of}"
-        rows.append((name, one.method, score_text(one), f"{task.target:g}", trained, _verdict(task, one)))
+        more = _more_cells(task, name, task.speeds.get(name))
+        rows.append((name, one.method, score_text(one), f"{task.target:g}", trained, *more, _verdict(task, one)))
+    if today := task.incumbent:
+        score = interval_text(today.score) if today.score else "not answered"
+        rows.append((INCUMBENT, "endpoint", score, "", "", *_more_cells(task, "", today.speed), "what you use today"))
     return rows
+
+
+def _more_cells(task: TaskStatus, rung: str, speed: Speed | None) -> list[str]:
+    """Returns the cells under `_more_columns`; `rung` is empty for the incumbent."""
+    compared = task.incumbent.compared.get(rung) if task.incumbent else None
+    difference = compared.difference if compared else None
+    cost = speed.cost_per_1000 if speed else None
+    cells = {
+        "minus incumbent": f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
+        if difference
+        else "",
+        "ms/answer": milliseconds(speed.median_seconds) if speed else "",
+        "cost/1,000": money(cost, speed.currency) if speed and cost is not None else "",
+    }
+    return [cells[column] for column in _more_columns(task)]
+
+
+def milliseconds(seconds: float) -> str:
+    """Returns seconds as milliseconds, with a decimal below 10."""
+    return f"{1000 * seconds:.0f}" if seconds >= 0.01 else f"{1000 * seconds:.1f}"
 
 
 def _verdict(task: TaskStatus, one: Evidence) -> str:
@@ -68,7 +113,9 @@ def status_text(status: Status) -> str:
 
 def _task_text(task: TaskStatus) -> str:
     lines = [sentence(task), *([sentence_of(task.comparison)] if task.comparison else [])]
-    lines += ["", table(HEADER, ladder_rows(task))]
+    if task.incumbent and task.decision:
+        lines += _incumbent_verdict(task.incumbent, task.decision.rung)
+    lines += ["", table(header(task), ladder_rows(task))]
     if task.decision:
         lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in task.decision.reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
@@ -97,7 +144,20 @@ def _explanation_text(task: Explanation) -> str:
         verdict = f"Result: {task.decision.rung} passes."
     else:
         verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, below the bar."
-    return "\n".join([*lines, "", verdict, *([sentence_of(task.comparison)] if task.comparison else [])])
+    lines += ["", verdict, *([sentence_of(task.comparison)] if task.comparison else [])]
+    if task.incumbent:
+        lines += _incumbent_verdict(task.incumbent, task.decision.rung)
+    return "\n".join(lines)
+
+
+def _incumbent_verdict(today: Reference, rung: str | None) -> list[str]:
+    """Returns the sentence that compares the decision's rung with the incumbent, and one about missing answers."""
+    compared = today.compared.get(rung or "")
+    lines = [sentence_of(compared)] if compared else []
+    if today.figures.unscored:
+        why = ", ".join(f"{reason}: {n}" for reason, n in today.figures.unscored.items())
+        lines.append(f"The incumbent answered {today.figures.answered} of {today.figures.rows} rows ({why}).")
+    return lines
 
 
 def _needed(task: Explanation) -> str:
@@ -124,6 +184,10 @@ def _rung_lines(number: int, rung: RungExplanation, known: set[Reason]) -> list[
         lines.append(f"   other metrics: {', '.join(also)}")
     took = f" in {rung.seconds:.0f} s" if rung.seconds else ""
     lines.append(f"   trained on {one.train_rows} rows, {one.train_tokens:,} tokens{took}")
+    if rung.speed:
+        cost, currency = rung.speed.cost_per_1000, rung.speed.currency
+        costs = f", {money(cost, currency)} for 1,000 answers" if cost is not None else ""
+        lines.append(f"   median time of an answer: {milliseconds(rung.speed.median_seconds)} ms{costs}")
     left_out = {**one.unscored, **one.train_rejected}
     if left_out:
         lines.append(f"   left out: {', '.join(f'{reason}: {n}' for reason, n in left_out.items())}")

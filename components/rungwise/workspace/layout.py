@@ -62,6 +62,11 @@ class Paths:
         return self.root / "data" / "versions"
 
     @property
+    def incumbent(self) -> Path:
+        """The folder with the incumbent's answers to the validation rows, one folder for each task."""
+        return self.root / "data" / "incumbent"
+
+    @property
     def ledger(self) -> Path:
         """The ledger: a line for every look at the test set."""
         return self.root / "data" / "promote" / "ledger.jsonl"
