@@ -1,4 +1,4 @@
-"""A run of the workspace as one Prefect flow: collect, prepare, drift, climb, accept, register, promote.
+"""A run of the workspace as one Prefect flow: collect, prepare, drift, climb, incumbent, accept, register, promote.
 
 `python -m rungwise.flows.pipeline` runs it in this process; infra/prefect.yaml deploys it. The steps and their order
 are those of `pipeline.steps`, with a Prefect task per step.

@@ -1,16 +1,23 @@
-"""A server in this process that speaks OpenAI's chat completions, with every fault that a test asks for."""
+"""Servers that speak OpenAI's chat completions: one in this process with every fault, and a real one."""
 
 import json
+import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from tests.conftest import environment
+
 Reply = tuple[int | str, dict[str, str], bytes]
-"""Status, headers and body. The status `slow` waits two seconds, `drip` sends a byte every 0.1 seconds, `cut` breaks
+"""Status, headers and body. The status `slow` waits three seconds, `drip` sends a byte every 0.1 seconds, `cut` breaks
 off."""
 
 
@@ -49,7 +56,7 @@ def chat_server(
                 else:
                     status, headers, content = script.pop(0) if len(script) > 1 else script[0]
             if status == "slow":
-                time.sleep(2)
+                time.sleep(3)
                 status = 200
             if status == "cut":
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhalf")
@@ -89,3 +96,31 @@ def closed_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return int(free.getsockname()[1])
+
+
+@contextmanager
+def transformers_serve(base: Path, tmp_path: Path) -> Iterator[tuple[str, str, Path]]:
+    """Yields the address of `transformers serve`, its model's name, and its log; the template is a short one."""
+    folder = shutil.copytree(base, tmp_path / "chatty")
+    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][:60] }}{% endfor %}")
+    port, log = closed_port(), tmp_path / "server.log"
+    command = [sys.executable, "-m", "transformers.cli.transformers", "serve", "--host", "127.0.0.1", "--port"]
+    with log.open("wb") as stream:
+        running = subprocess.Popen(
+            [*command, str(port), "--device", "cpu", str(folder)],
+            env=environment(HF_HUB_OFFLINE="1"),
+            stdout=stream,
+            stderr=stream,
+        )
+        try:
+            for _ in range(120):
+                try:
+                    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
+                        break
+                except OSError:
+                    assert running.poll() is None, log.read_text()
+                    time.sleep(0.5)
+            yield f"http://127.0.0.1:{port}/v1", str(folder), log
+        finally:
+            running.kill()
+            running.wait()

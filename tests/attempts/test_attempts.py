@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from rungwise.attempts import evaluate as evaluation
 from rungwise.attempts import run as attempts
 from rungwise.attempts import store
-from rungwise.attempts.evaluate import evaluate_attempt
-from rungwise.core.folders import is_sealed
+from rungwise.attempts.evaluate import LATENCY_ROWS, evaluate_attempt
+from rungwise.core.folders import is_sealed, read_json
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model import language_model
 from tests.conftest import environment, examples, make_base
@@ -35,6 +36,38 @@ def test_a_finished_attempt_is_never_trained_or_scored_twice(tmp_path, spec, mon
     monkeypatch.setattr(language_model, "load", lambda *a, **k: pytest.fail("loaded again"))
     assert attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet) == first
     assert evaluate_attempt(tmp_path, first, spec, examples(20, 2), tmp_path, quiet) == scores
+
+
+def test_the_median_time_of_an_answer_is_stored_outside_the_predictions(tmp_path, spec):
+    attempt = attempts.train_attempt(tmp_path, spec, examples(40), tmp_path, quiet)
+    rows = examples(30, 2)
+    evaluate_attempt(tmp_path, attempt, spec, rows, tmp_path, quiet)
+    folder = tmp_path / store.evaluation_name(attempt.digest, rows)
+    measured = read_json(folder / "cost.json")["latency"]
+    assert 0 < measured["median_seconds"] < 5 and 3 <= measured["rows"] <= LATENCY_ROWS
+    assert "latency" not in (folder / "predictions.jsonl").read_text()
+
+
+class Slow:
+    """A model that takes some seconds of a false clock for each row."""
+
+    def __init__(self, seconds, monkeypatch):
+        self.now, self.seconds = 0.0, iter(seconds)
+        self.asked: list[str] = []
+        monkeypatch.setattr("rungwise.attempts.evaluate.time.perf_counter", lambda: self.now)
+
+    def __call__(self, rows):
+        self.asked += [row.id for row in rows]
+        self.now += next(self.seconds)
+
+
+def test_the_latency_is_a_median_of_few_rows_if_they_are_slow(monkeypatch):
+    slow = Slow([0.5, 9.0, 0.7], monkeypatch)
+    assert evaluation.latency(slow, examples(30)) == {"median_seconds": 0.7, "rows": 3}
+    fast = Slow([0.01] * LATENCY_ROWS, monkeypatch)
+    assert evaluation.latency(fast, examples(30)) == {"median_seconds": 0.01, "rows": LATENCY_ROWS}
+    assert len(set(fast.asked)) == LATENCY_ROWS and fast.asked[:3] == slow.asked  # the same sample
+    assert evaluation.latency(fast, ()) == {"median_seconds": None, "rows": 0}
 
 
 def test_the_digest_depends_on_everything_that_decides_the_result(tmp_path, spec, weak_folder, monkeypatch):

@@ -16,6 +16,7 @@ from rungwise.core.decisions import (
     ChampionFails,
     Climb,
     Decision,
+    IncumbentCompared,
     NoChampion,
     NoScore,
     NothingJudged,
@@ -42,6 +43,16 @@ SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
 BETTER, WORSE, EVEN = (Interval(v, v - 0.05, v + 0.05, 200, 0.95) for v in (0.1, -0.1, 0.01))
 
 SENTENCES = [
+    (
+        IncumbentCompared("small", "big at host", EVEN, 0.05, "as_good", 0.02, 1.0, "USD"),
+        "small is as good as what you use today (big at host) at 2.0% of the cost (0.020 USD for 1,000 answers in place "
+        "of 1.00 USD). small minus it, paired on 200 rows: +0.010 (-0.040 to +0.060); the lower end is above -0.05 "
+        "(`incumbent.margin`).",
+    ),
+    (
+        IncumbentCompared("small", "big at host", None, 0.03, "nothing_in_common"),
+        "small can't be compared with what you use today (big at host): no row was scored by both.",
+    ),
     (NoScore("small", "none of 200 rows could be scored"), "small: no score: none of 200 rows could be scored."),
     (
         TooFewScored("small", 20, 200, 30),

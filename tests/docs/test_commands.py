@@ -54,6 +54,7 @@ EXAMPLES = ["rungwise init queues --rows infra/demo/tickets.csv --text body --an
 
 HISTORY, TRAINING, PLAN = "tests/history/test_history.py", "tests/cli/test_training.py", "tests/planning/test_plan.py"
 ELSEWHERE = {
+    "rungwise incumbent": ("tests/climbing/test_incumbent.py", 'cli.main(["incumbent"])'),
     "rungwise upgrade": ("tests/workspace/test_upgrade.py", '"upgrade"'),
     "rungwise data diff OLD NEW": (HISTORY, '"data", "diff"'),
     "rungwise data forget ROW": (HISTORY, '"data", "forget", row]'),

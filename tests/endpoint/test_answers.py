@@ -49,7 +49,7 @@ def test_what_names_no_label_or_several_is_a_wrong_answer(written):
     assert read_answer(QUEUES, written) == (written, "not_a_label")
 
 
-def test_labels_that_differ_in_case_alone_are_told_apart_by_it():
+def test_labels_that_differ_in_case_alone_are_distinguished_by_it():
     form = AnswerForm("label", labels=("NO", "no"))
     assert read_answer(form, "no") == ("no", "") and read_answer(form, "No")[1] == "not_a_label"
 

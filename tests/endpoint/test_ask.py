@@ -8,7 +8,6 @@ import pytest
 
 from rungwise.config import IncumbentSettings
 from rungwise.core.errors import SettingsError, WorkspaceError
-from rungwise.endpoint import ask as module
 from rungwise.endpoint.answers import MAX_CHARACTERS
 from rungwise.endpoint.ask import MAX_FAILURES, answers_about, ask, cost_of, question
 from rungwise.endpoint.client import Completion, Failure
@@ -153,7 +152,7 @@ def test_a_store_that_is_full_ends_the_asking(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(module.os, "fsync", full)
+    monkeypatch.setattr("rungwise.endpoint.ask.os.fsync", full)
     with pytest.raises(WorkspaceError, match="(?s)can't be stored.*No space left"):
         asked(settings(), tmp_path, GOOD)
     assert not list((tmp_path / "asked").iterdir())

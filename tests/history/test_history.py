@@ -307,6 +307,13 @@ def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monke
     _, first, second, gone, _ = history
     result = uses(copied, gone)
     assert result["versions"] == [first.version] and len(result["attempts"]) == 1 and not result["raw"]
+    # the incumbent answered it too, and its answers are outside the versions
+    asked = Paths(copied).attempts / "asked" / "k.json"
+    answers = Paths(copied).incumbent / "route" / "predictions.jsonl"
+    for path, text in ((asked, json.dumps({"rows": [gone]})), (answers, json.dumps({"id": gone}) + "\n")):
+        path.parent.mkdir(parents=True)
+        path.write_text(text)
+    assert uses(copied, gone)["scored"] == [*result["scored"], "asked/k.json"]
     only_first = objects(copied, first.version) - objects(copied, second.version)
     assert only_first
     done = forget(copied, gone)
@@ -315,6 +322,7 @@ def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monke
     assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)
     assert all((cache / md5[:2] / md5[2:]).exists() for md5 in objects(copied, second.version))
     assert not (Paths(copied).attempts / f"train-{result['attempts'][0]}").exists()
+    assert not asked.exists() and not answers.parent.exists()
     text = "".join(p.read_text(errors="replace") for p in cache.rglob("*") if p.is_file())
     assert gone not in text
     with pytest.raises(DataError, match="no version of the rows holds such a row"):

@@ -6,6 +6,7 @@ from rungwise.core.errors import ChangedUnderRun, DataError
 from rungwise.flows.pipeline import PrefectRunner, pipeline
 from rungwise.pipeline import repro, steps
 from rungwise.pipeline.repro import ReproRunner
+from tests.chat_server import closed_port
 from tests.conftest import with_dvc, write_workspace
 
 PASSING = "  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}\n"
@@ -29,11 +30,13 @@ def record_steps(monkeypatch, kind):
     return done
 
 
-def workspace_with_collect(tmp_path, base_folder, name):
+def workspace_with_every_step(tmp_path, base_folder, name):
     root = write_workspace(tmp_path / name, base_folder, ladder=PASSING, steps=60, target=0.3)
     (root / "rows.csv").write_bytes((root / "data/raw/tickets.csv").read_bytes())
     params = root / "params.yaml"
-    params.write_text(params.read_text() + "collect:\n  - {name: crm, from: rows.csv, to: more.csv}\n")
+    incumbent = f'{{url: "http://127.0.0.1:{closed_port()}/v1", model: m, consent: true, retries: 0}}'
+    more = f"collect:\n  - {{name: crm, from: rows.csv, to: more.csv}}\nincumbent: {incumbent}\n"
+    params.write_text(params.read_text() + more)
     return with_dvc(root)
 
 
@@ -41,9 +44,9 @@ def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
     tmp_path, base_folder, monkeypatch, prefect_server
 ):
     by_command = record_steps(monkeypatch, ReproRunner)
-    results = steps.run(workspace_with_collect(tmp_path, base_folder, "command"), ReproRunner())
+    results = steps.run(workspace_with_every_step(tmp_path, base_folder, "command"), ReproRunner())
     by_flow = record_steps(monkeypatch, PrefectRunner)
-    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace_with_collect(tmp_path, base_folder, "flow")))
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace_with_every_step(tmp_path, base_folder, "flow")))
     ended = pipeline()
     assert by_command == by_flow
     assert tuple(dict.fromkeys(name for name, _ in by_command)) == steps.STEPS

@@ -2,18 +2,15 @@
 
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from rungwise.attempts.cost import cost_of
 from rungwise.attempts.store import COST, PREDICTIONS, Attempt, evaluation_name, open_attempt
 from rungwise.core.folders import is_sealed, read_lines, write_folder, write_json, write_lines
 from rungwise.core.records import AttemptSpec, Example, Prediction, digest, prediction_from_json, to_lines
 from rungwise.model.language_model import Progress
-
-if TYPE_CHECKING:
-    from rungwise.model.predict import AnswerModel
 
 LATENCY_ROWS: Final = 20
 """Rows that are answered once more, one at a time, for the median latency."""
@@ -36,13 +33,13 @@ def evaluate_attempt(
 
         def write(part: Path) -> None:
             write_lines(part / PREDICTIONS, to_lines(predictions))
-            write_json(part / COST, {**cost, "latency": latency(model, rows)})
+            write_json(part / COST, {**cost, "latency": latency(model.predict, rows)})
 
         write_folder(folder, write)
     return tuple(prediction_from_json(line) for line in read_lines(folder / PREDICTIONS))
 
 
-def latency(model: "AnswerModel", rows: Sequence[Example]) -> dict[str, Any]:
+def latency(predict: Callable[[Sequence[Example]], object], rows: Sequence[Example]) -> dict[str, Any]:
     """Returns the median seconds of an answer to one row, and how many rows it was measured on.
 
     The rows are a sample by the hashes of their ids, answered one at a time as a server would.
@@ -52,6 +49,6 @@ def latency(model: "AnswerModel", rows: Sequence[Example]) -> dict[str, Any]:
         if len(seconds) >= 3 and sum(seconds) >= LATENCY_SECONDS:
             break
         started = time.perf_counter()
-        model.predict([row])
+        predict([row])
         seconds.append(time.perf_counter() - started)
     return {"median_seconds": round(statistics.median(seconds), 6) if seconds else None, "rows": len(seconds)}

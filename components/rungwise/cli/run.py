@@ -69,9 +69,9 @@ def _incumbent(root: Path, arguments: argparse.Namespace) -> int:
 
     settings = settings_of(root).incumbent  # report a missing params.yaml before the lock creates a folder
     with locked(root, "rungwise incumbent"):
-        found = ask_incumbent(root)
+        asked = ask_incumbent(root)
     if arguments.json:
-        show(json.dumps({task: to_json(one) for task, one in found.items()}, indent=1, ensure_ascii=False))
+        show(json.dumps({task: to_json(one) for task, one in asked.items()}, indent=1, ensure_ascii=False))
     else:
-        show("\n".join(incumbent_lines(found, settings.price if settings else None)))
-    return 0 if any(one.answered for one in found.values()) else 1
+        show("\n".join(incumbent_lines(asked, settings.price if settings else None)))
+    return 0 if any(one.answered for one in asked.values()) else 1

@@ -1,6 +1,6 @@
 """The incumbent, what the user has today: asked the validation rows once, and compared with rungs in pairs.
 
-It is a line to compare with. It is no rung, nothing promotes it, and no decision reads its answers, so that they lie
+It is a line to compare with. It is not a rung, nothing promotes it, and no decision reads its answers, so that they lie
 outside the DVC graph: in data/incumbent/<task>, and one by one in the store (see `endpoint.ask`).
 """
 
@@ -45,7 +45,7 @@ ADVICE: Final = {
     "http_401": "it refuses the key: check `incumbent.key_env`",
     "http_403": "it refuses the key: check `incumbent.key_env`",
     "http_404": "it does not know the model or the address: check `incumbent.model` and `incumbent.url`",
-    "http_400": "it does not accept the request: check `incumbent.request` (a field can be left out with null)",
+    "http_400": "it does not accept the request: check `incumbent.model` and `incumbent.request`",
     "http_429": "it receives too many requests: lower `incumbent.concurrency`",
     "no_completion": "its answers are not chat completions: check `incumbent.url`",
 }

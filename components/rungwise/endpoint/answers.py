@@ -34,8 +34,8 @@ def read_answer(form: AnswerForm, content: str) -> tuple[str, str]:
     if form.format == "list":
         return _list(text, form.separator), ""
     if form.format == "json":
-        found = _object(form, text)
-        return (found, "") if found is not None else (text, "not_an_object")
+        line = _object(form, text)
+        return (line, "") if line is not None else (text, "not_an_object")
     return text, ""
 
 

@@ -53,7 +53,7 @@ def shown_examples(rows: Sequence[Example], n: int) -> tuple[Example, ...]:
 def messages(
     prompt: str, form: AnswerForm, examples: Sequence[Example], row: Example, redact: Redact, *, is_own: bool
 ) -> tuple[Message, ...]:
-    """Returns the conversation that asks for a row's answer, redacted.
+    """Returns the conversation about a row, redacted.
 
     Args:
         prompt: the task's prompt, or the incumbent's own.

@@ -18,9 +18,9 @@ def uses(root: Path, row: str) -> dict[str, Any]:
     """Returns where a row, or a row made from it, was used.
 
     The keys are `versions` (of the rows, that hold it), `attempts` (trained on it), `scored` (stored predictions and
-    answers of the incumbent that are about it), `adapters` (registered versions, as `TASK/NUMBER`), `champions` (tasks whose champion is one of
-    them), `raw` (its places in the rows of the last run), `children` (the places of rows made from it) and `unseen`
-    (versions that can't be searched, because their rows or climbs are not in DVC's cache).
+    answers of the incumbent that are about it), `adapters` (registered versions, as `TASK/NUMBER`), `champions` (tasks
+    whose champion is one of them), `raw` (its places in the rows of the last run), `children` (the places of rows made
+    from it) and `unseen` (versions that can't be searched, because their rows or climbs are not in DVC's cache).
 
     Raises:
         DataError: no version holds such a row.
