@@ -30,6 +30,15 @@ KINDS = {
     "gpt_neox": transformers.GPTNeoXConfig(
         hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4, vocab_size=300
     ),
+    "gemma3_text": transformers.Gemma3TextConfig(**WIDE, head_dim=24, sliding_window=32),
+    "smollm3": transformers.SmolLM3Config(**WIDE, pad_token_id=0, bos_token_id=1, eos_token_id=2),
+    "phi": transformers.PhiConfig(**WIDE),
+    "phi3": transformers.Phi3Config(**WIDE, pad_token_id=0, eos_token_id=2),
+    "phi3, a key head for each head": transformers.Phi3Config(
+        **{**WIDE, "num_key_value_heads": 4}, pad_token_id=0, eos_token_id=2
+    ),
+    "granite": transformers.GraniteConfig(**WIDE),
+    "olmo2": transformers.Olmo2Config(**WIDE),
 }
 
 

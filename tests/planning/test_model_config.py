@@ -69,13 +69,6 @@ def test_a_window_of_attention_is_read_as_transformers_makes_its_cache(kind, mor
     assert shape_of(values).is_windowed == is_windowed
 
 
-def test_an_unsupported_architecture_is_named_with_the_supported_ones():
-    with pytest.raises(ModelError, match="architecture(.|\n)*mamba(.|\n)*gpt2, gpt_neox, llama, mistral"):
-        shape_of({"model_type": "mamba"})
-    with pytest.raises(ModelError, match="nothing"):
-        shape_of({})
-
-
 @pytest.mark.parametrize("value", [None, "many", True, -1, 0, 2.5])
 def test_a_missing_number_is_named(value):
     with pytest.raises(ModelError, match="here/config.json: vocab_size"):

@@ -227,7 +227,7 @@ def test_the_command_plans_a_config_alone(command, tmp_path, workspace):
     code, out, _ = command("--config", str(tmp_path / "config.json"), "--machine", "all", "--json")
     fits = json.loads(out)["fits"]
     assert code == 0 and len(fits) == (len(LANGUAGE_MODEL_METHODS) + 1) * len(machines())
-    (tmp_path / "config.json").write_text('{"model_type": "mamba"}')
+    (tmp_path / "config.json").write_text('{"model_type": "no-such"}')
     code, _, err = command("--config", str(tmp_path / "config.json"))
     assert code == 2 and "does not support this architecture" in err
 

@@ -203,38 +203,6 @@ def money(amount: float, currency: str) -> str:
     return f"{amount:.{decimals}f} {currency}"
 
 
-def _incumbent_compared(reason: IncumbentCompared) -> str:
-    rung, today = reason.rung, f"what you use today ({reason.incumbent})"
-    if reason.difference is None:
-        return f"{rung} can't be compared with {today}: no row was scored by both."
-    verdict = {
-        "better": f"{rung} is clearly better than {today}",
-        "as_good": f"{rung} is as good as {today}",
-        "worse": f"{rung} is clearly worse than {today}",
-        "not_shown": f"These rows can't show that {rung} is as good as {today}",
-    }[reason.outcome]
-    within = f"; the lower end is above -{reason.margin:g} (`incumbent.margin`)" if reason.outcome == "as_good" else ""
-    return f"{verdict}{_fraction(reason)}. {rung} minus it, {_paired(reason.difference)}{within}."
-
-
-def _fraction(reason: IncumbentCompared) -> str:
-    """Returns what the rung's answers cost compared with the incumbent's, as part of a sentence."""
-    ours, theirs, currency = reason.cost, reason.incumbent_cost, reason.currency
-    if ours is None or not theirs:
-        return ""
-    costs = f"{money(ours, currency)} for 1,000 answers in place of {money(theirs, currency)}"
-    if ours >= theirs or reason.outcome not in ("better", "as_good"):
-        return f" ({costs})"
-    share = ours / theirs
-    return f" at {share:.1%} of the cost ({costs})" if share >= 0.001 else f" at less than 0.1% of the cost ({costs})"
-
-
-def money(amount: float, currency: str) -> str:
-    """Returns an amount with its currency: two decimals, below 1 two significant digits."""
-    decimals = 2 if amount >= 1 or amount <= 0 else 1 - math.floor(math.log10(amount))
-    return f"{amount:.{decimals}f} {currency}"
-
-
 def _gate(reason: GateReason) -> str:
     match reason:
         case ChallengerTooFewScored(scored, required):

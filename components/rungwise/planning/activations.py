@@ -26,19 +26,22 @@ def saved_bytes(shape: Shape, job: Job) -> int:
         return min(job.last_layers, shape.layers) * layer + rotary
     # if nothing before the first layer's first matrix is trained, that layer's first norm keeps nothing
     trains_before = method.base_parameters in ("all", "norms") or method.virtual_tokens == "input"
-    spared = 0 if trains_before else tokens * _norm_bytes(shape, job, is_trained=False)
+    form = architecture(shape.model_type).short_layer
+    starts_with_norm = form is None or bool(form.before_attention)
+    spared = 0 if trains_before or not starts_with_norm else tokens * _norm_bytes(shape, job, is_trained=False)
     keeps_embedding = shape.residual_dropout > 0 and method.base_parameters == "all"
     embedding = tokens * shape.width * job.element_bytes if keeps_embedding else 0
     return shape.layers * layer - spared + rotary + embedding
 
 
 def short_layer_bytes(shape: Shape, job: Job) -> int:
-    """Returns what the last layer's feed-forward part does not keep, because it sees answer positions only."""
-    if not architecture(shape.model_type).has_short_last_layer or job.is_checkpointed:
+    """Returns what the last layer does not keep after its attention, because it sees answer positions only there."""
+    form = architecture(shape.model_type).short_layer
+    if form is None or job.is_checkpointed:
         return 0
     linears = [linear for linear in shape.linears if linear.role in ("up", "down")]
-    norm = _norm_bytes(shape, job, is_trained=job.properties.trains_base)
-    token = norm + _branch_bytes(shape, job) + _input_bytes(shape, job, linears)
+    norms = form.short_norms * _norm_bytes(shape, job, is_trained=job.properties.trains_base)
+    token = norms + _branch_bytes(shape, job) + _input_bytes(shape, job, linears)
     return max(0, passing_tokens(shape, job) - job.rows * job.answer_tokens) * token
 
 
@@ -50,8 +53,8 @@ def layer_bytes(shape: Shape, job: Job) -> int:
     keys and values of the shared tokens.
     """
     width, tokens = job.element_bytes, passing_tokens(shape, job)
-    norms = 2 * _norm_bytes(shape, job, is_trained=job.properties.trains_base)
-    if shape.is_parallel:  # both norms read the same input, which is kept once
+    norms = shape.norms * _norm_bytes(shape, job, is_trained=job.properties.trains_base)
+    if shape.is_parallel and shape.norms > 1:  # both norms read the same input, which is kept once
         norms -= shape.width * width
     dropped = 2 * shape.width * width if shape.residual_dropout > 0 else 0
     inputs = _input_bytes(shape, job, shape.linears)
@@ -80,11 +83,14 @@ def _attention_bytes(shape: Shape, job: Job) -> int:
     if shape.attention_dropout > 0:
         return 3 * query * 4 + query * width + 3 * shape.heads * job.tokens * 4
     total = 4 * query * width + 4 * shape.heads + (job.tokens * width if job.is_padded else 0)
-    is_fused = any(linear.role == "fused" for linear in shape.linears)
-    if is_fused and not shape.learned_positions:  # values are part of one matrix that is kept whole; output kept twice
-        total += 3 * query * width
+    if any(linear.role == "fused" for linear in shape.linears) and not shape.learned_positions:
+        if shape.key_heads == shape.heads:  # values are part of one matrix that is kept whole
+            total += 2 * query * width
+        if not job.properties.is_low_rank or job.precision == "fp32":  # else the output matrix reads an fp32 copy
+            total += query * width  # the output once more, in the order that its matrix reads
     if shape.has_head_norm:  # queries and keys before their norm
-        total += (query + shape.key_width) * (4 + (width if job.properties.trains_matrices else 0))
+        trained = (4 if shape.is_norm_fp32 else width) if job.properties.trains_matrices else 0
+        total += (query + shape.key_width) * (4 + trained)
     return total
 
 
@@ -93,7 +99,7 @@ def _norm_bytes(shape: Shape, job: Job, *, is_trained: bool) -> int:
     if not shape.has_rms_norm:
         return shape.width * job.element_bytes + 8
     # in half precision an RMS norm works on an fp32 copy of its input; a trained weight keeps the normalised token
-    return shape.width * 4 + 4 + (shape.width * job.element_bytes if is_trained else 0)
+    return shape.width * 4 + 4 + (shape.width * (4 if shape.is_norm_fp32 else job.element_bytes) if is_trained else 0)
 
 
 def _branch_bytes(shape: Shape, job: Job) -> int:

@@ -20,8 +20,8 @@ from rungwise.planning.shape import Shape
 def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mapping[str, Machine]) -> list[str]:
     """Returns warnings about rungs that are tight on the machine, one sentence each.
 
-    A rung whose rows do not fit together runs in smaller microbatches. A rung whose base has an architecture that the
-    planner does not support is not checked, and named.
+    A rung whose rows do not fit together runs in smaller microbatches. A rung whose base has an architecture that
+    transformers does not have, such as one with code of its own, is not checked, and named.
 
     Raises:
         ModelError: a rung can't fit, not even one row at a time; the message names it and what would make it fit.

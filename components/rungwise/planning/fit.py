@@ -1,5 +1,6 @@
 """One job on one machine: what it needs, whether it fits, how long it takes and what would make it fit."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -9,7 +10,7 @@ from rungwise.planning.machines import Machine
 from rungwise.planning.memory import peak_need
 from rungwise.planning.need import Need
 from rungwise.planning.obstacles import obstacles
-from rungwise.planning.operations import seconds_of
+from rungwise.planning.operations import least_seconds, seconds_of
 from rungwise.planning.remedies import remedies
 from rungwise.planning.rows import Lengths
 from rungwise.planning.shape import Shape
@@ -43,8 +44,8 @@ class Fit:
     largest_rows: int | None
     """The most rows that pass through the model together there; None as above, or if nothing is trained."""
     seconds: float | None
-    """Of the whole training run at UTILIZATION of the peak rate; for a frozen encoder, of reading the training rows.
-    None if nothing is trained or read, or no rate is known."""
+    """Of the whole training run at UTILIZATION of the peak rate, and no less than `least_seconds`; for a frozen encoder,
+    of reading the training rows. None if nothing is trained or read, or no rate is known."""
     cost_usd: float | None
     remedies: tuple[str, ...]
     """What would make it fit, the easiest first."""
@@ -96,7 +97,7 @@ def fit(
     need, limit, price = peak_need(shape, job, machine.memory_bytes), machine.memory_bytes, machine.price_usd_hour
     blocked = obstacles(shape, job)
     fits = False if blocked else None if limit is None else need.total <= limit
-    seconds = None if blocked else _seconds(shape, job, machine, lengths, rows * steps)
+    seconds = None if blocked else _seconds(shape, job, machine, lengths, rows, steps)
     largest = None
     if limit is not None and job.trains and not blocked:
         largest = largest_batch(shape, job, limit)
@@ -123,13 +124,14 @@ def fit(
     )
 
 
-def _seconds(shape: Shape, job: Job, machine: Machine, lengths: Lengths | None, n_rows: int) -> float | None:
-    """Returns the seconds of a run that shows `n_rows` rows; None if nothing is trained or read, or no rate known."""
+def _seconds(shape: Shape, job: Job, machine: Machine, lengths: Lengths | None, rows: int, steps: int) -> float | None:
+    """Returns the seconds of `steps` steps of `rows` rows; None if nothing is trained or read, or no rate is known."""
     rate = machine.rate(job.precision)
-    if not (job.trains or job.encodes) or not rate or not n_rows:
+    if not (job.trains or job.encodes) or not rate or not rows * steps:
         return None
     typical = _typical(job, lengths) if lengths else job
-    return seconds_of(shape, typical, 1, rate, UTILIZATION) * n_rows / job.rows
+    computed = seconds_of(shape, typical, 1, rate, UTILIZATION) * rows * steps / job.rows
+    return max(computed, least_seconds(shape, job, steps * math.ceil(rows / job.rows)))
 
 
 def _typical(job: Job, lengths: Lengths) -> Job:

@@ -7,13 +7,14 @@ Formats: https://huggingface.co/docs/transformers/main_classes/configuration.
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.records import Base
-from rungwise.model.architectures import ARCHITECTURES, GptNeoxKeys, LlamaKeys, architecture, has_fixed_rotary
+from rungwise.model.architectures import GptNeoxKeys, LlamaKeys, PhiKeys, architecture, has_fixed_rotary
+from rungwise.planning.measured_shape import measured_shape
 from rungwise.planning.shape import Linear, Shape
 from rungwise.workspace.resources import pocket_base
 
@@ -71,27 +72,27 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
 def shape_of(config: Mapping[str, Any], where: str = "config.json") -> Shape:
     """Returns the shape that a config.json describes.
 
+    Of an architecture whose keys are not known, the shape of the model that transformers builds from it, without
+    weights. A model that also reads images has the shape of its text part; its other parameters are counted.
+
     Args:
         config: the file's values.
         where: names the file in messages.
 
     Raises:
-        ModelError: the planner does not support the architecture, or a key is missing or not a number.
+        ModelError: transformers does not support the architecture, or a key is missing or not a number.
     """
     model_type = str(config.get("model_type", "nothing"))
-    keys, read = architecture(model_type).config_keys, _Reader(config, where, model_type)
+    keys = architecture(model_type).config_keys
+    if keys is None and isinstance(config.get("text_config"), Mapping):
+        return _text_part(config, where)
     if keys is None:
-        raise ModelError(
-            Problem(
-                "the planner does not support this architecture",
-                where=f"{where}: model_type",
-                found=model_type,
-                wanted="one of " + ", ".join(sorted(n for n, known in ARCHITECTURES.items() if known.config_keys)),
-                do="plan with a base of a supported architecture, or run a few steps to measure time and memory",
-            )
-        )
+        return measured_shape(config, where)
+    read = _Reader({**keys.defaults, **config} if isinstance(keys, LlamaKeys) else config, where, model_type)
     if isinstance(keys, LlamaKeys):
         return _llama(read, keys)
+    if isinstance(keys, PhiKeys):
+        return _phi(read)
     return _gpt_neox(read) if isinstance(keys, GptNeoxKeys) else _gpt2(read)
 
 
@@ -107,6 +108,15 @@ def encoder_shape_of(config: Mapping[str, Any], where: str = "config.json") -> S
     """
     model_type = str(config.get("model_type", "nothing"))
     return _bert(_Reader(config, where, model_type)) if model_type in ENCODERS else shape_of(config, where)
+
+
+def _text_part(config: Mapping[str, Any], where: str) -> Shape:
+    """Returns the shape of the text part of a model that also reads something else, such as Gemma 3 from 4B."""
+    counted = measured_shape(config, where)
+    if architecture(str(config["text_config"].get("model_type"))).config_keys is None:
+        return counted
+    text = shape_of(config["text_config"], f"{where}: text_config")
+    return replace(text, other_parameters=counted.parameters - text.parameters)
 
 
 @dataclass(frozen=True)
@@ -157,13 +167,10 @@ class _Reader:
 
 def _llama(read: _Reader, keys: LlamaKeys) -> Shape:
     width, heads = read.number("hidden_size"), read.number("num_attention_heads")
-    key_heads = read.number("num_key_value_heads", default=keys.default_key_heads or heads)
-    head_width = read.number("head_dim", default=keys.default_head_width or width // max(1, heads))
-    inner = read.number("intermediate_size")
-    follows_setting = keys.attention_bias == "setting" and read.flag("attention_bias", False)
-    bias = follows_setting or keys.attention_bias == "query_key_value"
-    mlp_bias = keys.has_mlp_bias_setting and read.flag("mlp_bias", False)
+    key_heads = read.number("num_key_value_heads", default=heads)
+    head_width = read.number("head_dim", default=width // max(1, heads))
     query, key = heads * head_width, key_heads * head_width
+    head_norms = {"none": 0, "each": 2 * head_width, "together": query + key}
     return Shape(
         model_type=read.model_type,
         vocabulary=read.number("vocab_size"),
@@ -172,28 +179,45 @@ def _llama(read: _Reader, keys: LlamaKeys) -> Shape:
         heads=heads,
         key_heads=key_heads,
         head_width=head_width,
-        inner=inner,
+        inner=read.number("intermediate_size"),
         context=read.number("max_position_embeddings", default=2048),
         is_tied=read.flag("tie_word_embeddings", False),
         is_gated=True,
         has_rms_norm=True,
-        has_head_norm=keys.has_head_norm,
+        head_norm_parameters=head_norms[keys.head_norm],
         is_parallel=False,
         learned_positions=0,
         attention_dropout=read.share("attention_dropout", 0.0),
-        residual_dropout=0.0,
-        activation=read.text("hidden_act", "silu"),
-        linears=(
-            Linear("q_proj", width, query, bias, "query"),
-            Linear("k_proj", width, key, bias, "key"),
-            Linear("v_proj", width, key, bias, "value"),
-            Linear("o_proj", query, width, follows_setting, "out"),
-            Linear("gate_proj", width, inner, mlp_bias, "up"),
-            Linear("up_proj", width, inner, mlp_bias, "up"),
-            Linear("down_proj", inner, width, mlp_bias, "down"),
-        ),
+        residual_dropout=read.share("resid_pdrop", 0.0) if keys.is_fused else 0.0,
+        activation=read.text(keys.activation_key, "silu"),
+        linears=_llama_linears(read, keys, width, query, key),
         is_windowed=_is_windowed(read, keys),
         has_fixed_rotary=has_fixed_rotary(read.config),
+        norms=keys.norms,
+        is_norm_fp32=keys.is_norm_fp32,
+    )
+
+
+def _llama_linears(read: _Reader, keys: LlamaKeys, width: int, query: int, key: int) -> tuple[Linear, ...]:
+    inner = read.number("intermediate_size")
+    if keys.is_fused:
+        return (
+            Linear("qkv_proj", width, query + 2 * key, False, "fused"),
+            Linear("o_proj", query, width, False, "out"),
+            Linear("gate_up_proj", width, 2 * inner, False, "up"),
+            Linear("down_proj", inner, width, False, "down"),
+        )
+    follows_setting = keys.attention_bias == "setting" and read.flag("attention_bias", False)
+    bias = follows_setting or keys.attention_bias == "query_key_value"
+    mlp_bias = keys.has_mlp_bias_setting and read.flag("mlp_bias", False)
+    return (
+        Linear("q_proj", width, query, bias, "query"),
+        Linear("k_proj", width, key, bias, "key"),
+        Linear("v_proj", width, key, bias, "value"),
+        Linear("o_proj", query, width, follows_setting, "out"),
+        Linear("gate_proj", width, inner, mlp_bias, "up"),
+        Linear("up_proj", width, inner, mlp_bias, "up"),
+        Linear("down_proj", inner, width, mlp_bias, "down"),
     )
 
 
@@ -203,7 +227,46 @@ def _is_windowed(read: _Reader, keys: LlamaKeys) -> bool:
         return any(kind != "full_attention" for kind in layer_types)
     if keys.has_window_switch:
         return read.flag("use_sliding_window", False)
-    return read.config.get("sliding_window", keys.default_window) is not None
+    return read.config.get("sliding_window") is not None
+
+
+def _phi(read: _Reader) -> Shape:
+    width, heads = read.number("hidden_size", default=2048), read.number("num_attention_heads", default=32)
+    key_heads = read.number("num_key_value_heads", default=heads)
+    inner = read.number("intermediate_size", default=8192)
+    head_width = width // max(1, heads)
+    key = key_heads * head_width
+    return Shape(
+        model_type=read.model_type,
+        vocabulary=read.number("vocab_size", default=51_200),
+        width=width,
+        layers=read.number("num_hidden_layers", default=24),
+        heads=heads,
+        key_heads=key_heads,
+        head_width=head_width,
+        inner=inner,
+        context=read.number("max_position_embeddings", default=2048),
+        is_tied=read.flag("tie_word_embeddings", False),
+        is_gated=False,
+        has_rms_norm=False,
+        head_norm_parameters=4 * head_width if read.flag("qk_layernorm", False) else 0,
+        is_parallel=True,
+        learned_positions=0,
+        attention_dropout=read.share("attention_dropout", 0.0),
+        residual_dropout=read.share("resid_pdrop", 0.0),
+        activation=read.text("hidden_act", "gelu_new"),
+        linears=(
+            Linear("q_proj", width, heads * head_width, True, "query"),
+            Linear("k_proj", width, key, True, "key"),
+            Linear("v_proj", width, key, True, "value"),
+            Linear("dense", heads * head_width, width, True, "out"),
+            Linear("fc1", width, inner, True, "up"),
+            Linear("fc2", inner, width, True, "down"),
+        ),
+        has_fixed_rotary=has_fixed_rotary(read.config),
+        norms=1,
+        has_output_bias=True,
+    )
 
 
 def _gpt2(read: _Reader) -> Shape:
@@ -223,7 +286,7 @@ def _gpt2(read: _Reader) -> Shape:
         is_tied=read.flag("tie_word_embeddings", True),
         is_gated=False,
         has_rms_norm=False,
-        has_head_norm=False,
+        head_norm_parameters=0,
         is_parallel=False,
         learned_positions=positions,
         attention_dropout=read.share("attn_pdrop", 0.1),
@@ -289,7 +352,7 @@ def _gpt_neox(read: _Reader) -> Shape:
         is_tied=read.flag("tie_word_embeddings", False),
         is_gated=False,
         has_rms_norm=False,
-        has_head_norm=False,
+        head_norm_parameters=0,
         is_parallel=read.flag("use_parallel_residual", True),
         learned_positions=0,
         attention_dropout=read.share("attention_dropout", 0.0),

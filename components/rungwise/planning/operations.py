@@ -1,9 +1,19 @@
-"""How many floating-point operations a job takes, and how long they take."""
+"""How many floating-point operations a job takes, how many kernels a GPU runs for them, and how long both take."""
 
 from rungwise.planning.job import Job
 from rungwise.planning.microbatch import passing_tokens
 from rungwise.planning.shape import Shape
-from rungwise.planning.trainable import trainable_parameters
+from rungwise.planning.trainable import targeted, trainable_parameters
+
+LAUNCH_SECONDS = 1e-5
+"""Seconds in which one process starts a kernel on a GPU: assumed, not measured. The driver takes a few microseconds,
+and torch's dispatch, autograd and Python as much again."""
+_ATTENTION_KERNELS, _NORM_KERNELS, _ADAPTED_KERNELS, _OTHER_KERNELS = 14, {True: 11, False: 1}, 4, 60
+"""Kernels of a forward pass, counted as operations of torch without views: of a layer's rotary positions, attention,
+activation and sums; of a norm, by whether it is an RMS norm, which transformers writes out in elementary operations; in
+addition for a matrix with an adapter; and outside the layers. A test counts them again."""
+_BACKWARD = 5 / 3
+"""Kernels of a backward pass for each kernel of its forward pass."""
 
 
 def operations(shape: Shape, job: Job) -> float:
@@ -31,3 +41,21 @@ def operations(shape: Shape, job: Job) -> float:
 def seconds_of(shape: Shape, job: Job, steps: int, rate: float, utilization: float) -> float:
     """Returns the seconds of `steps` passes at `utilization` (0 to 1) of a peak `rate` in operations a second."""
     return steps * operations(shape, job) / (rate * utilization)
+
+
+def kernels(shape: Shape, job: Job) -> float:
+    """Returns about how many kernels one pass over the job's rows runs, however many rows there are."""
+    norms = shape.norms + (2 if shape.has_head_norm else 0)
+    layer = _ATTENTION_KERNELS + len(shape.linears) + norms * _NORM_KERNELS[shape.has_rms_norm]
+    if job.properties.is_low_rank:
+        layer += _ADAPTED_KERNELS * len(targeted(shape, job.targets))
+    passes = 1.0 + _BACKWARD + (1.0 if job.is_checkpointed else 0.0) if job.trains else 1.0
+    return shape.layers * layer * passes + _OTHER_KERNELS
+
+
+def least_seconds(shape: Shape, job: Job, passes: int) -> float:
+    """Returns the seconds that `passes` passes take at least, because a GPU waits for kernels to be started.
+
+    On a CPU, 0: an operation starts at once.
+    """
+    return passes * kernels(shape, job) * LAUNCH_SECONDS if job.device == "cuda" else 0.0

@@ -47,8 +47,8 @@ class Shape:
     """Whether the feed-forward part multiplies two branches (SwiGLU)."""
     has_rms_norm: bool
     """RMS norm with a weight; otherwise layer norm with weight and bias."""
-    has_head_norm: bool
-    """Whether queries and keys are normalised head by head (Qwen3)."""
+    head_norm_parameters: int
+    """Parameters of the norms of queries and keys of one layer; 0 without them."""
     is_parallel: bool
     """Whether attention and feed-forward part read the same input (GPT-NeoX)."""
     learned_positions: int
@@ -63,6 +63,24 @@ class Shape:
     """Whether a layer attends to a window of earlier tokens instead of all."""
     has_fixed_rotary: bool = True
     """Whether rotary angles are the same for every batch."""
+    norms: int = 2
+    """Norms of one layer over the width."""
+    is_norm_fp32: bool = False
+    """Whether norms multiply with their weight in fp32, whatever the model's precision."""
+    has_output_bias: bool = False
+    """Whether the output layer has a bias (Phi)."""
+    other_parameters: int = 0
+    """Parameters outside the parts above, such as those of a model's eyes, or of layers that differ from each other."""
+    other_matrix_parameters: int = 0
+    """Of these, the weights that every token is multiplied with, such as those of the experts that it chooses."""
+    is_measured: bool = False
+    """Whether the shape was measured on a model without weights, because the planner does not know its config's keys.
+    The parts of its memory are then an estimate that no test has compared with the architecture."""
+
+    @property
+    def has_head_norm(self) -> bool:
+        """Whether queries and keys are normalised."""
+        return self.head_norm_parameters > 0
 
     @property
     def query_width(self) -> int:
@@ -82,20 +100,23 @@ class Shape:
     @property
     def layer_parameters(self) -> int:
         """Parameters of one decoder layer."""
-        head_norms = 2 * self.head_width if self.has_head_norm else 0
-        return sum(linear.parameters for linear in self.linears) + 2 * self.norm_parameters + head_norms
+        norms = self.norms * self.norm_parameters + self.head_norm_parameters
+        return sum(linear.parameters for linear in self.linears) + norms
 
     @property
     def embedding_parameters(self) -> int:
         """Parameters of the embeddings, and of the output layer if it has its own."""
-        return (self.vocabulary * (1 if self.is_tied else 2) + self.learned_positions) * self.width
+        matrices = (self.vocabulary * (1 if self.is_tied else 2) + self.learned_positions) * self.width
+        return matrices + (self.vocabulary if self.has_output_bias else 0)
 
     @property
     def parameters(self) -> int:
         """All parameters of the model, as transformers counts them."""
-        return self.layers * self.layer_parameters + self.embedding_parameters + self.norm_parameters
+        layers = self.layers * self.layer_parameters
+        return layers + self.embedding_parameters + self.norm_parameters + self.other_parameters
 
     @property
     def matrix_parameters(self) -> int:
         """Weights that every token is multiplied with: the layers' matrices, without embeddings and output layer."""
-        return self.layers * sum(linear.inputs * linear.outputs for linear in self.linears)
+        layer = sum(linear.inputs * linear.outputs for linear in self.linears)
+        return self.layers * layer + self.other_matrix_parameters

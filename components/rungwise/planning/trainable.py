@@ -62,7 +62,7 @@ def trainable_parameters(shape: Shape, job: Job) -> int:
         "prompt-tuning": job.virtual_tokens * shape.width,
         "prefix-tuning": job.virtual_tokens * shape.layers * 2 * shape.key_width,
         "llama-adapter": last_layers * (job.virtual_tokens * shape.width + 1),  # and a gate in each layer
-        "layer-norm": (2 * shape.layers + 1) * shape.norm_parameters,
+        "layer-norm": (shape.norms * shape.layers + 1) * shape.norm_parameters,
         "value-bias": shape.layers * shape.key_width,
         "last-layers": last_layers * shape.layer_parameters,
     }

@@ -6,6 +6,7 @@ from rungwise.core.folders import joined
 from rungwise.planning.fit import UTILIZATION, Fit
 from rungwise.planning.largest import MOST_ROWS, LargestModels
 from rungwise.planning.need import PARTS
+from rungwise.planning.operations import LAUNCH_SECONDS
 from rungwise.planning.rows import Lengths
 from rungwise.report.text import table
 
@@ -52,7 +53,8 @@ def plan_text(fits: Sequence[Fit], largest: Sequence[LargestModels]) -> str:
         parts.append("\n".join(["Rows:\n", *(f"  - {text}" for text in dict.fromkeys(rows_texts(fits)))]))
     parts += [largest_text(one) for one in largest]
     parts.append(
-        f"Times are for one training run and assume {UTILIZATION:.0%} of the peak rate. Memory is for the longest rows"
+        f"Times are for one training run and assume {UTILIZATION:.0%} of the peak rate, and on a GPU at least"
+        f" {LAUNCH_SECONDS * 1e6:.0f} microseconds for each kernel. Memory is for the longest rows"
         " and for one card, because a run uses one. On a CPU, add what the process takes before the model (Python,"
         " torch, transformers: about 0.4 GB). Empty: not known."
     )

@@ -71,7 +71,7 @@ class FrozenWeights(TorchDispatchMode):  # type: ignore[misc]  # torch is not fo
         self.frozen = {
             p.untyped_storage().data_ptr() for p in model.parameters() if not p.requires_grad and p.dim() > 1
         }
-        self.found: list[str] = []
+        self.copies: list[str] = []
         self.products = 0
 
     def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -82,7 +82,7 @@ class FrozenWeights(TorchDispatchMode):  # type: ignore[misc]  # torch is not fo
         if is_frozen and (
             name in ("expand", "bmm", "clone", "copy_", "_to_copy") or (name == "linear" and is_slice(args[0]))
         ):
-            self.found.append(f"{name} {[tuple(x.shape) for x in tensors]}")
+            self.copies.append(f"{name} {[tuple(x.shape) for x in tensors]}")
         return op(*args, **(kwargs or {}))
 
 
@@ -115,17 +115,17 @@ def test_no_pass_expands_or_copies_a_frozen_weight(kind, monkeypatch):
     lm = random_model(kind)
     spec = AttemptSpec(lm.base, "lora", "{body}", AnswerForm("label", ("a",)), rank=2, seed=5)
     seen = passes(lm, monkeypatch)
-    assert seen.found == [] and seen.products > 20
+    assert seen.copies == [] and seen.products > 20
     tuned = attach(lm, spec)
     fuse(tuned.model)
     seen = passes(tuned, monkeypatch)
-    assert seen.found == [] and seen.products > 60
+    assert seen.copies == [] and seen.products > 60
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", ["gpt_neox", "phi", "gemma2"])
 def test_without_it_the_test_above_fails(kind, monkeypatch):
-    assert passes(random_model(kind, is_folded=False), monkeypatch).found
+    assert passes(random_model(kind, is_folded=False), monkeypatch).copies
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning", "vera", "ia3"])
@@ -133,7 +133,7 @@ def test_adapters_do_not_expand_a_frozen_weight_either(method, monkeypatch):
     lm = random_model("gpt_neox" if "tuning" in method else "llama")
     spec = AttemptSpec(lm.base, method, "{body}", AnswerForm("label", ("a",)), rank=2, tokens=4, layers=1, seed=5)
     lm.__dict__["tokenizer"] = type("Toy", (), {"__len__": lambda _: 300, "all_special_ids": [0, 1, 2]})()
-    assert passes(attach(lm, spec), monkeypatch).found == []
+    assert passes(attach(lm, spec), monkeypatch).copies == []
 
 
 @pytest.mark.parametrize("bias", [True, False])
