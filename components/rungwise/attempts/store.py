@@ -50,6 +50,13 @@ def classical_versions() -> dict[str, str]:
     return {name: version(name) for name in ("scikit-learn", "numpy", "scipy")}
 
 
+def answering_versions(spec: AttemptSpec) -> dict[str, str]:
+    """Returns the versions of the libraries that an attempt's answers require."""
+    if spec.base is None:
+        return classical_versions()
+    return versions() | ({"llguidance": version("llguidance")} if spec.constrained else {})
+
+
 def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_rows: Sequence[Example] = ()) -> str:
     """Returns the digest of an attempt: the base's files, rows, settings, library versions and recipes.
 

@@ -30,8 +30,8 @@ class FieldSettings(Section):
     separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
     """Separates the items of a list, in the column and in the model's output."""
     items: Literal["open", "closed"] | None = None
-    """Format `list`: `closed`, all items are out of a fixed set, and a model writes no others; `open`, a model may write
-    any item. By default closed if `labels` names the items, otherwise open."""
+    """Format `list`: `closed`, all items are out of a fixed set, and a model writes no others; `open`, a model may
+    write any item. By default closed if `labels` names the items, otherwise open."""
 
     @property
     def is_closed(self) -> bool:
@@ -63,8 +63,8 @@ class AnswerSettings(FieldSettings):
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
     """Formats `json`, and `list` with closed items: whether a model that writes can only write valid answers: an object
-    with exactly these keys, known labels, closed items. It requires the package llguidance, and takes well under 10 %
-    of the time of writing (measured: docs/howto/train.md)."""
+    with exactly these keys, known labels, closed items. It requires the package llguidance, and took 0.4 to 3.3 % of
+    the processor time of writing (SmolLM2-135M, batches of 16 and 64, one core)."""
 
     @model_validator(mode="after")
     def _whole(self) -> "AnswerSettings":

@@ -22,8 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rungwise.attempts.store import COST, SHOWN, SPEC, classical_versions
-from rungwise.attempts.store import versions as library_versions
+from rungwise.attempts.store import COST, SHOWN, SPEC, answering_versions
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
@@ -326,8 +325,8 @@ class Registry:
             folder = Path(temporary) / "attempt"
             shutil.copytree(attempt, folder)
             parity.record(folder, self.root)
-            base = spec_from_json(read_json(folder / SPEC)).base
-            libraries = library_versions() if base else classical_versions()
+            spec = spec_from_json(read_json(folder / SPEC))
+            base = spec.base
             tags = {
                 "task": climb.task,
                 "rung": evidence.rung,
@@ -347,7 +346,7 @@ class Registry:
                     name="attempt",
                     python_model=str(files("rungwise.serving") / "pyfunc.py"),
                     artifacts={"attempt": str(folder)},
-                    pip_requirements=_requirements(libraries),
+                    pip_requirements=_requirements(answering_versions(spec)),
                 )
                 registered = mlflow.register_model(
                     f"models:/{logged.model_id}", climb.task, tags={_TAG + k: v for k, v in tags.items()}
