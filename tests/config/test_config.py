@@ -77,6 +77,14 @@ def test_the_smallest_settings_are_enough():
         ("ladder", [], ["ladder"]),
         ("ladder/0/targets", [], ["ladder.0.targets"]),
         ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),
+        ("tasks/route/answer/items", "closed", ["only format list has items"]),
+        (
+            "tasks/route/answer",
+            {"column": "k", "format": "list", "items": "open", "labels": ["a"]},
+            ["`labels` names the items"],
+        ),
+        ("tasks/route/answer", {"column": "k", "format": "list", "labels": ["a;b"]}, ["has no separator"]),
+        ("tasks/route/answer", {"column": "k", "format": "list", "labels": [" a"]}, ["no white space around it"]),
     ],
 )
 def test_a_wrong_setting_is_named(path, value, words):

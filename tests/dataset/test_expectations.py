@@ -81,3 +81,15 @@ def test_the_result_of_great_expectations_has_no_values_unless_set():
     assert "secret" not in kept and "row-3" in kept and result.outcome["statistics"]["unsuccessful_expectations"] == 1
     with_values = validate(ValidateSettings(max_characters=500, save_values=True), TASK, rows)
     assert "secret" in json.dumps(with_values.outcome)
+
+
+def test_rows_with_items_that_a_closed_list_does_not_have_are_rejected():
+    answer = AnswerSettings(column="k", format="list", labels=("late (again)", "late", "x"))
+    rows = [replace(row, answer="late; x" if i % 2 else "late (again)") for i, row in enumerate(examples(100))]
+    rows[3], rows[4] = replace(rows[3], answer="late; y"), replace(rows[4], answer="later")
+    result = validate(ValidateSettings(), replace_answer(answer), rows)
+    assert {r.id for r in result.rejections} == {"row-3", "row-4"}
+
+
+def replace_answer(answer):
+    return TASK.model_copy(update={"answer": answer})

@@ -73,6 +73,11 @@ def recipes_of(spec: AttemptSpec) -> list[int]:
     return {"classical": [CLASSICAL], "encoder": [EMBEDDING]}.get(engine, [TRAINING, ANSWERING])
 
 
+def answering_versions(spec: AttemptSpec) -> dict[str, str]:
+    """Returns the versions of the libraries that an attempt's answers require."""
+    return versions_of(spec) | ({"llguidance": version("llguidance")} if spec.constrained else {})
+
+
 def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_rows: Sequence[Example] = ()) -> str:
     """Returns the digest of an attempt: the base's files, rows, settings, library versions and recipes.
 

@@ -63,8 +63,8 @@ class AnswerSettings(FieldSettings):
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
     """Formats `json`, and `list` with closed items: whether a model that writes can only write valid answers: an object
-    with exactly these keys, known labels, closed items. It requires the package llguidance, and takes well under 10 %
-    of the time of writing (measured: docs/howto/train.md)."""
+    with exactly these keys, known labels, closed items. It requires the package llguidance, and took 0.4 to 3.3 % of
+    the processor time of writing (SmolLM2-135M, batches of 16 and 64, one core)."""
 
     @model_validator(mode="after")
     def _whole(self) -> "AnswerSettings":

@@ -109,7 +109,7 @@ class Guide:
         """Whether the token may come next."""
         if token in self._constraint.ends:
             return bool(self._matcher.is_accepting())
-        return token < self._constraint.tokenizer.vocab_size and self._matcher.validate_tokens([token]) == 1
+        return token < self._constraint.tokenizer.vocab_size and bool(self._matcher.validate_tokens([token]))
 
     def take(self, token: int) -> int | None:
         """Adds an allowed token to the answer, or the next of the tokens that close it if there is no room for more.

@@ -44,8 +44,8 @@ class Fit:
     largest_rows: int | None
     """The most rows that pass through the model together there; None as above, or if nothing is trained."""
     seconds: float | None
-    """Of the whole training run at UTILIZATION of the peak rate, and no less than `least_seconds`; for a frozen encoder,
-    of reading the training rows. None if nothing is trained or read, or no rate is known."""
+    """Of the whole training run at UTILIZATION of the peak rate, and no less than `least_seconds`; for a frozen
+    encoder, of reading the training rows. None if nothing is trained or read, or no rate is known."""
     cost_usd: float | None
     remedies: tuple[str, ...]
     """What would make it fit, the easiest first."""

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rungwise.attempts.store import COST, SHOWN, SPEC, versions_of
+from rungwise.attempts.store import COST, SHOWN, SPEC, answering_versions
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
@@ -328,7 +328,7 @@ class Registry:
             shutil.copytree(attempt, folder)
             parity.record(folder, self.root)
             spec = spec_from_json(read_json(folder / SPEC))
-            base, libraries = spec.base, versions_of(spec)
+            base = spec.base
             tags = {
                 "task": climb.task,
                 "rung": evidence.rung,
@@ -349,7 +349,7 @@ class Registry:
                     name="attempt",
                     python_model=str(files("rungwise.serving") / "pyfunc.py"),
                     artifacts={"attempt": str(folder)},
-                    pip_requirements=_requirements(libraries),
+                    pip_requirements=_requirements(answering_versions(spec)),
                 )
                 registered = mlflow.register_model(
                     f"models:/{logged.model_id}", climb.task, tags={_TAG + k: v for k, v in tags.items()}
