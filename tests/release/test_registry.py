@@ -11,6 +11,7 @@ from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompar
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.recipes import STAGES
+from rungwise.model.base_cache import Source, write_source
 from rungwise.pipeline.stages import run_stage
 from rungwise.release import promote as promote_module
 from rungwise.release import register as register_module
@@ -41,6 +42,7 @@ def climbed(tmp_path_factory, base_folder):
     root = write_workspace(
         tmp_path_factory.mktemp("climbed") / "ws", base_folder, rows=400, ladder=LADDER, steps=120, target=0.85
     )
+    write_source(root / "bases" / "able", Source("able.gguf", "0" * 64, "llama", {"Q4_1": 14, "F32": 5}))
     for verb in STAGES:
         run_stage(root, verb)
     registered = register(root, "route")
@@ -57,6 +59,7 @@ def test_the_tags_of_a_version_describe_its_attempt(climbed):
     assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
     assert version.tags["base_sha256"] == evidence.base_digest and version.tags["dev_n"] == str(evidence.score.n)
     assert version.tags["data_version"] == data_version(climbed)
+    assert version.tags["base_quantization"] == "Q4_1"  # as the base's source.json says
 
 
 def test_the_addresses_of_the_registry_do_not_leak_into_the_environment(climbed, monkeypatch):
