@@ -319,7 +319,7 @@ def _bert(read: _Reader) -> Shape:
         is_tied=True,
         is_gated=False,
         has_rms_norm=False,
-        has_head_norm=False,
+        head_norm_parameters=0,
         is_parallel=False,
         learned_positions=positions + segments,
         attention_dropout=0.0,

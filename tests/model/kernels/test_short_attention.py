@@ -1,0 +1,158 @@
+"""Attention of short rows equals torch's, in value and gradient."""
+
+import time
+from typing import Any
+
+import pytest
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.model.kernels import short_attention as short
+from rungwise.model.kernels.short_attention import short_attention
+from rungwise.model.language_model import encode_answers, encode_prompts, load
+from rungwise.training.batches import TokenRow
+from rungwise.training.loop import train
+from rungwise.training.step import loss_sum
+from tests.conftest import planted_rows
+from tests.model.kernels.test_folded import OWN, random_model
+
+
+def tensors(rows=3, heads=6, groups=2, tokens=7, keys=7, size=8):
+    draw = torch.Generator().manual_seed(1)
+
+    def one(n, length):
+        made = torch.randn(rows, length, n, size, generator=draw).transpose(1, 2).to(torch.bfloat16)
+        return made.detach().requires_grad_()
+
+    return one(heads, tokens), one(groups, keys), one(groups, keys)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Returns a list that grows with every use."""
+    uses: list[Any] = []
+    whole = short._Attention.apply
+
+    def apply(*inputs: Any) -> Any:
+        uses.append(inputs)
+        return whole(*inputs)
+
+    monkeypatch.setattr(short._Attention, "apply", apply)
+    return uses
+
+
+def padded_mask(rows=3, tokens=7, keys=7):
+    mask = torch.ones(tokens, keys, dtype=torch.bool).tril(keys - tokens)[None, None].repeat(rows, 1, 1, 1)
+    mask[0, :, :, :3] = False  # its first three tokens see nothing
+    return mask
+
+
+@pytest.mark.parametrize("kind", ["padded", "prefix", "none", "added"])
+@pytest.mark.parametrize("groups", [1, 2, 6])
+def test_values_and_gradients_are_those_of_torch_in_fp32(kind, groups, monkeypatch):
+    keys = 11 if kind == "prefix" else 7
+    inputs = tensors(groups=groups, keys=keys)
+    mask = None if kind == "none" else padded_mask(keys=keys)
+    if kind == "added":
+        mask = torch.zeros(mask.shape).masked_fill(~mask, -1e9)
+    exact = [x.detach().float().requires_grad_() for x in inputs]
+    key, value = (x.repeat_interleave(6 // groups, 1) for x in exact[1:])
+    wanted = scaled_dot_product_attention(exact[0], key, value, attn_mask=mask, is_causal=mask is None, scale=0.3)
+    uses = counted(monkeypatch)
+    with short_attention():
+        actual, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Identity(), *inputs, mask, scaling=0.3)
+    actual = actual.transpose(1, 2)
+    weights = torch.randn(actual.shape, generator=torch.Generator().manual_seed(2))
+    weights[0, :, :3] = 0.0  # nothing reads what a padding token computes
+    assert uses and actual.dtype == torch.bfloat16
+    assert torch.allclose((actual * weights).float(), wanted * weights, atol=0.05)
+    for one, other in zip(
+        torch.autograd.grad((actual.float() * weights).sum(), inputs),
+        torch.autograd.grad((wanted * weights).sum(), exact),
+        strict=True,
+    ):
+        assert torch.isfinite(one).all() and torch.allclose(one.float(), other, atol=0.06, rtol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("change", "is_short"),
+    [
+        ({}, True),
+        ({"keys": 16}, True),
+        ({"keys": 17}, False),
+        ({"dtype": torch.float32}, False),
+        ({"dropout": 0.1}, False),
+        ({"softcap": 3.0}, False),
+        ({"position_bias": torch.zeros(1)}, False),
+        ({"no_grad": True}, False),
+    ],
+)
+def test_everything_else_is_left_to_torch(change, is_short):
+    query, key, _ = (x.to(change.get("dtype", torch.bfloat16)) for x in tensors(keys=change.get("keys", 7)))
+    settings = {name: value for name, value in change.items() if name in ("dropout", "softcap", "position_bias")}
+    with torch.set_grad_enabled("no_grad" not in change):
+        assert short._is_short(query, key, settings) == is_short
+    assert short._mask(query, key[:, :, :5], None) is None, "a mask that transformers left out for another reason"
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", OWN)
+def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
+    lm = random_model(kind)
+    embedding = lm.model.get_input_embeddings().weight.requires_grad_()
+    rows = [TokenRow(tuple(range(3, 6 + 2 * i)), (5, 7, 2)) for i in range(4)]
+
+    def computed() -> tuple[float, torch.Tensor]:
+        loss = loss_sum(lm.model, rows, lm)
+        return float(loss), torch.autograd.grad(loss, embedding)[0].float()
+
+    before = ALL_ATTENTION_FUNCTIONS["sdpa"]
+    wanted, wanted_grad = computed()
+    with short_attention():
+        assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
+        actual, actual_grad = computed()
+    assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
+    assert actual == pytest.approx(wanted, rel=5e-3)
+    assert float((actual_grad - wanted_grad).norm() / wanted_grad.norm()) < 0.05
+
+
+def test_training_in_bf16_uses_it_and_learns_the_same(base_folder, monkeypatch):
+    def losses() -> tuple[float, ...]:
+        lm = load(Base(str(base_folder)), base_folder, precision="bf16")
+        texts = planted_rows(24)
+        prompts = encode_prompts(lm, [f"{text}\nQueue:" for text, _ in texts])
+        answers = encode_answers(lm, [label for _, label in texts])
+        rows = [TokenRow(tuple(p), tuple(a)) for p, a in zip(prompts, answers, strict=True)]
+        form = AnswerForm("label", ("a",))
+        spec = AttemptSpec(lm.base, "lora", "{body}", form, rank=2, steps=8, batch_size=8, learning_rate=1e-2, seed=5,
+                           precision="bf16")  # fmt: skip
+        return train(lm, spec, rows, progress=lambda *_: None).losses
+
+    uses = counted(monkeypatch)
+    monkeypatch.setattr(short, "_is_short", lambda q, *_: torch.is_grad_enabled())
+    once = losses()
+    assert len(uses) == 2 * 8, "one for each layer and step"
+    monkeypatch.setattr(short, "_is_short", lambda *_: False)
+    assert once == pytest.approx(losses(), rel=0.02) and once[-1] < once[0] and len(uses) == 16
+
+
+def test_it_takes_less_than_half_the_time():
+    """On an idle machine a fifteenth."""
+    inputs = tensors(rows=16, heads=9, groups=3, tokens=20, keys=20, size=64)
+    mask = padded_mask(16, 20, 20)
+    module: Any = torch.nn.Identity()
+    module.num_key_value_groups = 3
+
+    def seconds() -> float:
+        times = []
+        for _ in range(5):
+            started = time.process_time()
+            out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, *inputs, mask, scaling=0.125)
+            out.backward(torch.ones_like(out))
+            times.append(time.process_time() - started)
+        return min(times)
+
+    before = seconds()
+    with short_attention():
+        assert seconds() < 0.5 * before
