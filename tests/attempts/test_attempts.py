@@ -73,7 +73,6 @@ def test_rows_over_the_context_have_no_answer(tmp_path, spec):
 
 
 def test_shown_examples_depend_only_on_the_rows_texts(tmp_path, spec):
-    from rungwise.model.predict import choose_shown
 
     prompt = replace(spec, method="prompt", examples=3)
     renamed = [replace(e, id=f"other-{i}", source="mails") for i, e in enumerate(examples(40))]
@@ -84,7 +83,6 @@ def test_shown_examples_depend_only_on_the_rows_texts(tmp_path, spec):
 
 
 def test_shown_examples_are_training_rows_of_different_labels(tmp_path, spec):
-    from rungwise.model.predict import choose_shown
 
     rows = examples(40)
     shown = choose_shown(replace(spec, examples=4), rows)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rungwise.core.folders import read_json
-from rungwise.core.recipes import ANSWERING, CLASSICAL, TRAINING
-from rungwise.core.records import AttemptSpec, Example, Json, digest, spec_from_json, to_json
+from rungwise.core.recipes import ANSWERING, CLASSICAL, PROMPTING, TRAINING
+from rungwise.core.records import AttemptSpec, Example, Json, digest, from_json, spec_from_json, to_json
 from rungwise.model.bases import base_digest, base_folder
 
 if TYPE_CHECKING:
@@ -60,12 +60,25 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
         {
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
-            "rows": [[dict(e.fields), e.answer] for e in rows if spec.method != "prompt" or not e.is_synthetic],
+            "rows": _deciding(spec, rows),
             **({"eval_rows": [[e.id, dict(e.fields), e.answer] for e in eval_rows]} if eval_rows else {}),
             "versions": classical_versions() if is_classical else versions(),
-            "recipes": [CLASSICAL] if is_classical else [TRAINING, ANSWERING],
+            "recipes": _recipes(spec),
         }
     )
+
+
+def _deciding(spec: AttemptSpec, rows: Sequence[Example]) -> list[Json]:
+    """Returns what of the rows decides the result: with method `prompt` also which of them belong together."""
+    if spec.method == "prompt":
+        return [[dict(e.fields), e.answer, e.group, list(e.facts)] for e in rows if not e.is_synthetic]
+    return [[dict(e.fields), e.answer] for e in rows]
+
+
+def _recipes(spec: AttemptSpec) -> list[int]:
+    if spec.base is None:
+        return [CLASSICAL]
+    return [PROMPTING, ANSWERING] if spec.method == "prompt" else [TRAINING, ANSWERING]
 
 
 def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> "AnswerModel":
@@ -82,9 +95,13 @@ def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None) -> "
     from rungwise.model.language_model import load
     from rungwise.model.predict import Prompted
 
-    limit = int(read_json(folder / RESULT)["max_answer_tokens"])
-    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    result = read_json(folder / RESULT)
+    limit = int(result["max_answer_tokens"])
     if spec.method == "prompt":
+        from rungwise.model.prompting import PromptForm, Untuned
+
+        lm = load(spec.base, root, template="plain", precision=spec.precision)
         examples = [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
-        return Prompted(lm, spec, examples, limit)
-    return Prompted(load_adapter(lm, folder), spec, (), limit)
+        return Untuned(lm, spec, from_json(PromptForm, result["prompting"]["form"]), examples, limit)
+    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    return Prompted(load_adapter(lm, folder), spec, limit)

@@ -15,5 +15,7 @@ TRAINING: Final = 5
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""
 ANSWERING: Final = 6
 """Raise it when equal models give other answers to equal rows."""
+PROMPTING: Final = 1
+"""Raise it when a rung of method `prompt` chooses another form or gives other answers."""
 CLASSICAL: Final = 1
 """Raise it when a rung without a language model gives other answers."""

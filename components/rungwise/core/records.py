@@ -98,6 +98,18 @@ class AnswerForm:
 
 
 @dataclass(frozen=True)
+class Prompting:
+    """What a base that is not trained is told (method `prompt`)."""
+
+    instruction: str = ""
+    """The text before the examples; empty: made from the form of the answers (see `instructions.instruction`)."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Label -> the words that the model reads and writes in its place; the others as in `instructions.label_words`."""
+    shown: str = "fixed"
+    """`fixed`: the same solved examples for all rows. `similar`: for each row those that are most like it."""
+
+
+@dataclass(frozen=True)
 class AttemptSpec:
     """The settings that decide the result of one attempt, in addition to the base's weights and the rows.
 
@@ -112,11 +124,11 @@ class AttemptSpec:
     """The task's prompt with its `{slots}`."""
     form: AnswerForm
     template: str = "plain"
-    """`plain`, or `chat`: the tokenizer's own chat template."""
+    """`plain`, or `chat`: the tokenizer's own chat template. `auto` (method `prompt`): chosen on training rows."""
     seed: int = 0
     precision: str = "fp32"
     examples: int = 0
-    """Number of solved examples in the prompt (method `prompt`)."""
+    """Most solved examples in the prompt (method `prompt`)."""
     rank: int = _LORA["rank"]
     alpha: float = _LORA["alpha"]
     dropout: float = _LORA["dropout"]
@@ -148,9 +160,11 @@ class AttemptSpec:
     eval_rows: int = 0
     """Number of validation rows for an evaluation."""
     metric: str = ""
-    """The metric of an evaluation."""
+    """The metric of an evaluation, and of the choice of a prompt's form."""
     patience: int = 0
     """Evaluations without a better score after which training stops early; 0: never."""
+    prompting: Prompting | None = None
+    """Method `prompt` only."""
 
 
 @dataclass(frozen=True)
@@ -215,6 +229,10 @@ class Evidence:
     """Number of written answers that reached the token limit before their end; they are scored as they are."""
 
 
+_LEFT_OUT: Final = (("code", ""), ("prompting", None))
+"""The fields that `to_json` leaves out if they have this value."""
+
+
 def canonical_json(value: Json) -> str:
     """Returns the canonical JSON of a value: sorted keys, no spaces, text as UTF-8; NaN is a ValueError."""
     return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
@@ -228,9 +246,10 @@ def digest(value: Json) -> str:
 def to_json(value: Any) -> Json:
     """Returns a record as JSON values (dictionaries, lists, strings, numbers).
 
-    `code` is left out of a base that has none: the digests of attempts from before that field existed do not change.
+    `code` is left out of a base that has none, and `prompting` of a spec that has none: the digests of attempts from
+    before these fields existed do not change.
     """
-    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) != ("code", "")})
+    return asdict(value, dict_factory=lambda pairs: {k: v for k, v in pairs if (k, v) not in _LEFT_OUT})
 
 
 def to_lines(values: Iterable[Any]) -> str:
