@@ -93,7 +93,7 @@ def _form_json(model: Untuned) -> dict[str, Any]:
 
 def _described(one: Tried) -> dict[str, Any]:
     form = one.model.form
-    named = {"template": form.template, "examples": len(one.model.examples), "calibration": form.calibration}
+    named = {"template": form.template, "examples": min(form.examples, len(one.model.examples)), "calibration": form.calibration}
     return {**named, "score": round(one.score, 6)}
 
 
