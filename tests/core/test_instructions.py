@@ -24,7 +24,7 @@ def test_a_label_is_read_as_words(label, words):
     assert readable(label) == words
 
 
-def test_codes_are_told_from_words():
+def test_codes_differ_from_words():
     assert all(map(is_code, ("DESC", "3", "A12", "Q1", "NUM_1")))
     assert not any(map(is_code, ("billing", "card_arrival", "ACCOUNT", "请求", "Delivery")))
 

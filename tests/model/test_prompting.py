@@ -33,8 +33,18 @@ def test_a_prompt_is_the_instruction_the_solved_examples_and_the_row(lm, spec):
     )
 
 
+def test_labels_have_an_end_only_where_one_begins_with_another(lm, spec):
+    def ends(*labels):
+        form = replace(spec, form=AnswerForm("label", labels), prompting=None)
+        model = Untuned(lm, form, PromptForm("plain", 0), ())
+        return [tokens[-1] == model.frame.end for tokens in model.label_tokens]
+
+    assert ends("account", "billing") == [False, False]
+    assert ends("account", "billing", "account closed") == [True, True, True]
+
+
 def by_hand(model, row):
-    """The log-likelihood of each label's words and the end of the line, by one full pass each."""
+    """The log-likelihood of each label's words and their end if it is read, by one full pass each."""
     (prompt,) = model.prompts([prompt_text(model.spec.prompt, row.fields)])
     scores = []
     for label in model.label_tokens:

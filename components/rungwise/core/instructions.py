@@ -1,4 +1,4 @@
-"""What a base that is not trained is told in addition to a task's prompt: an instruction, and words for labels."""
+"""What a base that is not trained reads in addition to a task's prompt: an instruction, and words for labels."""
 
 import re
 from collections.abc import Mapping, Sequence

@@ -99,7 +99,7 @@ class AnswerForm:
 
 @dataclass(frozen=True)
 class Prompting:
-    """What a base that is not trained is told (method `prompt`)."""
+    """What a base that is not trained reads in addition to the prompt (method `prompt`)."""
 
     instruction: str = ""
     """The text before the examples; empty: made from the form of the answers (see `instructions.instruction`)."""

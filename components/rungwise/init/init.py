@@ -15,6 +15,7 @@ from pathlib import Path
 from rungwise.config import Settings, parse
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
+from rungwise.init import label_words
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders
@@ -77,7 +78,8 @@ def init(
             del shares[side]
     guessed = guess([answer for _, answer in first.rows])
     rungs = ladder_of(bases, ladder)
-    params = _params(files, guessed, rungs, shares)
+    words = label_words.proposed(first.rows) if guessed.format == "label" else {}
+    params = _params(files, guessed, rungs, shares, words)
     settings = _checked(params)
     _write(target, params, {one.stored_name: one.file for one in files})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
@@ -90,6 +92,7 @@ def init(
         ),
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
         f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
+        *label_words.sentences(words),
         rungs.sentence,
         *row_warnings(files, guessed, counts),
         *language_warnings([text for text, _ in first.rows], folders),
@@ -142,7 +145,9 @@ def _check_target(target: Path) -> None:
             raise WorkspaceError(Problem("a file is where the workspace needs a folder", where=str(folder), do=do))
 
 
-def _params(files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float]) -> str:
+def _params(
+    files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float], words: dict[str, str]
+) -> str:
     """Returns the text of params.yaml; `shares`: side -> share of the first file's rows that go to it."""
     first = files[0]
     quoted = json.dumps(first.answer, ensure_ascii=False)
@@ -163,7 +168,7 @@ tasks:
   task:
     family: {guessed.family}
     prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
-    answer: {{column: {quoted}, format: {guessed.format}{separator}}}
+    answer: {{column: {quoted}, format: {guessed.format}{separator}{label_words.setting(words)}}}
     metric: {guessed.metric}
     target: {guessed.bar:g}         # a guess: set the score that is good enough for your users
 ladder:               # the cheapest first

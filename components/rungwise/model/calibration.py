@@ -43,11 +43,11 @@ def fitted(scores_NL: torch.Tensor, expected_N: Sequence[int], prior_L: torch.Te
         optimizer.zero_grad()
         wrong = torch.nn.functional.cross_entropy(factor * scores + shift, answers, reduction="sum")
         total = wrong + RIDGE * (shift - factor * prior).square().sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         return total
 
     with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[no-untyped-call]
+        optimizer.step(loss)
     scale = float(factor.detach())
     offsets = _centred(shift.detach() / scale) if scale > 1e-3 else prior
     return offsets if bool(offsets.isfinite().all()) else _centred(prior)

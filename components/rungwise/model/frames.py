@@ -71,7 +71,7 @@ def _chat_frame(lm: LanguageModel) -> Frame | None:
         text = str(lm.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
     except Exception:  # the template is a program of the base's author: it may raise anything
         return None
-    pieces = []
+    pieces: list[tuple[int, ...]] = []
     for mark in _MARKS:
         piece, found, text = text.partition(mark)
         if not found or any(other in text for other in _MARKS[: len(pieces) + 1]):

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import torch
 
-from rungwise.config import METRICS
 from rungwise.core.prompts import prompt_text
 from rungwise.core.records import AttemptSpec, Example, digest
 from rungwise.evidence.metrics import Metric
@@ -93,7 +92,11 @@ def _form_json(model: Untuned) -> dict[str, Any]:
 
 def _described(one: Tried) -> dict[str, Any]:
     form = one.model.form
-    named = {"template": form.template, "examples": min(form.examples, len(one.model.examples)), "calibration": form.calibration}
+    named = {
+        "template": form.template,
+        "examples": min(form.examples, len(one.model.examples)),
+        "calibration": form.calibration,
+    }
     return {**named, "score": round(one.score, 6)}
 
 
@@ -192,7 +195,7 @@ def _judged(model: Untuned, scores_NL: torch.Tensor, expected: Sequence[int]) ->
 
 def _scored(model: Untuned, sample: Sequence[Example]) -> Iterator[Tried]:
     """Yields the model with its mean score on the sample."""
-    metric = Metric(model.spec.metric or METRICS[model.spec.form.format][0], model.spec.form)
+    metric = Metric(model.spec.metric or "chrf", model.spec.form)
     predictions = model.predict(sample) if sample else ()
     values = [metric(p) for p in predictions if p.answer is not None]
     yield Tried(model, sum(values) / len(values) if values else 0.0)

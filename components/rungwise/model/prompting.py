@@ -77,9 +77,15 @@ class Untuned:
 
     @cached_property
     def label_tokens(self) -> list[list[int]]:
-        """The tokens of each label's words, with the token that ends an answer."""
+        """The tokens of each label's words, with the token that ends an answer if one begins with another.
+
+        Otherwise the labels differ without an end, and one of a single token needs no second pass.
+        """
         words = words_of(self.spec)
-        return answer_tokens(self.lm, self.frame, [words[label] for label in self.labels])
+        whole = answer_tokens(self.lm, self.frame, [words[label] for label in self.labels])
+        bare = sorted(tokens[:-1] for tokens in whole)
+        begins = any(not one or other[: len(one)] == one for one, other in zip(bare, bare[1:], strict=False))
+        return whole if begins or not all(bare) else [tokens[:-1] for tokens in whole]
 
     @cached_property
     def room(self) -> int:
@@ -105,8 +111,8 @@ class Untuned:
         if prompting(self.spec).shown == "fixed":
             before = [*self._head, *(token for one in self._solved for token in one)]
             return [[*before, *text, *self.frame.asking] for text in own]
-        found = self._nearest(texts, self.form.examples)
-        return [self._similar(text, near) for text, near in zip(own, found, strict=True)]
+        nearest = self._nearest(texts, self.form.examples)
+        return [self._similar(text, near) for text, near in zip(own, nearest, strict=True)]
 
     def _similar(self, text: list[int], near: Sequence[int]) -> list[int]:
         """Returns the prompt of a row after the examples `near`, most similar first, that there is room for."""
@@ -160,7 +166,7 @@ class Untuned:
 
 
 def prompting(spec: AttemptSpec) -> Prompting:
-    """Returns what the base is told, by default nothing beyond what follows from the answers' form."""
+    """Returns the spec's own texts and words; by default there are none."""
     return spec.prompting or Prompting()
 
 
