@@ -15,6 +15,7 @@ from rungwise.attempts.evaluate import LATENCY_ROWS, evaluate_attempt
 from rungwise.core.folders import is_sealed, read_json
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model import language_model
+from rungwise.model.prompt_choice import choose
 from tests.conftest import environment, examples, make_base
 
 FORM = AnswerForm("label", ("account", "billing", "delivery", "repair"))
@@ -105,44 +106,41 @@ def test_rows_over_the_context_have_no_answer(tmp_path, spec):
     assert 0 < len(unscored) < 50 and {p.unscored for p in unscored} == {"over_context"}
 
 
-def test_shown_examples_depend_only_on_the_rows_texts(tmp_path, spec):
-    from rungwise.model.predict import choose_shown
-
+def test_the_digest_of_a_prompt_does_not_depend_on_the_names_of_rows_but_on_their_groups(tmp_path, spec):
     prompt = replace(spec, method="prompt", examples=3)
-    renamed = [replace(e, id=f"other-{i}", source="mails") for i, e in enumerate(examples(40))]
-    assert store.attempt_digest(prompt, renamed, tmp_path) == store.attempt_digest(prompt, examples(40), tmp_path)
-    assert choose_shown(prompt, renamed) == choose_shown(prompt, examples(40))
+
+    def name(rows):
+        return store.attempt_digest(prompt, rows, tmp_path)
+
+    first = name(examples(40))
+    assert name([replace(e, id=f"other-{i}", source="mails") for i, e in enumerate(examples(40))]) == first
     child = replace(examples(1)[0], id="child", parents=("row-0",), fields={"body": "made up"})
-    assert choose_shown(prompt, [*renamed, child]) == choose_shown(prompt, examples(40))
+    assert name([*examples(40), child]) == first
+    assert name([replace(e, group="all") for e in examples(40)]) != first
 
 
-def test_shown_examples_are_training_rows_of_different_labels(tmp_path, spec):
-    from rungwise.model.predict import choose_shown
+def test_the_recipe_of_prompts_is_not_that_of_training(tmp_path, spec, monkeypatch):
+    prompt = replace(spec, method="prompt")
+    before = [store.attempt_digest(one, examples(9), tmp_path) for one in (spec, prompt)]
+    monkeypatch.setattr(store, "PROMPTING", 99)
+    after = [store.attempt_digest(one, examples(9), tmp_path) for one in (spec, prompt)]
+    assert before[0] == after[0] and before[1] != after[1]
 
-    rows = examples(40)
-    shown = choose_shown(replace(spec, examples=4), rows)
-    assert len({answer for _, answer in shown}) == 4
-    assert all((dict(e.fields), e.answer) for e in rows) and shown == choose_shown(
-        replace(spec, examples=4), rows[::-1]
+
+def test_the_form_that_was_chosen_is_the_form_that_answers(tmp_path, spec):
+    prompt = replace(spec, method="prompt", template="auto", examples=6)
+    rows = examples(90)
+    attempt = attempts.train_attempt(tmp_path / "store", prompt, rows, tmp_path, quiet)
+    chosen = attempt.result["prompting"]
+    assert chosen["sample_rows"] == 30 and chosen["form"]["template"] == "plain"  # the base has no chat template
+    lm = language_model.load(prompt.base, tmp_path)
+    model, described = choose(lm, prompt, rows, 0)
+    assert json.loads(json.dumps(described)) == chosen
+    opened = store.open_attempt(attempt.folder, tmp_path)
+    assert opened.predict(examples(20, 2)) == model.predict(examples(20, 2))
+    assert evaluate_attempt(tmp_path / "store", attempt, prompt, examples(20, 2), tmp_path, quiet) == opened.predict(
+        examples(20, 2)
     )
-
-
-def test_shown_examples_leave_room_for_the_question(tmp_path, spec):
-    def shown(context, examples_wanted=4):
-        base = Base(str(make_base(tmp_path / f"context-{context}", context=context)))
-        prompt = replace(spec, method="prompt", examples=examples_wanted, base=base)
-        long = replace(examples(1)[0], id="long", fields={"body": "please " * 400})
-        rows = [*examples(200), long, replace(long, id="made", parents=("long",))]
-        attempt = attempts.train_attempt(tmp_path / "store", prompt, rows, tmp_path, quiet)
-        scores = evaluate_attempt(tmp_path / "store", attempt, prompt, rows, tmp_path, quiet)
-        return len(json.loads((attempt.folder / store.SHOWN).read_text())), [
-            p.id for p in scores if p.unscored and p.id != "made"
-        ]
-
-    assert shown(256) == (4, ["long"])
-    few, unscored = shown(48)
-    assert 0 < few < 4 and unscored == ["long"]
-    assert shown(16)[0] == 0
 
 
 KILLED = """
@@ -152,6 +150,7 @@ from rungwise.attempts import run as attempts
 from rungwise.attempts import store
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model import language_model
+from rungwise.model.prompt_choice import choose
 from tests.conftest import examples
 spec = AttemptSpec(Base(sys.argv[1]), "lora", "{body}\\nQueue:", AnswerForm("label", ("account", "billing", "delivery", "repair")),
                    rank=2, steps=int(sys.argv[3]), batch_size=8, seed=5)

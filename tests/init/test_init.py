@@ -351,3 +351,12 @@ def test_a_base_that_reads_a_language_poorly_is_named(base_folder):
     made_up = ["Ξεσκεπάζω την ψυχοφθόρα βδελυγμία", "Ο καλύμνιος σφουγγαράς"] * 5
     (line,) = language_warnings(made_up, folders)
     assert line.startswith("Warning: able reads the language of these rows poorly") and "--ladder qwen3" in line
+
+
+def test_words_are_proposed_for_labels_that_are_codes(tmp_path):
+    queues = {"account": "ACC", "billing": "BILL", "delivery": "DELI", "repair": "REP"}
+    coded = [(f"{text} {answer}", queues[answer]) for text, answer in planted_rows(600)]
+    said = init(tmp_path / "mine", write(tmp_path / "coded.csv", ("body", "queue"), coded), "body", "queue")
+    assert any("Some labels look like codes" in line and "ACC: account" in line for line in said)
+    answer = load(tmp_path / "mine" / "params.yaml").tasks["task"].answer
+    assert answer.words == {code: label for label, code in queues.items()}

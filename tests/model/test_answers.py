@@ -34,6 +34,18 @@ def test_label_scores_equal_one_full_pass_each(lm, monkeypatch):
     assert torch.allclose(score_labels(lm, prompts, labels), expected, atol=1e-4)
 
 
+def test_labels_that_matter_after_an_offset_are_exact(lm):
+    prompts = encode_prompts(lm, [text + "\nQueue:" for text, _ in planted_rows(7)])
+    labels = encode_answers(lm, ["delivery", "a", "a much longer label", "account", "zzz zzz zzz zzz zzz"])
+    expected = torch.tensor([[brute_force(lm, p, label) for label in labels] for p in prompts])
+    offsets = torch.stack([torch.zeros(5), -expected.mean(0)])
+    actual = score_labels(lm, prompts, labels, offsets=offsets)
+    for way in offsets:
+        right, wanted = torch.softmax(actual + way, 1), torch.softmax(expected + way, 1)
+        assert torch.equal(right.argmax(1), wanted.argmax(1)) and torch.allclose(right, wanted, atol=2e-3)
+    assert torch.allclose(score_labels(lm, prompts, labels, negligible=0.0), expected, atol=1e-4)
+
+
 def test_labels_of_a_single_token_need_no_second_pass(lm):
     prompts = encode_prompts(lm, ["hello"])
     assert score_labels(lm, prompts, [[5], [6]])[0, 0] == pytest.approx(brute_force(lm, prompts[0], [5]), abs=1e-4)

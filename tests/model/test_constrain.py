@@ -139,10 +139,10 @@ def test_the_limit_is_kept_to_the_token(lm):
 
 def test_too_low_a_limit_is_raised_to_the_shortest_answer(lm):
     spec = AttemptSpec(base=lm.base, method="prompt", prompt="{body}", form=FORM, constrained=True)
-    (prediction,) = Prompted(lm, spec, (), 1).predict([Example("1", {"body": "x"}, "", "s", 1, "g")])
+    (prediction,) = Prompted(lm, spec, 1).predict([Example("1", {"body": "x"}, "", "s", 1, "g")])
     assert is_valid(prediction.answer) and prediction.is_cut
     free = replace(spec, constrained=False)
-    (prediction,) = Prompted(lm, free, (), 1).predict([Example("1", {"body": "x"}, "", "s", 1, "g")])
+    (prediction,) = Prompted(lm, free, 1).predict([Example("1", {"body": "x"}, "", "s", 1, "g")])
     assert not is_valid(prediction.answer)
 
 

@@ -17,12 +17,12 @@ from rungwise.core.progress import say
 from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
 from rungwise.evidence.metrics import Metric
 from rungwise.model import classical, constrain, embed
-from rungwise.model import predict as predict_module
 from rungwise.model.adapter_files import save as save_adapter
 from rungwise.model.adapters import base_parameters, with_room
 from rungwise.model.encoder import load_encoder
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, load
 from rungwise.model.predict import Prompted, answer_limit
+from rungwise.model.prompt_choice import choose
 from rungwise.model.vectors import vectors_of
 from rungwise.training import loop
 from rungwise.training.audit import Audit, audit, check, check_again
@@ -184,6 +184,8 @@ def _adapt_into(
     """Returns the result of training, and notes on events that did not change it."""
     spec, rows = bundle.spec, bundle.rows
     assert spec.base is not None  # as the caller checked
+    if spec.method == "prompt":
+        return _choose_into(part, bundle, options), ()
     lm = load(spec.base, bundle.root, template=spec.template, precision=spec.precision)
     is_label = spec.form.format == "label"
     result: dict[str, Any] = {
@@ -192,13 +194,8 @@ def _adapt_into(
         "template_digest": lm.template_digest,
         "max_answer_tokens": 0 if is_label else answer_limit(lm, rows),
     }
-    if spec.constrained and (bundle.eval_rows or spec.method == "prompt" or constrain.is_installed()):
+    if spec.constrained and (bundle.eval_rows or constrain.is_installed()):
         _check_constraint(lm, spec, rows, options.say)
-    if spec.method == "prompt":
-        labels = max((len(tokens) for tokens in encode_answers(lm, spec.form.labels)), default=1) if is_label else 0
-        room = labels or result["max_answer_tokens"]
-        write_json(part / SHOWN, predict_module.fitting_shown(lm, spec, rows, room))
-        return result, ()
     if METHODS[spec.method].takes_positions:
         reader = with_room(lm, spec.tokens, f"ladder: base {spec.base}, method {spec.method}, `tokens`")
     else:
@@ -245,6 +242,25 @@ def _check_constraint(
         say(f"warning: {refused} of {len(answers)} different training answers can't be written under the constraint")
 
 
+def _choose_into(part: Path, bundle: Bundle, options: RunOptions) -> dict[str, Any]:
+    """Chooses the form of a prompt on the rows; returns the result of the attempt."""
+    spec, rows = bundle.spec, bundle.rows
+    assert spec.base is not None  # as the caller checked
+    lm = load(spec.base, bundle.root, template="plain", precision=spec.precision)
+    if spec.constrained:
+        _check_constraint(lm, spec, rows, options.say)
+    limit = 0 if spec.form.format == "label" else answer_limit(lm, rows)
+    model, chosen = choose(lm, spec, rows, limit)
+    write_json(part / SHOWN, model.examples)
+    return {
+        "base_digest": lm.digest,
+        "base_parameters": base_parameters(lm),
+        "template_digest": lm.template_digest,
+        "max_answer_tokens": limit,
+        "prompting": chosen,
+    }
+
+
 def _too_long(audited: Audit, spec: AttemptSpec, lm: LanguageModel, tokens: Sequence[object]) -> str:
     """Returns why the rung is skipped if too many rows exceed the context of its base; otherwise empty."""
     share = audited.faults.get("over_context", 0.0)
@@ -262,7 +278,7 @@ def _score(spec: AttemptSpec, dev: Sequence[Example], result: Mapping[str, Any])
     metric = Metric(spec.metric, spec.form)
 
     def score(lm: LanguageModel) -> float:
-        predictions = Prompted(lm, spec, (), int(result["max_answer_tokens"])).predict(dev)
+        predictions = Prompted(lm, spec, int(result["max_answer_tokens"])).predict(dev)
         values = [metric(p) for p in predictions if p.answer is not None]
         return sum(values) / len(values) if values else 0.0
 

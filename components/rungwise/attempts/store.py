@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from rungwise.core.folders import read_json
 from rungwise.core.methods import METHODS
-from rungwise.core.recipes import ANSWERING, CLASSICAL, EMBEDDING, TRAINING
-from rungwise.core.records import AttemptSpec, Example, Json, digest, spec_from_json, to_json
+from rungwise.core.recipes import ANSWERING, CLASSICAL, EMBEDDING, PROMPTING, TRAINING
+from rungwise.core.records import AttemptSpec, Example, Json, digest, from_json, spec_from_json, to_json
 from rungwise.model.bases import base_digest, base_folder
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ def _version_of(library: str) -> str:
 
 def recipes_of(spec: AttemptSpec) -> list[int]:
     """Returns the numbers of the recipes that decide the result of an attempt."""
+    if spec.method == "prompt":
+        return [PROMPTING, ANSWERING]
     engine = METHODS[spec.method].engine
     return {"classical": [CLASSICAL], "encoder": [EMBEDDING]}.get(engine, [TRAINING, ANSWERING])
 
@@ -83,19 +85,28 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
 
     `eval_rows`: the validation rows of the evaluations during training.
     """
-    holds_out_groups = METHODS[spec.method].engine in ("classical", "encoder")
-    used = [e for e in rows if spec.method != "prompt" or not e.is_synthetic]
     return digest(
         {
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
-            # the comparison of settings holds out whole lineage groups
-            "rows": [[dict(e.fields), e.answer, *([e.group] if holds_out_groups else [])] for e in used],
+            "rows": _deciding(spec, rows),
             **({"eval_rows": [[e.id, dict(e.fields), e.answer] for e in eval_rows]} if eval_rows else {}),
             "versions": versions_of(spec),
             "recipes": recipes_of(spec),
         }
     )
+
+
+def _deciding(spec: AttemptSpec, rows: Sequence[Example]) -> list[Json]:
+    """Returns what of the rows decides the result.
+
+    Where settings are compared on the training rows, this includes which rows belong together.
+    """
+    if spec.method == "prompt":
+        return [[dict(e.fields), e.answer, e.group, list(e.facts)] for e in rows if not e.is_synthetic]
+    if METHODS[spec.method].engine in ("classical", "encoder"):
+        return [[dict(e.fields), e.answer, e.group] for e in rows]
+    return [[dict(e.fields), e.answer] for e in rows]
 
 
 def evaluation_name(attempt: str, rows: Sequence[Example]) -> str:
@@ -124,9 +135,13 @@ def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None, stor
     from rungwise.model.language_model import load
     from rungwise.model.predict import Prompted
 
-    limit = int(read_json(folder / RESULT)["max_answer_tokens"])
-    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    result = read_json(folder / RESULT)
+    limit = int(result["max_answer_tokens"])
     if spec.method == "prompt":
+        from rungwise.model.prompting import PromptForm, Untuned
+
+        lm = load(spec.base, root, template="plain", precision=spec.precision)
         examples = [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
-        return Prompted(lm, spec, examples, limit)
-    return Prompted(load_adapter(lm, folder), spec, (), limit)
+        return Untuned(lm, spec, from_json(PromptForm, result["prompting"]["form"]), examples, limit)
+    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
+    return Prompted(load_adapter(lm, folder), spec, limit)

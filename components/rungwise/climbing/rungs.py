@@ -10,9 +10,10 @@ from rungwise.climbing.decide import Outcome
 from rungwise.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
 from rungwise.core.faults import LIMITS
 from rungwise.core.folders import open_sealed
+from rungwise.core.instructions import label_words
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import LineProgress, say
-from rungwise.core.records import AnswerForm, AttemptSpec, derive_seed
+from rungwise.core.records import AnswerForm, AttemptSpec, Prompting, derive_seed
 from rungwise.core.table import Table
 from rungwise.evidence.evaluate import evaluate
 from rungwise.evidence.metrics import Metric
@@ -50,13 +51,13 @@ def spec_of(
         prompt=task.prompt,
         form=closed or form,
         constrained=closed is not None,
-        template=rung.template,
+        template=rung.template or ("plain" if METHODS[rung.method].trains else "auto"),
         seed=derive_seed(settings.seed, "train"),
         precision=settings.train.precision,
     )
     common = replace(
         common,
-        examples=rung.setting("examples") or 0,
+        examples=rung.examples_shown,
         rank=rung.setting("rank") or 0,
         alpha=rung.setting("alpha") or 0.0,
         dropout=rung.setting("dropout") or 0.0,
@@ -64,6 +65,8 @@ def spec_of(
         tokens=rung.setting("tokens") or 0,
         layers=rung.setting("layers") or 0,
     )
+    if rung.method == "prompt":
+        common = replace(common, prompting=_prompting(task, rung, common.form), metric=task.measure)
     if not METHODS[rung.method].trains:
         return replace(common, steps=0, batch_size=0)
     eval_every = settings.train.eval_every
@@ -85,6 +88,11 @@ def spec_of(
         patience=settings.train.patience if eval_every else 0,
         metric=task.measure if eval_every else "",
     )
+
+
+def _prompting(task: TaskSettings, rung: RungSettings, form: AnswerForm) -> Prompting:
+    words = label_words(form.labels, task.answer.words) if form.format == "label" else {}
+    return Prompting(task.instruction or "", words, rung.setting("shown"))
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from rungwise.config.section import Count, Name, Positive, Section, Share, Template, Text
+from rungwise.core.errors import SettingsError
 from rungwise.core.faults import Fault
-from rungwise.core.methods import METHODS
+from rungwise.core.instructions import label_words
+from rungwise.core.methods import METHODS, SIMILAR_EXAMPLES
 from rungwise.core.prompts import slots
 from rungwise.core.records import Base
 
@@ -59,6 +61,10 @@ class AnswerSettings(FieldSettings):
     written as one line of JSON."""
     fields: dict[Text, FieldSettings] = Field(default_factory=dict)
     """Format `json`: key -> the column and format of its value, in the order in which a model writes them."""
+    words: dict[Text, Text] = Field(default_factory=dict)
+    """Format `label`, method `prompt`: label -> the words that the model reads and writes in its place, for labels that
+    are codes. Example: `{DESC: description, NUM: number}`. Predictions stay labels. By default a label is read as
+    words: `card_arrival` as `card arrival`."""
     facts: Text | None = None
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
@@ -74,6 +80,13 @@ class AnswerSettings(FieldSettings):
             raise ValueError("set `column`; `fields` are for format json")
         if self.facts and self.format not in ("text", "json"):
             raise ValueError("facts: only formats text and json can have facts")
+        if self.words and self.format != "label":
+            raise ValueError("words: only format label has them")
+        if self.words and self.labels:
+            try:
+                label_words(self.labels, self.words)
+            except SettingsError as error:
+                raise ValueError(str(error)) from None
         return self
 
     def columns(self) -> tuple[str, ...]:
@@ -101,6 +114,9 @@ class TaskSettings(Section):
     """A note for people: routing, topics, agents ..."""
     prompt: Template
     """The prompt, with `{column}` slots. The model's answer follows it. Example: `"Mail: {body}\nQueue:"`."""
+    instruction: Text | None = None
+    """Method `prompt`: the text before the examples. By default it is made from the answer's format, such as `Classify
+    the text. Answer with one of: ...`."""
     answer: AnswerSettings
     """The answer's column and format."""
     metric: Literal["", "accuracy", "set_f1", "chrf", "facts", "chrf_facts", "fields"] = ""
@@ -148,11 +164,17 @@ class RungSettings(Section):
     """`classical`: no language model, linear models of words and letters (see `model.classical`). `embed`: linear
     models on the vectors of a frozen encoder (see `model.embed`). `prompt`: no training, examples in the prompt. The
     others train: `core.methods.METHODS` lists what they train, their settings and the defaults."""
-    template: Literal["plain", "chat"] = "plain"
-    """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template; the answer
-    ends with the token by which the template ends the assistant's turn."""
+    template: Literal["plain", "chat"] | None = None
+    """`plain`: the prompt unchanged. `chat`: the prompt as a user message in the tokenizer's chat template, and each
+    example as two messages; the answer ends with the token by which the template ends the assistant's turn. Default:
+    `plain`; method `prompt` chooses on training rows."""
     examples: Count | None = None
-    """Method `prompt`: the number of training rows with answers that are shown before the prompt. Default: 4."""
+    """Method `prompt`: the most training rows with answers that are shown before the prompt. Fewer are shown
+    where that does better on other training rows, or where they would take more than 2,048 tokens. Default: 36, with
+    `shown: similar` 8."""
+    shown: Literal["fixed", "similar"] | None = None
+    """Method `prompt`: which examples. `fixed`: the same for all rows, with all labels alike; fast, as the model reads
+    them once. `similar`: for each row those with the most similar words (TF-IDF). Default: `fixed`."""
     rank: Positive | None = None
     """Methods with low-rank matrices: their rank. Default: 16. `vera`: the rank of the random matrices, by default 256.
     `sparse`: as many entries are trained as matrices of this rank have."""
@@ -182,11 +204,11 @@ class RungSettings(Section):
             raise ValueError("remote_code: this rung has no base")
         if METHODS[self.method].engine == "encoder" and self.remote_code:
             raise ValueError(f"remote_code: method {self.method} runs no code of a base")
-        if METHODS[self.method].engine == "encoder" and self.template != "plain":
+        if METHODS[self.method].engine == "encoder" and self.template not in (None, "plain"):
             raise ValueError(f"template: method {self.method} reads the fields of a row, not a prompt")
         base_of(self)
         has = METHODS[self.method].settings
-        for name in ("examples", "rank", "alpha", "dropout", "targets", "tokens", "layers"):
+        for name in ("examples", "shown", "rank", "alpha", "dropout", "targets", "tokens", "layers"):
             if getattr(self, name) is not None and name not in has:
                 raise ValueError(
                     f"{name}: method {self.method} does not have this setting; it has {', '.join(has) or 'none'}"
@@ -200,6 +222,13 @@ class RungSettings(Section):
         """Returns a method's setting: the rung's value, otherwise the default; None if the method does not have it."""
         own = getattr(self, name)
         return METHODS[self.method].settings.get(name) if own is None else own
+
+    @property
+    def examples_shown(self) -> int:
+        """Method `prompt`: the most solved examples in a prompt; 0 with other methods."""
+        if self.examples is None and self.setting("shown") == "similar":
+            return SIMILAR_EXAMPLES
+        return int(self.setting("examples") or 0)
 
 
 class TrainSettings(Section):

@@ -15,6 +15,8 @@ TRAINING: Final = 6
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""
 ANSWERING: Final = 7
 """Raise it when equal models give other answers to equal rows."""
+PROMPTING: Final = 1
+"""Raise it when a rung of method `prompt` chooses another form or gives other answers."""
 CLASSICAL: Final = 2
 """Raise it when a rung without a language model gives other answers."""
 EMBEDDING: Final = 1

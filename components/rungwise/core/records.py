@@ -21,7 +21,7 @@ Record = TypeVar("Record")
 Json = Any
 _LORA: Final[Mapping[str, Any]] = METHODS["lora"].settings
 """The defaults of a spec: those of the most common method."""
-_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False))
+_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False), ("prompting", None))
 """Fields with the defaults at which `to_json` leaves them out."""
 SIDES = ("train", "dev", "test")
 """The sides of a split: training, validation and test rows."""
@@ -103,6 +103,18 @@ class AnswerForm:
 
 
 @dataclass(frozen=True)
+class Prompting:
+    """What a base that is not trained reads in addition to the prompt (method `prompt`)."""
+
+    instruction: str = ""
+    """The text before the examples; empty: made from the form of the answers (see `instructions.instruction`)."""
+    words: Mapping[str, str] = field(default_factory=dict)
+    """Label -> the words that the model reads and writes in its place; the others as in `instructions.label_words`."""
+    shown: str = "fixed"
+    """`fixed`: the same solved examples for all rows. `similar`: for each row those that are most like it."""
+
+
+@dataclass(frozen=True)
 class AttemptSpec:
     """The settings that decide the result of one attempt, in addition to the base's weights and the rows.
 
@@ -117,11 +129,11 @@ class AttemptSpec:
     """The task's prompt with its `{slots}`."""
     form: AnswerForm
     template: str = "plain"
-    """`plain`, or `chat`: the tokenizer's own chat template."""
+    """`plain`, or `chat`: the tokenizer's own chat template. `auto` (method `prompt`): chosen on training rows."""
     seed: int = 0
     precision: str = "fp32"
     examples: int = 0
-    """Number of solved examples in the prompt (method `prompt`)."""
+    """Most solved examples in the prompt (method `prompt`)."""
     rank: int = _LORA["rank"]
     alpha: float = _LORA["alpha"]
     dropout: float = _LORA["dropout"]
@@ -153,11 +165,13 @@ class AttemptSpec:
     eval_rows: int = 0
     """Number of validation rows for an evaluation."""
     metric: str = ""
-    """The metric of an evaluation."""
+    """The metric of an evaluation, and of the choice of a prompt's form."""
     patience: int = 0
     """Evaluations without a better score after which training stops early; 0: never."""
     constrained: bool = False
     """Whether a written answer follows the form while it is written (see `core.grammar`)."""
+    prompting: Prompting | None = None
+    """Method `prompt` only."""
 
 
 @dataclass(frozen=True)

@@ -160,7 +160,7 @@ def _ladder_on(bases: Sequence[str], *, are_given: bool) -> Ladder:
     """Returns the ladder: no language model, a prompt on the first base, LoRA on each base."""
     names = _names(bases)
     lines = "  - {name: classical, method: classical}\n"
-    lines += f"  - {{name: prompt, base: {json.dumps(bases[0])}, method: prompt, examples: 4}}\n"
+    lines += f"  - {{name: prompt, base: {json.dumps(bases[0])}, method: prompt}}\n"
     for name, base in zip(names, bases, strict=True):
         lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
     where = "your bases" if are_given else "a small pretrained model"

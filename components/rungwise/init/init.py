@@ -15,6 +15,7 @@ from pathlib import Path
 from rungwise.config import Settings, parse
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
+from rungwise.init import label_words
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
@@ -81,7 +82,8 @@ def init(
     rungs = ladder_of(bases, ladder)
     n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
     trained = training(n_train, rungs.bases)
-    params = _params(files, guessed, rungs, shares, trained)
+    words = label_words.proposed(first.rows) if guessed.format == "label" else {}
+    params = _params(files, guessed, rungs, shares, trained, words)
     settings = _checked(params)
     _write(target, params, {one.stored_name: one.file for one in files})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
@@ -94,6 +96,7 @@ def init(
         ),
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
         f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
+        *label_words.sentences(words),
         rungs.sentence,
         trained.sentence,
         *row_warnings(files, guessed, counts),
@@ -148,7 +151,12 @@ def _check_target(target: Path) -> None:
 
 
 def _params(
-    files: Sequence[RowsFile], guessed: Guess, ladder: Ladder, shares: Mapping[str, float], trained: Training
+    files: Sequence[RowsFile],
+    guessed: Guess,
+    ladder: Ladder,
+    shares: Mapping[str, float],
+    trained: Training,
+    words: Mapping[str, str],
 ) -> str:
     """Returns the text of params.yaml; `shares`: side -> share of the first file's rows that go to it."""
     first = files[0]
@@ -171,7 +179,7 @@ tasks:
   task:
     family: {guessed.family}
     prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
-    answer: {{column: {quoted}, format: {guessed.format}{separator}}}
+    answer: {{column: {quoted}, format: {guessed.format}{separator}{label_words.setting(words)}}}
     metric: {guessed.metric}
     target: {guessed.bar:g}         # a guess: set the score that is good enough for your users
 ladder:               # the cheapest first

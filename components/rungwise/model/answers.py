@@ -30,6 +30,8 @@ def score_labels(
     prompts: Sequence[Sequence[int]],
     labels: Sequence[Sequence[int]],
     *,
+    offsets: torch.Tensor | None = None,
+    negligible: float = NEGLIGIBLE,
     progress: Progress | None = None,
 ) -> torch.Tensor:
     """Returns the log-likelihood of every label after every prompt, shape (prompts, labels), fp32, on the CPU.
@@ -40,12 +42,23 @@ def score_labels(
     their bound as the result, so that the likeliest label is exact and its share of all labels is correct to 0.001.
     Prompts are processed in order of length; the result has the order of `prompts`. Every prompt and label must fit the
     context (see `fits`).
+
+    Args:
+        lm: the model.
+        prompts: the tokens of each prompt.
+        labels: the tokens of each label.
+        offsets: shape (ways, labels); a label is read to its end if it matters after any of these rows is added to the
+            log-likelihoods. The result does not contain them. By default one row of zeros.
+        negligible: in place of `NEGLIGIBLE`; with 0 all labels are read to their end.
+        progress: called after each batch.
     """
+    ways_KL = torch.zeros(1, len(labels)) if offsets is None else offsets.float()
+    margin = math.log(negligible / len(labels)) if negligible else -math.inf
     scores_NL = torch.empty(len(prompts), len(labels))
     longest_label = max(len(label) for label in labels)
 
     def score(block: list[Sequence[int]], prefix: SharedPrefix | None) -> torch.Tensor:
-        return _score_batch(lm, block, labels, prefix)
+        return _score_batch(lm, block, labels, prefix, ways_KL, margin)
 
     for rows, scores in _in_batches(lm, prompts, lambda n: 4 * (n + longest_label), score, "rows scored", progress):
         scores_NL[rows] = scores
@@ -223,16 +236,24 @@ def _next_tokens(logp_BV: torch.Tensor, guides: list[Guide] | None) -> tuple[Seq
 
 
 def _score_batch(
-    lm: LanguageModel, prompts: list[Sequence[int]], labels: Sequence[Sequence[int]], prefix: SharedPrefix | None
+    lm: LanguageModel,
+    prompts: list[Sequence[int]],
+    labels: Sequence[Sequence[int]],
+    prefix: SharedPrefix | None,
+    ways_KL: torch.Tensor,
+    margin: float,
 ) -> torch.Tensor:
+    """Returns the log-likelihoods (see `score_labels`); `margin`: a label below the likeliest by more is negligible."""
     given = padded(prompts, prefix, pad=lm.end, device=lm.device)
     mask_BS = given["attention_mask"]
     out = lm.model(**given, use_cache=True, logits_to_keep=1)
     first_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
     cache = out.past_key_values
     scores_BL, is_read_BL = _likeliest_path(lm, copied(cache), mask_BS, first_BV, labels)
-    best_B1 = scores_BL.masked_fill(~is_read_BL, -math.inf).amax(1, keepdim=True)
-    matters_BL = ~is_read_BL & (scores_BL > best_B1 + math.log(NEGLIGIBLE / len(labels)))
+    matters_BL = torch.zeros_like(is_read_BL)
+    for way_L in ways_KL:
+        best_B1 = (scores_BL + way_L).masked_fill(~is_read_BL, -math.inf).amax(1, keepdim=True)
+        matters_BL |= ~is_read_BL & (scores_BL + way_L > best_B1 + margin)
     first_BV = first_BV.cpu()
     for row_and_label in _alike(matters_BL, labels, tokens=mask_BS.shape[1], vocabulary=first_BV.shape[1]):
         rows, chosen = map(list, zip(*row_and_label, strict=True))

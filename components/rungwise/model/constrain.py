@@ -144,7 +144,7 @@ def constraint_of(lm: LanguageModel, form: AnswerForm) -> Constraint:
         ModelError: the library is not installed, does not support the base's tokenizer, or the tokenizer can't write
             such answers.
     """
-    ends = frozenset({lm.end})
+    ends = lm.ends
     tokenizer = _tokenizer(lm.tokenizer, ends)
     grammar = grammar_of(form)
     # what the tokens of every training answer begin with: a space, with some tokenizers another one

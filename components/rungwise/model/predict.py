@@ -1,60 +1,27 @@
 """Predictions of a model for rows: the likeliest label, a written answer, or the reason why there is none."""
 
 import functools
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 
-from rungwise.core.prompts import fill, prompt_text, shown, slots
-from rungwise.core.records import AttemptSpec, Example, Prediction, digest
+from rungwise.core.prompts import fill, prompt_text, slots
+from rungwise.core.records import AttemptSpec, Example, Prediction
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.constrain import Constraint, constraint_of
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, encode_prompts, fits
-
-Shown = Sequence[tuple[Mapping[str, str], str]]
-"""Solved examples in a prompt: fields and answer of each."""
-
-
-def choose_shown(spec: AttemptSpec, train: Sequence[Example]) -> list[tuple[Mapping[str, str], str]]:
-    """Returns `spec.examples` collected training rows, different labels first, in a random order from the seed.
-
-    The result depends on the texts of the rows, not on their ids or order.
-    """
-    rows = sorted((e for e in train if not e.is_synthetic), key=lambda e: digest([dict(e.fields), e.answer]))
-    random.Random(spec.seed).shuffle(rows)
-    seen: dict[str, int] = {}
-    rounds = []
-    for row in rows:
-        rounds.append(seen.get(row.answer, 0))
-        seen[row.answer] = rounds[-1] + 1
-    ranked = sorted(range(len(rows)), key=lambda i: (rounds[i], i))[: spec.examples]
-    return [(dict(rows[i].fields), rows[i].answer) for i in ranked]
-
-
-def fitting_shown(lm: LanguageModel, spec: AttemptSpec, rows: Sequence[Example], answer_tokens: int) -> Shown:
-    """Returns the examples of `choose_shown`, without the longest ones if they leave too little context for a row.
-
-    They leave room for the prompts of 99 % of the collected rows and an answer of `answer_tokens` tokens.
-    """
-    chosen = choose_shown(spec, rows)
-    prompts = [prompt_text(spec.prompt, e.fields) for e in rows if not e.is_synthetic]
-    sizes = sorted(len(p) for p in encode_prompts(lm, prompts))
-    room = lm.context_tokens - answer_tokens - (sizes[int(0.99 * (len(sizes) - 1))] if sizes else 0)
-    while chosen and sum(_tokens_shown(lm, spec, one) for one in chosen) > room:
-        chosen.remove(max(chosen, key=lambda one: _tokens_shown(lm, spec, one)))
-    return chosen
-
-
-def _tokens_shown(lm: LanguageModel, spec: AttemptSpec, one: tuple[Mapping[str, str], str]) -> int:
-    return len(lm.tokenizer(shown(spec.prompt, [one]), add_special_tokens=False).input_ids)
 
 
 def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:
     """Returns the token limit of a written answer: a quarter more than the longest answer of the training rows."""
     return max(len(tokens) for tokens in encode_answers(lm, [e.answer for e in rows])) * 5 // 4 if rows else 1
+
+
+def over_context(row: Example) -> Prediction:
+    """Returns the prediction of a row whose prompt and longest answer exceed the model's context."""
+    return Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
 
 
 class AnswerModel(Protocol):
@@ -77,11 +44,10 @@ class AnswerModel(Protocol):
 
 @dataclass(frozen=True)
 class Prompted:
-    """A language model that answers a task's prompt."""
+    """A language model that was trained to answer a task's prompt."""
 
     lm: LanguageModel
     spec: AttemptSpec
-    examples: Shown = ()
     max_answer_tokens: int = 1
     """Token limit of a written answer, the end token included."""
 
@@ -106,14 +72,13 @@ class Prompted:
         A row whose prompt and longest answer exceed the model's context has no answer (`over_context`). Of equally
         likely labels the first by name wins.
         """
-        before = shown(self.spec.prompt, self.examples)
-        prompts = encode_prompts(self.lm, [before + prompt_text(self.spec.prompt, e.fields) for e in rows])
+        prompts = encode_prompts(self.lm, [prompt_text(self.spec.prompt, e.fields) for e in rows])
         is_label = self.spec.form.format == "label"
         answers = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
         return tuple(
             Prediction(row.id, row.group, row.answer, *answers[i][:2], facts=row.facts, is_cut=answers[i][2])
             if i in answers
-            else Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
+            else over_context(row)
             for i, row in enumerate(rows)
         )
 
@@ -142,8 +107,7 @@ class Prompted:
 
     def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:
         """Returns probe name -> logits of shape (tokens, vocabulary), fp32."""
-        before = shown(self.spec.prompt, self.examples)
-        filled = [before + fill(self.spec.prompt, fields) for fields in texts]
+        filled = [fill(self.spec.prompt, fields) for fields in texts]
         logits = {}
         for number, ids in enumerate(encode_prompts(self.lm, filled)):
             with torch.inference_mode():

@@ -16,7 +16,7 @@ from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import is_sealed, joined
 from rungwise.core.methods import METHODS
 from rungwise.core.prompts import shown, slots
-from rungwise.core.records import AnswerForm, AttemptSpec, Example, derive_seed, example_from_json
+from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prompting, derive_seed, example_from_json
 from rungwise.planning.job import ANSWER_TOKENS, TOKENS
 from rungwise.workspace.layout import Paths
 
@@ -123,7 +123,7 @@ def ladder_lengths(root: Path, settings: Settings) -> dict[str, dict[str, Length
             lm = tokenizer_of(root, rung)
             lengths[rung.name] = {}
             for name, rows in tasks.items():
-                key = (name, rung.base, rung.template, METHODS[rung.method].trains, rung.setting("examples"))
+                key = (name, rung.base, rung.template, METHODS[rung.method].trains, rung.examples_shown)
                 if key not in known:
                     known[key] = lengths_of(settings, name, rung, rows, lm)
                 lengths[rung.name][name] = known[key]
@@ -174,7 +174,7 @@ def tokenizer_of(root: Path, rung: RungSettings) -> "LanguageModel":
 
     base = base_of(rung)
     assert base is not None  # the caller checked
-    return load_reader(base, root, template=rung.template)
+    return load_reader(base, root, template=rung.template or "plain")
 
 
 def lengths_of(settings: Settings, name: str, rung: RungSettings, rows: Prepared, lm: "LanguageModel") -> Lengths:
@@ -242,21 +242,30 @@ def _tokens(lm: "LanguageModel", template: str, rows: Sequence[Example]) -> tupl
 
 
 def _template(settings: Settings, name: str, rung: RungSettings, rows: Sequence[Example], lm: "LanguageModel") -> str:
-    """Returns the task's prompt; with method `prompt`, after the examples that it shows."""
+    """Returns the task's prompt; with method `prompt`, after an instruction and as many examples as it may show."""
     from rungwise.model.language_model import encode_answers
-    from rungwise.model.predict import fitting_shown
+    from rungwise.model.prompt_choice import divided, longest_text, shown_examples
+    from rungwise.model.prompting import PromptForm, Untuned, head_text, words_of
 
     task = settings.tasks[name]
-    if not rung.setting("examples"):
+    if rung.method != "prompt":
         return task.prompt
+    labels = tuple(task.answer.labels or sorted({row.answer for row in rows}))
+    words = {label: text for label, text in task.answer.words.items() if label in labels}
     spec = AttemptSpec(
         base=lm.base,
         method=rung.method,
         prompt=task.prompt,
-        form=AnswerForm(task.answer.format, task.answer.labels),
+        form=AnswerForm(task.answer.format, labels if task.answer.format == "label" else ()),
         seed=derive_seed(settings.seed, "train"),
-        examples=rung.setting("examples"),
+        examples=rung.examples_shown,
+        prompting=Prompting(task.instruction or "", words),
     )
     room = max(len(tokens) for tokens in encode_answers(lm, [row.answer for row in rows]))
-    before = shown(task.prompt, fitting_shown(lm, spec, rows, room))
+    model = Untuned(lm, spec, PromptForm("plain", spec.examples), (), room)
+    solved = shown_examples(model, divided(spec, rows)[1], longest_text(lm, spec, rows))
+    words = words_of(spec)
+    before = head_text(lm, spec) + shown(
+        task.prompt, [(fields, words.get(answer, answer)) for fields, answer in solved]
+    )
     return before.replace("{", "{{").replace("}", "}}") + task.prompt
