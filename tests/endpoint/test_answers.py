@@ -27,6 +27,8 @@ OBJECT = AnswerForm("json", fields={"queue": QUEUES, "items": LIST})
         ('The mail is about money, so the answer is "billing" here', "billing"),
         ("<think>card? no, billing</think>\nbilling", "billing"),
         ("billing\n\nThe customer asks about a refund on a card", "billing"),
+        ("Billing. The customer asks about a refund on a card", "billing"),
+        ("billing - the customer asks about a card", "billing"),
         ("élan", "Élan"),
     ],
 )
@@ -47,6 +49,19 @@ def test_a_label_is_read_as_a_person_would(written, label):
 )
 def test_what_names_no_label_or_several_is_a_wrong_answer(written):
     assert read_answer(QUEUES, written) == (written, "not_a_label")
+
+
+def test_labels_of_other_scripts_and_with_signs_are_read():
+    form = AnswerForm("label", labels=("账单", "物流", "C", "C++", "C#"))
+    for written, label in (
+        ("标签是账单。", "账单"),
+        ("「账单」", "账单"),
+        ("c++.", "C++"),
+        ("Label: C#", "C#"),
+        ("C", "C"),
+    ):
+        assert read_answer(form, written) == (label, "")
+    assert read_answer(form, "账单和物流都可以")[1] == "not_a_label"
 
 
 def test_labels_that_differ_in_case_alone_are_distinguished_by_it():

@@ -6,11 +6,12 @@ stays as it was written and is scored like any other answer, which makes it wron
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final
 
-from rungwise.core.prompts import list_text, object_text, parse_object
+from rungwise.core.prompts import list_text, object_text, parse_list, parse_object
 from rungwise.core.records import AnswerForm
+from rungwise.core.texts import folded, normalised, words_of
 
 MAX_CHARACTERS: Final = 20_000
 """Longest answer that is kept; the rest is cut off."""
@@ -18,6 +19,7 @@ _THOUGHT: Final = re.compile(r"<think>.*?(?:</think>|\Z)", re.S)
 _FENCE: Final = re.compile(r"```[A-Za-z]*\n(.*?)(?:```|\Z)", re.S)
 _BULLET: Final = re.compile(r"^\s*(?:[-*•]|\d{1,3}[.)])\s+")
 _QUOTED: Final = re.compile(r"(?:[\"`“«]|\*\*)([^\"`*“”«»\n]{1,200})(?:[\"`”»]|\*\*)")
+_SENTENCE_END: Final = re.compile(r"[.:;!?。：；！？\n]|\s[-–—(]")
 _EDGES: Final = " \t\r\n\"'`*_.,;:!?()[]{}<>“”‘’«»"
 
 
@@ -43,31 +45,46 @@ def _label(labels: Sequence[str], text: str) -> str | None:
     """Returns the label that a text names; None if it names none, or several."""
     if text in labels:
         return text
-    plain = _by_plain(labels)
-    for candidate in (text, text.splitlines()[0], text.splitlines()[-1], text.rpartition(":")[2]):
-        if (key := _plain(candidate)) in plain:
-            return plain[key]
-    # only at an end or emphasised: "I have no idea" does not answer "no"
-    named = {_plain(quoted) for quoted in _QUOTED.findall(text)} & plain.keys()
-    words = _plain(text)
-    for has in (lambda key: words.startswith(f"{key} "), lambda key: words.endswith(f" {key}")):
-        longest = max(filter(has, plain), key=len, default=None)
-        named |= {longest} if longest else set()
-    return plain[named.pop()] if len(named) == 1 else None
+    lines = text.splitlines()
+    for plain in (_bare, _in_words):
+        known = _by_plain(labels, plain)
+        for candidate in (text, lines[0], lines[-1], text.rpartition(":")[2], _SENTENCE_END.split(text, maxsplit=1)[0]):
+            if (key := plain(candidate)) in known:
+                return known[key]
+    named = {_in_words(quoted) for quoted in _QUOTED.findall(text)} & known.keys()
+    if not named:  # only at the end: "I have no idea" does not answer "no"
+        words = f" {_in_words(text)} "
+        all_named = _named(known, words)
+        named = {key for key in all_named if len(all_named) == 1 and words.endswith(f" {key} ")}
+    return known[named.pop()] if len(named) == 1 else None
 
 
-def _by_plain(labels: Sequence[str]) -> Mapping[str, str]:
-    """Returns plain form -> label, without forms that two labels share."""
-    plain: dict[str, list[str]] = {}
+def _named(keys: Iterable[str], words: str) -> set[str]:
+    """Returns the keys that stand in a text; one inside a longer one does not count, as "card" in "card payment"."""
+    named = set()
+    for key in sorted(keys, key=len, reverse=True):
+        if f" {key} " in words:
+            named.add(key)
+            words = words.replace(f" {key} ", "  ")
+    return named
+
+
+def _by_plain(labels: Sequence[str], plain: Callable[[str], str]) -> Mapping[str, str]:
+    """Returns plain form -> label, without empty forms and those that several labels share."""
+    forms: dict[str, list[str]] = {}
     for label in labels:
-        plain.setdefault(_plain(label), []).append(label)
-    return {key: same[0] for key, same in plain.items() if len(same) == 1}
+        forms.setdefault(plain(label), []).append(label)
+    return {form: same[0] for form, same in forms.items() if form and len(same) == 1}
 
 
-def _plain(text: str) -> str:
-    """Returns a text without case, punctuation around words, and differences between `_`, `-` and spaces."""
-    words = re.sub(r"[\s_/-]+", " ", text.casefold()).split()
-    return " ".join(stripped for word in words if (stripped := word.strip(_EDGES)))
+def _bare(text: str) -> str:
+    """Returns a text without case and without punctuation at its ends."""
+    return normalised(text).strip(_EDGES)
+
+
+def _in_words(text: str) -> str:
+    """Returns the words of a text in lower case with spaces between them."""
+    return " ".join(words_of(folded(text).replace("_", " ")))
 
 
 def _list(text: str, separator: str) -> str:
@@ -79,7 +96,7 @@ def _list(text: str, separator: str) -> str:
     if isinstance(items, list) and all(isinstance(item, str) for item in items):
         return list_text(items, separator)
     lines = [_BULLET.sub("", line) for line in text.splitlines()]
-    return list_text([item for line in lines for item in line.split(separator)], separator)
+    return list_text([item for line in lines for item in parse_list(line, separator)], separator)
 
 
 def _object(form: AnswerForm, text: str) -> str | None:
