@@ -199,6 +199,9 @@ def test_without_consent_or_section_nothing_is_sent(root, server, monkeypatch, c
     with_incumbent(root, server[0], consent=False, model="unheard")
     with pytest.raises(SettingsError, match="validation rows would be sent"):
         ask_incumbent(root)
+    with_incumbent(root, server[0], consent=False, model="unheard", examples=2)
+    with pytest.raises(SettingsError, match="validation rows and 2 training rows would be sent"):
+        ask_incumbent(root)
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(root))
     assert cli.main(["incumbent"]) == 2 and "incumbent.consent" in capsys.readouterr().err
     assert not server[2]
@@ -253,10 +256,15 @@ def test_costs_are_of_the_tokens_that_were_used(root, server):
 
 @pytest.mark.slow
 def test_a_real_server_is_asked(root, base_folder, tmp_path):
-    """`transformers serve` with a model of random weights, which names no label."""
+    """`transformers serve` with a model of random weights, which hardly names a label."""
     with transformers_serve(base_folder, tmp_path) as (url, model, log):
         with_incumbent(root, url, model=model, timeout_seconds=60.0, max_rows=3, max_tokens_per_answer=8)
         one = ask_incumbent(root)["route"]
         assert one.answered == 3, log.read_text()[-3000:]
-    assert sum(one.flaws.values()) == 3 and one.is_counted and one.input_tokens > 3 and one.output_tokens <= 24
-    assert one.median_seconds > 0 and status(root).tasks["route"].incumbent.score.value == 0
+    assert (
+        set(one.flaws) <= {"not_a_label", "empty"}
+        and one.is_counted
+        and one.input_tokens > 3
+        and one.output_tokens <= 24
+    )
+    assert one.median_seconds > 0 and status(root).tasks["route"].incumbent.score.n == 3

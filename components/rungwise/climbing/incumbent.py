@@ -116,10 +116,12 @@ def ask_incumbent(root: Path) -> dict[str, Incumbent]:
 
 def _asked(climb: TaskClimb, settings: IncumbentSettings, spent: float) -> tuple[Incumbent, float]:
     """Writes one task's answers; returns their figures and cost."""
-    rows, questions, redacted = _questions(climb, settings)
+    examples = _examples(climb, settings)
+    rows, questions, redacted = _questions(climb, settings, examples)
 
     def connect() -> Client:
-        return Client(settings, "incumbent", "validation rows")
+        more = f" and {len(examples)} training rows" if examples else ""
+        return Client(settings, "incumbent", f"validation rows{more}")
 
     asked = ask(
         settings,
@@ -157,13 +159,20 @@ def _asked(climb: TaskClimb, settings: IncumbentSettings, spent: float) -> tuple
     return one, asked.cost
 
 
-def _questions(climb: TaskClimb, settings: IncumbentSettings) -> tuple[list[Example], list[Question], int]:
+def _examples(climb: TaskClimb, settings: IncumbentSettings) -> tuple[Example, ...]:
+    """Returns the training rows that come before each row."""
+    if climb.name in settings.prompts:
+        return ()
+    default = DEFAULT_EXAMPLES if climb.task.answer.format != "label" else 0
+    return shown_examples(climb.train, default if settings.examples is None else settings.examples)
+
+
+def _questions(
+    climb: TaskClimb, settings: IncumbentSettings, examples: Sequence[Example]
+) -> tuple[list[Example], list[Question], int]:
     """Returns the rows, the question about each, and how many of them have something redacted."""
     own = settings.prompts.get(climb.name)
     form = form_of(climb.task, climb.labels)
-    default = DEFAULT_EXAMPLES if form.format != "label" else 0
-    n_examples = 0 if own else default if settings.examples is None else settings.examples
-    examples = shown_examples(climb.train, n_examples)
     redact = redactor(("email", "phone", "card"), climb.settings.ingest.region)
     rows = sorted(climb.dev, key=lambda e: digest(e.id))[: settings.max_rows]
     prompt = own or climb.task.prompt
