@@ -9,7 +9,7 @@ from rungwise.climbing.ladder import changed_bases, check_bases
 from rungwise.config import load
 from rungwise.core.errors import ModelError
 from rungwise.core.records import Base
-from rungwise.model.bases import base_digest
+from rungwise.model.bases import base_digest, local_folder
 from tests.conftest import write_workspace
 from tests.model.gguf_files import tiny_llama, write_gguf
 
@@ -58,7 +58,7 @@ def climbed_with(monkeypatch, root, base, digest):
 def test_a_gguf_file_that_changed_is_noticed(tmp_path, base_folder, monkeypatch):
     root, _ = workspace(tmp_path, base_folder, "  - {name: x, base: x.gguf, method: lora}\n")
     write_gguf(tiny_llama(tmp_path / "one"), root / "x.gguf")
-    climbed_with(monkeypatch, root, "x.gguf", base_digest(ladder.local_folder(Base("x.gguf"), root)))
+    climbed_with(monkeypatch, root, "x.gguf", base_digest(local_folder(Base("x.gguf"), root)))
     assert changed_bases(root) == []
     write_gguf(tiny_llama(tmp_path / "two"), root / "x.gguf", without="blk.1.ffn_down.weight")
     assert changed_bases(root) == ["x.gguf"]
