@@ -346,7 +346,7 @@ def test_rows_deeper_in_a_json_file_name_the_option(tmp_path):
 
 def test_a_base_that_reads_a_language_poorly_is_named(base_folder):
     folders = tokenizer_folders([str(base_folder), "owner/not-here"])
-    assert [folder.name for folder in folders] == ["able"]
+    assert list(folders) == ["able"]
     assert not language_warnings([ENGLISH], folders)
     made_up = ["Ξεσκεπάζω την ψυχοφθόρα βδελυγμία", "Ο καλύμνιος σφουγγαράς"] * 5
     (line,) = language_warnings(made_up, folders)

@@ -89,45 +89,45 @@ MAX_TOKENS_PER_WORD = 2.5
 """A base reads a language poorly if a word takes more than this many times the tokens of an English word."""
 
 
-def language_warnings(texts: Sequence[str], folders: Iterable[Path]) -> list[str]:
+def language_warnings(texts: Sequence[str], folders: Mapping[str, Path]) -> list[str]:
     """Returns which bases cut the words of these texts into many more tokens than English words, one sentence each.
 
-    Such a base saw little of the language, is slow on it and fits less text into its context. `folders`: those of the
-    bases whose tokenizer is on this machine.
+    Such a base saw little of the language, is slow on it and fits less text into its context. `folders`: see
+    `tokenizer_folders`.
     """
     from tokenizers import Tokenizer
 
     sample = texts[:: max(1, len(texts) // SAMPLED_ROWS)]
     words, characters = sum(map(n_words, sample)), sum(map(len, sample))
     messages = []
-    for folder in folders:
+    for name, folder in folders.items():
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         encoded = tokenizer.encode_batch(list(sample), add_special_tokens=False)
         n = sum(len(one.ids) for one in encoded)
         english = len(tokenizer.encode(ENGLISH, add_special_tokens=False).ids)
         if words and n / words > MAX_TOKENS_PER_WORD * english / n_words(ENGLISH):
             messages.append(
-                f"Warning: {folder.name} reads the language of these rows poorly: {n / characters:.2f} tokens per "
+                f"Warning: {name} reads the language of these rows poorly: {n / characters:.2f} tokens per "
                 f"character, {english / len(ENGLISH):.2f} for English. The models of the presets qwen3 and gemma3 read "
                 "many languages: --ladder qwen3."
             )
     return messages
 
 
-def tokenizer_folders(bases: Iterable[str]) -> list[Path]:
-    """Returns the folders of those bases that have a `tokenizer.json` on this machine, each once; fetches nothing."""
-    folders = []
-    for base in dict.fromkeys(bases):
+def tokenizer_folders(bases: Iterable[str]) -> dict[str, Path]:
+    """Returns name -> folder of those bases that have a `tokenizer.json` on this machine; fetches nothing."""
+    folders = {}
+    for base in bases:
         try:
             folder = local_folder(base_named(base), Path.cwd())
         except ModelError:
             continue
         if (folder / "tokenizer.json").is_file():
-            folders.append(folder)
+            folders[Path(base).name] = folder
     return folders
 
 
-def length_warnings(rows: Sequence[tuple[str, str]], folders: Iterable[Path]) -> list[str]:
+def length_warnings(rows: Sequence[tuple[str, str]], folders: Mapping[str, Path]) -> list[str]:
     """Returns which bases have a context too short for many of the rows, one sentence each.
 
     The lengths are counted on a sample of the rows. `folders`: see `tokenizer_folders`.
@@ -136,14 +136,14 @@ def length_warnings(rows: Sequence[tuple[str, str]], folders: Iterable[Path]) ->
 
     sample = rows[:: max(1, len(rows) // SAMPLED_ROWS)]
     messages = []
-    for folder in folders:
+    for name, folder in folders.items():
         context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in sample])]
         n_long = sum(size + PROMPT_TOKENS > context for size in sizes) if isinstance(context, int) else 0
         if n_long > DecideSettings().max_unscored_share * len(sample):
             messages.append(
-                f"Warning: {n_long / len(sample):.0%} of the rows are longer than the context of {folder.name} "
+                f"Warning: {n_long / len(sample):.0%} of the rows are longer than the context of {name} "
                 f"({context} tokens). They can't be scored. Choose a model with a longer context: --base MODEL."
             )
     return messages
