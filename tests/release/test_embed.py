@@ -10,6 +10,7 @@ import pytest
 from rungwise.attempts.__main__ import run
 from rungwise.attempts.store import RESULT, open_attempt
 from rungwise.climbing.ladder import BEST, changed_bases, last_climb
+from rungwise.core.decisions import WithoutModel
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import STAGES
 from rungwise.model.embed import ANSWERS
@@ -58,7 +59,7 @@ def promoted(climbed):
 def test_the_verdict_says_that_no_language_model_needs_training(climbed):
     climb = last_climb(climbed, "route")
     assert climb.decision.passes and climb.decision.rung == "embed"
-    assert climb.comparison.is_enough and climb.comparison.is_encoder
+    assert isinstance(climb.comparison, WithoutModel) and climb.comparison.is_enough and climb.comparison.is_encoder
     text = status_text(status(climbed))
     assert "A frozen encoder is enough, no language model needs training: embed (a frozen encoder) reaches" in text
     [evidence] = climb.evidence
