@@ -97,7 +97,7 @@ def test_the_task_that_does_not_fit_is_found_even_if_another_needs_more_for_scor
     from rungwise.planning.rows import Lengths
 
     shape = shape_of(SEVEN_B)
-    monkeypatch.setattr(check, "config_of", lambda base, root: SEVEN_B)
+    monkeypatch.setattr(plan, "config_of", lambda base, root: SEVEN_B)
     settings = settings.model_copy(update={"ladder": settings.ladder[1:]})
     reads, trains = Lengths(512, 32, labels=64), Lengths(600, 4, labels=2)
     jobs = [plan.job_of(settings, settings.ladder[0], "cuda", one, shape) for one in (reads, trains)]
