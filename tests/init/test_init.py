@@ -12,6 +12,7 @@ from rungwise.core.errors import DataError, RungwiseError
 from rungwise.init.guess import guess
 from rungwise.init.init import init
 from rungwise.init.rows_file import _encoding
+from rungwise.init.warnings import ENGLISH, language_warnings, tokenizer_folders
 from rungwise.workspace.resources import package_file
 from tests.conftest import environment, error_of, planted_rows, with_dvc
 
@@ -307,3 +308,12 @@ def test_rows_deeper_in_a_json_file_name_the_option(tmp_path):
     (tmp_path / "rows.json").write_text('{"data": [{"body": "a", "queue": "b"}]}')
     with pytest.raises(DataError, match=r"(?s)another form.*an object with data.*--records KEY"):
         init(tmp_path / "ws", tmp_path / "rows.json", "body", "queue")
+
+
+def test_a_base_that_reads_a_language_poorly_is_named(base_folder):
+    folders = tokenizer_folders([str(base_folder), "owner/not-here"])
+    assert [folder.name for folder in folders] == ["able"]
+    assert not language_warnings([ENGLISH], folders)
+    made_up = ["Ξεσκεπάζω την ψυχοφθόρα βδελυγμία", "Ο καλύμνιος σφουγγαράς"] * 5
+    (line,) = language_warnings(made_up, folders)
+    assert line.startswith("Warning: able reads the language of these rows poorly") and "--ladder qwen3" in line

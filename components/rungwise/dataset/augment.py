@@ -14,7 +14,8 @@ from rungwise.config import AugmentSettings, TaskSettings, augment_field
 from rungwise.core.prompts import fill, slots
 from rungwise.core.records import Example, Rejection
 from rungwise.core.table import Table
-from rungwise.dataset.similar import copies, normalised
+from rungwise.core.texts import normalised
+from rungwise.dataset.similar import copies
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Rejection, canonical_json
 from rungwise.core.table import Table
-from rungwise.dataset.similar import near_pairs, normalised, plain
+from rungwise.core.texts import normalised
+from rungwise.dataset.similar import near_pairs, plain
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.prompts import slots
 from rungwise.core.table import Table
+from rungwise.core.texts import n_words
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> t
         columns: dict[str, Any] = {"id": table.id}
         for name in slots(task.prompt):
             texts = table.fields[name]
-            columns |= {f"field_{name}": texts, f"words_{name}": [len(text.split()) for text in texts]}
+            columns |= {f"field_{name}": texts, f"words_{name}": [n_words(text) for text in texts]}
         frame = pd.DataFrame({**columns, "answer": table.answer})
         asset = context.data_sources.add_pandas("rows").add_dataframe_asset("rows")
         batch = asset.add_batch_definition_whole_dataframe("rows").get_batch(batch_parameters={"dataframe": frame})

@@ -17,11 +17,11 @@ from rungwise.core.folders import joined
 from rungwise.core.prompts import list_text, object_text, parse_list, slots
 from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
+from rungwise.core.texts import normalised
 from rungwise.dataset.duplicates import Duplicate, deduplicate
 from rungwise.dataset.readers import Bad, Row, files, rows
 from rungwise.dataset.redact import redactor
 from rungwise.dataset.rejections import check_share
-from rungwise.dataset.similar import normalised
 
 _ROLES = {"train", "dev", "test"}
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from rungwise.core.table import Table
+from rungwise.core.texts import terms_of
 
 FOLDS: Final = 5
 SUSPICIOUS: Final = 0.95
@@ -47,7 +48,9 @@ def suspicions(texts: Sequence[str], labels: Sequence[str], seed: int = 0) -> tu
     places = {label: i for i, label in enumerate(names)}
     known = np.array([i for i, label in enumerate(labels) if label in places])
     answers = np.array([places[labels[i]] for i in known])
-    texts_NV = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, min_df=2).fit_transform([texts[i] for i in known])
+    texts_NV = TfidfVectorizer(
+        ngram_range=(1, 2), sublinear_tf=True, min_df=2, tokenizer=terms_of, token_pattern=None
+    ).fit_transform([texts[i] for i in known])
     probabilities_NL = np.zeros((len(known), len(names)))
     folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
     for fitted, held_out in folds.split(texts_NV, answers):

@@ -1,7 +1,7 @@
 """Metrics: each gives every answered row a score from 0 to 1; their mean has a confidence interval.
 
 accuracy    the label is the expected one
-set_f1      harmonic mean of precision and recall of a list's items, ignoring case, order and duplicates
+set_f1      harmonic mean of precision and recall of a list's items, ignoring case, white space, order and duplicates
 chrf        sentence-level chrF of a text (Popovic, 2015, doi:10.18653/v1/W15-3049), computed by sacrebleu
 facts       share of the row's facts that the text contains, ignoring case and runs of white space; 1 without facts
 chrf_facts  chrf times facts: good wording does not compensate for a missing fact
@@ -15,6 +15,7 @@ from typing import Any
 
 from rungwise.core.prompts import parse_list, parse_object
 from rungwise.core.records import AnswerForm, Interval, Prediction
+from rungwise.core.texts import normalised
 from rungwise.evidence.intervals import macro_f1_interval, mean_interval, paired_difference
 
 TITLES: Mapping[str, str] = {
@@ -107,7 +108,7 @@ def difference(
 
 def set_f1(expected: Sequence[str], written: Sequence[str]) -> float:
     """Returns the F1 of two sets of items; 1 if both are empty."""
-    wanted, given = ({item.casefold() for item in items} for items in (expected, written))
+    wanted, given = ({normalised(item) for item in items} for items in (expected, written))
     return 2 * len(wanted & given) / (len(wanted) + len(given)) if wanted or given else 1.0
 
 
@@ -125,8 +126,8 @@ def _chrf() -> Any:
 
 def coverage(facts: Sequence[str], text: str) -> float:
     """Returns the share of the facts that a text contains; 1 if there are none."""
-    plain = " ".join(text.casefold().split())
-    return sum(" ".join(fact.casefold().split()) in plain for fact in facts) / len(facts) if facts else 1.0
+    whole = normalised(text)
+    return sum(normalised(fact) in whole for fact in facts) / len(facts) if facts else 1.0
 
 
 def field_scores(form: AnswerForm, prediction: Prediction) -> dict[str, float]:

@@ -8,7 +8,8 @@ from typing import Final
 
 from rungwise.config import GenerateSettings
 from rungwise.core.table import Table
-from rungwise.dataset.similar import copies, near_pairs, normalised, plain
+from rungwise.core.texts import normalised, terms_of
+from rungwise.dataset.similar import copies, near_pairs, plain
 from rungwise.generate.queries import Query
 
 CHECKER_PROBABILITY: Final = 0.6
@@ -87,7 +88,7 @@ def _checker(texts: Sequence[str], labels: Sequence[str]) -> Callable[[str, str]
 
     if len(set(labels)) < 2:
         return None
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, tokenizer=terms_of, token_pattern=None)
     try:
         texts_NV = vectorizer.fit_transform(texts)
     except ValueError:  # no text has a word

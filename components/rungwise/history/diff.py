@@ -9,8 +9,8 @@ from typing import Any
 from rungwise.core.folders import read_json
 from rungwise.core.records import SIDES, counted
 from rungwise.core.table import Table
+from rungwise.core.texts import normalised
 from rungwise.dataset.drift import shifts
-from rungwise.dataset.similar import normalised
 from rungwise.history.kept import cached, resolve
 from rungwise.workspace.layout import Paths, settings_of
 

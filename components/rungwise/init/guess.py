@@ -11,8 +11,11 @@ from pathlib import Path
 from rungwise.config import HUB_NAME, METRICS
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.core.texts import n_words
 from rungwise.workspace.resources import POCKET_BASES, package_file
 
+SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
+"""What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
 DEFAULT_BASES = ("pocket-s", "pocket-m")
 """The bases of a ladder by default: small enough for a first result in minutes without a GPU."""
 
@@ -60,17 +63,17 @@ def guess(answers: Sequence[str]) -> Guess:
                 do="choose another column with --answer",
             )
         )
-    words = [len(a.split()) for a in answers]
+    words = [n_words(a) for a in answers]
     repeated = sum(count for count in distinct.values() if count > 1) / n
     if len(distinct) <= max(2, n / 5) and repeated >= 0.8 and statistics.median(words) <= 8:
         return Guess(
             "label", f"{len(distinct)} different short answers in {n} rows, and nearly all of them occur several times"
         )
-    for separator in (";", "|", ","):
+    for separator in SEPARATORS:
         split = [[item.strip() for item in a.split(separator) if item.strip()] for a in answers]
         several = sum(len(items) > 1 for items in split) / n
-        short = statistics.mean(len(item.split()) <= 5 for items in split for item in items)
-        if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s", a) for a in answers[:200]):
+        short = statistics.mean(n_words(item) <= 5 for items in split for item in items)
+        if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s|[。！？]", a) for a in answers[:200]):
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")

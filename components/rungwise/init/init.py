@@ -17,7 +17,7 @@ from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.recipes import STAGES
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
-from rungwise.init.warnings import length_warnings, row_warnings
+from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
 
@@ -80,6 +80,7 @@ def init(
     params = _params(files, guessed, rungs, shares)
     settings = _checked(params)
     _write(target, params, {one.stored_name: one.file for one in files})
+    folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
     return [
         _sides(n, file, counts, own_files),
         *(
@@ -91,7 +92,8 @@ def init(
         f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
         rungs.sentence,
         *row_warnings(files, guessed, counts),
-        *length_warnings(first.rows, [rung.base for rung in settings.ladder if rung.base]),
+        *language_warnings([text for text, _ in first.rows], folders),
+        *length_warnings(first.rows, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
 

@@ -5,12 +5,14 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from rungwise.config import DecideSettings, IngestSettings, ValidateSettings
+from rungwise.config import DecideSettings, IngestSettings, ValidateSettings, base_named
+from rungwise.core.errors import ModelError
 from rungwise.core.folders import joined
-from rungwise.dataset.similar import normalised
+from rungwise.core.texts import n_words, normalised
 from rungwise.evidence.intervals import share_needed
 from rungwise.init.guess import Guess
 from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile
+from rungwise.model.bases import local_folder
 
 SAMPLED_ROWS = 500
 """About as many rows are tokenized to estimate how long the rows are."""
@@ -78,19 +80,63 @@ def _incomplete_rows(files: Sequence[RowsFile]) -> list[str]:
     return [f"{n_lost} of {n} rows have no text, have no answer or can't be read. {effect}"]
 
 
-def length_warnings(rows: Sequence[tuple[str, str]], bases: Iterable[str]) -> list[str]:
+ENGLISH = (
+    "I ordered a tent two weeks ago and it has not arrived yet. Could you please check where the parcel is? "
+    "The last message says that it left your warehouse on Monday. If it is lost, I would like to have my money back."
+)
+"""Ordinary English, to compare other languages with."""
+MAX_TOKENS_PER_WORD = 2.5
+"""A base reads a language poorly if a word takes more than this many times the tokens of an English word."""
+
+
+def language_warnings(texts: Sequence[str], folders: Iterable[Path]) -> list[str]:
+    """Returns which bases cut the words of these texts into many more tokens than English words, one sentence each.
+
+    Such a base saw little of the language, is slow on it and fits less text into its context. `folders`: those of the
+    bases whose tokenizer is on this machine.
+    """
+    from tokenizers import Tokenizer
+
+    sample = texts[:: max(1, len(texts) // SAMPLED_ROWS)]
+    words, characters = sum(map(n_words, sample)), sum(map(len, sample))
+    messages = []
+    for folder in folders:
+        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        encoded = tokenizer.encode_batch(list(sample), add_special_tokens=False)
+        n = sum(len(one.ids) for one in encoded)
+        english = len(tokenizer.encode(ENGLISH, add_special_tokens=False).ids)
+        if words and n / words > MAX_TOKENS_PER_WORD * english / n_words(ENGLISH):
+            messages.append(
+                f"Warning: {folder.name} reads the language of these rows poorly: {n / characters:.2f} tokens per "
+                f"character, {english / len(ENGLISH):.2f} for English. The models of the presets qwen3 and gemma3 read "
+                "many languages: --ladder qwen3."
+            )
+    return messages
+
+
+def tokenizer_folders(bases: Iterable[str]) -> list[Path]:
+    """Returns the folders of those bases that have a `tokenizer.json` on this machine, each once; fetches nothing."""
+    folders = []
+    for base in dict.fromkeys(bases):
+        try:
+            folder = local_folder(base_named(base), Path.cwd())
+        except ModelError:
+            continue
+        if (folder / "tokenizer.json").is_file():
+            folders.append(folder)
+    return folders
+
+
+def length_warnings(rows: Sequence[tuple[str, str]], folders: Iterable[Path]) -> list[str]:
     """Returns which bases have a context too short for many of the rows, one sentence each.
 
-    The lengths are counted on a sample of the rows. Hub models are skipped: their files are not here yet.
+    The lengths are counted on a sample of the rows. `folders`: see `tokenizer_folders`.
     """
     from tokenizers import Tokenizer
 
     sample = rows[:: max(1, len(rows) // SAMPLED_ROWS)]
     messages = []
-    for base in dict.fromkeys(bases):
-        folder = Path(base)
-        if not (folder / "tokenizer.json").is_file() or not (folder / "config.json").is_file():
-            continue
+    for folder in folders:
         context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
         tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in sample])]

@@ -1,7 +1,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rungwise.dataset.similar import normalised, plain, without_shared_ends
+from rungwise.core.texts import normalised
+from rungwise.dataset.similar import plain, without_shared_ends
 
 
 def test_normalised_and_plain_text():

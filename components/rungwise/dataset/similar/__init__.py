@@ -16,7 +16,7 @@ transpositions.
 
 from rungwise.dataset.similar.across import copies
 from rungwise.dataset.similar.pairs import Pair
-from rungwise.dataset.similar.text import normalised, plain, without_shared_ends
+from rungwise.dataset.similar.text import plain, without_shared_ends
 from rungwise.dataset.similar.within import near_pairs
 
-__all__ = ["Pair", "copies", "near_pairs", "normalised", "plain", "without_shared_ends"]
+__all__ = ["Pair", "copies", "near_pairs", "plain", "without_shared_ends"]

@@ -1,25 +1,16 @@
-"""Prepares texts for comparison: normalised, as plain words, and without the words that all share at the ends."""
+"""Prepares texts for comparison: as plain words, and without the words that all share at the ends."""
 
-import re
-import unicodedata
 from collections.abc import Sequence
-from typing import Final
 
-WORD: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+")
-
-
-def normalised(text: str) -> str:
-    """Returns text in NFKC, case-folded, with each run of white space as one space."""
-    return " ".join((text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold().split())
+from rungwise.core.texts import folded, normalised, words_of
 
 
 def plain(text: str) -> str:
     """Returns the text's normalised words, separated by one space; a text without words is only normalised.
 
-    Every Chinese and Japanese character counts as a word, because these scripts use no spaces.
+    What counts as a word: see `core.texts`.
     """
-    folded = (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
-    return " ".join(WORD.findall(folded)) or normalised(text)
+    return " ".join(words_of(folded(text))) or normalised(text)
 
 
 def without_shared_ends(texts: Sequence[str]) -> list[str]:

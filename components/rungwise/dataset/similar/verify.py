@@ -5,8 +5,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from rungwise.core.texts import has_words
 from rungwise.dataset.similar.candidates import RUN_WORDS
-from rungwise.dataset.similar.text import WORD, plain
+from rungwise.dataset.similar.text import plain
 from rungwise.dataset.similar.words import WordIds
 
 LONG_PHRASE_WORDS: Final = 10
@@ -84,7 +85,7 @@ def _is_sentences(inner: str, written: str) -> bool:
     """Whether a plain text consists of whole sentences of another text, given as it was written."""
     begins = {0}
     place = 0
-    sentences = [plain(part) for part in _SENTENCE_END.split(written) if WORD.search(part)]
+    sentences = [plain(part) for part in _SENTENCE_END.split(written) if has_words(part)]
     for sentence in sentences:
         place += len(sentence) + 1
         begins.add(place)

@@ -1,0 +1,72 @@
+"""Normalises texts and finds their words in any script.
+
+Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer write few or no spaces between words: there, every character
+with its marks counts as a word. In all scripts a mark (an accent, a vowel sign) belongs to its letter.
+"""
+
+import functools
+import re
+import unicodedata
+from typing import Final
+
+_UNSPACED: Final = (
+    "\u0e00-\u0eff"  # Thai, Lao
+    "\u1000-\u109f\u1780-\u17ff"  # Burmese, Khmer
+    "\u3040-\u30ff\u31f0-\u31ff\uff66-\uff9f"  # kana
+    "\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"  # Chinese characters
+    "\uac00-\ud7af"  # Korean syllables
+)
+_ASCII_WORD: Final = re.compile(r"\w+", re.ASCII)
+_IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
+_CHARACTERS_PER_WORD: Final = 2
+"""A word of these scripts has about two characters."""
+
+
+def normalised(text: str) -> str:
+    """Returns text in NFKC, case-folded, with each run of white space as one space."""
+    return " ".join(folded(text).split())
+
+
+def folded(text: str) -> str:
+    """Returns text in NFKC, case-folded."""
+    return (text if text.isascii() else unicodedata.normalize("NFKC", text)).casefold()
+
+
+def words_of(text: str) -> list[str]:
+    """Returns the words of a text in order, without punctuation."""
+    words: list[str] = (_ASCII_WORD if text.isascii() else _word()).findall(text)
+    return words
+
+
+def terms_of(text: str) -> list[str]:
+    """Returns the words of a text for a bag of words: without single ASCII letters and digits."""
+    return [word for word in words_of(text) if len(word) > 1 or not word.isascii()]
+
+
+def has_words(text: str) -> bool:
+    """Whether a text has a letter or a digit."""
+    return (_ASCII_WORD if text.isascii() else _word()).search(text) is not None
+
+
+def n_words(text: str) -> int:
+    """Returns about how many words a text has: runs between white space; two characters without spaces are a word."""
+    if text.isascii() or not _IS_UNSPACED.search(text):
+        return len(text.split())
+    n_unspaced = len(_IS_UNSPACED.findall(text))
+    return -(-n_unspaced // _CHARACTERS_PER_WORD) + len(_IS_UNSPACED.sub(" ", text).split())
+
+
+@functools.cache
+def _word() -> re.Pattern[str]:
+    """Returns the pattern of a word: a character of an unspaced script, or a run of letters and digits, with marks."""
+    marks = "".join(_ranges([c for c in range(0x10000) if unicodedata.category(chr(c)).startswith("M")]))
+    letter = rf"[^\W{_UNSPACED}]"
+    unspaced_letter = rf"(?=[^\W{marks}])[{_UNSPACED}]"
+    return re.compile(f"{unspaced_letter}[{marks}]*|{letter}(?:{letter}|[{marks}])*")
+
+
+def _ranges(codes: list[int]) -> list[str]:
+    """Returns sorted code points as ranges of a character class."""
+    starts = [c for i, c in enumerate(codes) if not i or codes[i - 1] != c - 1]
+    ends = [c for i, c in enumerate(codes) if i + 1 == len(codes) or codes[i + 1] != c + 1]
+    return [rf"\u{first:04x}-\u{last:04x}" for first, last in zip(starts, ends, strict=True)]
