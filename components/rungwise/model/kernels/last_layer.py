@@ -40,6 +40,7 @@ def shorten(model: Any) -> bool:
             last.kept = 0
 
     layers[-1].kept = 0
+    layers[-1].form = SHORT_LAYERS[kind.__name__]  # kept here, because FSDP gives the layer a class of another name
     layers[-1].forward = types.MethodType(_last_forward, layers[-1])
     model.forward = types.MethodType(forward, model)
     return True
@@ -54,7 +55,7 @@ def _last_forward(layer: Any, hidden_BSH: torch.Tensor, **kwargs: Any) -> torch.
     if not layer.kept or layer.gradient_checkpointing:
         whole_BSH: torch.Tensor = type(layer).forward(layer, hidden_BSH, **kwargs)
         return whole_BSH
-    form = SHORT_LAYERS[type(layer).__name__]
+    form = layer.form
     attended_BSH, _ = layer.self_attn(hidden_states=_through(layer, form.before_attention, hidden_BSH), **kwargs)
     attended_BKH = _through(layer, form.after_attention, attended_BSH[:, -layer.kept :])
     hidden_BKH = hidden_BSH[:, -layer.kept :] + _scaled(layer, form, attended_BKH)
