@@ -83,7 +83,7 @@ def test_a_pretrained_model_is_the_default_and_nothing_is_fetched(tmp_path, rows
     assert text.endswith("&& rungwise run") and "pin" not in text
     params = load(tmp_path / "ws/params.yaml")
     assert [(r.method, r.base) for r in params.ladder] == [
-        ("classical", None), ("prompt", "smollm2-135m"), ("lora", "smollm2-135m")
+        ("classical", None), ("embed", "minilm-l6"), ("prompt", "smollm2-135m"), ("lora", "smollm2-135m")
     ]  # fmt: skip
     assert (params.train.steps, params.train.batch_size, params.train.precision) == (100, 16, "bf16")
     assert params.train.learning_rate is None and not (tmp_path / "cache").exists()

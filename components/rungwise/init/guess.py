@@ -21,6 +21,9 @@ SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 DEFAULT_BASE = "smollm2-135m"
 """The base of a ladder by default: really pretrained, and small enough for a first result in minutes without a GPU."""
 
+DEFAULT_ENCODER = "minilm-l6"
+"""The frozen encoder of a ladder by default, for labels and lists."""
+
 
 @dataclass(frozen=True)
 class Guess:
@@ -98,14 +101,17 @@ class Ladder:
         return _bases_in(self.lines)
 
 
-def ladder_of(bases: Sequence[str], ladder: str | None) -> Ladder:
+def ladder_of(bases: Sequence[str], ladder: str | None, form: str = "label") -> Ladder:
     """Returns the preset called `ladder`, or a ladder on `bases`, by default on SmolLM2-135M.
+
+    `form`: the format of the answers. By default labels and lists have a rung with a frozen encoder, too.
 
     Raises:
         SettingsError: a base or the preset does not exist, or both are given.
     """
     if ladder is None:
-        return _ladder_on([_checked_base(base) for base in bases or (DEFAULT_BASE,)], are_given=bool(bases))
+        encoder = None if bases or form not in ("label", "list") else DEFAULT_ENCODER
+        return _ladder_on([_checked_base(base) for base in bases or (DEFAULT_BASE,)], encoder, are_given=bool(bases))
     if bases:
         both = f"--ladder {ladder[:40]} and --base {bases[0][:40]}"
         raise SettingsError(Problem("--ladder and --base can't be used together", found=both, wanted="one of the two"))
@@ -156,16 +162,20 @@ def _checked_base(base: str) -> str:
     )
 
 
-def _ladder_on(bases: Sequence[str], *, are_given: bool) -> Ladder:
-    """Returns the ladder: no language model, a prompt on the first base, LoRA on each base."""
+def _ladder_on(bases: Sequence[str], encoder: str | None, *, are_given: bool) -> Ladder:
+    """Returns the ladder: no language model, a frozen encoder, a prompt on the first base, LoRA on each base."""
     names = _names(bases)
     lines = "  - {name: classical, method: classical}\n"
+    if encoder:
+        lines += f"  - {{name: embed, base: {json.dumps(encoder)}, method: embed}}\n"
     lines += f"  - {{name: prompt, base: {json.dumps(bases[0])}, method: prompt}}\n"
     for name, base in zip(names, bases, strict=True):
         lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
     where = "your bases" if are_given else "a small pretrained model"
-    sentence = f"The ladder: no language model, then a prompt, then LoRA on {where}: {', '.join(names)}."
-    sentence = " ".join([sentence, *(_fetching(base) for base in bases if base in EMBEDDED)])
+    frozen = f"then a frozen encoder ({encoder}), " if encoder else ""
+    sentence = f"The ladder: no language model, {frozen}then a prompt, then LoRA on {where}: {', '.join(names)}."
+    used = [*([encoder] if encoder else []), *bases]
+    sentence = " ".join([sentence, *(_fetching(base) for base in used if base in EMBEDDED)])
     return Ladder(lines, sentence, not any(HUB_NAME.fullmatch(base) and not Path(base).is_dir() for base in bases))
 
 
@@ -194,7 +204,7 @@ def _names(bases: Sequence[str]) -> list[str]:
     for base in bases:
         short = re.sub(r"[^a-z0-9]+", "-", base.partition("@")[0].rsplit("/", 1)[-1].lower()).strip("-")[:30] or "base"
         short = short if short[0].isalpha() else f"base-{short}"
-        taken = {*names, "classical", "prompt"}
+        taken = {*names, "classical", "embed", "prompt"}
         names.append(
             short if short not in taken else next(f"{short}-{i}" for i in range(2, 99) if f"{short}-{i}" not in taken)
         )

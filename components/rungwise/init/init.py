@@ -79,7 +79,7 @@ def init(
             counts[side] = len(files[-1].rows)
             del shares[side]
     guessed = guess([answer for _, answer in first.rows])
-    rungs = ladder_of(bases, ladder)
+    rungs = ladder_of(bases, ladder, guessed.format)
     n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
     trained = training(n_train, rungs.bases)
     words = label_words.proposed(first.rows) if guessed.format == "label" else {}
