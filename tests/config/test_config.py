@@ -74,6 +74,13 @@ def test_the_smallest_settings_are_enough():
         ("collect", [{"name": "a", "from": "b://c:secret@d", "to": "x"}], ["holds a password"]),
         ("collect", [{"name": n, "from": n, "to": t} for n, t in (("a", "x"), ("b", "x/y.csv"))], ["is inside a (x)"]),
         ("split", {"dev": 0.5, "test": 0.5}, ["leave no rows for training"]),
+        ("tasks/route/answer", {"column": "q", "format": "text", "words": {"a": "b"}}, ["words", "only format label"]),
+        (
+            "tasks/route/answer",
+            {"column": "q", "labels": ["a"], "words": {"b": "c"}},
+            ["label that does not exist", "b"],
+        ),
+        ("ladder/0/shown", "similar", ["method lora does not have this setting"]),
         ("ladder", [], ["ladder"]),
         ("ladder/0/targets", [], ["ladder.0.targets"]),
         ("ladder", [GOOD["ladder"][0]] * 2, ["'small' is used twice"]),

@@ -93,6 +93,9 @@ def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed
     runs = {r.data.tags["rungwise.rung"]: r for r in client.search_runs([experiment.experiment_id])}
     assert set(runs) == {"prompt", "rank-8"}
     lora = runs["rank-8"]
+    shown = runs["prompt"].data.params
+    assert shown["template"] == "plain" and shown["calibration"] in ("none", "content_free", "fitted")
+    assert "prompting" not in {*shown, *lora.data.params}
     assert lora.data.params["rank"] == "8" and lora.data.metrics["train_seconds"] > 0
     assert {"dev_score", "dev_score_low", "train_tokens"} <= set(lora.data.metrics)
     assert lora.data.tags["rungwise.data_version"] == data_version(climbed)

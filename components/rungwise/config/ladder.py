@@ -170,7 +170,7 @@ class RungSettings(Section):
     `plain`; method `prompt` chooses on training rows."""
     examples: Count | None = None
     """Method `prompt`: the most training rows with answers that are shown before the prompt. Fewer are shown
-    where that does better on other training rows, or where they would take more than 2,048 tokens. Default: 36, with
+    where that does better on other training rows, or where they would take more than 1,200 tokens. Default: 36, with
     `shown: similar` 8."""
     shown: Literal["fixed", "similar"] | None = None
     """Method `prompt`: which examples. `fixed`: the same for all rows, with all labels alike; fast, as the model reads

@@ -22,7 +22,7 @@ from rungwise.model.similar_rows import Nearest
 
 Solved = Sequence[tuple[Mapping[str, str], str]]
 """Solved examples: fields and answer of each."""
-SHOWN_TOKENS = 2_048
+SHOWN_TOKENS = 1_200
 """Most tokens of the solved examples in a prompt: more take time with each row, and memory for keys and values."""
 HEAD_SHARE = 0.25
 """An instruction that was not given takes at most this share of the context."""

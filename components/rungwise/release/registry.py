@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from rungwise.attempts.store import COST, SHOWN, SPEC, answering_versions
+from rungwise.attempts.store import COST, RESULT, SHOWN, SPEC, answering_versions
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import Problem, RegistryError
 from rungwise.core.folders import read_json, tree_digests
@@ -424,7 +424,11 @@ def _score_tags(evidence: Evidence) -> dict[str, str]:
 
 def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:
     spec = read_json(attempt / SPEC) if attempt else {}
-    spec = {k: v for k, v in spec.items() if k not in ("prompt", "form", "base")}
+    spec = {k: v for k, v in spec.items() if k not in ("prompt", "form", "base", "prompting")}
+    chosen = read_json(attempt / RESULT).get("prompting") if attempt else None
+    if chosen:
+        form = chosen["form"]
+        spec |= {"template": form["template"], "examples": chosen["examples_shown"], "calibration": form["calibration"]}
     return {**spec, "base": evidence.base, "rung": evidence.rung, "train_rows": evidence.train_rows}
 
 
