@@ -1,19 +1,23 @@
 """The demonstration on this machine: `make demo`. Afterwards `rungwise` commands work in the repository.
 
-Puts the made-up tickets into data/raw under DVC, runs the Prefect flow, and prints the results and the next steps. A
-second call resumes where the first one stopped and repeats no finished work. `make demo-full` first adds the tasks and
-the rung of full.yaml to params.yaml, so that the climb continues with harder tasks and a larger model.
+Puts the made-up tickets into data/raw under DVC, fetches the bases, runs the Prefect flow, lets the champions answer,
+and prints the results and the next steps. A second call resumes where the first one stopped and repeats no finished
+work. `make demo-full` first adds the tasks of full.yaml to params.yaml and, where the Gemma terms were accepted, its
+rung with a larger model.
 """
 
 import argparse
+import shlex
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
-from rungwise.config import edit
-from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
+from rungwise.config import base_of, edit
+from rungwise.core.errors import ModelError, Problem, RungwiseError, WorkspaceError
+from rungwise.model.bases import base_folder
+from rungwise.model.embedded import EMBEDDED, has_accepted
 from rungwise.report.read import status
 from rungwise.report.text import status_text
 from rungwise.workspace.layout import Paths, settings_of
@@ -21,17 +25,25 @@ from rungwise.workspace.process import prepare_environment, workspace_root
 
 ROWS = Path(__file__).with_name("tickets.csv")
 FULL = Path(__file__).with_name("full.yaml")
-DISK_MIB, MEMORY_MIB = 500, 1500
+DISK_MIB, MEMORY_MIB = 1500, 4000
 """Upper bounds of what the flow requires in addition to the installed packages, rounded up."""
+QUESTIONS = {
+    "route": ["The zip of my tent is stuck"],
+    "keywords": ["The zip of my tent is stuck"],
+    "reply": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is stuck. Order FW-12345."],
+    "triage": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is stuck. Order FW-12345."],
+}
+"""Task -> what its champion is asked: arguments of `rungwise predict`."""
 NEXT = """
 Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, its score, and why the climb continued or stopped
-{predict}  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
+  params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
   data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
   mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """
-PREDICT = '  rungwise predict {task} "The zip of my tent is stuck"\n'
+NO_BASES = """make demo: the bases can't be fetched. To run it without them, set `base: pocket-m` on the rungs `prompt` and
+`smollm2-135m` of params.yaml, and delete the rung `embed`: these models are toys, and show the path only."""
 
 
 def free_mib(root: Path) -> tuple[float, float | None]:
@@ -108,14 +120,34 @@ def place_rows(root: Path) -> None:
         raise WorkspaceError(Problem("DVC can't add the rows", where=str(root), found=done.stderr.strip()[-300:]))
 
 
-def add_full(params: Path) -> list[str]:
+def fetch_bases(root: Path) -> None:
+    """Fetches the bases of the ladder that are not on this machine.
+
+    Raises:
+        ModelError: a base can't be fetched.
+    """
+    for rung in settings_of(root).ladder:
+        if base := base_of(rung):
+            base_folder(base, root)
+
+
+def ask(root: Path, task: str) -> str:
+    """Returns a `rungwise predict` command for the task's champion as a user types it, and what it prints."""
+    arguments = ["predict", task, *QUESTIONS[task]]
+    done = subprocess.run(
+        [sys.executable, "-m", "rungwise", *arguments], cwd=root, capture_output=True, text=True, check=False
+    )
+    return f"$ {shlex.join(['rungwise', *arguments])}\n{done.stdout or done.stderr}"
+
+
+def add_full(params: Path, *, with_gemma: bool) -> list[str]:
     """Adds the missing tasks and rungs of full.yaml, with their comments, to params.yaml; returns their names."""
     from ruamel.yaml import YAML
 
     text, full = params.read_text(encoding="utf-8"), FULL.read_text(encoding="utf-8")
     values, more = (YAML(typ="safe").load(one) for one in (text, full))
     added = []
-    for section in ("tasks", "ladder"):
+    for section in ("tasks", "ladder") if with_gemma else ("tasks",):
         entries = zip(_names(more[section]), edit.entries_of(full, section), strict=True)
         missing = {name: entry for name, entry in entries if name not in _names(values[section])}
         text = edit.extended(text, section, list(missing.values()))
@@ -135,7 +167,7 @@ def _names(section: dict[str, Any] | list[dict[str, Any]]) -> list[str]:
 def main() -> int:
     """Runs the demonstration; returns its exit code."""
     parser = argparse.ArgumentParser(description="Runs the demonstration on made-up tickets.")
-    parser.add_argument("--full", action="store_true", help="all four tasks and the largest model")
+    parser.add_argument("--full", action="store_true", help="all four tasks")
     is_full = parser.parse_args().full
     prepare_environment()
     root = workspace_root()
@@ -143,17 +175,24 @@ def main() -> int:
         check_is_demo(root)
         check_room(root)
         place_rows(root)
-        added = add_full(Paths(root).params) if is_full else []
+        added = add_full(Paths(root).params, with_gemma=has_accepted(EMBEDDED["gemma3-270m"])) if is_full else []
         if added:
             print(f"Added to params.yaml: {', '.join(added)} (`git diff params.yaml` shows it).", flush=True)
+        try:
+            fetch_bases(root)
+        except ModelError:
+            print(NO_BASES, file=sys.stderr)
+            raise
         code = subprocess.run([sys.executable, "-m", "rungwise.flows.pipeline"], cwd=root, check=False).returncode
         if code:
             print("The flow failed (see above); completed work is kept. Fix the error and run the same command again.")
             return code
         state = status(root)
-        champions = [name for name, task in state.tasks.items() if task.champion]
-        predict = "".join(PREDICT.format(task=task) for task in champions[:1])
-        print(f"\n{status_text(state)}\n{NEXT.format(predict=predict)}")
+        print(f"\n{status_text(state)}\n")
+        for name, task in state.tasks.items():
+            if task.champion:
+                print(ask(root, name), flush=True)
+        print(NEXT)
     except RungwiseError as error:
         print(f"make demo: {error}", file=sys.stderr)
         return 2

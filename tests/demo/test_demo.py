@@ -5,7 +5,7 @@ import re
 import pytest
 
 from rungwise.config import load
-from rungwise.core.errors import WorkspaceError
+from rungwise.core.errors import ModelError, WorkspaceError
 from tests.conftest import REPOSITORY, script
 
 
@@ -52,13 +52,25 @@ def test_the_full_demonstration_adds_only_what_is_missing_in_params_yaml(tmp_pat
     params = tmp_path / "params.yaml"
     before = (REPOSITORY / "params.yaml").read_text()
     params.write_text(re.sub(r"\{steps: \d+", "{steps: 7", before))
-    assert demo.add_full(params) == ["reply", "triage", "pocket-l"]
+    assert demo.add_full(params, with_gemma=False) == ["keywords", "triage"]
+    assert demo.add_full(params, with_gemma=True) == ["gemma3-270m"]
     after = params.read_text()
     assert set(before.splitlines()) - set(after.splitlines()) == {
         line for line in before.splitlines() if "steps:" in line
     }
     settings = load(params)
-    assert [r.name for r in settings.ladder] == ["classical", "prompt", "pocket-s", "pocket-m", "pocket-l"]
+    assert [r.name for r in settings.ladder] == ["classical", "embed", "prompt", "smollm2-135m", "gemma3-270m"]
     assert {t.family for t in settings.tasks.values()} == {"extract", "expand", "combined"}
+    assert settings.tasks.keys() == demo.QUESTIONS.keys()
     assert settings.train.steps == 7
-    assert demo.add_full(params) == [] and params.read_text() == after
+    assert demo.add_full(params, with_gemma=True) == [] and params.read_text() == after
+
+
+def test_without_the_bases_nothing_runs_and_the_way_out_is_said(tmp_path, demo, monkeypatch):
+    (tmp_path / "params.yaml").write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    monkeypatch.setenv("RUNGWISE_BASES", str(tmp_path / "cache"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(ModelError):
+        demo.fetch_bases(tmp_path)
+    assert "base: pocket-m" in demo.NO_BASES
