@@ -42,8 +42,8 @@ Where to look next (source .venv/bin/activate):
   mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """
-NO_BASES = """make demo: the bases can't be fetched. To run it without them, set `base: pocket-m` on the rungs `prompt` and
-`smollm2-135m` of params.yaml, and delete the rung `embed`: these models are toys, and show the path only."""
+NO_BASES = """make demo: the bases can't be fetched. To run without them, set `base: pocket-m` on the rungs `prompt` and
+`smollm2-135m` of params.yaml, and delete the rung `embed`. The pocket models are toys: they show the path only."""
 
 
 def free_mib(root: Path) -> tuple[float, float | None]:
