@@ -42,7 +42,7 @@ Where to look next (source .venv/bin/activate):
   mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """
-NO_BASES = """make demo: the bases can't be fetched. To run without them, set `base: pocket-m` on the rungs `prompt` and
+NO_BASES = """make demo: the bases can't be fetched. To run without them, set `base: pocket-m` on the rung
 `smollm2-135m` of params.yaml, and delete the rung `embed`. The pocket models are toys: they show the path only."""
 
 

@@ -77,7 +77,9 @@ def test_a_registered_model_requires_the_library(base_folder):
     spec = spec_for(base_folder)
     assert store.answering_versions(spec)["llguidance"].startswith("1.")
     assert store.answering_versions(replace(spec, constrained=False)) == store.versions()
-    assert store.answering_versions(replace(spec, base=None)) == store.classical_versions()
+    assert store.answering_versions(replace(spec, base=None, method="classical", constrained=False)) == (
+        store.classical_versions()
+    )
 
 
 def test_answers_that_the_constraint_does_not_allow_are_counted(tmp_path, base_folder):

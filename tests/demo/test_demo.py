@@ -59,7 +59,7 @@ def test_the_full_demonstration_adds_only_what_is_missing_in_params_yaml(tmp_pat
         line for line in before.splitlines() if "steps:" in line
     }
     settings = load(params)
-    assert [r.name for r in settings.ladder] == ["classical", "embed", "prompt", "smollm2-135m", "gemma3-270m"]
+    assert [r.name for r in settings.ladder] == ["classical", "embed", "smollm2-135m", "gemma3-270m"]
     assert {t.family for t in settings.tasks.values()} == {"extract", "expand", "combined"}
     assert settings.tasks.keys() == demo.QUESTIONS.keys()
     assert settings.train.steps == 7

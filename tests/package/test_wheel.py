@@ -1,6 +1,7 @@
 """What a new user gets: a wheel, installed into an empty environment, used outside a clone."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -64,9 +65,10 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator
         (workspace / name).mkdir(parents=True)
         (workspace / name / "__init__.py").write_text("raise ImportError('a folder of the workspace was imported')\n")
     one = Installed(python, folder)
-    one.ok("rungwise", "init", "workspace", "--rows", "rows.csv", "--text", "body", "--answer", "queue")
+    one.ok("rungwise", "init", "workspace", "--rows", "rows.csv", "--text", "body", "--answer", "queue", "--base", "pocket-s")
     params = workspace / "params.yaml"
-    text = params.read_text().replace("target: 0.9 ", "target: 0.4 ").replace("steps: 300", "steps: 60")
+    text = params.read_text().replace("target: 0.9 ", "target: 0.4 ")
+    text = re.sub(r"steps: \d+", "steps: 60", text)
     params.write_text(text.replace("  - {name: classical, method: classical}\n", "").replace("test: 0.15", "test: 0.3"))
     yield Installed(python, workspace)
     shutil.rmtree(folder, ignore_errors=True)

@@ -252,11 +252,13 @@ def prompted(tmp_path_factory, base_folder):
 
 
 def climb_with(prompted, root, target):
-    """Copies the workspace and climbs with another target; the evidence is in the store."""
+    """Copies the workspace and climbs with another target and without a floor; the evidence is in the store."""
     shutil.copytree(prompted, root, symlinks=True)
     params = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(params.replace("target: 0.02", f"target: {target}"))
-    run_stage(root, "climb")
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("rungwise.climbing.ladder.floor_of", lambda *_: None)
+        run_stage(root, "climb")
     return root
 
 

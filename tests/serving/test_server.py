@@ -53,8 +53,8 @@ def server(tmp_path, monkeypatch):
 
 
 def test_register_promote_and_answer_through_a_server(server, tmp_path, base_folder):
-    ladder = "  - {name: prompt, base: bases/able, method: prompt, examples: 2}"
-    root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, target=0.02)
+    ladder = "  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}"
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, target=0.4)
     for verb in STAGES:
         run_stage(root, verb)
     assert register(root, "route").version == 1

@@ -78,5 +78,5 @@ def instruction(form: AnswerForm, words: Mapping[str, str], *, with_labels: bool
     if form.format == "list":
         return f"Answer with a list of items, with `{form.separator}` between them."
     if form.format == "json":
-        return f"Answer with one line of JSON: an object with the keys {', '.join(form.fields)}."
+        return f"Answer with one line of JSON: an object with the keys {', '.join(form.keys or sorted(form.fields))}."
     return "Answer as in the examples."
