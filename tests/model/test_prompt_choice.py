@@ -50,6 +50,8 @@ def test_no_row_of_a_group_of_the_sample_is_shown(spec):
 
 def test_the_sample_is_bounded(spec, monkeypatch):
     assert len(divided(spec, examples(900))[0]) == prompt_choice.LABEL_ROWS
+    similar = replace(spec, prompting=Prompting(shown="similar"))
+    assert len(divided(similar, examples(900))[0]) == prompt_choice.SIMILAR_ROWS
     many = replace(spec, form=AnswerForm("label", tuple(f"label {i}" for i in range(150))))
     assert len(divided(many, examples(900))[0]) == prompt_choice.SCORED_LABELS // 150
     assert len(divided(replace(spec, form=AnswerForm("text")), examples(900))[0]) == prompt_choice.WRITTEN_ROWS

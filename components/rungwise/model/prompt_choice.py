@@ -29,8 +29,9 @@ from rungwise.model.prompting import (
     prompting,
 )
 
-LABEL_ROWS, WRITTEN_ROWS = 128, 32
-"""Rows of the sample: answers are scored in one pass, and written token by token."""
+LABEL_ROWS, SIMILAR_ROWS, WRITTEN_ROWS = 128, 64, 32
+"""Rows of the sample: labels are scored in one pass, after examples of each row's own they take longer, and written
+answers take a pass for each token."""
 SCORED_LABELS = 6_144
 """Most pairs of a row and a label in the sample, which bounds the time with many labels."""
 FEWER: Final = 3
@@ -114,8 +115,9 @@ def divided(spec: AttemptSpec, rows: Sequence[Example]) -> tuple[list[Example], 
     """
     kept = ranked(spec, rows)
     one_each = list({e.group: e for e in reversed(kept)}.values())[::-1]  # the first row of each group, in order
-    most = LABEL_ROWS if spec.form.format == "label" else WRITTEN_ROWS
+    most = WRITTEN_ROWS
     if spec.form.format == "label":
+        most = LABEL_ROWS if prompting(spec).shown == "fixed" else SIMILAR_ROWS
         most = min(most, max(16, SCORED_LABELS // max(1, len(spec.form.labels))))
     n = min(most, len(one_each) // 3)
     sample = one_each[:n] if n >= 2 else []
