@@ -1,85 +1,63 @@
-"""Training on a CUDA GPU: checks of the engine, then speed and memory at real shapes.
+"""Training on a CUDA GPU: checks of the engine, then speed and memory at real shapes, compared with TRL's SFTTrainer.
 
 `python -m benchmarks.gpu [--quick] [--write]` (`make gpu-check`). It requires only torch, transformers, peft,
-accelerate, pandas and pydantic. Random weights of two Qwen-like shapes (0.5 and 1.5 billion parameters) in bf16, LoRA
-on all linear layers, rows of 512 tokens with short and long answers. Without a GPU it says so and succeeds. `--quick`
-runs the same with a small model, on any machine. The recorded result carries the name of the card.
+accelerate, pandas and pydantic; without TRL the comparisons are left out. Random weights of two Qwen-like shapes (0.5
+and 1.5 billion parameters) in bf16, LoRA on all linear layers, short and long answers. Speed is tokens per step,
+without padding, over the median time of a step after the first ones. TRL trains the same model from the same adapter
+on the same rows, plain and packed, with the attention that transformers chooses (sdpa). Without a GPU it says so and
+succeeds. `--quick` runs the same with a small model, on any machine. The recorded result carries the name of the card.
 """
 
 import gc
 import sys
 import time
+import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from importlib.metadata import version
+from statistics import median
 from typing import Any, Final
 
+from benchmarks import peer
+from benchmarks.engine import AGAIN, RESUMED, Checks, first_line, outcomes
+from benchmarks.random_base import RANK, SHAPES, Size, made, rows_of, spec_for, trained_by_trl
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish, slug
 
-SHAPES: Final = {
-    "0.5B": {"hidden_size": 896, "intermediate_size": 4864, "num_hidden_layers": 24, "num_attention_heads": 14},
-    "1.5B": {"hidden_size": 1536, "intermediate_size": 8960, "num_hidden_layers": 28, "num_attention_heads": 12},
-}
-VOCABULARY, KEY_HEADS = 151_936, 2
-TINY: Final = {"hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2, "num_attention_heads": 4}
-TOKENS, ROWS, STEPS, RANK = 512, 16, 8, 16
-ANSWERS: Final = {"short": 8, "long": 256}
+WARM_UP: Final = 4
+"""Steps that are not timed."""
+SECONDS: Final = 220
+"""No run of TRL starts later than this after the first run of ours."""
 
 
 @dataclass(frozen=True)
-class Size:
-    """Sizes of a measurement."""
+class Case:
+    """One shape, and how it is trained."""
 
-    tokens: int = TOKENS
-    rows: int = ROWS
-    steps: int = STEPS
-    vocabulary: int = VOCABULARY
-
-
-def made(shape: dict[str, int], size: Size, precision: str = "bf16") -> Any:
-    """Returns a model with random weights, ready for the training loop."""
-    import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
-
-    from rungwise.core.records import Base
-    from rungwise.model.kernels.last_layer import shorten
-    from rungwise.model.language_model import LanguageModel, device_name
-
-    device = device_name()
-    config = Qwen2Config(
-        vocab_size=size.vocabulary, num_key_value_heads=KEY_HEADS, max_position_embeddings=4096,
-        tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=0, pad_token_id=None, **shape,
-    )  # fmt: skip
-    torch.manual_seed(0)
-    with torch.device(device):
-        kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        model = Qwen2ForCausalLM(config).to(kind).eval().requires_grad_(False)
-    shorten(model)
-    return LanguageModel(Base("random"), "", model, None, (), (), 0, "plain", 4096, device)
+    shape: str
+    answer: int
+    """Tokens of an answer."""
+    size: Size = Size()
+    is_checkpointed: bool = False
+    peers: tuple[str, ...] = ("trl plain", "trl packed")
 
 
-def rows_of(size: Size, answer: int) -> list[Any]:
-    """Returns rows of random tokens; the shortest has at least 80 % of the length of the longest."""
-    import random
-
-    from rungwise.training.batches import TokenRow
-
-    draw = random.Random(1)
-
-    def tokens(n: int) -> tuple[int, ...]:
-        return tuple(draw.randrange(1, size.vocabulary) for _ in range(n))
-
-    lengths = [size.tokens - draw.randrange(max(1, size.tokens // 5)) for _ in range(size.rows * 4)]
-    return [TokenRow(tokens(max(1, n - answer)), (*tokens(answer - 1), 0)) for n in lengths]
-
-
-def spec_for(size: Size, **more: Any) -> Any:
-    """Returns the settings of LoRA on all linear layers."""
-    from rungwise.core.records import AnswerForm, AttemptSpec, Base
-
-    given = {"rank": RANK, "steps": size.steps, "batch_size": size.rows, "learning_rate": 1e-4, "precision": "bf16"}
-    return AttemptSpec(Base("random"), "lora", "{x}", AnswerForm("text"), **{**given, **more})
+SHORT, LONG = 8, 256
+CASES: Final = {
+    "1.5B long": Case("1.5B", LONG),
+    "0.5B long": Case("0.5B", LONG),
+    "1.5B short": Case("1.5B", SHORT),
+    "0.5B short": Case("0.5B", SHORT),
+    "1.5B long checkpointed": Case("1.5B", LONG, is_checkpointed=True, peers=("trl plain",)),
+    "0.5B long rows": Case("0.5B", LONG, Size(tokens=2048, rows=8), peers=("trl plain",)),
+}
+"""The most important first."""
+SMALL: Final = Size(tokens=48, rows=4, steps=6, vocabulary=512)
+QUICK: Final = {
+    "tiny long": Case("tiny", 16, SMALL),
+    "tiny short": Case("tiny", SHORT, SMALL),
+    "tiny checkpointed": Case("tiny", SHORT, SMALL, is_checkpointed=True, peers=("trl plain",)),
+}
 
 
 def matrix_rate(device: str, size: Size, shape: dict[str, int]) -> float:
@@ -93,10 +71,10 @@ def matrix_rate(device: str, size: Size, shape: dict[str, int]) -> float:
     for _ in range(5):
         _wait(device)
         start = time.perf_counter()
-        for _ in range(10):
+        for _ in range(20):
             x @ w.t()
         _wait(device)
-        best = max(best, 20.0 * n * w.numel() / (time.perf_counter() - start))
+        best = max(best, 40.0 * n * w.numel() / (time.perf_counter() - start))
     return best
 
 
@@ -107,177 +85,177 @@ def _wait(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def _peak_bytes(device: str) -> int:
+def _clear() -> None:
+    """Frees what the last run left, so that each run's peak is its own."""
     import torch
 
-    return int(torch.cuda.max_memory_allocated()) if device.startswith("cuda") else 0
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
 
 
-def measured(shape: dict[str, int], size: Size, answer: int) -> dict[str, Any]:
-    """Returns tokens per second, share of the matrix rate, peak memory and the planner's estimate of it."""
+def _measured(ends: list[float], tokens: int, losses: list[float]) -> dict[str, Any]:
+    """Returns speed, peak memory and losses of a run from the times at which it started and its steps ended."""
     import torch
 
+    steps = [after - before for before, after in zip(ends, ends[1:], strict=False)]
+    step = median(steps[WARM_UP:])
+    return {
+        "tokens_per_second": tokens / len(steps) / step,
+        "median_step_seconds": step,
+        "step_seconds": [round(one, 5) for one in steps],
+        "peak_bytes": torch.cuda.max_memory_allocated() if torch.cuda.is_available() else 0,
+        "losses": losses,
+    }
+
+
+def run_ours(case: Case) -> dict[str, Any]:
+    """Returns speed, share of the matrix rate, peak memory and the planner's estimate of it."""
     from rungwise.planning.job import Job
     from rungwise.planning.memory import need_of
     from rungwise.planning.model_config import shape_of
     from rungwise.training.loop import train
 
-    gc.collect()
+    size, shape, rows = case.size, SHAPES[case.shape], rows_of(case.size, case.answer)
     lm = made(shape, size)
-    if lm.device.startswith("cuda"):
-        torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
-    rows = rows_of(size, answer)
+    _clear()  # the model was made in fp32
     ends = [time.perf_counter()]
 
-    def note_time(done: int, total: int, what: str) -> None:
+    def note_time(*_: Any) -> None:
         _wait(lm.device)
         ends.append(time.perf_counter())
 
-    trained = train(lm, spec_for(size), rows, progress=note_time)
-    seconds, peak = ends[-1] - ends[2], _peak_bytes(lm.device)
-    per_second = trained.tokens * (size.steps - 2) / size.steps / seconds
-    known = shape_of(lm.model.config.to_dict())
-    job = Job("lora", "bf16", {"rank": RANK}, rows=size.rows, tokens=max(r.length for r in rows), answer_tokens=answer,
+    trained = train(lm, spec_for(size, checkpointing=case.is_checkpointed), rows, progress=note_time)
+    one = _measured(ends, trained.tokens, list(trained.losses))
+    job = Job("lora", "bf16", {"rank": RANK}, rows=size.rows, tokens=max(row.length for row in rows),
+              answer_tokens=case.answer, is_checkpointed=case.is_checkpointed,
               device="cuda" if lm.device.startswith("cuda") else "cpu")  # fmt: skip
-    estimate = need_of(known, job).total
-    linear = sum(
-        m.weight.numel() for n, m in lm.model.named_modules() if isinstance(m, torch.nn.Linear) and "lora" not in n
-    )
-    lora = trained.parameters
-    share_answers = answer / size.tokens
-    # frozen weights need no gradient of their own; logits are computed at target positions only
-    operations = 4.0 * (linear - size.vocabulary * shape["hidden_size"]) + 6.0 * lora
-    operations += 4.0 * size.vocabulary * shape["hidden_size"] * share_answers
-    return {
-        "tokens_per_second": per_second,
-        "share_of_matrix_rate": per_second * operations / matrix_rate(lm.device, size, shape),
-        "peak_bytes": peak,
+    estimate = need_of(shape_of(lm.model.config.to_dict()), job).total
+    rate = matrix_rate(lm.device, size, shape)
+    share = one["tokens_per_second"] * _operations(case, lm.model, trained) / rate
+    return one | {
+        "share_of_matrix_rate": share,
+        "matrix_rate": rate,
         "planned_bytes": estimate,
-        "planner_error": estimate / peak - 1 if peak else None,
-        "first_loss": trained.losses[0],
+        "planner_error": estimate / one["peak_bytes"] - 1 if one["peak_bytes"] else None,
         "notes": list(trained.notes),
     }
 
 
-def checks(size: Size) -> dict[str, str]:
-    """Returns check -> `ok`, `not tried: REASON`, or what went wrong."""
+def _operations(case: Case, model: Any, trained: Any) -> float:
+    """Returns the least number of operations per token.
+
+    Frozen weights need no gradient of their own, and logits are computed at target positions only. Attention multiplies
+    each token with those before it, twice forward and four times backward. What a checkpointed layer computes again is
+    not counted.
+    """
     import torch
 
-    from rungwise.training import loop, step
-    from rungwise.training.checkpoints import Checkpoints
+    shape, head = SHAPES[case.shape], case.size.vocabulary * SHAPES[case.shape]["hidden_size"]
+    linear = sum(
+        m.weight.numel() for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and "lora" not in n
+    )
+    mean = trained.tokens / (case.size.steps * case.size.rows)
+    attention = 6.0 * shape["num_hidden_layers"] * shape["hidden_size"] * mean
+    logits = 4.0 * head * case.answer / mean
+    return float(4.0 * (linear - head) + 6.0 * trained.parameters + attention + logits)
 
-    lm32 = made(TINY, size, "fp32")
-    rows = rows_of(replace(size, tokens=64), 6)
-    done: dict[str, str] = {}
 
-    def check(name: str, act: Callable[[], str]) -> None:
-        try:
-            done[name] = act() or "ok"
-        except Exception as error:  # a failed check is a result
-            done[name] = f"{type(error).__name__}: {str(error).splitlines()[0][:200]}"
+def run_trl(case: Case, *, is_packed: bool) -> dict[str, Any]:
+    """Returns speed and peak memory of TRL."""
+    spec = spec_for(case.size, checkpointing=case.is_checkpointed)
+    rows = rows_of(case.size, case.answer)
+    theirs = trained_by_trl(SHAPES[case.shape], case.size, rows, spec, is_packed=is_packed, prepared=_clear)
+    return _measured(theirs["ends"], theirs["tokens"], theirs["losses"])
 
-    def last_logits() -> str:
-        with torch.no_grad():
-            last = step.answer_logits(lm32.model, rows[:4], lm32)
-            whole = step.answer_logits(lm32.model, rows[:4], lm32, is_whole=True)
-        gap = float((last - whole[:, -last.shape[1] :]).abs().max())
-        return "" if gap < 1e-3 else f"differ by {gap:.3g}"
 
-    def losses(**more: Any) -> tuple[float, ...]:
-        spec = spec_for(replace(size, steps=4), precision="fp32", **more)
-        return loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
+def attempted(name: str, act: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Returns a run's measurements, or `failed` with the reason; prints one line."""
+    start = time.perf_counter()
+    try:
+        one = act()
+    except Exception as error:  # a failed run is a result
+        traceback.print_exc()
+        one = {"failed": first_line(error)}
+    _clear()
+    seconds = f"   ({time.perf_counter() - start:.0f} s)"
+    if "failed" in one:
+        print(f"{name:<36}{one['failed']}{seconds}", flush=True)
+        return one
+    more = ""
+    if "share_of_matrix_rate" in one:
+        more = f", {one['share_of_matrix_rate']:.0%} of the matrix rate"
+        more += "" if one["planner_error"] is None else f", planner {one['planner_error']:+.1%}"
+    print(
+        f"{name:<36}{one['tokens_per_second']:>10,.0f} tokens/s, {one['peak_bytes'] / 2**30:6.2f} GiB, "
+        f"loss {one['losses'][0]:.3f} to {one['losses'][-1]:.3f}{more}{seconds}",
+        flush=True,
+    )
+    return one
 
-    def parts() -> str:
-        gap = max(abs(a - b) for a, b in zip(losses(), losses(max_tokens_per_microbatch=200), strict=True))
-        return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
 
-    def again() -> str:
-        return "" if losses() == losses() else "two runs give different losses"
+def measure_ours(cases: dict[str, Case]) -> dict[str, dict[str, Any]]:
+    """Returns case -> run -> measurements. The first case is repeated, which gives the noise of all others."""
+    runs = {name: {"rungwise": attempted(f"{name}: rungwise", partial(run_ours, case))} for name, case in cases.items()}
+    name, case = next(iter(cases.items()))
+    runs[name]["rungwise again"] = attempted(f"{name}: again", partial(run_ours, case))
+    return runs
 
-    def checkpointed() -> str:
-        gap = max(abs(a - b) for a, b in zip(losses(), losses(checkpointing=True), strict=True))
-        return "" if gap < 1e-3 else f"losses differ by {gap:.3g}"
 
-    def resumed() -> str:
-        import tempfile
-
-        with tempfile.TemporaryDirectory() as folder:
-            checkpoints = Checkpoints(Path(folder) / "c", {"a": 1}, 1, lambda _: None)
-            spec = spec_for(replace(size, steps=4), precision="fp32", dropout=0.1)
-            expected = loop.train(made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None).losses
-
-            def stop(step: int, *_: Any) -> None:
-                if step == 3:
-                    raise KeyboardInterrupt
-
-            try:
-                loop.train(made(TINY, size, "fp32"), spec, rows, progress=stop, checkpoints=checkpoints)
-            except KeyboardInterrupt:
-                pass
-            resumed_losses = loop.train(
-                made(TINY, size, "fp32"), spec, rows, progress=lambda *_: None, checkpoints=checkpoints
-            ).losses
-        return "" if resumed_losses == expected else f"{resumed_losses} instead of {expected}"
-
-    def out_of_memory() -> str:
-        if not lm32.device.startswith("cuda"):
-            return "not tried: no GPU"
-        free, total = torch.cuda.mem_get_info()
-        wide = replace(size, tokens=1024, rows=64, steps=2)
-        torch.cuda.set_per_process_memory_fraction(min(1.0, (total - free + 2**30) / total))
-        try:
-            lm = made({**TINY, "hidden_size": 512, "intermediate_size": 2048}, wide)
-            notes = loop.train(lm, spec_for(wide), rows_of(wide, 256), progress=lambda *_: None).notes
-        finally:
-            torch.cuda.set_per_process_memory_fraction(1.0)
-        return "" if any("out of memory" in note for note in notes) else "no microbatch was out of memory"
-
-    for name, act in (
-        ("the answer's logits are those of the whole row", last_logits),
-        ("a step in microbatches has the loss of the whole", parts),
-        ("equal seeds give equal losses", again),
-        ("checkpointed activations give equal losses", checkpointed),
-        ("a resumed run has equal losses", resumed),
-        ("out of memory: the microbatches are halved", out_of_memory),
-    ):
-        check(name, act)
-    return done
+def measure_trl(cases: dict[str, Case], until: float) -> dict[str, dict[str, Any]]:
+    """Returns case -> run -> measurements of TRL. No run starts after `until`."""
+    runs: dict[str, dict[str, Any]] = {name: {} for name in cases}
+    for name, case in cases.items():
+        for kind in case.peers:
+            if time.perf_counter() > until:
+                print(f"{name}: {kind} is left out: no time", flush=True)
+                continue
+            act = partial(run_trl, case, is_packed=kind == "trl packed")
+            runs[name][kind] = attempted(f"{name}: {kind}", act)
+    return runs
 
 
 def figures(detail: dict[str, Any]) -> dict[str, Figure]:
-    """Returns the number of failed checks, and speed, memory and the planner's error of each shape."""
-    failed = [name for name, outcome in detail["checks"].items() if outcome != "ok" and "not tried" not in outcome]
-    made = {"failed checks": at_most(len(failed), 0, f"of {len(detail['checks'])}")}
-    for name, one in detail["training"].items():
-        made[f"{name}: tokens per second"] = Figure(round(one["tokens_per_second"], 1), unit="tokens/s")
-        made[f"{name}: share of the matrix rate"] = Figure(round(one["share_of_matrix_rate"], 4), unit="share")
-        if one["peak_bytes"]:
-            made[f"{name}: peak memory"] = Figure(round(one["peak_bytes"] / 2**30, 3), unit="GiB")
-            error = round(100 * one["planner_error"], 1)
-            made[f"{name}: planner's error"] = at_least(error, -10.0, "%")
-    return made
+    """Returns the number of failed checks and runs, and speed, memory and the planner's error of each case."""
+    checks, training = detail["checks"], detail["training"]
+    failed = [one for one in checks.values() if one["met"] is False]
+    failed += [runs for runs in training.values() if "failed" in runs["rungwise"]]
+    result = {"failed checks": at_most(len(failed), 0, f"of {len(checks) + len(training)}")}
+    for name in (AGAIN, RESUMED):
+        if name in checks and checks[name]["gap"] is not None:
+            result[f"{name}: largest difference"] = at_most(checks[name]["gap"], 0.0, "nats")
+    for name, runs in training.items():
+        own = runs["rungwise"]
+        if "failed" in own:
+            continue
+        result[f"{name}: tokens per second"] = Figure(round(own["tokens_per_second"], 1), unit="tokens/s")
+        result[f"{name}: share of the matrix rate"] = Figure(round(own["share_of_matrix_rate"], 4), unit="share")
+        again = runs.get("rungwise again", {})
+        if "tokens_per_second" in again:
+            noise = abs(again["tokens_per_second"] / own["tokens_per_second"] - 1)
+            result[f"{name}: difference of two equal runs' speed"] = Figure(round(noise, 4), unit="share")
+            gap = max(abs(a - b) for a, b in zip(own["losses"], again["losses"], strict=True))
+            result[f"{name}: difference of two equal runs' losses"] = Figure(gap, unit="nats")
+        if own["peak_bytes"]:
+            result[f"{name}: peak memory"] = Figure(round(own["peak_bytes"] / 2**30, 3), unit="GiB")
+            result[f"{name}: planner's error"] = at_least(round(100 * own["planner_error"], 1), -10.0, "%")
+        result |= _compared(name, own, {run: one for run, one in runs.items() if "trl" in run and "failed" not in one})
+    return result
 
 
-def measure(size: Size, shapes: dict[str, dict[str, int]]) -> dict[str, Any]:
-    """Returns the checks, and the measurements of each shape with short and long answers; prints both."""
-    import torch
-
-    detail: dict[str, Any] = {"torch": torch.__version__, "checks": checks(replace(size, vocabulary=512))}
-    for name, outcome in detail["checks"].items():
-        print(f"{name:<52}{outcome}", flush=True)
-    detail["training"] = {}
-    for shape_name, shape in shapes.items():
-        for kind, answer in ANSWERS.items():
-            one = measured(shape, size, min(answer, size.tokens // 3))
-            detail["training"][f"{shape_name} {kind}"] = one
-            error = "" if one["planner_error"] is None else f", planner {one['planner_error']:+.1%}"
-            print(
-                f"{shape_name} {kind:<6}{one['tokens_per_second']:>10,.0f} tokens/s, "
-                f"{one['share_of_matrix_rate']:.0%} of the matrix rate, {one['peak_bytes'] / 2**30:.2f} GiB{error}",
-                flush=True,
-            )
-    return detail
+def _compared(name: str, own: dict[str, Any], peers: dict[str, dict[str, Any]]) -> dict[str, Figure]:
+    """Returns speed and memory relative to TRL's; memory relative to the run of the same, plain, rows."""
+    if not peers:
+        return {}
+    best = max(peers, key=lambda run: float(peers[run]["tokens_per_second"]))
+    speed = own["tokens_per_second"] / peers[best]["tokens_per_second"]
+    result = {f"{name}: times as fast": at_least(round(speed, 4), 1.0, "ratio", f"TRL: {best}")}
+    plain = peers.get("trl plain")
+    if plain and plain["peak_bytes"]:
+        share = own["peak_bytes"] / plain["peak_bytes"]
+        result[f"{name}: share of memory"] = at_most(round(share, 4), 1.0, "ratio", "TRL: trl plain")
+    return result
 
 
 def main() -> None:
@@ -292,10 +270,22 @@ def main() -> None:
         publish("gpu", {}, {}, options, machine=machine("no GPU"))
         return
     card = torch.cuda.get_device_name() if has_gpu else "cpu"
-    if options.quick:
-        detail = measure(Size(tokens=48, rows=4, steps=4, vocabulary=512), {"tiny": TINY})
+    names = ("torch", "transformers", "peft", "accelerate", *(() if peer.missing() else ("trl",)))
+    detail: dict[str, Any] = {"versions": {name: version(name) for name in names}}
+    print(", ".join(f"{name} {one}" for name, one in detail["versions"].items()), file=sys.stderr, flush=True)
+    checks = Checks(replace(Size(), vocabulary=512) if has_gpu else SMALL)
+    cases = QUICK if options.quick else CASES
+    tried = outcomes(checks.own)
+    until = time.perf_counter() + SECONDS
+    detail["training"] = measure_ours(cases)
+    # TRL comes last, as it changes settings of its process
+    if why := peer.missing():
+        print(f"no comparison with TRL: {why}", file=sys.stderr, flush=True)
     else:
-        detail = measure(Size(), SHAPES)
+        tried |= outcomes(checks.with_trl)
+        for name, runs in measure_trl(cases, until).items():
+            detail["training"][name] |= runs
+    detail["checks"] = {name: asdict(outcome) for name, outcome in tried.items()}
     publish("gpu", figures(detail), detail, options, machine=machine(card), suffix=slug(card))
 
 

@@ -20,10 +20,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from benchmarks import peer
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
 
 ROWS, BATCH, PROMPT_TOKENS, VOCABULARY = 96, 32, 95, 32_000
@@ -33,7 +33,7 @@ GOALS: Final = {"short": 4.0, "long": 2.5}
 SHARED: Final = {"instructed": 128}
 """Kind -> length of the shared prefix in tokens."""
 RANK, RATE = 16, 2e-3
-RUNS: Final = ("rungwise", "trl plain", "trl packed") if find_spec("trl") else ("rungwise",)
+RUNS: Final = ("rungwise", "trl plain", "trl packed") if not peer.missing() else ("rungwise",)
 HALF: Final = "rungwise bf16"
 
 
@@ -138,15 +138,8 @@ def train_rungwise(folder: Path, rows: list[list[list[int]]], steps: int, precis
 
 def train_trl(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packed: bool) -> dict[str, Any]:
     """Trains with TRL from the same fresh adapter; returns the same values as `train_rungwise`."""
-    import logging
-    import warnings
-
-    warnings.simplefilter("ignore")
-    logging.disable(logging.WARNING)
-    from datasets import Dataset
     from peft import PeftModel
-    from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
-    from trl import SFTConfig, SFTTrainer
+    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from rungwise.core.records import AnswerForm, AttemptSpec, Base
     from rungwise.model import adapter_files, adapters
@@ -159,73 +152,21 @@ def train_trl(folder: Path, rows: list[list[list[int]]], steps: int, *, is_packe
         del lm
         base = AutoModelForCausalLM.from_pretrained(folder)
         model = PeftModel.from_pretrained(base, start, is_trainable=True)
-    ends: list[float] = []
-    losses: list[float] = []
-    counts = {"tokens": 0, "targets": 0}
-
-    class Watch(TrainerCallback):
-        def on_train_begin(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
-
-        def on_step_end(self, *_: Any, **__: Any) -> None:
-            ends.append(time.perf_counter())
-
-        def on_log(self, *_: Any, logs: dict[str, float], **__: Any) -> None:
-            if "loss" in logs:
-                losses.append(float(logs["loss"]))
-
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     length = 512 if is_packed else longest
     # the same number of tokens per step as ours: as many rows, or as many packed rows as contain them
     mean = sum(len(prompt) + len(answer) for prompt, answer in rows) / len(rows)
     per_step = max(1, round(BATCH * mean / length)) if is_packed else min(BATCH, len(rows))
-    with tempfile.TemporaryDirectory() as out:
-        arguments = SFTConfig(
-            output_dir=out,
-            max_steps=steps,
-            per_device_train_batch_size=per_step,
-            learning_rate=RATE,
-            lr_scheduler_type="constant",
-            warmup_steps=0,
-            weight_decay=0.0,
-            max_grad_norm=1.0,
-            max_length=length,
-            packing=is_packed,
-            completion_only_loss=True,
-            gradient_checkpointing=False,
-            bf16=False,
-            use_cpu=True,
-            logging_steps=1,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            dataloader_num_workers=0,
-        )
-        data = Dataset.from_dict(
-            {
-                "input_ids": [[*prompt, *answer] for prompt, answer in rows],
-                "completion_mask": [[0] * len(prompt) + [1] * len(answer) for prompt, answer in rows],
-            }
-        )
-        trainer = SFTTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=data,
-            processing_class=AutoTokenizer.from_pretrained(folder),
-            callbacks=[Watch()],
-        )
-        inner = trainer.compute_loss
-
-        def counted(model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
-            labels = inputs["labels"]
-            counts["targets"] += int((labels != -100).sum())
-            mask = inputs.get("attention_mask")
-            counts["tokens"] += int(mask.sum()) if mask is not None else int(inputs["input_ids"].numel())
-            return inner(model, inputs, *rest, **more)
-
-        trainer.compute_loss = counted
-        trainer.train()
-    return {"ends": ends, "losses": losses, **counts}
+    return peer.train_trl(
+        model,
+        AutoTokenizer.from_pretrained(folder),
+        rows,
+        steps,
+        rate=RATE,
+        length=length,
+        rows_per_step=per_step,
+        is_packed=is_packed,
+    )
 
 
 def once(run: str, folder: Path, kind: str, n_rows: int, steps: int) -> dict[str, Any]:

@@ -201,6 +201,18 @@ def test_the_figures_of_training_are_those_on_record():
     assert f"{fast[0]} and {fast[1]} times as fast as TRL's SFTTrainer" in README
 
 
+def test_the_figures_of_the_gpu_are_those_on_record():
+    figures = measured("gpu-nvidia-h200")["figures"]
+    cases = [name.removesuffix(": times as fast") for name in figures if name.endswith(": times as fast")]
+    assert len(cases) == 6
+    page = (REPOSITORY / "docs/results.md").read_text()
+    for case in cases:
+        speed, memory = (figures[f"{case}: {what}"]["value"] for what in ("times as fast", "share of memory"))
+        tokens, error = (figures[f"{case}: {what}"]["value"] for what in ("tokens per second", "planner's error"))
+        peak = figures[f"{case}: peak memory"]["value"]
+        assert f"| {tokens:,.0f} | {speed:.2f} | {memory:.2f} | {peak:.1f} GiB | {error:+.0f} % |" in page
+
+
 def test_the_figures_of_real_data_are_those_on_record():
     for task, one in measured("real_data")["details"].items():
         dev = one["dev"]

@@ -250,7 +250,7 @@ def _resumed(last: Checkpoint, weights: Mapping[str, torch.Tensor], optimizer: A
     for name, weight in weights.items():
         weight.data.copy_(tensors[f"weight.{name}"])
         optimizer.state[weight] = {
-            "step": torch.tensor(float(last.step)),
+            "step": torch.tensor(float(last.step), device=weight.device),  # where fused AdamW reads it
             "exp_avg": tensors[f"mean.{name}"].to(weight.device).clone(),
             "exp_avg_sq": tensors[f"square.{name}"].to(weight.device).clone(),
         }
