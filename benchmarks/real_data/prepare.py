@@ -41,8 +41,8 @@ def _e2e_nlg(source: Path, raw: Path) -> None:
 
 
 def _name(mr: str) -> str:
-    found = re.search(r"name\[([^\]]*)\]", mr)
-    return found[1] if found else ""
+    match = re.search(r"name\[([^\]]*)\]", mr)
+    return match[1] if match else ""
 
 
 def _inspec(source: Path, raw: Path) -> None:

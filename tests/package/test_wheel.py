@@ -65,7 +65,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator
         (workspace / name).mkdir(parents=True)
         (workspace / name / "__init__.py").write_text("raise ImportError('a folder of the workspace was imported')\n")
     one = Installed(python, folder)
-    one.ok("rungwise", "init", "workspace", "--rows", "rows.csv", "--text", "body", "--answer", "queue", "--base", "pocket-s")
+    given = ("--rows", "rows.csv", "--text", "body", "--answer", "queue", "--base", "pocket-s")
+    one.ok("rungwise", "init", "workspace", *given)
     params = workspace / "params.yaml"
     text = params.read_text().replace("target: 0.9 ", "target: 0.4 ")
     text = re.sub(r"steps: \d+", "steps: 60", text)
