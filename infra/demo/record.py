@@ -84,7 +84,7 @@ def results_table(recorded: dict[str, Any]) -> str:
             about = (
                 (f"**{name}**", f"{task['family']}, {task['metric']}", f"{task['bar']:g}") if not number else ("",) * 3
             )
-            score, n = "none: " + rung["note"], ""
+            score, n = "none: " + rung.get("note", ""), ""
             if "value" in rung:
                 score, n = f"{rung['value']:.3f} ({rung['low']:.3f} to {rung['high']:.3f})", str(rung["n"])
                 score = f"**{score}**" if rung["rung"] == task["kept"] else score
