@@ -46,7 +46,8 @@ def test_tasks_on_the_same_rows_embed_them_once(root, texts_read):
     second = attempts.train_attempt(root / "store", spec(AnswerForm("text")), words, root, quiet)
     assert sum(texts_read) == n and first.digest != second.digest
     predictions = evaluate_attempt(root / "store", second, spec(AnswerForm("text")), words, root, quiet)
-    assert sum(texts_read) == n and all(p.answer == p.expected for p in predictions)
+    # the time of an answer is measured on single rows, which are read again and not kept
+    assert sum(one for one in texts_read if one > 1) == n and all(p.answer == p.expected for p in predictions)
 
 
 def test_cut_rows_and_a_causal_base_are_said_in_the_notes(root):

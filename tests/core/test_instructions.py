@@ -54,5 +54,7 @@ def test_the_instruction_follows_from_the_form():
     assert instruction(form, {"a": "first", "b": "second"}) == "Classify the text. Answer with one of: first, second."
     assert "first" not in instruction(form, {"a": "first", "b": "second"}, with_labels=False)
     assert "`;`" in instruction(AnswerForm("list"), {})
-    assert "queue, items" in instruction(AnswerForm("json", fields={"queue": form, "items": AnswerForm("list")}), {})
+    fields = {"queue": form, "items": AnswerForm("list")}
+    assert "keys items, queue." in instruction(AnswerForm("json", fields=fields), {})  # the order of a stored spec
+    assert "keys queue, items." in instruction(AnswerForm("json", fields=fields, keys=("queue", "items")), {})
     assert instruction(AnswerForm("text"), {})
