@@ -97,7 +97,7 @@ class Workspace:
         """Asks the incumbent of params.yaml about the validation rows; returns its figures for each task.
 
         Raises:
-            RungwiseError: there is no incumbent, no consent or no key, or the rows are not prepared yet.
+            RungwiseError: the section `incumbent`, its consent or its key is missing, or the rows were not split yet.
         """
         from rungwise.climbing.incumbent import ask_incumbent
         from rungwise.workspace.layout import settings_of

@@ -195,7 +195,7 @@ def test_the_key_is_in_no_file_and_rows_are_redacted(tmp_path, base_folder, monk
 
 
 def test_without_consent_or_section_nothing_is_sent(root, server, monkeypatch, capsys):
-    with pytest.raises(SettingsError, match="no incumbent to ask"):
+    with pytest.raises(SettingsError, match="does not name an incumbent"):
         ask_incumbent(root)
     with_incumbent(root, server[0], consent=False, model="unheard")
     with pytest.raises(SettingsError, match="validation rows would be sent"):

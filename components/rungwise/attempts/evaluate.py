@@ -13,9 +13,9 @@ from rungwise.core.records import AttemptSpec, Example, Prediction, digest, pred
 from rungwise.model.language_model import Progress
 
 LATENCY_ROWS: Final = 20
-"""Rows that are answered once more, one at a time, for the median latency."""
+"""Upper bound of the rows that are answered again, one at a time, to measure the median latency."""
 LATENCY_SECONDS: Final = 1.5
-"""After so many seconds no further row is, except the first three."""
+"""The measurement ends after this many seconds, but not before the third row."""
 
 
 def evaluate_attempt(

@@ -97,14 +97,14 @@ def ask_incumbent(root: Path) -> dict[str, Incumbent]:
     Writes the answers to data/incumbent and returns task -> figures. The caller holds the workspace's lock.
 
     Raises:
-        SettingsError: there is no `incumbent`, no consent, or no key.
+        SettingsError: the section `incumbent`, its consent or its key is missing.
         WorkspaceError: the rows are not prepared yet, or an answer can't be stored.
     """
     settings = settings_of(root)
     if settings.incumbent is None:
         wanted, do = "{url: ..., model: ..., consent: true}", "see docs/howto/incumbent.md"
         raise SettingsError(
-            Problem("there is no incumbent to ask", where="params.yaml: incumbent", wanted=wanted, do=do)
+            Problem("params.yaml does not name an incumbent", where="params.yaml: incumbent", wanted=wanted, do=do)
         )
     spent, result = 0.0, {}
     for name in settings.tasks:

@@ -204,7 +204,7 @@ def _path(store: Path, q: Question) -> Path:
 
 
 def _stored(store: Path, q: Question) -> Completion | None:
-    """Returns the answer from the store; None if it has none, or a damaged one."""
+    """Returns the answer from the store; None if it is missing or damaged."""
     try:
         entry = json.loads(_path(store, q).read_text(encoding="utf-8"))
         answer = Completion(**entry["answer"])

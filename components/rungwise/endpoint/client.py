@@ -110,7 +110,7 @@ class Client:
             self._session.headers["Authorization"] = f"Bearer {_key(settings.key_env, where)}"
 
     def __call__(self, body: Mapping[str, Any]) -> Completion | Failure:
-        """Returns the server's answer to a request, or why there is none."""
+        """Returns the server's answer to a request, or the reason for its failure."""
         import requests
 
         started = time.perf_counter()

@@ -53,7 +53,7 @@ class PhiKeys:
 class LayerForm:
     """A decoder layer whose forward pass is attention, sum, MLP, sum, with norms around both; the defaults are Llama's.
 
-    The fields but the first name the layer's own modules, or are empty where it has none.
+    All fields except the first name modules of the layer; a field is empty if the layer does not have that module.
     """
 
     layer: str

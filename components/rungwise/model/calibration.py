@@ -1,4 +1,4 @@
-"""Corrects what a base that is not trained prefers whatever the text: an offset for each label's log-likelihood.
+"""Corrects the labels that an untrained base prefers for any text: an offset for each label's log-likelihood.
 
 Contextual calibration (Zhao et al., 2021, https://arxiv.org/abs/2102.09690) divides by the labels' shares for inputs
 without content. Training rows with answers show more: `fitted` chooses the offsets that make their answers likeliest.

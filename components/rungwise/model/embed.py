@@ -52,8 +52,7 @@ class Embedded:
         """Returns one prediction for each row, in order; a text that is too long is cut."""
         if not rows:
             return ()
-        store = self._store if len(rows) > 1 else None  # a single answer is not worth a folder
-        vectors_ND = vectors_of(self._encoder, texts_of(self._spec, rows), store, progress).rows_ND
+        vectors_ND = vectors_of(self._encoder, texts_of(self._spec, rows), self._store, progress).rows_ND
         parts = {name: self._part(name, vectors_ND) for name in _forms(self._spec.form)}
         answers = [self._answer({name: part[i] for name, part in parts.items()}) for i in range(len(rows))]
         return tuple(

@@ -189,7 +189,7 @@ def check_terms(base: Embedded) -> None:
 
 
 def has_accepted(base: Embedded) -> bool:
-    """Whether the user has accepted the base's terms; True if it has none."""
+    """Whether the user has accepted the base's terms; True if the base does not have any."""
     terms = base.terms
     if terms is None or os.environ.get(terms.variable) == "1":
         return True

@@ -38,7 +38,7 @@ class Fitted:
 
 
 def fit_labels(vectors_ND: Any, labels: Sequence[str], groups: Sequence[str], seed: int) -> Fitted | str:
-    """Returns a model of one label for each row, or why there is none."""
+    """Returns a model of one label for each row, or the reason why it can't be fitted."""
     import numpy as np
 
     if len(set(labels)) < 2:
@@ -64,7 +64,7 @@ def fit_labels(vectors_ND: Any, labels: Sequence[str], groups: Sequence[str], se
 
 
 def fit_items(vectors_ND: Any, lists: Sequence[Sequence[str]], groups: Sequence[str], seed: int) -> Fitted | str:
-    """Returns a model of the items of each row, or why there is none: the items are those that recur."""
+    """Returns a model of the items of each row, or the reason why it can't be fitted; only recurring items count."""
     import numpy as np
 
     counts = Counter(item for items in lists for item in set(items))

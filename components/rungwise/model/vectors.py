@@ -43,13 +43,15 @@ def vectors_of(
 ) -> Vectors:
     """Returns the vectors of `texts`; equal texts have equal vectors.
 
-    `store`: a folder where vectors are looked up and kept, named by the base's files and the texts.
+    `store`: a folder where vectors are looked up and kept, named by the base's files and the texts. The vector of a
+    single text, as a server reads it, is not kept.
 
     Raises:
         ModelError: a vector is not finite.
     """
     import numpy as np
 
+    store = store if len(texts) > 1 else None
     ids, cut = encoder.encode(texts)
     named = {hashlib.sha256(text.encode()).hexdigest(): i for i, text in enumerate(texts)}
     batches = batches_of({name: len(ids[i]) for name, i in named.items()})
