@@ -21,7 +21,7 @@ from typing import Any, Final
 
 from benchmarks import peer
 from benchmarks.engine import AGAIN, RESUMED, Checks, first_line, outcomes
-from benchmarks.random_base import RANK, SHAPES, Size, made, rows_of, spec_for, trained_by_trl
+from benchmarks.random_base import RANK, SHAPES, Size, config_of, made, rows_of, spec_for, trained_by_trl
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish, slug
 
 WARM_UP: Final = 4
@@ -110,11 +110,21 @@ def _measured(ends: list[float], tokens: int, losses: list[float]) -> dict[str, 
     }
 
 
-def run_ours(case: Case) -> dict[str, Any]:
-    """Returns speed, share of the matrix rate, peak memory and the planner's estimate of it."""
+def planned_bytes(case: Case, device: str = "cuda") -> int:
+    """Returns the planner's estimate of what torch allocates at its peak, without what the process takes before."""
     from rungwise.planning.job import Job
     from rungwise.planning.memory import need_of
     from rungwise.planning.model_config import shape_of
+
+    tokens = max(row.length for row in rows_of(case.size, case.answer))
+    job = Job("lora", "bf16", {"rank": RANK}, rows=case.size.rows, tokens=tokens, answer_tokens=case.answer,
+              is_checkpointed=case.is_checkpointed, device=device)  # fmt: skip
+    need = need_of(shape_of(config_of(SHAPES[case.shape], case.size).to_dict()), job)
+    return need.total - need.framework
+
+
+def run_ours(case: Case) -> dict[str, Any]:
+    """Returns speed, share of the matrix rate, peak memory and the planner's estimate of it."""
     from rungwise.training.loop import train
 
     size, shape, rows = case.size, SHAPES[case.shape], rows_of(case.size, case.answer)
@@ -128,10 +138,7 @@ def run_ours(case: Case) -> dict[str, Any]:
 
     trained = train(lm, spec_for(size, checkpointing=case.is_checkpointed), rows, progress=note_time)
     one = _measured(ends, trained.tokens, list(trained.losses))
-    job = Job("lora", "bf16", {"rank": RANK}, rows=size.rows, tokens=max(row.length for row in rows),
-              answer_tokens=case.answer, is_checkpointed=case.is_checkpointed,
-              device="cuda" if lm.device.startswith("cuda") else "cpu")  # fmt: skip
-    estimate = need_of(shape_of(lm.model.config.to_dict()), job).total
+    estimate = planned_bytes(case, "cuda" if lm.device.startswith("cuda") else "cpu")
     rate = matrix_rate(lm.device, size, shape)
     share = one["tokens_per_second"] * _operations(case, lm.model, trained) / rate
     return one | {

@@ -25,25 +25,31 @@ class Size:
     vocabulary: int = 151_936
 
 
+def config_of(shape: dict[str, int], size: Size) -> Any:
+    """Returns the config of a model of that shape."""
+    from transformers import Qwen2Config
+
+    return Qwen2Config(
+        vocab_size=size.vocabulary, num_key_value_heads=KEY_HEADS, max_position_embeddings=CONTEXT,
+        tie_word_embeddings=True,
+        bos_token_id=None, eos_token_id=0, pad_token_id=None, **shape,
+    )  # fmt: skip
+
+
 def made(shape: dict[str, int], size: Size, precision: str = "bf16", *, is_plain: bool = False) -> Any:
     """Returns a model with random weights, ready for the training loop; `is_plain`: as transformers made it."""
     import torch
-    from transformers import Qwen2Config, Qwen2ForCausalLM
+    from transformers import Qwen2ForCausalLM
 
     from rungwise.core.records import Base
     from rungwise.model.kernels.last_layer import shorten
     from rungwise.model.language_model import LanguageModel, device_name
 
     device = device_name()
-    config = Qwen2Config(
-        vocab_size=size.vocabulary, num_key_value_heads=KEY_HEADS, max_position_embeddings=CONTEXT,
-        tie_word_embeddings=True,
-        bos_token_id=None, eos_token_id=0, pad_token_id=None, **shape,
-    )  # fmt: skip
     torch.manual_seed(0)
     with torch.device(device):
         kind = torch.bfloat16 if precision == "bf16" else torch.float32
-        model = Qwen2ForCausalLM(config).to(kind).eval().requires_grad_(False)
+        model = Qwen2ForCausalLM(config_of(shape, size)).to(kind).eval().requires_grad_(False)
     if not is_plain:
         shorten(model)
     return LanguageModel(Base("random"), "", model, None, (), (), 0, "plain", CONTEXT, device)

@@ -74,15 +74,17 @@ def make_workspace(
 
 
 def run(root: Path) -> dict[str, Any]:
-    """Runs `rungwise run`; returns its seconds, and the status of the workspace's only task."""
+    """Runs `rungwise run`; returns its seconds at the first time, and the status of the workspace's only task."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
     command = [sys.executable, "-m", "rungwise"]
     started = time.perf_counter()
     subprocess.run([*command, "run"], cwd=root, env=environment, check=True)
-    seconds = time.perf_counter() - started
+    first = root / ".rungwise" / "first_run.json"
+    if not first.exists():
+        first.write_text(json.dumps(round(time.perf_counter() - started, 1)), encoding="utf-8")
     text = subprocess.run([*command, "status", "--json"], cwd=root, env=environment, check=True, stdout=subprocess.PIPE)
     (state,) = json.loads(text.stdout)["tasks"].values()
-    return {"seconds": round(seconds, 1), "state": state}
+    return {"seconds": json.loads(first.read_text(encoding="utf-8")), "state": state}
 
 
 def scored(climb: TaskClimb, test: Table, rung: str) -> dict[str, Any]:
@@ -113,8 +115,8 @@ def _interval(score: Interval | None) -> dict[str, float] | None:
     return {"value": score.value, "low": score.low, "high": score.high, "n": score.n}
 
 
-def measure(root: Path, is_new: bool) -> dict[str, Any]:
-    """Returns the verdict of the workspace's task, the seconds of its run (None if it is not new), and each rung."""
+def measure(root: Path) -> dict[str, Any]:
+    """Returns the verdict of the workspace's task, the seconds of its first run, and each rung."""
     done = run(root)
     settings, state = settings_of(root), done["state"]
     (name,) = settings.tasks
@@ -125,7 +127,7 @@ def measure(root: Path, is_new: bool) -> dict[str, Any]:
         "metric": settings.tasks[name].measure,
         "bar": settings.tasks[name].target,
         "rows": {"train": len(climb.train), "dev": len(climb.dev), "test": len(test)},
-        "run_seconds": done["seconds"] if is_new else None,
+        "run_seconds": done["seconds"],
         "champion": state["champion"] and state["champion"]["rung"],
         "decision": [reason["sentence"] for reason in state["decision"]["reasons"]],
         "test_look": [reason["sentence"] for look in state["test_looks"][-1:] for reason in look["reasons"]],
@@ -190,11 +192,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         for name in chosen:
             root = (options.keep or Path(temporary)) / name
-            is_new = not root.exists()
-            if is_new:
+            if not root.exists():
                 settings = {"precision": options.precision, "quick": options.quick, "gemma": options.gemma}
                 make_workspace(root, name, options.source, **settings)
-            rows[name] = measure(root, is_new)
+            rows[name] = measure(root)
             print(f"{table({name: rows[name]})}\nrun: {rows[name]['run_seconds']} s", flush=True)
     print(table(rows))
     suffix = re.sub(r"\W+", "-", "-".join(options.only)) if options.only else ""

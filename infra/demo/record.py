@@ -1,15 +1,21 @@
 """Records the results of the demonstration: `python infra/demo/record.py`, after `make demo` or `make demo-full`.
 
 Writes results.json (each task's ladder with n, intervals and seconds) and results.svg (its picture). The table in
-docs/results.md is made from results.json (`results_table`); a test compares that page with it.
+docs/results.md is made from results.json (`results_table`); a test compares that page with it. A climb stops at the
+first rung that passes; `--all-rungs` trains and scores the others too, and an untuned prompt, on the same validation
+rows. No decision depends on these scores.
 """
 
+import argparse
 import json
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from rungwise.climbing.rungs import TaskClimb, evaluate_rung, task_climb, train_rung
+from rungwise.config import RungSettings, Settings
 from rungwise.core.records import Interval
 from rungwise.report.figure import GREEN, GREY, Panel, ScoreRow, scores_figure
 from rungwise.report.read import explain, explain_json, status, status_json
@@ -21,6 +27,42 @@ HERE = Path(__file__).parent
 RESULTS, PICTURE = HERE / "results.json", HERE / "results.svg"
 CONFIDENCE = 0.95
 """The confidence of the demonstration's intervals, as in params.yaml."""
+
+
+PROMPT: Final = RungSettings(name="prompt", base="smollm2-135m", method="prompt")
+
+
+def with_prompt(settings: Settings) -> Settings:
+    """Returns the settings with the rung PROMPT before the rungs that train a language model."""
+    if any(rung.method == "prompt" for rung in settings.ladder):
+        return settings
+    first = next((i for i, rung in enumerate(settings.ladder) if rung.name == PROMPT.base), len(settings.ladder))
+    return settings.model_copy(update={"ladder": (*settings.ladder[:first], PROMPT, *settings.ladder[first:])})
+
+
+def all_rungs(root: Path, recorded: dict[str, Any]) -> None:
+    """Adds the rungs that the climb did not reach to its results, in the order of the ladder."""
+    settings = with_prompt(settings_of(root))
+    for name, task in recorded["tasks"].items():
+        climb = task_climb(root, settings, name)
+        reached = {rung["rung"]: rung for rung in task["rungs"]}
+        task["rungs"] = [reached.get(rung.name) or _beyond(climb, rung.name) for rung in settings.ladder]
+
+
+def _beyond(climb: TaskClimb, rung: str) -> dict[str, Any]:
+    """Returns the results of a rung that the climb did not reach."""
+    attempt = train_rung(climb, rung)
+    evidence = evaluate_rung(climb, rung, attempt).evidence
+    return {
+        "rung": rung,
+        **(_ends(asdict(evidence.score)) if evidence.score else {}),
+        "note": evidence.note,
+        "also": {name: interval.value for name, interval in evidence.also.items()},
+        "seconds": attempt.cost.get("seconds"),
+        "train_rows": len(climb.train),
+        "trained_parameters": evidence.trained_parameters,
+        "is_beyond": True,
+    }
 
 
 def results(root: Path) -> dict[str, Any]:
@@ -119,8 +161,13 @@ def _row(rung: dict[str, Any], bar: float) -> ScoreRow:
 
 
 if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description="Records the results of the demonstration.")
+    parser.add_argument("--all-rungs", action="store_true", help="also the rungs that the climb did not reach")
+    options = parser.parse_args()
     prepare_environment()
     shown = results(workspace_root())
+    if options.all_rungs:
+        all_rungs(workspace_root(), shown)
     RESULTS.write_text(json.dumps(shown, indent=1) + "\n", encoding="utf-8")
     PICTURE.write_text(picture(shown), encoding="utf-8")
     print(results_table(shown))

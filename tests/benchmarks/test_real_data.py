@@ -39,8 +39,9 @@ def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(t
 def test_a_set_is_measured_on_its_official_test_rows(tmp_path, shared):
     root = tmp_path / "snips"
     make_workspace(root, "snips", shared, quick=True)
-    row = measure(root, is_new=True)
+    row = measure(root)
     assert row["rows"]["test"] == 700 and set(row["rungs"]) == {"classical", "pocket-s"}
+    assert measure(root)["run_seconds"] == row["run_seconds"], "a second call repeats nothing"
     assert row["champion"] == "classical" and row["rungs"]["classical"]["test"]["value"] > 0.95
     assert figures({"snips": row})["snips: classical"].met and "| snips | accuracy, 0.95 | 700 |" in table(
         {"snips": row}

@@ -11,6 +11,8 @@ from rungwise.core.errors import ModelError
 from rungwise.core.methods import LANGUAGE_MODEL_METHODS
 from rungwise.core.records import Base
 from rungwise.model import limits
+from rungwise.model.embedded import EMBEDDED
+from rungwise.model.gguf import converted
 from rungwise.planning import measure
 from rungwise.planning.check import check_ladder
 from rungwise.planning.fit import fit
@@ -23,6 +25,7 @@ from rungwise.planning.plan import jobs_of_every_method, plan_config, plan_ladde
 from rungwise.planning.remedies import remedies
 from rungwise.planning.scoring_memory import scoring_need
 from rungwise.report.plan import duration, plan_text, sentence
+from tests.model.gguf_files import tiny_llama, write_gguf
 
 CPU = Machine(THIS, "2 cores", None, 8 * 10**9, 1e11, 5e10, 1e10, None, None, device="cpu")
 SEVEN_B = transformers.LlamaConfig().to_dict()
@@ -163,6 +166,16 @@ def test_the_config_of_a_base_that_comes_with_the_package_is_found(tmp_path):
     (tmp_path / "pocket-s").mkdir()
     (tmp_path / "pocket-s" / "config.json").write_text('{"hidden_size": 8}')
     assert config_of(Base("pocket-s"), tmp_path) == {"hidden_size": 8}  # a folder of the workspace comes first
+
+
+def test_the_config_of_a_gguf_file_or_an_embedded_base_is_that_of_its_folder(monkeypatch, tmp_path):
+    monkeypatch.setenv("RUNGWISE_BASES", str(tmp_path / "cache"))
+    write_gguf(tiny_llama(tmp_path / "tiny"), tmp_path / "tiny.gguf")
+    assert config_of(Base("tiny.gguf"), tmp_path) == read_config(converted(tmp_path / "tiny.gguf") / "config.json")
+    with pytest.raises(ModelError, match="not on this machine(.|\n)*rungwise bases add smollm2-135m"):
+        config_of(Base("smollm2-135m"), tmp_path)
+    shutil.copytree(converted(tmp_path / "tiny.gguf"), tmp_path / "cache" / EMBEDDED["smollm2-135m"].sha256)
+    assert config_of(Base("smollm2-135m"), tmp_path)["model_type"] == "llama"
 
 
 def test_a_hub_config_is_fetched_alone_or_the_error_is_reported(monkeypatch, tmp_path):

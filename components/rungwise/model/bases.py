@@ -123,8 +123,10 @@ def _from_hub(base: Base) -> Path:
     return Path(path)
 
 
-def local_folder(base: Base, root: Path) -> Path:
+def local_folder(base: Base, root: Path, *, needs_tokenizer: bool = True) -> Path:
     """Returns the folder with the base's config and tokenizer on this machine, without fetching anything.
+
+    A GGUF file is converted on first use. Without `needs_tokenizer` the folder may have no tokenizer.
 
     Raises:
         ModelError: this machine does not have them.
@@ -139,14 +141,13 @@ def local_folder(base: Base, root: Path) -> Path:
 
         path = try_to_load_from_cache(base.name, "config.json", revision=base.revision)
         folder = Path(path).parent if isinstance(path, str) else None
-    if folder is None or not all(
-        any((folder / name).is_file() for name in names) for names in (("config.json",), _TOKENIZER_EITHER)
-    ):
+    wanted = [("config.json",), *([_TOKENIZER_EITHER] if needs_tokenizer else [])]
+    if folder is None or not all(any((folder / name).is_file() for name in names) for names in wanted):
         raise ModelError(
             Problem(
                 "the base is not on this machine",
                 where=f"ladder: base {base}",
-                wanted="its config.json and tokenizer",
+                wanted="its config.json and tokenizer" if needs_tokenizer else "its config.json",
                 do=f"`rungwise bases add {name}` fetches it, as does the first run that uses it"
                 if name
                 else "correct the rung's `base`; a hub model is fetched by the first run that uses it",

@@ -4,12 +4,16 @@ Tests compare the estimate with autograd's own list. Shape letters: B rows, S to
 """
 
 from collections.abc import Sequence
+from typing import Final
 
-from rungwise.model.architectures import architecture
+from rungwise.model.architectures import Gpt2Keys, architecture
 from rungwise.planning.job import Job
 from rungwise.planning.microbatch import passing_tokens, shared_in_training
 from rungwise.planning.shape import Linear, Shape
 from rungwise.planning.trainable import targeted
+
+_FUSED: Final = ("lora", "rslora", "pissa")
+"""Methods whose layers are PEFT's plain LoRA layers."""
 
 
 def saved_bytes(shape: Shape, job: Job) -> int:
@@ -86,20 +90,40 @@ def _attention_bytes(shape: Shape, job: Job) -> int:
     if any(linear.role == "fused" for linear in shape.linears) and not shape.learned_positions:
         if shape.key_heads == shape.heads:  # values are part of one matrix that is kept whole
             total += 2 * query * width
-        if not job.properties.is_low_rank or job.precision == "fp32":  # else the output matrix reads an fp32 copy
+        if (
+            is_fused(shape, job) or not job.properties.is_low_rank or job.precision == "fp32"
+        ):  # else it reads an fp32 copy
             total += query * width  # the output once more, in the order that its matrix reads
     if shape.has_head_norm:  # queries and keys before their norm
-        trained = (4 if shape.is_norm_fp32 else width) if job.properties.trains_matrices else 0
-        total += (query + shape.key_width) * (4 + trained)
+        total += _rms_norm_bytes(shape, job, query + shape.key_width, is_trained=job.properties.trains_matrices)
     return total
+
+
+def is_fused(shape: Shape, job: Job) -> bool:
+    """Whether a target and its low-rank update are one operation (see `model.kernels.low_rank`).
+
+    GPT-2's matrices are layers of another type, which are left as they are.
+    """
+    has_linears = not isinstance(architecture(shape.model_type).config_keys, Gpt2Keys)
+    return job.method in _FUSED and has_linears and not job.dropout and job.precision != "4bit"
 
 
 def _norm_bytes(shape: Shape, job: Job, *, is_trained: bool) -> int:
     """Returns the bytes that one norm keeps of one token."""
     if not shape.has_rms_norm:
         return shape.width * job.element_bytes + 8
-    # in half precision an RMS norm works on an fp32 copy of its input; a trained weight keeps the normalised token
-    return shape.width * 4 + 4 + (shape.width * (4 if shape.is_norm_fp32 else job.element_bytes) if is_trained else 0)
+    return _rms_norm_bytes(shape, job, shape.width, is_trained=is_trained) + 4
+
+
+def _rms_norm_bytes(shape: Shape, job: Job, elements: int, *, is_trained: bool) -> int:
+    """Returns the bytes that an RMS norm of so many elements keeps.
+
+    On a CPU a frozen one keeps its input (see `model.kernels.rms_norm`). Others work on an fp32 copy of it in half
+    precision, and a trained weight keeps the normalised token too.
+    """
+    if is_trained:
+        return elements * (4 + (4 if shape.is_norm_fp32 else job.element_bytes))
+    return elements * (job.element_bytes if job.device == "cpu" else 4)
 
 
 def _branch_bytes(shape: Shape, job: Job) -> int:
@@ -121,11 +145,11 @@ def _input_bytes(shape: Shape, job: Job, linears: Sequence[Linear]) -> int:
     if not method.is_low_rank:
         return shape.inner * width if job.method == "ia3" else 0
     carrying = [linear for linear in targeted(shape, job.targets) if linear in linears]
-    ranks = 4 * job.rank * len(carrying) * (2 if method.shares_matrices else 1)
+    ranks = (width if is_fused(shape, job) else 4) * job.rank * len(carrying) * (2 if method.shares_matrices else 1)
     each = sum(linear.inputs for linear in carrying)
     if job.dropout > 0:  # every matrix has its own dropped copy and its noise
         return each * 8 + ranks
-    if job.precision != "fp32":  # every adapter matrix reads an fp32 copy of its own
+    if job.precision != "fp32" and not is_fused(shape, job):  # every adapter matrix reads an fp32 copy of its own
         return each * 4 + ranks
     read = {_reads(linear) for linear in carrying}
     return sum(elements for name, elements in inputs.items() if name in read) * width + ranks

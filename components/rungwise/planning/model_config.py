@@ -14,9 +14,9 @@ from typing import Any
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.records import Base
 from rungwise.model.architectures import GptNeoxKeys, LlamaKeys, PhiKeys, architecture, has_fixed_rotary
+from rungwise.model.bases import local_folder
 from rungwise.planning.measured_shape import measured_shape
 from rungwise.planning.shape import Linear, Shape
-from rungwise.workspace.resources import pocket_base
 
 
 def read_config(path: Path) -> dict[str, Any]:
@@ -46,11 +46,10 @@ def config_of(base: Base, root: Path) -> dict[str, Any]:
     """Returns the config.json of a base; for a hub name, fetches this file alone.
 
     Raises:
-        ModelError: the file can't be fetched or read.
+        ModelError: the file can't be fetched or read, or an embedded base was not fetched yet.
     """
     if not base.revision:
-        own = root / os.path.expanduser(base.name)
-        return read_config((own if own.is_dir() else pocket_base(base.name) or own) / "config.json")
+        return read_config(local_folder(base, root, needs_tokenizer=False) / "config.json")
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import hf_hub_download
 

@@ -10,7 +10,7 @@ bit and an fp32 copy the sum is the same: Rajbhandari et al., 2020, https://arxi
 """
 
 from rungwise.model import limits
-from rungwise.planning.activations import final_bytes, saved_bytes, short_layer_bytes
+from rungwise.planning.activations import final_bytes, is_fused, saved_bytes, short_layer_bytes
 from rungwise.planning.job import Job
 from rungwise.planning.microbatch import holds_logits, passing_tokens
 from rungwise.planning.need import BYTES_PER_WEIGHT, Need, framework_bytes, weight_bytes
@@ -28,6 +28,8 @@ def training_need(shape: Shape, job: Job) -> Need:
         first_gradients = round(gradients * _last_share(shape))
     final = final_bytes(shape, job)
     if job.properties.trains_base and job.precision != "fp32":  # fp32 weights are read as a copy in 16 bit
+        kept += 2 * trainable
+    if is_fused(shape, job) and job.precision != "fp32":  # so is the adapter
         kept += 2 * trainable
     moments = {
         # the gradients of the last step are held until the loss is computed

@@ -19,6 +19,7 @@ from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
 from rungwise.model.kernels.low_rank import fuse
+from rungwise.model.kernels.rms_norm import fuse_norms
 from rungwise.model.kernels.short_attention import short_attention
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.training.batches import TokenRow, batches
@@ -161,6 +162,7 @@ def _prepared(lm: LanguageModel, spec: AttemptSpec) -> tuple[Prepared, float]:
 
     tuned = attach(lm, spec)
     fuse(tuned.model)
+    fuse_norms(tuned.model)
     _enable_checkpointing(tuned, spec)
     peak = peak_learning_rate(tuned, spec)
     accelerator = Accelerator(cpu=lm.device == "cpu")
