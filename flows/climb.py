@@ -13,6 +13,7 @@ from prefect.utilities.annotations import quote
 from rungwise.attempts.store import Attempt
 from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
+from rungwise.core.progress import Pace
 from rungwise.core.words import sentence_of
 from rungwise.pipeline import stages
 from rungwise.report.read import status
@@ -24,16 +25,17 @@ SECONDS_BETWEEN = 2.0
 
 
 def _progress(what: str) -> Callable[[int, int, str], None]:
-    """Returns a progress callback that updates a Prefect artifact."""
+    """Returns a progress callback that updates a Prefect artifact and writes lines into the run's log."""
     key = what.replace(" ", "-").replace("/", "-")
     artifact = create_progress_artifact(progress=0.0, key=key, description=what)
     assert isinstance(artifact, UUID)
-    last = [time.monotonic()]
+    last, pace = [time.monotonic()], Pace()
 
     def show(done: int, total: int, unit: str) -> None:
         if done == total or time.monotonic() - last[0] >= SECONDS_BETWEEN:
             last[0] = time.monotonic()
             update_progress_artifact(artifact_id=artifact, progress=100 * done / total)
+        if pace.is_due(done, total):
             get_run_logger().info("%s: %d/%d %s", what, done, total, unit)
 
     return show

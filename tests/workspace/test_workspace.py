@@ -7,14 +7,14 @@ import time
 import pytest
 
 from rungwise.core.errors import SettingsError, WorkspaceBusy
-from rungwise.core.progress import LineProgress
+from rungwise.core.progress import LineProgress, Pace
 from rungwise.workspace.lock import locked
 from tests.conftest import REPOSITORY, environment
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from rungwise.core.progress import LineProgress
+from rungwise.core.progress import LineProgress, Pace
 from rungwise.workspace.lock import locked
 with locked(Path(sys.argv[1]), "a long run"):
     print("held", flush=True)
@@ -100,6 +100,21 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys
     for step in range(1, 4):
         show(step, 3, "steps")
     assert "train route/small:   0%|" in capsys.readouterr().err
+
+
+def test_long_work_has_about_twenty_lines_and_at_least_one_a_minute(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("rungwise.core.progress.time.monotonic", lambda: now[0])
+    pace, lines = Pace(), []
+    for step in range(1, 1001):
+        now[0] += 1.0
+        if pace.is_due(step, 1000):
+            lines.append(step)
+    assert lines == list(range(50, 1001, 50))
+    now[0] += 59.0
+    assert not pace.is_due(1001, 100_000)
+    now[0] += 1.0
+    assert pace.is_due(1002, 100_000)
 
 
 def is_running(pid: int) -> bool:

@@ -4,20 +4,39 @@ import sys
 import time
 
 
+class Pace:
+    """When a line of progress is due, so that long work has about twenty and a reader still sees that it goes on.
+
+    At the end, and after some seconds if a twentieth of the work was done since the last line, or a minute passed.
+    """
+
+    def __init__(self, seconds_between: float = 5.0) -> None:
+        self._between = seconds_between
+        self._last, self._done = time.monotonic(), 0
+
+    def is_due(self, done: int, total: int) -> bool:
+        """Whether a line is due now; the next one is counted from here then."""
+        passed = time.monotonic() - self._last
+        has_moved = 20 * (done - self._done) >= total or passed >= 12 * self._between
+        if done != total and not (passed >= self._between and has_moved):
+            return False
+        self._last, self._done = time.monotonic(), done
+        return True
+
+
 class LineProgress:
-    """Progress on standard error: a bar on a terminal, elsewhere a plain line every few seconds."""
+    """Progress on standard error: a bar on a terminal, elsewhere plain lines (see `Pace`)."""
 
     def __init__(self, label: str, seconds_between: float = 5.0) -> None:
-        self._label, self._between = label, seconds_between
-        self._last = time.monotonic()
+        self._label = label
+        self._pace = Pace(seconds_between)
         self._bar: object = None
 
     def __call__(self, done: int, total: int, what: str) -> None:
         """Shows that `done` of `total` units are done; `what` names the unit."""
         if sys.stderr.isatty():
             self._show_bar(done, total, what)
-        elif done == total or time.monotonic() - self._last >= self._between:
-            self._last = time.monotonic()
+        elif self._pace.is_due(done, total):
             sys.stderr.write(f"{self._label}: {done}/{total} {what}\n")
             sys.stderr.flush()
 

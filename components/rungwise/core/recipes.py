@@ -13,9 +13,9 @@ RECIPES: Final[Mapping[str, int]] = {"ingest": 5, "validate": 4, "split": 6, "au
 """Stage -> recipe number."""
 TRAINING: Final = 7
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""
-ANSWERING: Final = 7
+ANSWERING: Final = 8
 """Raise it when equal models give other answers to equal rows."""
-PROMPTING: Final = 1
+PROMPTING: Final = 2
 """Raise it when a rung of method `prompt` chooses another form or gives other answers."""
 CLASSICAL: Final = 2
 """Raise it when a rung without a language model gives other answers."""

@@ -119,18 +119,19 @@ def _in_batches(
 ) -> Iterator[tuple[list[int], Result]]:
     """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: what a prompt of a given length counts towards SCORING_TOKENS. If a batch is out of memory, later
-    batches have half as many rows.
+    `tokens_of`: what a prompt counts towards SCORING_TOKENS if the cache holds so many of its tokens. If a batch is out
+    of memory, later batches have half as many rows.
 
     Raises:
         ModelError: a single row is out of memory.
     """
     order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), i))
     prefix = _prefix(lm, prompts)
+    kept_once = prefix.tokens - prefix.copied_tokens if prefix else 0
     done, most = 0, limits.SCORING_ROWS
     while done < len(order):
         longest = len(prompts[order[min(done + most, len(order)) - 1]])
-        rows = order[done : done + max(1, min(most, limits.SCORING_TOKENS // tokens_of(longest)))]
+        rows = order[done : done + max(1, min(most, limits.SCORING_TOKENS // tokens_of(longest - kept_once)))]
         try:
             with torch.inference_mode():
                 result = act([prompts[i] for i in rows], prefix)
@@ -255,7 +256,8 @@ def _score_batch(
         best_B1 = (scores_BL + way_L).masked_fill(~is_read_BL, -math.inf).amax(1, keepdim=True)
         matters_BL |= ~is_read_BL & (scores_BL + way_L > best_B1 + margin)
     first_BV = first_BV.cpu()
-    for row_and_label in _alike(matters_BL, labels, tokens=mask_BS.shape[1], vocabulary=first_BV.shape[1]):
+    held = mask_BS.shape[1] - (prefix.tokens - prefix.copied_tokens if prefix else 0)
+    for row_and_label in _alike(matters_BL, labels, tokens=held, vocabulary=first_BV.shape[1]):
         rows, chosen = map(list, zip(*row_and_label, strict=True))
         starts = [labels[i][0] for i in chosen]
         rest_P = _rest(lm, copied(cache), mask_BS, rows, [labels[i] for i in chosen])
@@ -313,7 +315,10 @@ def _likeliest_path(
 def _alike(
     matters_BL: torch.Tensor, labels: Sequence[Sequence[int]], *, tokens: int, vocabulary: int
 ) -> Iterator[list[tuple[int, int]]]:
-    """Yields the marked pairs of a row and a label in groups whose labels are equally long and that fit one pass."""
+    """Yields the marked pairs of a row and a label in groups whose labels are equally long and that fit one pass.
+
+    `tokens`: what the cache holds of a row.
+    """
     pairs: list[tuple[int, int]] = [(row, label) for row, label in matters_BL.nonzero().tolist()]
     for length in sorted({len(labels[label]) for _, label in pairs}):
         alike = [pair for pair in pairs if len(labels[pair[1]]) == length]

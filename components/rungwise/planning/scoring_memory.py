@@ -20,16 +20,18 @@ def scoring_need(shape: Shape, job: Job) -> Need:
     width = job.element_bytes
     prompt = job.tokens - job.answer_tokens
     shared = min(job.shared_tokens, max(0, prompt - 1)) if can_share_prefix(shape) else 0
-    rows = max(1, min(limits.SCORING_ROWS, job.rows, limits.SCORING_TOKENS // 4 // job.tokens))
+    kept_once = shared if job.device == "cpu" else 0  # see `model.kernels.prefix_attention`
+    held = job.tokens - kept_once
+    rows = max(1, min(limits.SCORING_ROWS, job.rows, limits.SCORING_TOKENS // 4 // held))
     by_logits = limits.SCORING_LOGITS // (shape.vocabulary * job.answer_tokens)
-    pairs = max(1, min(rows * job.labels, by_logits, limits.SCORING_TOKENS * 3 // 4 // job.tokens))
+    pairs = max(1, min(rows * job.labels, by_logits, limits.SCORING_TOKENS * 3 // 4 // held))
     token = 2 * shape.key_width * shape.layers * width
-    cache = (pairs * job.tokens + rows * prompt) * token
+    cache = (pairs * held + rows * (prompt - kept_once) + kept_once) * token
     read = rows * (prompt - shared)
     layer = read * width * (2 * shape.width + (3 if shape.is_gated else 2) * shape.inner)
-    first_pass = (rows * prompt + shared) * token + layer + read * prompt
+    first_pass = (rows * (prompt - kept_once) + shared) * token + layer + read * prompt
     logits = pairs * (job.answer_tokens - 1) * shape.vocabulary * (4 + 4 if width == 4 else 2 + 4 + 4)
-    repeated = 2 * shape.query_width * pairs * job.tokens * width if shape.key_heads < shape.heads else 0
+    repeated = 2 * shape.query_width * pairs * held * width if shape.key_heads < shape.heads else 0
     second_pass = cache + repeated
     is_first = first_pass >= second_pass + logits
     return Need(

@@ -27,10 +27,23 @@ class SharedPrefix:
     tokens: int
     cache: Any
     """Their keys and values: a DynamicCache of one row."""
+    is_kept_once: bool = False
+    """Whether the rows read it where it is (see `prefix_attention`); otherwise it is copied to each of them."""
+
+    @property
+    def copied_tokens(self) -> int:
+        """Tokens of the prefix that each row's cache holds."""
+        return 0 if self.is_kept_once else self.tokens
 
     def of(self, n_rows: int) -> Any:
-        """Returns the cache expanded to `n_rows` rows; the original does not change."""
+        """Returns a cache for `n_rows` rows that begins with the prefix; the original does not change."""
+        from rungwise.model.kernels.prefix_attention import PrefixLayer, ensure_attention
+
         grown = copied(self.cache)
+        if self.is_kept_once:
+            ensure_attention()
+            grown.layers = [PrefixLayer(layer.keys, layer.values) for layer in grown.layers]
+            return grown
         for layer in grown.layers:
             layer.keys = layer.keys.expand(n_rows, -1, -1, -1)
             layer.values = layer.values.expand(n_rows, -1, -1, -1)
@@ -66,6 +79,8 @@ def can_share(config: Any) -> bool:
 
 def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix:
     """Returns the prefix `ids` as computed by `model`, whose config satisfies `can_share`."""
+    from rungwise.model.kernels.prefix_attention import can_keep_once
+
     ids_1F = torch.tensor([list(ids)], device=device)
     out = model(
         input_ids=ids_1F,
@@ -74,7 +89,7 @@ def read_prefix(model: Any, ids: Sequence[int], device: str) -> SharedPrefix:
         use_cache=True,
         logits_to_keep=1,
     )
-    return SharedPrefix(len(ids), out.past_key_values)
+    return SharedPrefix(len(ids), out.past_key_values, can_keep_once(model, device))
 
 
 def padded(
@@ -102,7 +117,10 @@ def copied(cache: Any) -> Any:
     """Returns a copy of a cache; extending the copy does not change the original."""
     from transformers.cache_utils import DynamicCache, DynamicLayer, DynamicSlidingWindowLayer
 
-    if type(cache) is DynamicCache and all(type(c) in (DynamicLayer, DynamicSlidingWindowLayer) for c in cache.layers):
+    from rungwise.model.kernels.prefix_attention import PrefixLayer
+
+    kinds = (DynamicLayer, DynamicSlidingWindowLayer, PrefixLayer)
+    if type(cache) is DynamicCache and all(type(c) in kinds for c in cache.layers):
         grown = copy.copy(cache)
         grown.layers = [copy.copy(layer) for layer in cache.layers]  # extending a layer replaces its tensors
         return grown
