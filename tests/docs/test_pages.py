@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 import rungwise
+from benchmarks import gpu
 from rungwise import config
 from rungwise.config import parse
 from tests.conftest import REPOSITORY, script
@@ -208,7 +209,16 @@ def test_the_figures_of_the_gpu_are_those_on_record():
         speed, memory = (figures[f"{case}: {what}"]["value"] for what in ("times as fast", "share of memory"))
         tokens, error = (figures[f"{case}: {what}"]["value"] for what in ("tokens per second", "planner's error"))
         peak = figures[f"{case}: peak memory"]["value"]
-        assert f"| {tokens:,.0f} | {speed:.2f} | {memory:.2f} | {peak:.1f} GiB | {error:+.0f} % |" in page
+        assert f"| {tokens:,.0f} | {speed:.2f} | {memory:.2f} | {peak:.1f} GiB | {error:+.1f} % |" in page
+
+
+def test_the_plan_of_the_gpu_is_todays_and_close_to_the_recorded_peaks():
+    training = measured("gpu-nvidia-h200")["training"]
+    for name, case in gpu.CASES.items():
+        own = training[name]["rungwise"]
+        assert gpu.planned_bytes(case) == own["planned_bytes"], "write the plan into the record and the page again"
+        assert 0.0 <= own["planner_error"] < 0.07
+        assert own["planner_error"] == own["planned_bytes"] / own["peak_bytes"] - 1
 
 
 def test_the_figures_of_real_data_are_those_on_record():

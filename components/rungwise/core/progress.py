@@ -5,7 +5,7 @@ import time
 
 
 class Pace:
-    """When a line of progress is due, so that long work has about twenty and a reader still sees that it goes on.
+    """When a line of progress is due, so that long work has about twenty and never looks stuck.
 
     At the end, and after some seconds if a twentieth of the work was done since the last line, or a minute passed.
     """
