@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +25,7 @@ from benchmarks.real_data.prepare import prepare
 from benchmarks.report import Figure, machine, parser, publish
 from rungwise.climbing.rungs import TaskClimb, evaluate_rung, task_climb, train_rung
 from rungwise.core.folders import open_sealed
-from rungwise.core.records import Interval
+from rungwise.core.records import Interval, Prediction
 from rungwise.core.table import Table
 from rungwise.workspace.layout import Paths, settings_of
 from rungwise.workspace.resources import package_file
@@ -37,6 +37,8 @@ NAMES = tuple(SETS)
 QUICK, QUICK_STEPS = ("snips",), 20
 GEMMA: Final = {"name": "gemma3-270m", "base": "gemma3-270m", "method": "lora", "rank": 16, "alpha": 32}
 WITH_GEMMA: Final = ("trec", "banking77")
+OUT_OF_SCOPE: Final = "oos"
+"""The label of clinc150's rows that none of its 150 intents covers."""
 
 
 def make_workspace(
@@ -92,16 +94,27 @@ def scored(climb: TaskClimb, test: Table, rung: str) -> dict[str, Any]:
     attempt = train_rung(climb, rung)
     dev = evaluate_rung(climb, rung, attempt).evidence
     started = _processor_seconds()
-    on_test = evaluate_rung(replace(climb, dev=test), rung, attempt).evidence
+    outcome = evaluate_rung(replace(climb, dev=test), rung, attempt)
+    on_test = outcome.evidence
     return {
         "dev": _interval(dev.score),
         "test": _interval(on_test.score),
         "unscored": dict(on_test.unscored),
         "also": {name: _interval(score) for name, score in on_test.also.items()},
+        **out_of_scope(outcome.predictions),
         "note": dev.note,
         "train_seconds": attempt.cost.get("seconds"),
         "test_processor_seconds": round(_processor_seconds() - started, 1),
     }
+
+
+def out_of_scope(predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Returns recall and precision of the label that no intent covers, where rows have it (clinc150)."""
+    are = [one.answer == OUT_OF_SCOPE for one in predictions if one.expected == OUT_OF_SCOPE]
+    said = [one.expected == OUT_OF_SCOPE for one in predictions if one.answer == OUT_OF_SCOPE]
+    if not are:
+        return {}
+    return {"out_of_scope_recall": sum(are) / len(are), "out_of_scope_precision": sum(said) / max(1, len(said))}
 
 
 def _processor_seconds() -> float:
@@ -153,16 +166,16 @@ def figures(rows: Mapping[str, Any]) -> dict[str, Figure]:
 
 
 def table(rows: Mapping[str, Any]) -> str:
-    """Returns the results as a Markdown table: each set's bar, each rung's test score, and the champion."""
+    """Returns the results as a Markdown table: each set's bar, each rung's test score, the champion, the run's time."""
     rungs = list(dict.fromkeys(rung for row in rows.values() for rung in row["rungs"]))
     lines = [
-        f"| data set | metric, bar | test rows | {' | '.join(rungs)} | champion |",
-        f"|---|---|---|{'---|' * len(rungs)}---|",
+        f"| data set | metric, bar | test rows | {' | '.join(rungs)} | champion | run |",
+        f"|---|---|---|{'---|' * len(rungs)}---|---|",
     ]
     for name, row in rows.items():
         cells = [_cell(row["rungs"].get(rung), row["champion"] == rung) for rung in rungs]
         about = f"| {name} | {row['metric']}, {row['bar']:g} | {row['rows']['test']:,} "
-        lines.append(f"{about}| {' | '.join(cells)} | {row['champion'] or 'none'} |")
+        lines.append(f"{about}| {' | '.join(cells)} | {row['champion'] or 'none'} | {row['run_seconds']:.0f} s |")
     return "\n".join(lines)
 
 

@@ -116,7 +116,7 @@ def _lines(task: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def results_table(recorded: dict[str, Any]) -> str:
-    """Returns the table of figures in docs/results.md."""
+    """Returns the table of figures in docs/results.md; rungs that the climb did not reach are in italics."""
     lines = [
         "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
@@ -131,7 +131,8 @@ def results_table(recorded: dict[str, Any]) -> str:
                 score, n = f"{rung['value']:.3f} ({rung['low']:.3f} to {rung['high']:.3f})", str(rung["n"])
                 score = f"**{score}**" if rung["rung"] == task["kept"] else score
             seconds = f"{rung['seconds'] or 0:.0f} s" if rung["trained_parameters"] else ""
-            lines.append(f"| {' | '.join([*about, rung['rung'], score, n, seconds])} |")
+            called = f"*{rung['rung']}*" if rung.get("is_beyond") else rung["rung"]
+            lines.append(f"| {' | '.join([*about, called, score, n, seconds])} |")
     return "\n".join(lines)
 
 

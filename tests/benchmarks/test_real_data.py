@@ -4,8 +4,9 @@ from collections import Counter
 
 import pytest
 
-from benchmarks.real_data.__main__ import NAMES, figures, make_workspace, measure, table
+from benchmarks.real_data.__main__ import NAMES, figures, make_workspace, measure, out_of_scope, table
 from rungwise.core.folders import read_lines
+from rungwise.core.records import Prediction
 from rungwise.pipeline.stages import run_stage
 
 SIZES = {
@@ -33,6 +34,13 @@ def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(t
     assert sides["dev"] > 250
     if name in SIZES:
         assert (sides["test"], sum(sides.values()) + dropped["duplicate"]) == SIZES[name]
+
+
+def test_rows_out_of_scope_are_counted_apart():
+    answers = [("oos", "oos"), ("oos", "pay"), ("oos", None), ("pay", "oos"), ("pay", "pay")]
+    rows = [Prediction(str(i), str(i), expected, answer) for i, (expected, answer) in enumerate(answers)]
+    assert out_of_scope(rows) == {"out_of_scope_recall": 1 / 3, "out_of_scope_precision": 1 / 2}
+    assert out_of_scope(rows[3:]) == {}
 
 
 @pytest.mark.slow  # a whole ladder is learned in tests/smoke and tests/package too; this one is public data
