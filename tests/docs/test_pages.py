@@ -200,6 +200,16 @@ def test_the_figures_of_training_are_those_on_record():
     assert f"{fast[0]} and {fast[1]} times as fast as TRL's SFTTrainer" in README
 
 
+def test_the_figures_of_the_usual_way_are_those_on_record():
+    usual = measured("usual-bf16")
+    for run, one in usual["runs"].items():
+        shown = f"{one['train_seconds']:.0f} s | {one['answer_seconds']:.0f} s | {one['all_seconds']:.0f} s"
+        assert f"| {run} | {shown} | {one['right']} | {one['peak_mib'] / 1024:.1f} GiB |" in RESULTS
+    share, speed = (usual["figures"][name]["value"] for name in ("share of the usual time", "training: times as fast"))
+    text = " ".join(RESULTS.split())
+    assert f"{share:.2f} of the better usual run's processor time" in text and f"{speed:.1f} times as fast" in text
+
+
 def test_the_figures_of_the_gpu_are_those_on_record():
     figures = measured("gpu-nvidia-h200")["figures"]
     cases = [name.removesuffix(": times as fast") for name in figures if name.endswith(": times as fast")]
