@@ -85,7 +85,7 @@ ELSEWHERE = {
         "tests/test_examples.py",
         "own_metric_and_generator.py",
     ),
-    "python infra/demo/record.py": ("tests/docs/test_pages.py", "results_table"),
+    "python infra/demo/record.py --all-rungs": ("tests/demo/test_record.py", "all_rungs"),
     **{
         line: ("tests/flows/test_deployment.py", "for line in SCHEDULE")
         for line in commands(REPOSITORY / "docs/howto/schedule.md")

@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
+from benchmarks.real_data.__main__ import table
 from rungwise import config
 from rungwise.config import parse
 from tests.conftest import REPOSITORY, script
@@ -231,7 +232,11 @@ def test_the_plan_of_the_gpu_is_todays_and_close_to_the_recorded_peaks():
         assert own["planner_error"] == own["planned_bytes"] / own["peak_bytes"] - 1
 
 
-def test_the_figures_of_real_data_are_those_on_record():
+def test_the_table_of_real_data_is_the_one_on_record():
+    assert table(measured("real_data-trec-snips")["details"]) in RESULTS
+
+
+def test_the_figures_of_real_data_with_a_small_base_are_those_on_record():
     for task, one in measured("real_data")["details"].items():
         dev = one["dev"]
         shown = f"{dev['value']:.3f}, {dev['low']:.3f} to {dev['high']:.3f} ({dev['n']:,})"

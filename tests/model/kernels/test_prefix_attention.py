@@ -117,6 +117,7 @@ def test_it_is_left_out_where_gradients_are_computed_and_where_the_attention_is_
     model = random_model("llama").model
     with torch.no_grad():
         assert can_keep_once(model, "cpu") and not can_keep_once(model, "cuda:0")
+        assert not can_keep_once(torch.nn.Sequential(model), "cpu"), "a wrapper without a config"
         model.config._attn_implementation = "eager"
         assert not can_keep_once(model, "cpu")
         model.config._attn_implementation = "sdpa"

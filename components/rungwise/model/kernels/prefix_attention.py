@@ -47,7 +47,8 @@ class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is not fo
 def can_keep_once(model: Any, device: str) -> bool:
     """Whether this model's attention can read a prefix that is kept once, here and now: no gradients are computed."""
     is_here = _flash is not None and device == "cpu" and not torch.is_grad_enabled()
-    return is_here and getattr(model.config, "_attn_implementation", "") == "sdpa"
+    config = getattr(model, "config", None)  # a wrapper for several processes has none
+    return is_here and getattr(config, "_attn_implementation", "") == "sdpa"
 
 
 def ensure_attention() -> None:
