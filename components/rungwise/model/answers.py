@@ -119,8 +119,8 @@ def _in_batches(
 ) -> Iterator[tuple[list[int], Result]]:
     """Yields the indices of the rows of each batch, in order of length, with the result of `act` for them.
 
-    `tokens_of`: what a prompt counts towards SCORING_TOKENS if the cache holds so many of its tokens. If a batch is out
-    of memory, later batches have half as many rows.
+    `tokens_of`: tokens of a prompt in the cache -> its share of SCORING_TOKENS. If a batch is out of memory, later
+    batches have half as many rows.
 
     Raises:
         ModelError: a single row is out of memory.

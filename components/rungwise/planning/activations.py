@@ -116,7 +116,7 @@ def _norm_bytes(shape: Shape, job: Job, *, is_trained: bool) -> int:
 
 
 def _rms_norm_bytes(shape: Shape, job: Job, elements: int, *, is_trained: bool) -> int:
-    """Returns the bytes that an RMS norm of so many elements keeps.
+    """Returns the bytes that an RMS norm keeps of an input with `elements` values.
 
     On a CPU a frozen one keeps its input (see `model.kernels.rms_norm`). Others work on an fp32 copy of it in half
     precision, and a trained weight keeps the normalised token too.

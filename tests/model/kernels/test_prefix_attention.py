@@ -15,6 +15,7 @@ from rungwise.model.architectures import ARCHITECTURES
 from rungwise.model.kernels import prefix_attention
 from rungwise.model.kernels.prefix_attention import PrefixLayer, attend, can_keep_once, ensure_attention
 from rungwise.model.kernels.shared_prefix import copied, read_prefix
+from tests.model.kernels.counting import counted
 from tests.model.kernels.test_folded import random_model
 
 
@@ -90,14 +91,7 @@ def test_labels_and_texts_are_those_of_a_copied_prefix(kind, monkeypatch):
     lm = random_model(kind)
     lm.model.float()
     prompts, labels = prompts_of(9, 64), [[5], [6, 7], [6, 8, 9]]
-    uses: list[Any] = []
-    real = prefix_attention.attend
-
-    def counted(*given: Any) -> torch.Tensor:
-        uses.append(given)
-        return real(*given)
-
-    monkeypatch.setattr(prefix_attention, "attend", counted)
+    uses = counted(monkeypatch, prefix_attention, "attend")
     scores, texts = score_labels(lm, prompts, labels), write_ids(lm, prompts)
     assert uses
     del uses[:]

@@ -14,6 +14,7 @@ from rungwise.training.batches import TokenRow
 from rungwise.training.loop import train
 from rungwise.training.step import loss_sum
 from tests.conftest import planted_rows
+from tests.model.kernels.counting import counted
 from tests.model.kernels.test_folded import OWN, random_model
 
 WITHOUT = ("gpt_neox", "gpt2", "phi", "cohere")
@@ -78,19 +79,6 @@ def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
     assert float((actual_grad - wanted_grad).norm() / wanted_grad.norm()) < 0.05
 
 
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Returns a list that grows with every use."""
-    uses: list[Any] = []
-    whole = rms_norm._FrozenNorm.apply
-
-    def apply(*inputs: Any) -> Any:
-        uses.append(inputs)
-        return whole(*inputs)
-
-    monkeypatch.setattr(rms_norm._FrozenNorm, "apply", apply)
-    return uses
-
-
 def test_answers_trained_norms_and_norms_that_compute_something_else_are_left_alone(monkeypatch):
     model = random_model("llama").model
     trained, other, frozen = norms_of(model)[:3]
@@ -102,7 +90,7 @@ def test_answers_trained_norms_and_norms_that_compute_something_else_are_left_al
     kind = type("OwnRMSNorm", (type(other),), {"forward": doubled, "__module__": type(other).__module__})
     other.__class__ = kind
     assert fuse_norms(model) == len(norms_of(model)) - 2
-    uses, x = counted(monkeypatch), torch.ones(2, 32, dtype=torch.bfloat16, requires_grad=True)
+    uses, x = counted(monkeypatch, rms_norm._FrozenNorm), torch.ones(2, 32, dtype=torch.bfloat16, requires_grad=True)
     for norm in (trained, other):
         norm(x)
     with torch.no_grad():
@@ -126,7 +114,7 @@ def test_training_uses_it_and_learns_the_same(base_folder, monkeypatch):
         spec = AttemptSpec(lm.base, "lora", "{body}", form, rank=2, steps=8, batch_size=8, learning_rate=1e-2, seed=5)
         return train(lm, spec, rows, progress=lambda *_: None).losses
 
-    uses = counted(monkeypatch)
+    uses = counted(monkeypatch, rms_norm._FrozenNorm)
     once = losses()
     assert len(uses) >= 8, "at least one for each step"
     monkeypatch.setattr("rungwise.training.loop.fuse_norms", lambda _: 0)

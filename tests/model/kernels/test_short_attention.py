@@ -16,6 +16,7 @@ from rungwise.training.batches import TokenRow
 from rungwise.training.loop import train
 from rungwise.training.step import loss_sum
 from tests.conftest import planted_rows
+from tests.model.kernels.counting import counted
 from tests.model.kernels.test_folded import OWN, random_model
 
 
@@ -27,19 +28,6 @@ def tensors(rows=3, heads=6, groups=2, tokens=7, keys=7, size=8):
         return made.detach().requires_grad_()
 
     return one(heads, tokens), one(groups, keys), one(groups, keys)
-
-
-def counted(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """Returns a list that grows with every use."""
-    uses: list[Any] = []
-    whole = short._Attention.apply
-
-    def apply(*inputs: Any) -> Any:
-        uses.append(inputs)
-        return whole(*inputs)
-
-    monkeypatch.setattr(short._Attention, "apply", apply)
-    return uses
 
 
 def padded_mask(rows=3, tokens=7, keys=7):
@@ -59,7 +47,7 @@ def test_values_and_gradients_are_those_of_torch_in_fp32(kind, groups, monkeypat
     exact = [x.detach().float().requires_grad_() for x in inputs]
     key, value = (x.repeat_interleave(6 // groups, 1) for x in exact[1:])
     wanted = scaled_dot_product_attention(exact[0], key, value, attn_mask=mask, is_causal=mask is None, scale=0.3)
-    uses = counted(monkeypatch)
+    uses = counted(monkeypatch, short._Attention)
     with short_attention():
         actual, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Identity(), *inputs, mask, scaling=0.3)
     actual = actual.transpose(1, 2)
@@ -129,7 +117,7 @@ def test_training_in_bf16_uses_it_and_learns_the_same(base_folder, monkeypatch):
                            precision="bf16")  # fmt: skip
         return train(lm, spec, rows, progress=lambda *_: None).losses
 
-    uses = counted(monkeypatch)
+    uses = counted(monkeypatch, short._Attention)
     monkeypatch.setattr(short, "_is_short", lambda q, *_: torch.is_grad_enabled())
     once = losses()
     assert len(uses) == 2 * 8, "one for each layer and step"
