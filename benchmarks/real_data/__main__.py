@@ -3,11 +3,13 @@
 `python -m benchmarks.real_data --source FOLDER [--quick] [--only NAME] [--gemma] [--keep FOLDER] [--write]`. `--source`
 contains `datasets/NAME`. sets.yaml has each set's task, bar and sources, common.yaml the ladder. The verdict is that of
 `rungwise run`, which stops at the first rung that passes. For the table all rungs are trained and scored on the test
-rows as well: the bars were set before, and no choice depends on these scores.
+rows as well: the bars were set before, and no choice depends on these scores. An untuned prompt reads its examples with
+every row and is scored on a sample of large test sets.
 """
 
 import json
 import os
+import random
 import re
 import resource
 import subprocess
@@ -37,6 +39,8 @@ NAMES = tuple(SETS)
 QUICK, QUICK_STEPS = ("snips",), 20
 GEMMA: Final = {"name": "gemma3-270m", "base": "gemma3-270m", "method": "lora", "rank": 16, "alpha": 32}
 WITH_GEMMA: Final = ("trec", "banking77")
+MOST_PROMPTED: Final = 1_000
+"""An untuned prompt is scored on at most this many test rows."""
 OUT_OF_SCOPE: Final = "oos"
 """The label of clinc150's rows that none of its 150 intents covers."""
 
@@ -135,6 +139,8 @@ def measure(root: Path) -> dict[str, Any]:
     (name,) = settings.tasks
     climb = task_climb(root, settings, name)
     test = Table.read(open_sealed(Paths(root).output("split"), "split") / name / "test.jsonl")
+    sample = test.take(sorted(random.Random(0).sample(range(len(test)), min(len(test), MOST_PROMPTED))))
+    sides = {rung.name: sample if rung.method == "prompt" else test for rung in settings.ladder}
     return {
         "task": name,
         "metric": settings.tasks[name].measure,
@@ -144,7 +150,7 @@ def measure(root: Path) -> dict[str, Any]:
         "champion": state["champion"] and state["champion"]["rung"],
         "decision": [reason["sentence"] for reason in state["decision"]["reasons"]],
         "test_look": [reason["sentence"] for look in state["test_looks"][-1:] for reason in look["reasons"]],
-        "rungs": {rung.name: scored(climb, test, rung.name) for rung in settings.ladder},
+        "rungs": {rung: scored(climb, rows, rung) for rung, rows in sides.items()},
     }
 
 
@@ -173,19 +179,23 @@ def table(rows: Mapping[str, Any]) -> str:
         f"|---|---|---|{'---|' * len(rungs)}---|---|",
     ]
     for name, row in rows.items():
-        cells = [_cell(row["rungs"].get(rung), row["champion"] == rung) for rung in rungs]
-        about = f"| {name} | {row['metric']}, {row['bar']:g} | {row['rows']['test']:,} "
+        n = row["rows"]["test"]
+        cells = [_cell(row["rungs"].get(rung), n, row["champion"] == rung) for rung in rungs]
+        about = f"| {name} | {row['metric']}, {row['bar']:g} | {n:,} "
         lines.append(f"{about}| {' | '.join(cells)} | {row['champion'] or 'none'} | {row['run_seconds']:.0f} s |")
     return "\n".join(lines)
 
 
-def _cell(rung: Mapping[str, Any] | None, is_champion: bool) -> str:
+def _cell(rung: Mapping[str, Any] | None, n: int, is_champion: bool) -> str:
+    """Returns a rung's score; with its number of rows if they are not all `n` test rows."""
     if rung is None:
         return ""
     score = rung["test"]
     if score is None:
         return "no score"
-    text = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f})"
+    asked = score["n"] + sum(rung["unscored"].values())
+    sampled = f", n={asked:,}" if asked < n else ""
+    text = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}{sampled})"
     return f"**{text}**" if is_champion else text
 
 

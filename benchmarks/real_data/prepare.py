@@ -4,6 +4,7 @@ Reads the folder of a data set, as its authors published it. Rows keep their ord
 """
 
 import json
+import random
 import re
 import shutil
 from collections.abc import Callable, Iterable, Mapping
@@ -22,10 +23,11 @@ def _trec(source: Path, raw: Path) -> None:
 
 
 def _clinc150(source: Path, raw: Path) -> None:
-    """Lists of [text, intent]; those out of scope are apart and are added to their side."""
+    """Lists of [text, intent]; those out of scope are apart and are added to their side. A sample is validated on."""
     sides = json.loads((source / "data_full.json").read_text(encoding="utf-8"))
     for name, parts in (("train", ("train", "oos_train")), ("dev", ("val", "oos_val")), ("test", ("test", "oos_test"))):
-        rows = (row for part in parts for row in sides[part])
+        rows = [row for part in parts for row in sides[part]]
+        rows = random.Random(0).sample(rows, VALIDATION_ROWS) if name == "dev" else rows
         _write(raw / f"{name}.jsonl", ({"text": text, "label": label} for text, label in rows))
 
 
@@ -59,6 +61,8 @@ def _gsm8k(source: Path, raw: Path) -> None:
         _write(raw / f"{name}.jsonl", ({**row, "result": str(row["answer"]).splitlines()[-1]} for row in rows))
 
 
+VALIDATION_ROWS: Final = 1_000
+"""Of clinc150's validation rows as many are drawn at random: every rung is scored on them."""
 PREPARE: Final[Mapping[str, Callable[[Path, Path], None]]] = {
     "trec": _trec,
     "clinc150": _clinc150,

@@ -204,9 +204,14 @@ def test_it_warns_of_rows_that_will_be_rejected_and_of_sides_that_are_too_small(
     few = write(tmp_path / "few.csv", ("body", "queue"), [*planted_rows(60, 3), *[("text", "")] * 90])
     lines = "\n".join(init(tmp_path / "a", rows, "body", "queue", dev=few))
     assert "Warning: with 60 validation rows, a score of 0.98 is needed to show the bar of 0.9" in lines
-    assert "Warning: 90 of 750 rows have no text, have no answer or can't be read. The run fails above 10%" in lines
+    assert (
+        "Warning: 90 of 150 rows in few.csv can't be used: no_answer: 90 (first: line 62, column queue is empty)"
+        in lines
+    )
+    assert "`ingest.max_rejected_share` is set to 0.2. They are counted and left out." in lines
+    assert load(tmp_path / "a/params.yaml").ingest.max_rejected_share == 0.2
     lines = "\n".join(init(tmp_path / "b", few, "body", "queue"))
-    assert "9 validation rows are too few to decide anything: `min_scored` requires 30" in lines
+    assert "20 validation rows are too few to show much: 30 are usual; `decide.min_scored` is lowered to 10" in lines
 
 
 def test_many_rows_give_validation_and_test_rows_up_to_a_bound(tmp_path):
@@ -238,7 +243,7 @@ def lists(tmp_path):
 
 def test_lists_of_texts_in_json_are_items(tmp_path):
     lines = init(tmp_path / "ws", lists(tmp_path), "t", "k")
-    assert "Format list: 100% of the answers are several short items separated by `;`" in lines[1]
+    assert "Format list: the answers are lists of 3.0 items on average, 62 different ones" in lines[1]
 
 
 @pytest.mark.parametrize(
@@ -341,7 +346,7 @@ def test_a_preset_names_hub_models_and_nothing_runs_before_they_are_pinned(tmp_p
 def test_rows_deeper_in_a_json_file_name_the_option(tmp_path):
     (tmp_path / "rows.json").write_text('{"data": [{"body": "a", "queue": "b"}]}')
     with pytest.raises(DataError, match=r"(?s)another form.*an object with data.*--records KEY"):
-        init(tmp_path / "ws", tmp_path / "rows.json", "body", "queue")
+        init(tmp_path / "ws", tmp_path / "rows.json", "body", "queue", records="[]")
 
 
 def test_a_base_that_reads_a_language_poorly_is_named(base_folder):

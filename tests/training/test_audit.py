@@ -31,6 +31,11 @@ def test_clean_rows_have_no_faults(lm, rows):
     assert actual.loss_share == pytest.approx(sum(len(r.targets) for r in rows) / actual.tokens, abs=1e-6)
 
 
+def test_an_empty_answer_that_is_meant_is_not_a_fault(lm, rows):
+    empty = replace(rows[0], answer="", targets=[lm.end])
+    assert "empty_answer" not in audit(lm, [empty, *rows]).faults
+
+
 def test_every_fault_has_a_limit_and_a_meaning():
     assert set(get_args(Fault)) == set(LIMITS) == set(MEANINGS)
 

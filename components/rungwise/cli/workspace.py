@@ -13,15 +13,23 @@ def add(add: Add) -> None:
     init.add_argument(
         "--rows",
         required=True,
+        action="append",
         metavar="FILE",
-        help="CSV, TSV, JSON, JSON lines, or lines of a label and a text (.label)",
+        help="the rows: a file, a folder or a pattern (CSV, TSV, JSON, JSON lines, Parquet, Arrow, lines of a label "
+        "and a text; also .gz and .zip); can be repeated",
     )
-    init.add_argument("--text", required=True, metavar="COLUMN", help="the column that the model reads")
-    init.add_argument("--answer", required=True, metavar="COLUMN", help="the column with the right answers")
+    init.add_argument("--text", metavar="COLUMN", help="the column that the model reads; guessed by default")
+    init.add_argument("--answer", metavar="COLUMN", help="the column with the right answers; guessed by default")
     init.add_argument("--dev", metavar="FILE", help="validation rows, if you have split them yourself")
     init.add_argument("--test", metavar="FILE", help="test rows, if you have split them yourself")
+    init.add_argument("--encoding", metavar="NAME", help="the text encoding, such as cp1252; found out by default")
     init.add_argument(
-        "--records", default="[]", metavar="PATH", help="the path of the rows in a JSON file, such as `train.[]`"
+        "--no-header", action="store_true", help="the first line of a CSV file is a row; columns are [0], [1] ..."
+    )
+    init.add_argument(
+        "--records",
+        metavar="PATH",
+        help="the path of the rows in a JSON file, such as `train.[]`; found out by default",
     )
     for name in ("--dev-records", "--test-records"):
         init.add_argument(
@@ -48,7 +56,7 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
     del root
     lines = init(
         Path(arguments.dir),
-        Path(arguments.rows),
+        [Path(path) for path in arguments.rows],
         arguments.text,
         arguments.answer,
         records=arguments.records,
@@ -58,6 +66,8 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         dev_records=arguments.dev_records,
         bases=arguments.base,
         ladder=arguments.ladder,
+        encoding=arguments.encoding,
+        has_header=not arguments.no_header,
     )
     show("\n".join(lines))
     return 0

@@ -72,23 +72,27 @@ class SourceSettings(Section):
     """The licence of the rows, such as `CC-BY-4.0`. It is stored with the models that are trained on them."""
     format: Literal["csv", "jsonl", "json", "labelled", "parquet", "arrow"] | None = None
     """The file format. By default it follows from the file's ending (.csv .tsv .jsonl .ndjson .json .label .parquet
-    .arrow). `labelled`: each line is a label, a space and a text; the columns are `label` and `text`. `arrow`: a file
-    of Hugging Face `datasets`; class labels are read as their names."""
+    .arrow), for text also before .gz or in a .zip with one file. `labelled`: each line is a label, a space and a text;
+    the columns are `label` and `text`. `arrow`: a file of Hugging Face `datasets`; class labels are read as their
+    names."""
     header: bool = True
     """CSV: whether the first line has the column names. Without one the columns are called `[0]`, `[1]` and so on."""
-    quotes: bool = True
-    """CSV: whether cells can be quoted. If false, a quote is an ordinary character and every line is a row."""
+    quotes: bool | None = None
+    """CSV: whether cells can be quoted. If false, a quote is an ordinary character and every line is a row. By default
+    the whole file decides: cells can be quoted unless that would merge or lose lines and the other would not."""
+    escape: Annotated[str, Field(min_length=1, max_length=1)] | None = None
+    """CSV: the character before a quote that belongs to a cell, such as a backslash. By default such a quote is
+    doubled, unless the whole file shows a backslash."""
     encoding: Text = "utf-8"
     """The text encoding, such as `cp1252`."""
     delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
     """CSV: the character between cells. By default a comma, or a tab for .tsv."""
     records: str = "[]"
     """JSON: the path of the rows. `[]` is each item of a list, `{name}` each key of an object (stored in the column
-    `name`). Example: `data.{intent}.[]`."""
+    `name`). Example: `data.{intent}.[]`. `columns`: the document has a list for each column."""
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Column -> its name in the file, if it has another one there. In JSON, a path such as `data[].text` (several texts
-    are joined), or `[0]` for the first item of a row that is a list. A list of texts becomes one cell, its items
-    separated by `;`."""
+    are joined), `data[*].text` (a list of them), or `[0]` for the first item of a row that is a list."""
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split for all rows of this source: `dev` is the validation set. By default, and with `train`,
     `split` decides."""

@@ -31,6 +31,12 @@ class FieldSettings(Section):
     """The fixed set of labels, or of the items of a closed list. By default those of the training rows."""
     separator: Annotated[str, Field(min_length=1, max_length=3)] = ";"
     """Separates the items of a list, in the column and in the model's output."""
+    may_be_empty: bool = False
+    """Format `list`: whether an empty list (`[]`) is an answer: nothing applies. An empty cell is never one."""
+    no_value: tuple[Text, ...] = ()
+    """Texts that stand for no answer, such as `None` or `N/A`, ignoring case. Such rows are rejected as `no_answer`."""
+    strip: tuple[Text, ...] = ()
+    """Texts that are removed from the beginning and the end of the answers, such as `</s>`."""
     items: Literal["open", "closed"] | None = None
     """Format `list`: `closed`, all items are out of a fixed set, and a model writes no others; `open`, a model may
     write any item. By default closed if `labels` names the items, otherwise open."""
@@ -42,6 +48,8 @@ class FieldSettings(Section):
 
     @model_validator(mode="after")
     def _items_fit(self) -> "FieldSettings":
+        if self.may_be_empty and self.format != "list":
+            raise ValueError("may_be_empty: only lists can be empty")
         if self.items and self.format != "list":
             raise ValueError("items: only format list has items")
         if self.items == "open" and self.labels:
@@ -65,6 +73,9 @@ class AnswerSettings(FieldSettings):
     """Format `label`, method `prompt`: label -> the words that the model reads and writes in its place, for labels that
     are codes. Example: `{DESC: description, NUM: number}`. Predictions stay labels. By default a label is read as
     words: `card_arrival` as `card arrival`."""
+    merge_labels: bool = False
+    """Format `label`: whether labels that differ only in case, white space, Unicode form or a final `.0` become the
+    most frequent one of them."""
     facts: Text | None = None
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
@@ -80,6 +91,8 @@ class AnswerSettings(FieldSettings):
             raise ValueError("set `column`; `fields` are for format json")
         if self.facts and self.format not in ("text", "json"):
             raise ValueError("facts: only formats text and json can have facts")
+        if self.merge_labels and self.format != "label":
+            raise ValueError("merge_labels: only format label has labels")
         if self.words and self.format != "label":
             raise ValueError("words: only format label has them")
         if self.words and self.labels:

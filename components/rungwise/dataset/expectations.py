@@ -54,7 +54,8 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
     for column in ("answer", *(f"field_{name}" for name in fields)):
         suite.append(("expect_column_values_to_not_be_null", {"column": column}, "reject"))
         suite.append(("expect_column_values_to_be_of_type", {"column": column, "type_": "str"}, "stop"))
-        lengths = {"column": column, "min_value": 1, "max_value": settings.max_characters}
+        least = 0 if column == "answer" and task.answer.may_be_empty else 1
+        lengths = {"column": column, "min_value": least, "max_value": settings.max_characters}
         suite.append(("expect_column_value_lengths_to_be_between", lengths, "reject"))
     for name in fields:
         words = {"column": f"words_{name}", "min_value": 0, "max_value": settings.max_words}
@@ -68,11 +69,12 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
             rf"[^{re.escape(task.answer.separator)}]*\w[^{re.escape(task.answer.separator)}]*",
             task.answer.separator,
         )
-        regex = rf"(?s)^{item}(?:{re.escape(between)}{item})*$"
+        none = "|" if task.answer.may_be_empty else ""
+        regex = rf"(?s)^(?:{item}(?:{re.escape(between)}{item})*{none})$"
         suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
         if task.answer.labels:
             known = "(?:" + "|".join(re.escape(item) for item in task.answer.labels) + ")"
-            regex = rf"^{known}(?:{re.escape(between)} {known})*$"
+            regex = rf"^(?:{known}(?:{re.escape(between)} {known})*{none})$"
             suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))
     if task.answer.format == "json":
         suite.append(("expect_column_values_to_be_json_parseable", {"column": "answer"}, "reject"))
@@ -123,11 +125,11 @@ def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> t
 
 def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str) -> Any:
     """Returns an expectation; raises SettingsError if it does not exist or does not accept the arguments."""
-    title = "".join(word.capitalize() for word in name.split("_"))
-    make = getattr(known, title, None)
+    kinds = [getattr(known, title) for title in dir(known) if title.startswith("Expect")]
+    names = {kind.expectation_type: kind for kind in kinds}
+    make = names.get(name)
     try:
         if make is None:
-            names = [re.sub(r"(?<=.)(?=[A-Z])", "_", n).lower() for n in dir(known) if n.startswith("Expect")]
             raise ValueError(f"not an expectation; similar names: {joined(difflib.get_close_matches(name, names))}")
         return make(**arguments, meta={"severity": severity})
     except (ValueError, TypeError) as error:

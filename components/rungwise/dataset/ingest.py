@@ -11,15 +11,17 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from rungwise.config import AnswerSettings, FieldSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
+from rungwise.config import AnswerSettings, IngestSettings, SourceSettings, SplitSettings, TaskSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.core.prompts import list_text, object_text, parse_list, slots
+from rungwise.core.prompts import list_text, object_text, slots
 from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
 from rungwise.core.texts import normalised
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in
 from rungwise.dataset.duplicates import Duplicate, deduplicate
-from rungwise.dataset.readers import Bad, Row, files, rows
+from rungwise.dataset.labels import alike, listed, merged
+from rungwise.dataset.readers import Bad, Cell, Note, Row, files, rows, text_of
 from rungwise.dataset.redact import redactor
 from rungwise.dataset.rejections import check_share
 
@@ -33,18 +35,22 @@ class Ingested:
     examples: Table
     rejections: tuple[Rejection, ...]
     duplicates: tuple[Duplicate, ...]
+    warnings: tuple[str, ...] = ()
+    """What the readers decided or doubt, and labels that look alike, one sentence each without its full stop."""
 
 
 def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path) -> Ingested:
     """Returns the task's rows from the files under `raw`, in the order of sources, files and lines.
 
     Raises:
-        DataError: a file or column is missing, a file is empty, there are no rows, or too many rows were rejected.
+        DataError: a file or column is missing, a file is empty, there are no rows, none of a source's rows has an
+            answer, or too many rows were rejected.
     """
     rejections: list[Rejection] = []
     times: list[datetime | None] = []
     chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
-    reading = _Reading(task, split, redactor(settings.redact, settings.region), rejections, times)
+    warnings: list[str] = []
+    reading = _Reading(task, split, redactor(settings.redact, settings.region), rejections, times, warnings)
     examples = Table.of(reading.rows(chosen, raw))
     check_share("ingest", rejections, len(examples) + len(rejections), settings.max_rejected_share)
     if not examples:
@@ -58,9 +64,14 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
         )
     if split.by_time:
         examples = replace(examples, role=_roles_by_time(split, examples, times))
+    if task.answer.format == "label" and (groups := alike(examples.answer)):
+        if task.answer.merge_labels:
+            examples = replace(examples, answer=merged(examples.answer, groups))
+        else:
+            warnings.append(f"{listed(groups)}. Set `answer.merge_labels: true` if they are the same")
     is_closed = task.answer.format in ("label", "list")
     result = deduplicate(settings.duplicates, examples, is_closed=is_closed)
-    return Ingested(result.examples, (*rejections, *result.rejections), result.duplicates)
+    return Ingested(result.examples, (*rejections, *result.rejections), result.duplicates, tuple(warnings))
 
 
 def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:
@@ -89,6 +100,7 @@ class _Reading:
     rejections: list[Rejection]
     times: list[datetime | None]
     """The time of each yielded row, if the split is by time; None for a synthetic row."""
+    warnings: list[str]
 
     def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
         """Yields the usable rows and adds the others to `rejections`."""
@@ -98,13 +110,21 @@ class _Reading:
         for source in sources:
             own = [*needed, *extra] if source.parents is None else [*needed, source.parents]
             columns = tuple(dict.fromkeys(own))
+            n_before, has_rows = len(self.rejections), False
             for path in files(source, raw):
                 for row in rows(source, path, columns):
+                    if isinstance(row, Note):
+                        self.warnings.append(f"{path.name}, line {row.line}: {row.text}")
+                        continue
                     value = self._example(source, row, seen)
                     if isinstance(value, Example):
+                        has_rows = True
                         yield value
                     else:
                         self.rejections.append(value)
+            lost = self.rejections[n_before:]
+            if not has_rows and lost and all(one.reason == "no_answer" for one in lost):
+                _refuse_unanswered(source, len(lost), self.task)
 
     def _example(self, source: SourceSettings, row: Row | Bad, seen: Counter[bytes]) -> Example | Rejection:
         if isinstance(row, Bad):
@@ -112,20 +132,21 @@ class _Reading:
         task, split = self.task, self.split
         fields: dict[str, str] = {}
         for name in slots(task.prompt):
-            text = row.values[name]
-            if text is None or not text.strip():
+            text = text_of(row.values[name])
+            if not text.strip():
                 return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
             fields[name] = self.redact(text)
-        answer, empty = _answer(task.answer, row.values, self.redact)
-        if empty:
-            return Rejection("ingest", source.name, row.line, "no_answer", f"column {empty} is empty")
-        parents = parse_list(row.values[source.parents] or "", ";") if source.parents else []
+        try:
+            answer = _answer(task.answer, row.values, self.redact)
+        except NoAnswer as error:
+            return Rejection("ingest", source.name, row.line, error.reason, error.detail)
+        parents = items_in(row.values[source.parents], ";") if source.parents else []
         if source.parents and not parents:
             return Rejection("ingest", source.name, row.line, "no_parents", f"column {source.parents} is empty")
-        facts = row.values[task.answer.facts] if task.answer.facts else None
+        facts = items_in(row.values[task.answer.facts], task.answer.separator) if task.answer.facts else []
         role = source.role
         if split.given and not parents:
-            role_text = (row.values[split.given] or "").strip()
+            role_text = text_of(row.values[split.given]).strip()
             if role_text not in _ROLES:
                 detail = f"column {split.given} must say train, dev or test"
                 return Rejection("ingest", source.name, row.line, "no_side", detail)
@@ -133,7 +154,7 @@ class _Reading:
         if split.by_time and parents:
             self.times.append(None)
         elif split.by_time:
-            time = _time(row.values[split.by_time])
+            time = _time(text_of(row.values[split.by_time]))
             if time is None:
                 detail = f"column {split.by_time} must hold a date or time such as 2026-01-31T09:30"
                 return Rejection("ingest", source.name, row.line, "no_time", detail)
@@ -150,43 +171,46 @@ class _Reading:
             group=_group(None if parents else split.group, row, fields),
             role=role,
             parents=tuple(parents),
-            facts=tuple(parse_list(self.redact(facts or ""), task.answer.separator)),
+            facts=tuple(self.redact(fact) for fact in facts),
         )
 
 
-def _time(text: str | None) -> datetime | None:
+def _time(text: str) -> datetime | None:
     """Returns the time, in UTC if it has no time zone; None if the text is not a time."""
     try:
-        time = datetime.fromisoformat((text or "").strip())
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _answer(answer: AnswerSettings, values: Mapping[str, str | None], redact: Callable[[str], str]) -> tuple[str, str]:
-    """Returns the answer as a model should write it, and the first empty column (`""` if there is none)."""
-    if answer.format != "json":
-        text = _field_value(answer, values, redact)
-        return str(text) if answer.format != "list" else list_text(text, answer.separator), "" if text else str(
-            answer.column
+def _answer(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callable[[str], str]) -> str:
+    """Returns the answer as a model should write it.
+
+    Raises:
+        NoAnswer: a column has none.
+    """
+    if answer.format == "json":
+        return object_text({name: answer_in(field, values, redact) for name, field in answer.fields.items()})
+    value = answer_in(answer, values, redact)
+    return value if isinstance(value, str) else list_text(value, answer.separator)
+
+
+def _refuse_unanswered(source: SourceSettings, n: int, task: TaskSettings) -> None:
+    raise DataError(
+        Problem(
+            "none of a source's rows has an answer",
+            where=f"source {source.name} ({source.path})",
+            found=f"{n} rows whose {joined(task.answer.columns())} is empty, missing or stands for no value",
+            wanted="rows with answers" + (f": they are the {source.role} rows" if source.role else ""),
+            do="use the file that has the answers: public sets often keep those of their test rows apart",
         )
-    fields = {name: _field_value(field, values, redact) for name, field in answer.fields.items()}
-    empty = next((answer.fields[name].column for name, value in fields.items() if not value), "")
-    return object_text(fields), empty
-
-
-def _field_value(
-    field: FieldSettings, values: Mapping[str, str | None], redact: Callable[[str], str]
-) -> str | list[str]:
-    """Returns the redacted text of a field, or its items if it is a list. Labels are not redacted."""
-    text = (values[field.column] or "").strip()
-    text = text if field.format == "label" else redact(text)
-    return parse_list(text, field.separator) if field.format == "list" else text
+    )
 
 
 def _group(column: str | None, row: Row, fields: dict[str, str]) -> str:
     """Returns the row's lineage group: equal values of the column, otherwise equal normalised texts."""
-    if column and (named := row.values[column]):
+    if column and (named := text_of(row.values[column])):
         return _short_hash("column:" + named)
     return _short_hash("text:" + canonical_json([normalised(t) for _, t in sorted(fields.items())]))
 

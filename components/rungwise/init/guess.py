@@ -4,20 +4,25 @@ import json
 import re
 import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rungwise.config import HUB_NAME, METRICS
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.texts import n_words
+from rungwise.dataset.readers import Cell, list_in, object_in, text_of
+from rungwise.dataset.readers.cells import as_cell
 from rungwise.model.embedded import EMBEDDED, cached, check_writes
 from rungwise.model.gguf import is_gguf
 from rungwise.workspace.resources import POCKET_BASES, package_file
 
 SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 """What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
+MOST = 0.9
+"""A form that at least this share of the answers has is the form of all."""
 DEFAULT_BASE = "smollm2-135m"
 """The base of a ladder by default: really pretrained, and small enough for a first result in minutes without a GPU."""
 
@@ -30,11 +35,15 @@ class Guess:
     """The format of the answers, and the evidence for it."""
 
     format: str
-    """`label`, `list` or `text`."""
+    """`label`, `list`, `text` or `json`."""
     why: str
     """The evidence, as the beginning of a sentence."""
     separator: str = ";"
     """The separator of a list's items."""
+    may_be_empty: bool = False
+    """Whether an empty list is an answer."""
+    fields: Mapping[str, "Guess"] = field(default_factory=dict)
+    """Key -> format of its value (format `json`)."""
 
     @property
     def metric(self) -> str:
@@ -44,44 +53,126 @@ class Guess:
     @property
     def bar(self) -> float:
         """The bar that is written into params.yaml until the user sets one."""
-        return {"label": 0.9, "list": 0.75, "text": 0.5}[self.format]
+        return {"label": 0.9, "list": 0.75, "text": 0.5, "json": 0.75}[self.format]
 
     @property
     def family(self) -> str:
-        """`extract` if the model finds the answer in the text, `expand` if it writes the answer."""
-        return "extract" if self.format in ("label", "list") else "expand"
+        """`extract`: the model finds the answer in the text. `expand`: it writes the answer. `combined`: both."""
+        return {"label": "extract", "list": "extract", "text": "expand", "json": "combined"}[self.format]
+
+    def setting(self, column: str, more: str = "") -> str:
+        """Returns the answer's settings as they stand in params.yaml; `more`: further settings."""
+        if self.fields:
+            inner = (f"{json.dumps(key)}: {one.setting(f'{column}.{key}')}" for key, one in self.fields.items())
+            return f"{{format: json, fields: {{{', '.join(inner)}}}{more}}}"
+        text = f"{{column: {json.dumps(column, ensure_ascii=False)}, format: {self.format}"
+        if self.format == "list":
+            text += f", separator: {json.dumps(self.separator, ensure_ascii=False)}"
+        if self.may_be_empty:
+            text += ", may_be_empty: true"
+        return f"{text}{more}}}"
 
 
-def guess(answers: Sequence[str]) -> Guess:
-    """Returns the format of the answers, none of which is empty.
+def guess(answers: Sequence[Cell]) -> Guess:
+    """Returns the format of the answers, each a text or the items of a list.
 
     Raises:
-        DataError: all answers are equal.
+        DataError: all answers are equal, or they are lists of zeros and ones.
     """
     n, distinct = len(answers), Counter(answers)
     if len(distinct) == 1:
         raise DataError(
             Problem(
                 "all answers are equal, so there is nothing to learn",
-                found=f"{n} rows with one answer of {len(answers[0])} characters",
+                found=f"{n} rows with one answer of {len(text_of(answers[0]))} characters",
                 wanted="at least two different answers",
                 do="choose another column with --answer",
             )
         )
-    words = [n_words(a) for a in answers]
+    lists = [answer if isinstance(answer, tuple) else list_in(answer or "") for answer in answers]
+    if any(isinstance(answer, tuple) for answer in answers) and any(
+        object_in(item) for answer in answers if isinstance(answer, tuple) for item in answer[:1]
+    ):
+        raise DataError(
+            Problem(
+                "the answers are lists of objects",
+                wanted="texts, lists of texts, or one object",
+                do="name the part that is the answer, such as --answer COLUMN[*].KEY",
+            )
+        )
+    if any(isinstance(answer, tuple) for answer in answers) or sum(one is not None for one in lists) >= MOST * n:
+        return _list_of([one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)])
+    texts = [text_of(answer) for answer in answers]
+    objects = [found for text in texts if (found := object_in(text))]
+    keys = Counter(tuple(sorted(one)) for one in objects)
+    if len(objects) >= MOST * n and keys.most_common(1)[0][1] >= MOST * n and _can_be_fields(objects[0]):
+        return _object_of([one for one in objects if tuple(sorted(one)) == keys.most_common(1)[0][0]])
+    words = [n_words(text) for text in texts]
     repeated = sum(count for count in distinct.values() if count > 1) / n
     if len(distinct) <= max(2, n / 5) and repeated >= 0.8 and statistics.median(words) <= 8:
         return Guess(
             "label", f"{len(distinct)} different short answers in {n} rows, and nearly all of them occur several times"
         )
     for separator in SEPARATORS:
-        split = [[item.strip() for item in a.split(separator) if item.strip()] for a in answers]
+        split = [[item.strip() for item in text.split(separator) if item.strip()] for text in texts]
         several = sum(len(items) > 1 for items in split) / n
         short = statistics.mean(n_words(item) <= 5 for items in split for item in items)
-        if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s|[。！？]", a) for a in answers[:200]):
+        if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s|[。！？]", text) for text in texts[:200]):
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
+
+
+def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:
+    """Returns the format of answers that are lists.
+
+    Raises:
+        DataError: they are lists of zeros and ones, or every possible separator occurs in an item.
+    """
+    lengths, items = {len(one) for one in lists}, {item for one in lists for item in one}
+    if len(lengths) == 1 and max(lengths) > 1 and items <= {"0", "1", "0.0", "1.0", "true", "false"}:
+        raise DataError(
+            Problem(
+                "the answers are one-hot lists, which don't name their items",
+                found=f"lists of {max(lengths)} zeros and ones",
+                wanted='lists of the names that apply, such as ["billing", "urgent"]',
+                do="replace each list by the names of its ones",
+            )
+        )
+    separator = next((one for one in SEPARATORS if not any(one in item for item in items)), None)
+    if separator is None:
+        raise DataError(
+            Problem(
+                "the items of the lists contain every character that could separate them",
+                found=joined(map(repr, SEPARATORS), 10),
+                wanted="items without at least one of them",
+                do="remove one of these characters from the items",
+            )
+        )
+    n_empty = sum(not one for one in lists)
+    why = (
+        f"the answers are lists of {statistics.mean(map(len, lists)):.1f} items on average, {len(items)} different ones"
+    )
+    why += f"; {n_empty} are empty, which is an answer" if n_empty else ""
+    return Guess("list", why, separator, may_be_empty=n_empty > 0)
+
+
+def _can_be_fields(one: Mapping[str, Any]) -> bool:
+    return all(re.fullmatch(r"[^.\[\]{}]+", key) for key in one)
+
+
+def _object_of(objects: Sequence[Mapping[str, Any]]) -> Guess:
+    """Returns the format of answers that are objects with the same keys."""
+    fields = {}
+    for key in objects[0]:
+        cells = [as_cell(one[key]) for one in objects]
+        try:
+            fields[key] = guess([cell for cell in cells if cell is not None])
+        except (DataError, IndexError):  # the same value everywhere, or none
+            fields[key] = Guess("label" if any(cells) else "text", "")
+    fields = {key: one if not one.fields else Guess("text", "") for key, one in fields.items()}
+    named = joined([f"{key} ({one.format})" for key, one in fields.items()], 10)
+    return Guess("json", f"the answers are objects with the keys {named}", fields=fields)
 
 
 @dataclass(frozen=True)

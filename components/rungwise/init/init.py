@@ -5,26 +5,34 @@ If the rows can't be used, no file is written.
 """
 
 import json
+import math
 import shlex
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from rungwise.config import Settings, parse
+from rungwise.config import IngestSettings, Settings, parse
 from rungwise.core.errors import Problem, WorkspaceError
+from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
+from rungwise.dataset.readers import Cell, text_of
 from rungwise.init import label_words
+from rungwise.init.answers import cleaned
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
-from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
+from rungwise.init.rows_file import EVALUATION_SHARE, Options, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
-from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders
+from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
 
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
+LEAST_EVALUATION_ROWS = 45
+"""Rows that are split off at least if there are three times as many: chance makes a side smaller, and `min_scored`
+requires 30."""
 MAX_VALIDATION_ROWS, MAX_TEST_ROWS = 1000, 2000
 """Upper bounds of the rows that are split off: every rung is scored on them, and more rows narrow the intervals
 little."""
@@ -32,96 +40,134 @@ little."""
 
 def init(
     target: Path,
-    file: Path,
-    text: str,
-    answer: str,
+    file: Path | Sequence[Path],
+    text: str | None = None,
+    answer: str | None = None,
     *,
-    records: str = "[]",
+    records: str | None = None,
     test: Path | None = None,
     test_records: str | None = None,
     dev: Path | None = None,
     dev_records: str | None = None,
     bases: Sequence[str] = (),
     ladder: str | None = None,
+    encoding: str | None = None,
+    has_header: bool = True,
 ) -> list[str]:
     """Makes a workspace in `target`; returns the guesses, their reasons and warnings, one sentence per line.
 
     Args:
         target: the folder; it is created if it does not exist.
-        file: the rows.
-        text: the column that the model reads.
-        answer: the column with the right answers.
-        records: where the rows are in a JSON file (see `SourceSettings.records`).
-        test: a file of test rows, if the user has split the rows.
+        file: the rows: a file, a folder, a pattern such as `rows/*.csv`, or several of them.
+        text: the column that the model reads; guessed by default.
+        answer: the column with the right answers; guessed by default.
+        records: where the rows are in a JSON file (see `SourceSettings.records`); found out by default.
+        test: test rows, if the user has split the rows.
         test_records: where they are in a JSON file; without `test`, in `file`.
-        dev: a file of validation rows, if the user has split the rows.
+        dev: validation rows, if the user has split the rows.
         dev_records: where they are in a JSON file; without `dev`, in `file`.
         bases: folders, GGUF files, hub names or embedded bases for the prompt and LoRA rungs, smallest first. By
             default SmolLM2-135M.
         ladder: the name of a preset, instead of `bases`.
+        encoding: the text encoding of all files; found out by default.
+        has_header: whether the first line of a CSV file has the column names.
 
     Raises:
         RungwiseError: the rows can't be used, or the folder can't become a workspace.
     """
     _check_target(target)
-    first = read_rows_file("rows", file, text, answer, records, ())
-    files = [first]
-    n = len(first.rows)
-    counts = {
-        "dev": min(round(EVALUATION_SHARE * n), MAX_VALIDATION_ROWS),
-        "test": min(round(EVALUATION_SHARE * n), MAX_TEST_ROWS),
+    given = [file] if isinstance(file, Path) else list(file)
+    options = Options(text, answer, encoding, has_header)
+    files: list[RowsFile] = []
+    for number, path in enumerate(given):
+        name = "rows" if number == 0 else f"rows-{number + 1}"
+        files.append(read_rows_file(name, path, options, records, files))
+        options = replace(options, text=files[0].columns.text, answer=files[0].columns.answer)
+    answers = cleaned([row for one in files for row in one.rows])
+    rows, n = answers.rows, len(answers.rows)
+    sides: dict[str, Sequence[tuple[str, Cell]]] = {}
+    own_files = {
+        "dev": dev or (given[0] if dev_records else None),
+        "test": test or (given[0] if test_records else None),
     }
-    shares = {side: count / n for side, count in counts.items()}
-    own_files = {"dev": dev or (file if dev_records else None), "test": test or (file if test_records else None)}
     for side, side_records in (("dev", dev_records), ("test", test_records)):
-        if path := own_files[side]:
-            files.append(read_rows_file(f"{side}-rows", path, text, answer, side_records or "[]", files))
-            counts[side] = len(files[-1].rows)
-            del shares[side]
-    guessed = guess([answer for _, answer in first.rows])
+        if own := own_files[side]:
+            files.append(read_rows_file(f"{side}-rows", own, options, side_records, files))
+            sides[side] = files[-1].rows
+    counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n, side) for side in ("dev", "test")}
+    shares = {side: counts[side] / n for side in counts if side not in sides}
+    guessed = guess([answer for _, answer in rows])
     rungs = ladder_of(bases, ladder, guessed.format)
-    n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
+    n_train = n - sum(counts[side] for side in shares)
     trained = training(n_train, rungs.bases)
-    words = label_words.proposed(first.rows) if guessed.format == "label" else {}
-    params = _params(files, guessed, rungs, shares, trained, words)
+    labelled = [(text, str(answer)) for text, answer in rows] if guessed.format == "label" else []
+    words = label_words.proposed(labelled)
+    limits = _limits(files, answers.n_without, counts)
+    more = answers.setting + label_words.setting(words)
+    params = _params(files, guessed, rungs, shares, trained, more, limits)
     settings = _checked(params)
-    _write(target, params, {one.stored_name: one.file for one in files})
+    _write(target, params, {stored: path for one in files for stored, path in one.files.items()})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
+    plain = [(text, text_of(answer)) for text, answer in rows]
     return [
-        _sides(n, file, counts, own_files),
-        *(
-            f"{one.file.name} is not UTF-8 and was read as {one.source.encoding}. Check a row that has an accent."
-            for one in files
-            if one.source.encoding != "utf-8"
-        ),
+        _sides(n, joined([one.title for one in files[: len(given)]]), counts, files, sides),
+        *(sentence for one in files for sentence in one.notes),
+        *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
         f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
+        *answers.sentences,
         *label_words.sentences(words),
         rungs.sentence,
         trained.sentence,
-        *row_warnings(files, guessed, counts),
-        *language_warnings([text for text, _ in first.rows], folders),
-        *length_warnings(first.rows, folders),
+        *row_warnings(files, plain, guessed, counts, limits),
+        *unseen_warnings(labelled, {side: sides[side] for side in sides}),
+        *language_warnings([text for text, _ in plain], folders),
+        *length_warnings(plain, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
 
 
-_FAMILIES = {"extract": "finds the answer in the text (extract)", "expand": "writes the answer (expand)"}
+def _evaluation_rows(n: int, side: str) -> int:
+    """Returns how many of `n` rows are split off for validation or test."""
+    most = {"dev": MAX_VALIDATION_ROWS, "test": MAX_TEST_ROWS}[side]
+    return min(max(round(EVALUATION_SHARE * n), LEAST_EVALUATION_ROWS), n // 3, most)
+
+
+def _limits(files: Sequence[RowsFile], n_without: int, counts: Mapping[str, int]) -> dict[str, float]:
+    """Returns the settings, by dotted name, without which a run would refuse these rows."""
+    limits: dict[str, float] = {}
+    n = sum(one.n for one in files)
+    share = (n_without + sum(one.n - len(one.rows) for one in files)) / n
+    if share > IngestSettings.model_fields["max_rejected_share"].default:
+        limits["ingest.max_rejected_share"] = min(1.0, math.ceil(share * 20 + 1) / 20)
+    if counts["dev"] < LEAST_EVALUATION_ROWS:
+        limits["decide.min_scored"] = max(1, counts["dev"] // 2)
+    return limits
+
+
+_FAMILIES = {
+    "extract": "finds the answer in the text (extract)",
+    "expand": "writes the answer (expand)",
+    "combined": "finds and writes several answers at once (combined)",
+}
 
 
 def _next_command(target: Path, ladder: Ladder) -> str:
     return f"cd {shlex.quote(str(target))} && {'' if ladder.is_pinned else 'rungwise pin && '}rungwise run"
 
 
-def _sides(n: int, file: Path, counts: Mapping[str, int], own_files: Mapping[str, Path | None]) -> str:
-    """Returns how many rows are for training, validation and test; `own_files`: side -> its own file, if it has one."""
+def _sides(
+    n: int, title: str, counts: Mapping[str, int], files: Sequence[RowsFile], sides: Mapping[str, Sequence[object]]
+) -> str:
+    """Returns how many rows are for training, validation and test; `sides`: side -> its rows, if it has its own."""
     names = {"dev": "validation", "test": "test"}
-    taken = [f"about {counts[side]:,} for {names[side]}" for side, path in own_files.items() if not path]
-    n_train = n - sum(counts[side] for side, path in own_files.items() if not path)
-    sentence = f"{n:,} rows in {file.name}: {', '.join([f'about {n_train:,} for training', *taken])}."
+    taken = [f"about {counts[side]:,} for {name}" for side, name in names.items() if side not in sides]
+    n_train = n - sum(counts[side] for side in names if side not in sides)
+    sentence = f"{n:,} rows in {title}: {', '.join([f'about {n_train:,} for training', *taken])}."
     if not taken:
-        sentence = f"{n:,} training rows in {file.name}."
-    others = [f"{counts[side]:,} {names[side]} rows in {path.name}." for side, path in own_files.items() if path]
+        sentence = f"{n:,} training rows in {title}."
+    titles = {str(one.source.role): one.title for one in files}
+    others = [f"{counts[side]:,} {names[side]} rows in {titles[side]}." for side in names if side in sides]
     return " ".join([sentence, *others])
 
 
@@ -156,41 +202,55 @@ def _params(
     ladder: Ladder,
     shares: Mapping[str, float],
     trained: Training,
-    words: Mapping[str, str],
+    more: str,
+    limits: Mapping[str, float],
 ) -> str:
-    """Returns the text of params.yaml; `shares`: side -> share of the first file's rows that go to it."""
+    """Returns the text of params.yaml.
+
+    Args:
+        files: the files of rows.
+        guessed: the format of the answers.
+        ladder: the rungs.
+        shares: side -> share of the rows that go to it.
+        trained: the settings of the training.
+        more: further settings of the answer.
+        limits: see `_limits`.
+    """
     first = files[0]
-    quoted = json.dumps(first.answer, ensure_ascii=False)
-    separator = f", separator: {json.dumps(guessed.separator)}" if guessed.format == "list" else ""
     lines = []
     for one in (file.source for file in files):
-        more = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
-        more += f", role: {one.role}" if one.role else ""
-        more += f", records: {json.dumps(one.records)}" if one.records != "[]" else ""
-        more += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
-        more += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
-        lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{more}}}\n")
+        own = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
+        own += f", role: {one.role}" if one.role else ""
+        own += f", records: {json.dumps(one.records, ensure_ascii=False)}" if one.records != "[]" else ""
+        own += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
+        own += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
+        own += "" if one.header else ", header: false"
+        own += ", quotes: false" if one.quotes is False else ""
+        own += f", escape: {json.dumps(one.escape)}" if one.escape else ""
+        lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{own}}}\n")
     precision = f", precision: {trained.precision}" if trained.speedup is not None else ""
-    answer_word = {"label": "Label", "list": "Items", "text": "Answer"}[guessed.format]
+    answer_word = {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
+    rejected = limits.get("ingest.max_rejected_share")
+    min_scored = limits.get("decide.min_scored")
     return f"""\
-# Guessed from {json.dumps(first.stored_name)}. Correct what is wrong.
+# Guessed from {json.dumps(first.title)}. Correct what is wrong.
 seed: 7
 tasks:
   task:
     family: {guessed.family}
     prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
-    answer: {{column: {quoted}, format: {guessed.format}{separator}{label_words.setting(words)}}}
+    answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
     target: {guessed.bar:g}         # a guess: set the score that is good enough for your users
 ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:
-{"".join(lines)}validate: {{}}
+{"".join(lines)}{f"  max_rejected_share: {rejected:g}{chr(10)}" if rejected else ""}validate: {{}}
 split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
 train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
 evaluate: {{confidence: 0.95}}
-decide: {{}}
+decide: {{{f"min_scored: {min_scored:g}" if min_scored else ""}}}
 register: {{}}
 promote: {{}}
 """
@@ -221,8 +281,9 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
                 )
         for name, file in files.items():
             if not (raw / name).exists():
-                shutil.copy(file, part / name)
-                (part / name).rename(raw / name)
+                (raw / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, part / "copied")
+                (part / "copied").rename(raw / name)
         for name, text in ((".gitignore", IGNORED), ("data/.gitignore", IGNORED_DATA)):
             if not (target / name).exists():
                 (part / "ignored").write_text(text, encoding="utf-8")

@@ -1,17 +1,37 @@
-"""A user's file of rows: its encoding, its delimiter, its columns, and the settings of the source that reads it."""
+"""A user's rows: their files, encoding, delimiter, columns, and the settings of the source that reads them."""
 
 import codecs
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from rungwise.config import SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
-from rungwise.dataset.readers import LOST_BYTE, Bad, Row, rows
+from rungwise.core.folders import joined
+from rungwise.dataset.readers import (
+    COLUMN_WISE,
+    LOST_BYTE,
+    Cell,
+    Note,
+    Row,
+    beginning,
+    dialect_of,
+    document_of,
+    files_in,
+    form_of,
+    is_column_wise,
+    opened,
+    opened_text,
+    rows,
+    text_of,
+    wide_encoding,
+)
+from rungwise.init.columns import Columns, chosen_columns
 
 MIN_ROWS = ValidateSettings().min_rows
 """Fewest rows with text and answer: with fewer, no guess is possible and the run would fail."""
@@ -23,157 +43,326 @@ _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
 @dataclass(frozen=True)
+class Options:
+    """How the user says that rows are read; what is None is found out."""
+
+    text: str | None = None
+    """The text column."""
+    answer: str | None = None
+    """The answer column."""
+    encoding: str | None = None
+    has_header: bool = True
+    """Whether the first line of a CSV file has the column names."""
+
+
+@dataclass(frozen=True)
+class Lost:
+    """Rows that can't be used for one reason."""
+
+    n: int
+    line: int
+    """The first of them."""
+    detail: str
+    """What is wrong with it, without its text."""
+
+
+@dataclass(frozen=True)
 class RowsFile:
-    """A file of rows and how it is read."""
+    """A file, a folder or a pattern of files with rows, and how they are read."""
 
     source: SourceSettings
-    file: Path
-    stored_name: str
-    """The name of its copy in data/raw."""
-    rows: Sequence[tuple[str, str]]
-    """(text, answer) of the rows that have both."""
-    n: int
-    """Number of all rows in the file."""
+    title: str
+    """The name of the file, folder or pattern."""
+    files: Mapping[str, Path]
+    """Path below data/raw -> the file that is copied there."""
+    rows: Sequence[tuple[str, Cell]]
+    """(text, answer) of the rows that have both; an answer is a tuple of texts where the file has a list."""
+    lost: Mapping[str, Lost]
+    """Reason -> the rows that can't be used."""
+    columns: Columns
     slot: str
     """The text column's name in the prompt."""
-    answer: str
-    """The answer column."""
+    notes: tuple[str, ...]
+    """What was decided about the whole file, one sentence each."""
+
+    @property
+    def answer(self) -> str:
+        """The answer column."""
+        return self.columns.answer
+
+    @property
+    def n(self) -> int:
+        """Number of all rows."""
+        return len(self.rows) + sum(one.n for one in self.lost.values())
 
 
-def read_rows_file(name: str, file: Path, text: str, answer: str, records: str, others: Sequence[RowsFile]) -> RowsFile:
-    """Returns a file's rows and the settings of the source that reads it.
+def read_rows_file(
+    name: str, given: Path, options: Options, records: str | None, others: Sequence[RowsFile]
+) -> RowsFile:
+    """Returns a user's rows and the settings of the source that reads them.
 
     Args:
         name: the source's name.
-        file: the file.
-        text: the text column.
-        answer: the answer column.
-        records: where the rows are in a JSON file (see `SourceSettings.records`).
-        others: the files that are copied into data/raw before this one.
+        given: a file, a folder, or a pattern such as `rows/*.csv`.
+        options: how the rows are read.
+        records: where the rows are in a JSON file (see `SourceSettings.records`); None: found out.
+        others: the rows that are copied into data/raw before these.
 
     Raises:
-        RungwiseError: the file does not exist, its name or columns can't be used, or it has too few rows.
+        RungwiseError: a file does not exist, a name or column can't be used, or there are too few rows.
     """
-    _check_file(name, file, records, others)
-    slot = _check_columns(file, text, answer)
-    is_taken = any(one.stored_name == file.name and one.file.resolve() != file.resolve() for one in others)
-    stored_name = f"{name}-{file.name}" if is_taken else file.name
-    source = _source(name, file, stored_name, {} if slot == text else {slot: text}, records)
-    complete, n = [], 0
-    for row in _read(source, file, (slot, answer)):
-        n += 1
-        if isinstance(row, Row) and (row.values[slot] or "").strip() and (row.values[answer] or "").strip():
-            complete.append((str(row.values[slot]), str(row.values[answer]).strip()))
-    if len(complete) < MIN_ROWS:
-        raise DataError(
-            Problem(
-                "there are too few rows",
-                where=str(file),
-                found=f"{len(complete)} rows with text and answer, of {n}",
-                wanted=f"{MIN_ROWS}; for a reliable result about {round(MIN_EVALUATION_ROWS / EVALUATION_SHARE)}",
-                do="collect more rows",
-            )
-        )
-    return RowsFile(source, file, stored_name, complete, n, slot, answer)
-
-
-def _check_file(name: str, file: Path, records: str, others: Sequence[RowsFile]) -> None:
-    if not file.is_file():
-        raise DataError(
-            Problem(
-                "the file of rows does not exist",
-                where=str(file),
-                wanted="CSV, TSV, JSON, JSON lines or lines of `LABEL text`",
-            )
-        )
-    if file.stat().st_size == 0:
-        raise DataError(Problem("a file of rows is empty", where=str(file), found="0 bytes", wanted="rows"))
+    paths = _files(given)
+    _check_names(paths, options)
+    stored = _stored(name, given, paths, others)
+    source, notes = _source(name, given, stored, options, records)
     for other in others:
-        if other.file.resolve() == file.resolve() and other.source.records == records:
+        if set(other.files.values()) & set(stored.values()) and other.source.records == source.records:
             raise SettingsError(
                 Problem(
                     "the same rows can't be on two sides of the split",
-                    where=str(file),
+                    where=str(given),
                     found=f"the file is used for {other.source.name} and for {name}",
                     wanted="one file per side, or only --rows: the split is then made from it",
                 )
             )
+    first = next(iter(stored.values()))
+    try:
+        columns = chosen_columns(source, first, options.text, options.answer)
+    except DataError as error:
+        raise DataError(replace(error.problem, do=_OPTIONS.get(error.problem.setting, error.problem.do))) from None
+    slot = _slot(columns)
+    source = source.model_copy(update={"columns": {} if slot == columns.text else {slot: columns.text}})
+    complete: list[tuple[str, Cell]] = []
+    lost: dict[str, Lost] = {}
+    for file in stored.values():
+        for row in rows(source, file, (slot, columns.answer)):
+            if isinstance(row, Note):
+                continue  # it is among the notes already, or the run says it of each file
+            reason, detail = _fault(row, slot, columns.answer) if isinstance(row, Row) else (row.reason, row.detail)
+            if not reason and isinstance(row, Row):
+                answer = row.values[columns.answer]
+                text = text_of(row.values[slot])
+                complete.append((text, answer.strip() if isinstance(answer, str) else answer))
+                continue
+            before = lost.get(reason)
+            lost[reason] = replace(before, n=before.n + 1) if before else Lost(1, row.line, detail)
+    result = RowsFile(source, given.name, stored, complete, lost, columns, slot, tuple(notes))
+    if len(complete) < MIN_ROWS:
+        _refuse(result, given)
+    return result
 
 
-def _check_columns(file: Path, text: str, answer: str) -> str:
-    """Checks the names of file and columns; returns the slot that stands for the text column in the prompt."""
-    for what, word in (("file", file.name), ("text column", text), ("answer column", answer)):
-        if not word.isprintable() or not word.strip():
+def _fault(row: Row, slot: str, answer: str) -> tuple[str, str]:
+    """Returns why a row can't be used, and the detail; two empty texts if it can be."""
+    if not text_of(row.values[slot]).strip():
+        return "no_text", f"column {slot} is empty"
+    cell = row.values[answer]
+    if cell is None or (isinstance(cell, str) and not cell.strip()):
+        return "no_answer", f"column {answer} is empty"
+    return "", ""
+
+
+def listed(lost: Mapping[str, Lost]) -> str:
+    """Returns the reasons with their numbers and first lines, the most frequent first."""
+    ordered = sorted(lost.items(), key=lambda pair: -pair[1].n)
+    return "; ".join(f"{reason}: {one.n} (first: line {one.line}, {one.detail})" for reason, one in ordered)
+
+
+_REMEDIES = {
+    "bad_csv": "check the quotes in that line; with ordinary quotes write the file as .tsv or JSON lines",
+    "too_many_fields": "put cells that contain the delimiter in quotes",
+    "too_few_fields": "check the delimiter and the quotes of that line",
+    "not_utf8": "name the encoding: --encoding NAME",
+    "bad_json": "write one JSON object per line",
+    "bad_shape": "write each conversation as JSON: a list of turns with role and content",
+    "no_answer": "choose the column with the answers: --answer COLUMN",
+    "no_text": "choose the column with the texts: --text COLUMN",
+}
+
+
+def _refuse(file: RowsFile, given: Path) -> None:
+    """Raises DataError for too few rows, with the reasons."""
+    counted = f"{len(file.rows)} rows with text and answer, of {file.n}"
+    do = "collect more rows"
+    if file.lost:
+        counted += f": {listed(file.lost)}"
+        commonest = max(file.lost, key=lambda reason: file.lost[reason].n)
+        do = _REMEDIES.get(commonest, "correct these rows") if file.n >= MIN_ROWS else do
+    wanted = f"{MIN_ROWS}; for a reliable result about {round(MIN_EVALUATION_ROWS / EVALUATION_SHARE)}"
+    raise DataError(Problem("there are too few rows", where=str(given), found=counted, wanted=wanted, do=do))
+
+
+def _files(given: Path) -> list[Path]:
+    """Returns the files that a path or pattern names, sorted.
+
+    Raises:
+        DataError: there is none, or one is empty.
+    """
+    if given.is_dir():
+        paths = sorted(files_in(given))
+    elif given.is_file() or not glob.has_magic(str(given)):
+        paths = [given] if given.is_file() else []
+    else:
+        paths = sorted(path for path in map(Path, glob.glob(str(given), recursive=True)) if path.is_file())
+    if not paths:
+        raise DataError(
+            Problem(
+                "the file of rows does not exist",
+                where=str(given),
+                wanted="a file, a folder or a pattern: CSV, TSV, JSON, JSON lines, Parquet, or lines of `LABEL text`",
+            )
+        )
+    for path in paths:
+        if path.stat().st_size == 0:
+            raise DataError(Problem("a file of rows is empty", where=str(path), found="0 bytes", wanted="rows"))
+    return paths
+
+
+def _stored(name: str, given: Path, paths: Sequence[Path], others: Sequence[RowsFile]) -> dict[str, Path]:
+    """Returns path below data/raw -> file."""
+    if paths == [given]:
+        taken = {stored: file for other in others for stored, file in other.files.items()}
+        is_taken = given.name in taken and taken[given.name].resolve() != given.resolve()
+        return {f"{name}-{given.name}" if is_taken else given.name: given.resolve()}
+    top = given if given.is_dir() else _fixed_part(given)
+    folder = (
+        f"{name}-{top.resolve().name}" if any(other.title == given.name for other in others) else top.resolve().name
+    )
+    return {f"{folder}/{path.relative_to(top).as_posix()}": path.resolve() for path in paths}
+
+
+def _fixed_part(pattern: Path) -> Path:
+    """Returns the folder above the first part of a pattern that is not a plain name."""
+    parts = pattern.parts
+    magic = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    return Path(*parts[:magic])
+
+
+def _check_names(paths: Sequence[Path], options: Options) -> None:
+    words = [("file", paths[0].name), ("text column", options.text), ("answer column", options.answer)]
+    for what, word in words:
+        if word is not None and (not word.isprintable() or not word.strip()):
             raise SettingsError(
                 Problem(
                     f"the name of a {what} has characters that can't be printed", found=ascii(word)[:60], do="rename it"
                 )
             )
-    slot = text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text) else "text"
-    if text == answer:
-        raise SettingsError(
-            Problem(
-                "text and answer are the same column",
-                found=text,
-                wanted="two columns: the text that the model reads, and the right answer",
-            )
-        )
-    if slot == answer:
-        raise SettingsError(
-            Problem("the answer column can't be called `text` here", found=text, do="rename the answer column")
-        )
+
+
+def _slot(columns: Columns) -> str:
+    """Returns the slot that stands for the text column in the prompt."""
+    slot = columns.text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", columns.text) else "text"
+    if slot == columns.answer:
+        do = "rename the answer column"
+        raise SettingsError(Problem("the answer column can't be called `text` here", found=columns.text, do=do))
     return slot
 
 
-def _source(name: str, file: Path, stored_name: str, columns: dict[str, str], records: str) -> SourceSettings:
-    encoding = _encoding(file)
-    values = {
+def _source(
+    name: str, given: Path, stored: Mapping[str, Path], options: Options, records: str | None
+) -> tuple[SourceSettings, list[str]]:
+    """Returns the settings of the source that reads the files, and what was found out, one sentence each."""
+    first = next(iter(stored.values()))
+    one = next(iter(stored))
+    place = one if len(stored) == 1 and given.is_file() else one.partition("/")[0]
+    encoding = options.encoding or _encoding(first)
+    values: dict[str, Any] = {
         "name": name,
-        "path": glob.escape(stored_name),
-        "columns": columns,
-        "role": name.removesuffix("-rows") if name != "rows" else None,
-        "delimiter": _delimiter(file, encoding) if file.suffix.lower() == ".csv" else None,
-        "records": records,
+        "path": glob.escape(place),
+        "role": name.removesuffix("-rows") if name.endswith("-rows") else None,
+        "records": records or "[]",
         "encoding": encoding,
+        "header": options.has_header,
     }
+    notes = [f"{first.name} is not UTF-8 and was read as {encoding}. Check a row that has an accent."]
+    notes = notes if encoding != "utf-8" and not options.encoding else []
     try:
-        return SourceSettings.model_validate(values)
+        source = SourceSettings.model_validate(values)
     except ValidationError as error:
         fault = error.errors(include_url=False)[0]
         raise SettingsError(
-            Problem("params.yaml can't name this file of rows", found=str(file), wanted=str(fault["msg"]))
+            Problem("params.yaml can't name this file of rows", found=str(given), wanted=str(fault["msg"]))
         ) from None
+    try:
+        form = form_of(source, first)
+    except DataError as error:
+        raise DataError(replace(error.problem, do=_OPTIONS.get(error.problem.setting, error.problem.do))) from None
+    if form == "csv":
+        source, why = _csv_source(source, first, is_alone=len(stored) == 1)
+        notes += [f"{first.name}: {why}."] if why else []
+    if form == "json" and records is None:
+        source, why = _json_source(source, first)
+        notes += [f"{first.name}: {why}."] if why else []
+    return source, notes
 
 
 _OPTIONS = {
-    "columns": "give the column names of the file's header: --text COLUMN --answer COLUMN",
     "format": "rename the file so that it has one of these endings",
     "records": "give the place of the rows: --records KEY.[] (or --dev-records ...)",
+    "encoding": "name the encoding: --encoding NAME",
 }
 """Setting at fault -> what to do about it with the options of `rungwise init`."""
 
 
-def _read(source: SourceSettings, file: Path, needed: tuple[str, str]) -> Iterator[Row | Bad]:
-    """Yields a file's rows. Errors name the command's options, because there is no params.yaml yet."""
-    try:
-        yield from rows(source, file, needed)
-    except DataError as error:
-        do = _OPTIONS.get(error.problem.setting, error.problem.do)
-        raise DataError(replace(error.problem, do=do)) from None
+def _csv_source(source: SourceSettings, file: Path, *, is_alone: bool) -> tuple[SourceSettings, str]:
+    """Returns the source with the file's delimiter and quoting, and why; several files decide for themselves."""
+    if file.suffix.lower() != ".tsv":
+        source = source.model_copy(update={"delimiter": _delimiter(source, file)})
+    dialect = dialect_of(source, file)
+    if not is_alone:
+        return source, dialect.why
+    quotes = None if dialect.quotes else False
+    return source.model_copy(update={"quotes": quotes, "escape": dialect.escape}), dialect.why
+
+
+def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, str]:
+    """Returns the source with the place of a JSON document's rows, and a sentence about it if it is not plain.
+
+    Raises:
+        DataError: the document has several lists of rows, or none.
+    """
+    document = document_of(source, file)
+    if isinstance(document, list):
+        return source, ""
+    if is_column_wise(document):
+        return source.model_copy(update={"records": COLUMN_WISE}), "it has a list for each column"
+    places = _lists_of_rows(document)
+    if len(places) == 1:
+        return source.model_copy(update={"records": places[0]}), f"its rows are at `{places[0]}`"
+    raise DataError(
+        Problem(
+            "the rows of a JSON file can't be found" if not places else "a JSON file has several lists of rows",
+            where=str(file),
+            found=joined(places) or f"an object with {joined(document)}",
+            wanted="one list of objects, or the place of the rows",
+            do="give the place of the rows: --records KEY.[] (and --dev-records, --test-records)",
+            setting="records",
+        )
+    )
+
+
+def _lists_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
+    """Returns the paths of the lists of objects or lists in a document."""
+    if isinstance(value, list):
+        return [f"{path}[]"] if value and all(isinstance(item, dict | list) for item in value) else []
+    if not isinstance(value, dict) or not depth:
+        return []
+    return [place for key, inner in value.items() for place in _lists_of_rows(inner, f"{path}{key}.", depth - 1)]
 
 
 def _encoding(file: Path) -> str:
     """Returns the encoding that fits a file's bytes best.
 
-    UTF-16 if the file starts with a UTF-16 byte order mark. UTF-8 if most of its non-ASCII characters are valid UTF-8:
-    the rows that are not are rejected and counted. Otherwise Windows' cp1252 if it can decode every byte, else latin-1,
-    which can decode any byte.
+    UTF-16 or UTF-32 if the file begins like it. UTF-8 if most of its non-ASCII characters are valid UTF-8: the rows
+    that are not are rejected and counted. Otherwise Windows' cp1252 if it can decode every byte, else latin-1, which
+    can decode any byte.
     """
+    if file.suffix.lower() in (".parquet", ".arrow"):
+        return "utf-8"
+    if wide := wide_encoding(beginning(file)):
+        return wide
     valid = invalid = 0
-    with file.open("rb") as stream:
-        if stream.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        stream.seek(0)
+    with opened(file) as stream:
         utf_8, cp1252 = (codecs.getincrementaldecoder(name) for name in ("utf-8", "cp1252"))
         as_utf_8, as_cp1252, is_cp1252 = utf_8("surrogateescape"), cp1252(), True
         while block := stream.read(2**20):
@@ -190,9 +379,9 @@ def _encoding(file: Path) -> str:
     return "cp1252" if is_cp1252 else "latin-1"
 
 
-def _delimiter(file: Path, encoding: str) -> str | None:
+def _delimiter(source: SourceSettings, file: Path) -> str | None:
     """Returns the delimiter of a CSV file's header; None for a comma."""
-    with file.open(encoding=encoding, errors="replace") as stream:
+    with opened_text(source, file) as stream:
         header = stream.readline(100_000)
     counts = {d: header.count(d) for d in (";", "\t", "|")}
     best = max(counts, key=lambda d: counts[d])

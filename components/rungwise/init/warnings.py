@@ -4,14 +4,18 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rungwise.config import DecideSettings, IngestSettings, ValidateSettings, base_named
 from rungwise.core.errors import ModelError
-from rungwise.core.folders import joined
 from rungwise.core.texts import n_words, normalised
+from rungwise.dataset.labels import alike, unseen_labels
+from rungwise.dataset.labels import listed as listed_labels
+from rungwise.dataset.readers import Cell, text_of
 from rungwise.evidence.intervals import share_needed
+from rungwise.init.answers import common_phrases
 from rungwise.init.guess import Guess
-from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile
+from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile, listed
 from rungwise.model.bases import local_folder
 
 SAMPLED_ROWS = 500
@@ -20,25 +24,41 @@ PROMPT_TOKENS = 12
 """About as many tokens are added to a row by the guessed prompt."""
 RARE_LABEL_ROWS = 10
 """A label with fewer rows than this is reported as rare."""
-_NO_VALUE = {"nan", "none", "null", "n/a", "na"}
-"""What programs write into a cell without a value."""
 _SIDE_NAMES = {"dev": "validation", "test": "test"}
 
 
-def row_warnings(files: Sequence[RowsFile], guess: Guess, counts: Mapping[str, int]) -> list[str]:
-    """Returns warnings about the rows, one sentence each; `counts`: `dev` and `test` -> number of rows."""
-    rows = files[0].rows
-    messages = [*_few_rows(counts, guess.bar), *_incomplete_rows(files)]
+def row_warnings(
+    files: Sequence[RowsFile],
+    rows: Sequence[tuple[str, str]],
+    guess: Guess,
+    counts: Mapping[str, int],
+    limits: Mapping[str, float],
+) -> list[str]:
+    """Returns warnings about the rows, one sentence each.
+
+    Args:
+        files: the files of rows.
+        rows: text and answer of each training row.
+        guess: the format of the answers.
+        counts: `dev` and `test` -> number of rows.
+        limits: settings that were written because the run would refuse these rows otherwise, by dotted name.
+    """
+    messages = [*_few_rows(counts, guess.bar, limits), *_incomplete_rows(files, limits)]
+    answers = [answer for _, answer in rows]
     if guess.format == "label":
-        rare = [label for label, n in Counter(answer for _, answer in rows).items() if n < RARE_LABEL_ROWS]
+        rare = [label for label, n in Counter(answers).items() if n < RARE_LABEL_ROWS]
         if rare:
             messages.append(
                 f"{len(rare)} labels have fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone."
             )
-    no_value = [answer for _, answer in rows if answer.lower() in _NO_VALUE]
-    if no_value:
-        listed = joined(map(repr, sorted(set(no_value))))
-        messages.append(f"{len(no_value)} answers are {listed}. If that means `no answer`, leave those cells empty.")
+        if groups := alike(answers):
+            messages.append(f"{listed_labels(groups)}. If they are the same, set `answer.merge_labels: true`.")
+    if guess.format == "text":
+        for phrase in common_phrases(answers):
+            messages.append(
+                f"nearly all answers begin or end with {phrase[:60]!r}. A score of the text counts it; `answer.strip` "
+                "leaves it out."
+            )
     n_texts = len({normalised(text) for text, _ in rows})
     if n_texts < len(rows) / 2:
         messages.append(f"the {len(rows)} rows have only {n_texts} different texts. Exact duplicates are dropped.")
@@ -49,14 +69,30 @@ def row_warnings(files: Sequence[RowsFile], guess: Guess, counts: Mapping[str, i
     return [f"Warning: {message}" for message in messages]
 
 
-def _few_rows(counts: Mapping[str, int], bar: float) -> list[str]:
+def unseen_warnings(rows: Sequence[tuple[str, str]], sides: Mapping[str, Sequence[tuple[str, Cell]]]) -> list[str]:
+    """Returns which labels of the user's own validation and test rows no training row has.
+
+    `rows`: text and label of each training row, empty for another format; `sides`: `dev` and `test` -> rows.
+    """
+    known, messages = {label for _, label in rows}, []
+    for side, own in sides.items():
+        counts = Counter(text_of(answer) for _, answer in own)
+        unseen = {label: n for label, n in counts.items() if label not in known}
+        if rows and unseen:
+            messages.append(f"Warning: {unseen_labels(unseen, len(own), _SIDE_NAMES[side])}.")
+    return messages
+
+
+def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]) -> list[str]:
     """Returns a message for each side of the split that is too small to show the bar clearly."""
     messages = []
     min_scored = DecideSettings().min_scored
     for side, n in counts.items():
         name = _SIDE_NAMES[side]
         if n < min_scored:
-            messages.append(f"{n} {name} rows are too few to decide anything: `min_scored` requires {min_scored}.")
+            lowered = limits.get("decide.min_scored")
+            effect = f"; `decide.min_scored` is lowered to {lowered:g}" if lowered and side == "dev" else ""
+            messages.append(f"{n} {name} rows are too few to show much: {min_scored} are usual{effect}.")
         elif n < MIN_EVALUATION_ROWS:
             score = share_needed(n, bar, 0.95)
             needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
@@ -67,17 +103,21 @@ def _few_rows(counts: Mapping[str, int], bar: float) -> list[str]:
     return messages
 
 
-def _incomplete_rows(files: Sequence[RowsFile]) -> list[str]:
-    """Returns a message if rows lack text or answer, or can't be read."""
-    n = sum(one.n for one in files)
-    n_lost = n - sum(len(one.rows) for one in files)
-    if not n_lost:
-        return []
-    limit = IngestSettings.model_fields["max_rejected_share"].default
-    effect = "They are counted and left out."
-    if n_lost > limit * n:
-        effect = f"The run fails above {limit:.0%}: fix the rows, or raise `ingest.max_rejected_share`."
-    return [f"{n_lost} of {n} rows have no text, have no answer or can't be read. {effect}"]
+def _incomplete_rows(files: Sequence[RowsFile], limits: Mapping[str, float]) -> list[str]:
+    """Returns a message for each file whose rows lack text or answer, or can't be read."""
+    messages = [
+        f"{sum(one.n for one in file.lost.values())} of {file.n} rows in {file.title} can't be used: "
+        f"{listed(file.lost)}."
+        for file in files
+        if file.lost
+    ]
+    if raised := limits.get("ingest.max_rejected_share"):
+        usual = IngestSettings.model_fields["max_rejected_share"].default
+        messages.append(
+            f"more than {usual:.0%} of the rows can't be used, so `ingest.max_rejected_share` is set to {raised:g}. "
+            "They are counted and left out."
+        )
+    return messages
 
 
 ENGLISH = (
@@ -95,13 +135,11 @@ def language_warnings(texts: Sequence[str], folders: Mapping[str, Path]) -> list
     Such a base saw little of the language, is slow on it and fits less text into its context. `folders`: see
     `tokenizer_folders`.
     """
-    from tokenizers import Tokenizer
-
     sample = texts[:: max(1, len(texts) // SAMPLED_ROWS)]
     words, characters = sum(map(n_words, sample)), sum(map(len, sample))
     messages = []
     for name, folder in folders.items():
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = _tokenizer(folder)
         encoded = tokenizer.encode_batch(list(sample), add_special_tokens=False)
         n = sum(len(one.ids) for one in encoded)
         english = len(tokenizer.encode(ENGLISH, add_special_tokens=False).ids)
@@ -112,6 +150,16 @@ def language_warnings(texts: Sequence[str], folders: Mapping[str, Path]) -> list
                 "many languages: --ladder qwen3."
             )
     return messages
+
+
+def _tokenizer(folder: Path) -> Any:
+    """Returns the tokenizer without the padding and the truncation that some encoders' files ask for."""
+    from tokenizers import Tokenizer
+
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
 def tokenizer_folders(bases: Iterable[str]) -> dict[str, Path]:
@@ -132,18 +180,17 @@ def length_warnings(rows: Sequence[tuple[str, str]], folders: Mapping[str, Path]
 
     The lengths are counted on a sample of the rows. `folders`: see `tokenizer_folders`.
     """
-    from tokenizers import Tokenizer
-
     sample = rows[:: max(1, len(rows) // SAMPLED_ROWS)]
     messages = []
     for name, folder in folders.items():
         context = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("max_position_embeddings")
-        tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        tokenizer = _tokenizer(folder)
         sizes = [len(line.ids) for line in tokenizer.encode_batch([f"{text}\n{answer}" for text, answer in sample])]
         n_long = sum(size + PROMPT_TOKENS > context for size in sizes) if isinstance(context, int) else 0
         if n_long > DecideSettings().max_unscored_share * len(sample):
             messages.append(
                 f"Warning: {n_long / len(sample):.0%} of the rows are longer than the context of {name} "
-                f"({context} tokens). They can't be scored. Choose a model with a longer context: --base MODEL."
+                f"({context} tokens). They can't be scored, and a rung with so many is not trained. "
+                "Choose a model with a longer context: --base MODEL."
             )
     return messages

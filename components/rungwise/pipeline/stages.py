@@ -8,6 +8,7 @@ Hashed outputs contain no times, costs or paths.
 import argparse
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -94,7 +95,10 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
             "sources": counted(result.examples.source),
             "rejected": counts,
             "duplicates": duplicates,
+            "warnings": list(result.warnings),
         }
+        for text in result.warnings:
+            say(f"ingest {name}: warning: {text}")
         say(
             f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; "
             f"duplicates: {_listed(duplicates)}"
@@ -169,6 +173,7 @@ def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> l
     messages = _few_test_rows(settings, task, len(split.test))
     if task.answer.format == "label":
         messages += _rare_labels(split)
+        messages += _unseen_labels(split)
     n_before = len(split.train) + len(split.leaks)
     if len(split.leaks) > LEAK_WARNING_SHARE * n_before:
         messages.append(
@@ -181,6 +186,18 @@ def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> l
             f"{len(split.dev_in_test)} validation rows are duplicates of test rows ({ids}). Both are kept, because "
             "neither is used for training"
         )
+    return messages
+
+
+def _unseen_labels(split: "Split") -> list[str]:
+    """Returns a message for each side with labels that no training row has."""
+    from rungwise.dataset.labels import unseen_labels
+
+    known, messages = set(split.train.answer), []
+    for side, name in (("dev", "validation"), ("test", "test")):
+        answers = getattr(split, side).answer
+        if unseen := {label: n for label, n in Counter(answers).items() if label not in known}:
+            messages.append(unseen_labels(unseen, len(answers), name))
     return messages
 
 

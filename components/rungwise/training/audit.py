@@ -164,7 +164,7 @@ def _faults(lm: LanguageModel, rows: Sequence[Encoded]) -> list[list[str]]:
         wanted = row.answer if lm.template == "chat" else answer_text(row.answer)
         checks = {
             "no_target": not row.targets,
-            "empty_answer": bool(row.targets) and not answer.strip(),
+            "empty_answer": bool(row.targets and row.answer.strip()) and not answer.strip(),
             "no_end": bool(row.targets) and row.targets[-1] != lm.end,
             "cut_answer": _is_cut(answer, wanted),
             "prompt_over_context": not fits(lm, row.prompt, 1),

@@ -45,7 +45,7 @@ def test_parquet_and_arrow_files_and_folders_of_them(tmp_path):
         assert list(rows(SourceSettings(name="s", path="x"), path, ("body", "queue"))) == [
             Row(1, {"body": "one", "queue": "repair"}),
             Row(2, {"body": None, "queue": "billing"}),
-            Row(3, {"body": "three", "queue": "-1"}),
+            Row(3, {"body": "three", "queue": None}),  # -1: no class
         ]
     half = (tmp_path / "x.parquet").read_bytes()
     with pytest.raises(DataError, match=r"(?s)can't be read.*cut off"):

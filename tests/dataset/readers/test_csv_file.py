@@ -23,9 +23,9 @@ def test_invalid_bytes_reject_only_their_row(tmp_path):
     assert read(tmp_path, b"body,queue\nb\xfcd,b\n", encoding="latin-1") == [Row(2, {"body": "büd", "queue": "b"})]
 
 
-def test_an_unclosed_quote_rejects_every_line_it_consumes(tmp_path):
+def test_an_unclosed_quote_rejects_every_line_it_consumes_where_cells_can_be_quoted(tmp_path):
     lines = [*(f"row {i},a" for i in range(50)), '"my screen is 5,b', *(f"row {i},a" for i in range(50))]
-    result = read(tmp_path, "body,queue\n" + "\n".join(lines) + "\n")
+    result = read(tmp_path, "body,queue\n" + "\n".join(lines) + "\n", quotes=True)
     bad = [r for r in result if isinstance(r, Bad)]
     assert len(result) == 101 and {r.reason for r in bad} == {"bad_csv"} and bad[0].line == 52 and len(bad) == 51
 

@@ -8,10 +8,18 @@ from tests.dataset.conftest import read
 
 
 def test_jsonl_counts_lines_that_are_not_rows(tmp_path):
-    lines = [b'{"body": "a", "queue": 3}', b"{", b"[1]", b'{"body": [1], "queue": "b"}', b'{"queue": "c"}', b'"\xff"']
+    lines = [
+        b'{"body": "a", "queue": 3}',
+        b"{",
+        b"[1]",
+        b'{"body": NaN, "queue": ["b", 2]}',
+        b'{"queue": "c"}',
+        b'"\xff"',
+    ]
     result = read(tmp_path, b"\n".join(lines), "x.jsonl")
     assert result[0] == Row(1, {"body": "a", "queue": "3"})
-    assert [r.reason for r in result[1:4]] == ["bad_json", "bad_json", "not_text"]
+    assert [r.reason for r in result[1:3]] == ["bad_json", "bad_json"]
+    assert result[3] == Row(4, {"body": None, "queue": ("b", "2")})
     assert result[4] == Row(5, {"body": None, "queue": "c"})
     assert result[5].reason == "not_utf8"
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError
-from rungwise.dataset.readers import Bad, Row, files, rows
+from rungwise.dataset.readers import Bad, Note, Row, files, rows
 from tests.dataset.conftest import CHAT, read, tables
 
 
@@ -99,7 +99,7 @@ def test_any_bytes_give_rows_counted_rejections_or_one_clear_error(
         result = read(tmp_path, content, f"x.{ending}", needed, encoding=encoding, header=header, quotes=quotes)
     except DataError:
         return
-    assert all(isinstance(r, Bad) or set(r.values) == set(needed) for r in result)
+    assert all(isinstance(r, Bad | Note) or set(r.values) == set(needed) for r in result)
     for row in result:
-        for text in row.values.values() if isinstance(row, Row) else ():
-            assert text is None or (isinstance(text, str) and text.encode())
+        for cell in row.values.values() if isinstance(row, Row) else ():
+            assert cell is None or (isinstance(cell, str) and cell.encode()) or all(i.encode() for i in cell)

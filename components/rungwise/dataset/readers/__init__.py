@@ -1,11 +1,21 @@
-"""Reads the rows of a source file one by one: each is a mapping of columns to text, or the reason why it can't be read.
+"""Reads the rows of a source file one by one: each is its cells, or the reason why it can't be read.
 
-Reads CSV/TSV (RFC 4180 quoting), JSON lines, nested JSON, lines of `LABEL text`, Parquet, and the Arrow files of
-Hugging Face `datasets`. An error in one row is a `Bad` value that the caller counts. An error in the whole
-file (missing, empty, cut off, a missing column) is a DataError.
+Reads CSV/TSV, JSON lines, nested or column-wise JSON, lines of `LABEL text`, Parquet, and the Arrow files of Hugging
+Face `datasets`; text files also inside .gz and .zip. An error in one row is a `Bad` value that the caller counts. What
+a reader decided or doubts about a whole file is a `Note`. An error in the whole file (missing, empty, cut off, a
+missing column) is a DataError.
 """
 
-from rungwise.dataset.readers.row import LOST_BYTE, Bad, Row
-from rungwise.dataset.readers.source import files, rows
+from rungwise.dataset.readers.cells import Cell, list_in, object_in, text_of
+from rungwise.dataset.readers.chats import columns_read, is_chat
+from rungwise.dataset.readers.dialect import dialect_of
+from rungwise.dataset.readers.json_file import COLUMN_WISE, document_of, is_column_wise
+from rungwise.dataset.readers.opened import beginning, opened, opened_text, wide_encoding
+from rungwise.dataset.readers.row import LOST_BYTE, Bad, Note, Row
+from rungwise.dataset.readers.source import columns, files, files_in, form_of, rows
 
-__all__ = ["LOST_BYTE", "Bad", "Row", "files", "rows"]
+__all__ = [
+    "COLUMN_WISE", "LOST_BYTE", "Bad", "Cell", "Note", "Row", "beginning", "columns", "columns_read", "dialect_of",
+    "document_of", "files", "files_in", "form_of", "is_chat", "is_column_wise", "list_in", "object_in", "opened",
+    "opened_text", "rows", "text_of", "wide_encoding",
+]  # fmt: skip

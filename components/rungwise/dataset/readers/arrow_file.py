@@ -8,14 +8,14 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.dataset.readers.chats import is_chat
-from rungwise.dataset.readers.objects import check_columns, picked
-from rungwise.dataset.readers.row import Bad, Row
+from rungwise.dataset.readers.objects import check_columns, first_key, picked
+from rungwise.dataset.readers.row import Bad, Note, Row
 
 CHUNK_ROWS: Final = 5_000
 """Rows that are held as Python objects at a time."""
 
 
-def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad | Note]:
     """Yields the rows of a Parquet or Arrow file; class labels become their names.
 
     Raises:
@@ -48,7 +48,7 @@ def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
             labels = _class_labels(batch.schema)
             for value in batch.to_pylist():
                 line += 1
-                named = {key: labels[key][value[key]] for key in labels if _is_class(value.get(key), labels[key])}
+                named = {key: _class_name(value.get(key), names) for key, names in labels.items()}
                 yield picked(source, line, {**value, **named}, needed)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
@@ -63,9 +63,26 @@ def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
     check_columns(source, path, needed, seen, line)
 
 
+def arrow_columns(source: SourceSettings, path: Path) -> list[str]:
+    """Returns the columns of a Parquet or Arrow file; none if it can't be read."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    try:
+        if path.suffix.lower() == ".parquet" or source.format == "parquet":
+            return list(parquet.read_schema(path).names)
+        with pa.memory_map(str(path)) as stream:
+            try:
+                return list(pa.ipc.open_stream(stream).schema.names)
+            except pa.ArrowInvalid:
+                return list(pa.ipc.open_file(stream).schema.names)
+    except (pa.ArrowException, OSError):
+        return []
+
+
 def _columns_to_read(source: SourceSettings, needed: tuple[str, ...], schema: Any) -> list[str] | None:
     """Returns the columns of a Parquet file to read, or None to read all of them."""
-    first = {source.columns.get(name, name).split(".")[0].removesuffix("[]") for name in needed}
+    first = {first_key(source.columns.get(name, name)) for name in needed}
     names = [name for name in schema.names if name in first]
     return names if len(names) == len(first) and not is_chat(schema.names) else None
 
@@ -80,5 +97,8 @@ def _class_labels(schema: Any) -> dict[str, list[str]]:
     return {name: names for name, names in classes.items() if all(isinstance(n, str) for n in names)}
 
 
-def _is_class(value: Any, names: list[str]) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < len(names)
+def _class_name(value: Any, names: list[str]) -> Any:
+    """Returns the name of a class; None for -1, which stands for no label; any other value as it is."""
+    if not isinstance(value, int) or isinstance(value, bool) or value >= len(names):
+        return value
+    return names[value] if value >= 0 else None

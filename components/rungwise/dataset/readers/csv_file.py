@@ -12,40 +12,42 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.dataset.readers.chats import COLUMNS, as_prompt_and_completion, is_chat
-from rungwise.dataset.readers.row import Bad, Row, checked, encoding_of
+from rungwise.dataset.readers.chats import is_chat
+from rungwise.dataset.readers.dialect import dialect_of
+from rungwise.dataset.readers.objects import first_key, picked, reads_chat
+from rungwise.dataset.readers.opened import opened_text
+from rungwise.dataset.readers.row import Bad, Note, Row, checked
 
 MAX_FIELD_CHARACTERS: Final = 50_000_000
 """Longest cell. The csv module's default (131,072) is lower than what `validate.max_characters` may allow."""
 
 
-def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
+def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad | Note]:
     """Yields the rows of a CSV or TSV file; `line` counts lines of the file.
 
     Raises:
         DataError: the header can't be read, or a needed column is missing or occurs twice.
     """
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    delimiter = source.delimiter or ("\t" if path.suffix.lower() == ".tsv" else ",")
-    quoting: Any = csv.QUOTE_MINIMAL if source.quotes else csv.QUOTE_NONE
-    with path.open(encoding=encoding_of(source), errors="surrogateescape", newline="") as stream:
-        reader = csv.reader(stream, delimiter=delimiter, strict=True, quoting=quoting)
+    dialect = dialect_of(source, path)
+    if dialect.why:
+        yield Note(dialect.line, dialect.why)
+    with opened_text(source, path, newline="") as stream:
+        reader = csv.reader(stream, **dialect.reader_settings)
         first, line = _header(reader, path), reader.line_num + 1
         header = first if source.header else [f"[{place}]" for place in range(len(first))]
-        has_chats = is_chat(header) and any(name in COLUMNS and name not in header for name in needed)
-        index_of = {
-            name: column_index(source, name, header, path) for name in needed if not has_chats or name not in COLUMNS
-        }
+        is_object = _has_chats(source, header, needed) or _has_paths(source, header, needed)
+        index_of: dict[str, int] = {}
+        if not is_object:
+            index_of = {name: column_index(source, name, header, path) for name in needed}
 
         def row(line: int, cells: list[str]) -> Row | Bad:
             if len(cells) != len(header):
                 reason = "too_many_fields" if len(cells) > len(header) else "too_few_fields"
                 return Bad(line, reason, f"{len(cells)} fields, the header has {len(header)}")
-            values: dict[str, str | None] = {name: cells[index] or None for name, index in index_of.items()}
-            if has_chats:
-                chat = as_prompt_and_completion(dict(zip(header, cells, strict=True))) or {}
-                values |= {name: chat.get(name) or None for name in COLUMNS if name in needed}
-            return checked(line, values)
+            if is_object:
+                return picked(source, line, dict(zip(header, cells, strict=True)), needed)
+            return checked(line, {name: cells[index] or None for name, index in index_of.items()})
 
         if not source.header and first:
             yield row(1, first)
@@ -63,6 +65,24 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
             if cells:  # an empty line is not a row
                 yield row(line, cells)
             line = reader.line_num + 1
+
+
+def _has_chats(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:
+    return is_chat(header) and any(reads_chat(source, name) and name not in header for name in needed)
+
+
+def _has_paths(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:
+    """Whether a needed column is a part of another one, whose cells are JSON."""
+    titles = [source.columns.get(name, name) for name in needed]
+    return any(title not in header and first_key(title) in header for title in titles)
+
+
+def columns_of(source: SourceSettings, path: Path) -> list[str]:
+    """Returns the names of a CSV file's columns."""
+    csv.field_size_limit(MAX_FIELD_CHARACTERS)
+    with opened_text(source, path, newline="") as stream:
+        first = _header(csv.reader(stream, **dialect_of(source, path).reader_settings), path)
+    return first if source.header else [f"[{place}]" for place in range(len(first))]
 
 
 def _header(reader: Any, path: Path) -> list[str]:

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from rungwise.config import SourceSettings
 from rungwise.dataset.readers.csv_file import column_index
-from rungwise.dataset.readers.row import Bad, Row, checked, encoding_of
+from rungwise.dataset.readers.opened import opened_text
+from rungwise.dataset.readers.row import Bad, Row, checked
 
 
 def labelled_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
@@ -16,7 +17,7 @@ def labelled_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -
     """
     columns = ["label", "text"]
     index_of = {name: column_index(source, name, columns, path) for name in needed}
-    with path.open(encoding=encoding_of(source), errors="surrogateescape", newline="\n") as stream:
+    with opened_text(source, path) as stream:
         for line, text in enumerate(stream, start=1):
             cells = text.split(maxsplit=1)
             if len(cells) == 2:

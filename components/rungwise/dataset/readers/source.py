@@ -1,5 +1,6 @@
 """Finds the files of a source and reads each with the reader for its format."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -8,11 +9,12 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
-from rungwise.dataset.readers.arrow_file import arrow_rows
-from rungwise.dataset.readers.csv_file import csv_rows
-from rungwise.dataset.readers.json_file import json_rows, jsonl_rows
+from rungwise.dataset.readers.arrow_file import arrow_columns, arrow_rows
+from rungwise.dataset.readers.csv_file import columns_of, csv_rows
+from rungwise.dataset.readers.json_file import json_columns, json_rows, jsonl_columns, jsonl_rows
 from rungwise.dataset.readers.labelled_file import labelled_rows
-from rungwise.dataset.readers.row import Bad, Row
+from rungwise.dataset.readers.opened import PACKED, beginning, check_content, ending
+from rungwise.dataset.readers.row import Bad, Note, Row
 
 _ENDINGS: Final = {
     ".csv": "csv",
@@ -36,7 +38,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
         matches = sorted(raw.glob(source.path))
     except (ValueError, IndexError):
         matches = []  # not a valid pattern, such as `.` or `a**b`
-    paths = sorted({f for p in matches for f in ([p] if p.is_file() else _files_in(p)) if f != raw / FINGERPRINTS})
+    paths = sorted({f for p in matches for f in ([p] if p.is_file() else files_in(p)) if f != raw / FINGERPRINTS})
     where = f"ingest.sources: {source.name}, {raw / source.path}"
     if not paths:
         others = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
@@ -66,31 +68,56 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     return tuple(paths)
 
 
-def _files_in(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
     """Returns a folder's files with known endings. If there are Arrow files, the others only describe them."""
-    known = [p for p in folder.rglob("*") if p.suffix.lower() in _ENDINGS and p.is_file()]
+    known = [p for p in folder.rglob("*") if p.is_file() and _has_known_ending(p)]
     arrow = [p for p in known if p.suffix.lower() == ".arrow"]
     return arrow or known
 
 
-def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad]:
-    """Yields the rows of one file in their order, each with the columns in `needed`.
+def _has_known_ending(path: Path) -> bool:
+    if path.suffix.lower() in PACKED:
+        return path.suffix.lower() == ".zip" or ending(path) in _ENDINGS
+    return path.suffix.lower() in _ENDINGS
+
+
+def form_of(source: SourceSettings, path: Path) -> str:
+    """Returns the format of a file: the source's, or the one of its ending. JSON lines may be named .json.
 
     Raises:
-        DataError: a needed column is missing, or the file does not have the form of its format.
+        DataError: the ending is none of a known format.
     """
-    form = source.format or _ENDINGS.get(path.suffix.lower())
+    form = source.format or _ENDINGS.get(ending(path))
     if form is None:
         raise DataError(
             Problem(
                 "a source's format can't be inferred from its ending",
                 where=str(path),
                 found=path.suffix or "no ending",
-                wanted=joined(sorted(_ENDINGS)),
+                wanted=joined([*sorted(_ENDINGS), *(f"one of them and {packed}" for packed in PACKED)]),
                 do="rename the file with one of these endings, or set the source's `format`",
                 setting="format",
             )
         )
+    return "jsonl" if form == "json" and source.format is None and _has_lines(source, path) else form
+
+
+def _has_lines(source: SourceSettings, path: Path) -> bool:
+    """Whether the first two lines of a file are JSON objects."""
+    start = beginning(path, 2**20).decode(source.encoding, errors="replace").lstrip("\ufeff")
+    first, *others = [line for line in start.splitlines() if line.strip()] or [""]
+    try:
+        return bool(others) and isinstance(json.loads(first), dict) and others[0].lstrip().startswith("{")
+    except (ValueError, RecursionError):
+        return False
+
+
+def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad | Note]:
+    """Yields the rows of one file in their order, each with the columns in `needed`.
+
+    Raises:
+        DataError: a needed column is missing, or the file does not have the form of its format.
+    """
     reader = {
         "csv": csv_rows,
         "jsonl": jsonl_rows,
@@ -98,9 +125,9 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         "labelled": labelled_rows,
         "parquet": arrow_rows,
         "arrow": arrow_rows,
-    }[form]
+    }[form_of(source, path)]
     if reader is not arrow_rows:
-        _check_text(source, path)
+        check_content(source, path)
     try:
         yield from reader(source, path, needed)
     except UnicodeError as error:  # an encoding that can't continue after an invalid byte, such as utf-16
@@ -115,22 +142,16 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         ) from None
 
 
-def _check_text(source: SourceSettings, path: Path) -> None:
-    """Checks that a file does not look like UTF-16 if its source names another encoding.
+def columns(source: SourceSettings, path: Path) -> list[str]:
+    """Returns the columns of one file, in its order; of files without a header those of the first rows.
 
     Raises:
-        DataError: it looks like UTF-16.
+        DataError: the file does not have the form of its format.
     """
-    with path.open("rb") as stream:
-        start = stream.read(64)
-    is_wide = start[:2] in (b"\xff\xfe", b"\xfe\xff") or start.count(0) > len(start) // 4
-    if is_wide and "16" not in source.encoding and "32" not in source.encoding:
-        raise DataError(
-            Problem(
-                "a source's text is not in its encoding",
-                where=str(path),
-                found="a file that begins like UTF-16",
-                wanted=source.encoding,
-                do=f"set `encoding: utf-16` in source {source.name}",
-            )
-        )
+    form = form_of(source, path)
+    if form == "labelled":
+        return ["label", "text"]
+    if form in ("parquet", "arrow"):
+        return arrow_columns(source, path)
+    check_content(source, path)
+    return {"csv": columns_of, "jsonl": jsonl_columns, "json": json_columns}[form](source, path)

@@ -1,0 +1,131 @@
+"""Decides on the whole file how the cells of a CSV file are quoted, and says why.
+
+A quote that is not closed swallows the lines after it: rows go, or hold the answers of other rows, and every record
+looks right. So each way of reading is tried, and the lines that it would lose are counted.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from rungwise.config import SourceSettings
+from rungwise.dataset.readers.opened import ending, opened_text
+
+_MOST_WRAPPED: Final = 0.5
+"""Quotes are not ordinary characters if more than this share of the lines with quotes has a cell inside quotes."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How a CSV file is read."""
+
+    delimiter: str
+    quotes: bool
+    """Whether cells can be in quotes."""
+    escape: str | None
+    """The character that makes a quote in a cell ordinary; None if quotes are doubled."""
+    line: int = 0
+    """The first line that was decided about, or is doubtful."""
+    why: str = ""
+    """What was decided or is doubtful, and why; empty if there was nothing to decide."""
+
+    @property
+    def reader_settings(self) -> dict[str, Any]:
+        """The arguments of `csv.reader`."""
+        quoting = csv.QUOTE_MINIMAL if self.quotes else csv.QUOTE_NONE
+        return {"delimiter": self.delimiter, "quoting": quoting, "escapechar": self.escape, "strict": True}
+
+
+@dataclass(frozen=True)
+class _Trial:
+    """How many lines one way of reading would lose."""
+
+    dialect: Dialect
+    n_lost: int
+    n_merged: int
+    """Lines among them that would be merged with others into one row."""
+    line: int
+    """The first of them; 0 if there is none."""
+
+
+def dialect_of(source: SourceSettings, path: Path) -> Dialect:
+    """Returns how a CSV file is read; settings that the source has are kept."""
+    delimiter = source.delimiter or ("\t" if ending(path) == ".tsv" else ",")
+    given = Dialect(delimiter, source.quotes is not False, source.escape)
+    if source.quotes is False or not _is_doubtful(source, path):
+        return given
+    trials = [_trial(source, path, given)]
+    if source.quotes is None and source.escape is None and trials[0].n_lost:
+        trials.append(_trial(source, path, Dialect(delimiter, True, "\\")))
+        if not _has_wrapped_cells(source, path, delimiter):
+            trials.append(_trial(source, path, Dialect(delimiter, False, None)))
+    first, best = trials[0], min(trials, key=lambda trial: trial.n_lost)
+    if best is first:
+        why = (
+            f"{first.n_merged:,} lines look like whole rows but stand inside quotes, from line {first.line} on: each "
+            "run of them is read as one row. If a quote is not closed there, close it, or set `quotes: false`"
+        )
+        return Dialect(delimiter, given.quotes, given.escape, first.line, why if first.n_merged else "")
+    how = "quotes are ordinary characters and every line is a row"
+    if best.dialect.quotes:
+        how = r"a quote inside a cell is written \""
+    why = f"{how}: otherwise {first.n_lost:,} lines would be lost or merged, from line {first.line} on"
+    return Dialect(delimiter, best.dialect.quotes, best.dialect.escape, first.line, why)
+
+
+def _is_doubtful(source: SourceSettings, path: Path) -> bool:
+    """Whether a line has an odd number of quotes, or an escaped one: otherwise no record spans several lines."""
+    with opened_text(source, path) as stream:
+        while block := stream.readlines(2**20):
+            if '"' in (text := "".join(block)) and ('\\"' in text or any(line.count('"') % 2 for line in block)):
+                return True
+    return False
+
+
+def _trial(source: SourceSettings, path: Path, dialect: Dialect) -> _Trial:
+    n_lost = n_merged = first = width = 0
+    lines: list[str] = []
+
+    def recorded(stream: Iterator[str]) -> Iterator[str]:
+        for line in stream:
+            lines.append(line)
+            yield line
+
+    with opened_text(source, path, newline="") as stream:
+        reader = csv.reader(recorded(stream), **dialect.reader_settings)
+        while True:
+            lines.clear()
+            start = reader.line_num + 1
+            try:
+                cells = next(reader)
+            except StopIteration:
+                break
+            except csv.Error:
+                cells = None
+            n = reader.line_num - start + 1
+            if cells and not width:
+                width = len(cells)
+                continue
+            is_merged = n > 1 and cells is not None and _are_rows(lines, dialect.delimiter, width)
+            if cells is None or (cells and len(cells) != width) or is_merged:
+                n_lost, n_merged, first = n_lost + n, n_merged + n * is_merged, first or start
+    return _Trial(dialect, n_lost, n_merged, first)
+
+
+def _are_rows(lines: list[str], delimiter: str, width: int) -> bool:
+    """Whether each of these lines has the header's number of fields if quotes are ordinary characters."""
+    return width > 1 and all(line.count(delimiter) == width - 1 for line in lines if line.strip())
+
+
+def _has_wrapped_cells(source: SourceSettings, path: Path, delimiter: str) -> bool:
+    """Whether the file quotes its cells: most of the lines with quotes have a cell that begins and ends with one."""
+    quoted = wrapped = 0
+    with opened_text(source, path) as stream:
+        for line in stream:
+            if '"' in line:
+                quoted += 1
+                cells = line.rstrip("\n").split(delimiter)
+                wrapped += any(len(c) > 1 and c[0] == '"' == c[-1] for c in cells)
+    return wrapped > _MOST_WRAPPED * quoted

@@ -1,0 +1,159 @@
+"""Opens a file of rows as text, unpacked if it is a .gz or .zip file; refuses what is no file of rows."""
+
+import gzip
+import io
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import IO, Final, cast
+
+from rungwise.config import SourceSettings
+from rungwise.core.errors import DataError, Problem
+from rungwise.core.folders import joined
+from rungwise.dataset.readers.row import encoding_of
+
+PACKED: Final = (".gz", ".zip")
+MAX_JSON_BYTES: Final = 2 * 2**30
+"""Largest JSON document, unpacked: it is held in memory as a whole."""
+_WIDE: Final = {
+    "utf-32": (b"\xff\xfe\0\0", b"\0\0\xfe\xff"),
+    "utf-16": (b"\xff\xfe", b"\xfe\xff"),
+}
+"""Encoding -> its byte order marks; the longer ones first."""
+
+
+def ending(path: Path) -> str:
+    """Returns the ending of a file's content in lower case: `.csv` for `rows.csv.gz` and for a .zip with a CSV file.
+
+    Raises:
+        DataError: a .zip file is damaged or does not contain exactly one file.
+    """
+    last = path.suffix.lower()
+    if last == ".gz":
+        return Path(path.stem).suffix.lower()
+    return PurePosixPath(_member(path).filename).suffix.lower() if last == ".zip" else last
+
+
+def _member(path: Path) -> zipfile.ZipInfo:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            members = [m for m in packed.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX/", "."))]
+    except (zipfile.BadZipFile, OSError) as error:
+        raise DataError(
+            Problem("a .zip file can't be read", where=str(path), found=str(error)[:100], do="copy it again")
+        ) from None
+    if len(members) != 1:
+        raise DataError(
+            Problem(
+                "a .zip file has several files",
+                where=str(path),
+                found=joined([m.filename[:80] for m in members]) or "no file",
+                wanted="one file of rows",
+                do="unpack it, and name the file that has the rows",
+            )
+        )
+    return members[0]
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[IO[bytes]]:
+    """Context with the bytes of a file, unpacked.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    last = path.suffix.lower()
+    try:
+        if last == ".zip":
+            member = _member(path)
+            with zipfile.ZipFile(path) as packed, packed.open(member) as stream:
+                yield stream
+        elif last == ".gz":
+            with gzip.open(path) as unpacked:
+                yield cast("IO[bytes]", unpacked)
+        else:
+            with path.open("rb") as stream:
+                yield stream
+    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, RuntimeError) as error:
+        if last not in PACKED:
+            raise
+        raise DataError(
+            Problem("a packed file can't be read", where=str(path), found=str(error)[:100], do="copy it again")
+        ) from None
+
+
+@contextmanager
+def opened_text(source: SourceSettings, path: Path, newline: str | None = None) -> Iterator[IO[str]]:
+    """Context with the text of a file; bytes that are not valid in its encoding become lone surrogates.
+
+    Lines end with a line feed, a carriage return, or both. `newline`: as in `open`.
+    """
+    with opened(path) as stream:
+        yield io.TextIOWrapper(stream, encoding=encoding_of(source), errors="surrogateescape", newline=newline)
+
+
+def check_content(source: SourceSettings, path: Path) -> None:
+    """Checks that a file holds text in its source's encoding.
+
+    Raises:
+        DataError: it is a Git LFS pointer or an HTML page, or it looks like UTF-16 or UTF-32 and its source names
+            another encoding.
+    """
+    start = beginning(path)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise DataError(
+            Problem(
+                "a file is a pointer of Git LFS, not the data",
+                where=str(path),
+                wanted="the file that it points to",
+                do="fetch it: git lfs pull",
+            )
+        )
+    if text.startswith((b"<!doctype html", b"<html", b"<!doctype  html")):
+        raise DataError(
+            Problem(
+                "a file is an HTML page, not data",
+                where=str(path),
+                wanted="a file of rows",
+                do="download it again: this is often a page that asks to sign in, or a page around the file",
+            )
+        )
+    wide = wide_encoding(start)
+    if wide and not source.encoding.lower().replace("_", "-").startswith(wide[:6]):
+        raise DataError(
+            Problem(
+                "a source's text is not in its encoding",
+                where=str(path),
+                found=f"a file that begins like {wide.upper()}",
+                wanted=source.encoding,
+                do=f"set `encoding: {wide}` in source {source.name}",
+                setting="encoding",
+            )
+        )
+
+
+def beginning(path: Path, size: int = 4096) -> bytes:
+    """Returns the first bytes of a file, unpacked."""
+    with opened(path) as stream:
+        return stream.read(size)
+
+
+def wide_encoding(start: bytes) -> str | None:
+    """Returns the encoding of a text that begins with these bytes if it has two or four bytes per character."""
+    for name, marks in _WIDE.items():
+        if start.startswith(marks):
+            return name
+    start = start[: len(start) // 4 * 4]
+    zeros = [start[place::4].count(0) * 4 for place in range(4)]
+    if not start or sum(zeros) <= len(start):
+        return None
+    is_zero = [n > len(start) // 2 for n in zeros]
+    found = {
+        (False, True, True, True): "utf-32-le",
+        (True, True, True, False): "utf-32-be",
+        (False, True, False, True): "utf-16-le",
+        (True, False, True, False): "utf-16-be",
+    }
+    return found.get((is_zero[0], is_zero[1], is_zero[2], is_zero[3]), "utf-16")

@@ -1,0 +1,119 @@
+"""Cleans answers before their format is guessed: markers at their ends, and words that stand for no answer."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os.path import commonprefix
+
+from rungwise.core.folders import joined
+from rungwise.dataset.readers import Cell
+
+NO_VALUE = {"nan", "none", "null", "n/a", "na", "<na>", "-"}
+"""What programs write into a cell without a value."""
+NEARLY_ALL = 0.95
+"""Share of the answers that must have a marker."""
+MIN_PHRASE = 8
+"""A phrase that begins or ends nearly all answers is reported from this many characters on."""
+_MARKER = r"<[|/]?[\w .:|/-]{1,30}>|\[/?[A-Z_]{2,20}\]|#{3,}|\*{3,}|={3,}"
+_LAST, _FIRST = re.compile(rf"(?:{_MARKER})\s*\Z"), re.compile(rf"\A\s*(?:{_MARKER}|[A-Z][A-Za-z ]{{0,20}}:(?=\s))")
+
+
+@dataclass(frozen=True)
+class Cleaned:
+    """Rows whose answers are cleaned, and the settings that clean them in the run."""
+
+    rows: Sequence[tuple[str, Cell]]
+    strip: tuple[str, ...]
+    no_value: tuple[str, ...]
+    n_without: int
+    """Rows without an answer."""
+
+    @property
+    def setting(self) -> str:
+        """The settings as the end of the answer's line in params.yaml."""
+        lists = {"strip": self.strip, "no_value": self.no_value}
+        return "".join(
+            f", {name}: [{', '.join(json.dumps(text, ensure_ascii=False) for text in texts)}]"
+            for name, texts in lists.items()
+            if texts
+        )
+
+    @property
+    def sentences(self) -> list[str]:
+        """What was decided."""
+        made = []
+        if self.strip:
+            markers = joined(map(repr, self.strip))
+            made.append(
+                f"Warning: nearly all answers begin or end with {markers}. It is removed (`answer.strip`), so that it "
+                "is neither learned nor scored."
+            )
+        if self.no_value:
+            words = joined(map(repr, self.no_value))
+            made.append(
+                f"Warning: {self.n_without} answers are {words}, which is read as no answer. If it is one, remove "
+                "`answer.no_value`."
+            )
+        return made
+
+
+def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
+    """Returns the rows without markers that nearly all answers have, and without those that have no answer."""
+    strip = _markers([answer for _, answer in rows if isinstance(answer, str)], len(rows))
+    if strip:
+        rows = [(text, _without(answer, strip)) for text, answer in rows]
+    counts = Counter(answer for _, answer in rows if isinstance(answer, str))
+    no_value = tuple(
+        sorted(answer for answer in counts if answer.casefold() in NO_VALUE or _is_no_class(answer, counts))
+    )
+    n_without = sum(counts[answer] for answer in no_value)
+    if no_value and n_without < len(rows) / 2 and len(counts) > len(no_value) + 1:
+        kept = [(text, answer) for text, answer in rows if answer not in no_value and answer != ""]
+        return Cleaned(kept, strip, no_value, n_without)
+    return Cleaned([row for row in rows if row[1] != ""], strip, (), 0)
+
+
+def _is_no_class(answer: str, counts: Counter[str]) -> bool:
+    """Whether an answer is -1 among class numbers that begin with 0."""
+    return answer == "-1" and all(other.isdecimal() for other in counts if other != answer)
+
+
+def _without(answer: Cell, markers: Sequence[str]) -> Cell:
+    if not isinstance(answer, str):
+        return answer
+    before = ""
+    while answer != before:
+        before = answer
+        for marker in markers:
+            answer = answer.removeprefix(marker).removesuffix(marker).strip()
+    return answer
+
+
+def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
+    """Returns the markers that nearly all answers begin or end with, the outermost first."""
+    markers: list[str] = []
+    for pattern in (_LAST, _FIRST):
+        texts = list(answers)
+        while True:
+            found = Counter(match[0].strip() for text in texts if (match := pattern.search(text)))
+            marker, count = found.most_common(1)[0] if found else ("", 0)
+            if not marker or count < NEARLY_ALL * n or len(markers) == 4:
+                break
+            markers.append(marker)
+            texts = [str(_without(text, [marker])) for text in texts]
+    return tuple(dict.fromkeys(markers))
+
+
+def common_phrases(answers: Sequence[str]) -> list[str]:
+    """Returns the phrases that nearly all answers begin or end with."""
+    found: list[str] = []
+    for texts, turn in ((sorted(answers), 1), ([a[::-1] for a in answers], -1)):
+        ordered = sorted(texts)
+        skipped = int((1 - NEARLY_ALL) / 2 * len(ordered))
+        inner = ordered[skipped : len(ordered) - skipped]
+        phrase = commonprefix([inner[0], inner[-1]])[::turn].strip() if inner else ""
+        if len(phrase) >= MIN_PHRASE and phrase not in (answers[0], *found):
+            found.append(phrase)
+    return found

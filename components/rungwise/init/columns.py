@@ -1,0 +1,155 @@
+"""The columns of a file of rows: which one the model reads, which one has the answers, and what the others are."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from rungwise.config import SourceSettings
+from rungwise.core.errors import DataError, Problem, SettingsError
+from rungwise.core.folders import joined
+from rungwise.dataset.readers import Cell, Row, columns, columns_read, is_chat, rows, text_of
+from rungwise.dataset.readers.chats import COLUMNS
+
+SAMPLED_ROWS = 300
+SHOWN_CHARACTERS = 40
+"""Longest example of a cell in a message."""
+_ANSWER_NAMES = (
+    "completion", "answer", "answers", "label", "labels", "output", "target", "category", "class", "intent", "queue",
+    "tag", "tags", "keywords", "response", "reply", "summary",
+)  # fmt: skip
+"""Usual names of the column with the answers, the most certain first."""
+_TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "message", "utterance", "content")
+"""Usual names of the column that a model reads."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The two columns of a task."""
+
+    text: str
+    answer: str
+    sentences: tuple[str, ...] = ()
+    """What was guessed or is not read."""
+
+
+def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer: str | None) -> Columns:
+    """Returns the columns that the user named; guesses those that were not named.
+
+    A column of a chat format stands for the whole chat if the other columns of the format have values.
+
+    Raises:
+        DataError: a named column does not exist, or none can be guessed.
+        SettingsError: text and answer are the same column.
+    """
+    sample = sampled(source, path)
+    sentences: list[str] = []
+    if is_chat(sample) and not any(name in sample for name in COLUMNS):
+        text, answer = _of_chat(sample, text, answer, sentences)
+    known = {*sample, *(COLUMNS if is_chat(sample) else ())}
+    for option, name in (("--text", text), ("--answer", answer)):
+        if name is not None and not _is_known(name, known):
+            raise DataError(
+                Problem(
+                    "a column is missing",
+                    where=str(path),
+                    found=examples(sample),
+                    wanted=name[:60],
+                    do=f"give the column names of the file: --text COLUMN --answer COLUMN (here: {option}); "
+                    "--no-header if its first line is a row",
+                    setting="columns",
+                )
+            )
+    if text is None or answer is None:
+        text, answer = _guessed(sample, path, text, answer)
+        sentences.append(f"The model reads column {text}, and the answers are in column {answer}.")
+        sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
+    if text == answer:
+        raise SettingsError(
+            Problem(
+                "text and answer are the same column",
+                found=text,
+                wanted="two columns: the text that the model reads, and the right answer",
+            )
+        )
+    return Columns(text, answer, tuple(sentences))
+
+
+def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
+    """Returns column -> its cells in the first rows that can be read."""
+    names = tuple(dict.fromkeys(columns(source, path)))
+    found: dict[str, list[Cell]] = {name: [] for name in names}
+    readable = (row for row in rows(source.model_copy(update={"columns": {}}), path, names) if isinstance(row, Row))
+    for row in islice(readable if names else (), SAMPLED_ROWS):
+        for name in names:
+            found[name].append(row.values[name])
+    return found
+
+
+def examples(sample: Mapping[str, Sequence[Cell]]) -> str:
+    """Returns the columns with an example each, as one line."""
+    shown = []
+    for name, cells in sample.items():
+        first = next((text_of(cell) for cell in cells if cell), "")
+        more = "..." if len(first) > SHOWN_CHARACTERS else ""
+        shown.append(f"{name} ({first[:SHOWN_CHARACTERS]!r}{more})" if first else f"{name} (empty)")
+    return joined(shown, 20) or "no columns"
+
+
+def _of_chat(
+    sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None, sentences: list[str]
+) -> tuple[str, str]:
+    """Returns `prompt` and `completion` for columns of a chat; adds what is read and what is not to `sentences`."""
+    read = columns_read(sample)
+    filled = {name for name in read if any(sample[name])}
+    others = filled - {text, answer}
+    if text in read and not (others or text in ("messages", "conversations")):
+        return text, answer or COLUMNS[1]
+    if (text is not None and text not in (*read, COLUMNS[0])) or (
+        answer is not None and answer not in (*read, COLUMNS[1])
+    ):
+        return str(text), str(answer)
+    sentences.append(f"A chat format: {joined(sorted(filled))} become `prompt` and `completion`.")
+    if left_out := sorted(set(sample) - read):
+        sentences.append(f"Not read: {joined(left_out, 20)}.")
+    return COLUMNS
+
+
+def _is_known(name: str, known: set[str]) -> bool:
+    return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
+
+
+def _guessed(sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None, answer: str | None) -> tuple[str, str]:
+    """Returns the columns, guessed by their usual names and by their cells.
+
+    Raises:
+        DataError: nothing speaks for one of them.
+    """
+    filled = [name for name, cells in sample.items() if sum(bool(cell) for cell in cells) > len(cells) / 2]
+    if answer is None:
+        free = [name for name in filled if name != text]
+        named = [name for usual in _ANSWER_NAMES for name in free if name.lower() == usual]
+        repeated = [name for name in free if 2 <= _distinct(sample[name]) <= len(sample[name]) / 5]
+        answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
+    if text is None:
+        free = [name for name in filled if name != answer]
+        named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
+        by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
+        text = next(iter(named or by_length), None)
+    if text is None or answer is None:
+        missing = "--text" if text is None else "--answer"
+        raise DataError(
+            Problem(
+                f"{missing} is missing and can't be guessed",
+                where=str(path),
+                found=examples(sample),
+                wanted="a column with the texts and one with the right answers",
+                do="name them: --text COLUMN --answer COLUMN",
+            )
+        )
+    return text, answer
+
+
+def _distinct(cells: Sequence[Cell]) -> int:
+    return len({cell for cell in cells if cell})

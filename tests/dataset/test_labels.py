@@ -1,0 +1,16 @@
+from rungwise.dataset.labels import alike, listed, merged, unseen_labels
+
+
+def test_labels_that_look_alike_become_the_most_frequent_one():
+    labels = ["Pay", "pay", "pay ", "1.0", "1", "1", "-2", "v1.0", "v1", "other"]
+    groups = alike(labels)
+    assert groups == [("1", "1.0"), ("Pay", "pay", "pay ")]
+    assert merged(labels, groups) == ["Pay", "Pay", "Pay", "1", "1", "1", "-2", "v1.0", "v1", "other"]
+    assert listed(groups).startswith("2 group(s) of labels differ only in case")
+
+
+def test_what_labels_without_training_rows_mean():
+    assert unseen_labels({"a": 3, "b": 14}, 50, "test") == (
+        "2 label(s) of the test rows have no training row: 'b' (14), 'a' (3). No rung can answer these 17 of 50 rows, "
+        "so the score is at most 0.66"
+    )

@@ -1,0 +1,375 @@
+"""Rows in the shapes in which people have them: `init` reads them as their author meant, or says why not."""
+
+import csv
+import gzip
+import json
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from rungwise.config import load
+from rungwise.core.errors import DataError
+from rungwise.core.folders import read_lines
+from rungwise.init.init import init
+from rungwise.pipeline.stages import run_stage
+from tests.conftest import planted_rows
+
+ROWS = planted_rows(120)
+
+
+@pytest.fixture(autouse=True)
+def quick(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNGWISE_BASES", str(tmp_path / "cache"))
+    monkeypatch.setattr("rungwise.init.training.speedup", lambda: 4.0)
+
+
+def ingested(tmp_path, file, text=None, answer=None, **options):
+    """Returns what `init` printed, and the rows after `ingest`."""
+    root = tmp_path / "ws"
+    lines = init(root, file, text, answer, **options)
+    run_stage(root, "ingest")
+    return "\n".join(lines), list(read_lines(root / "data/ingest/task/examples.jsonl"))
+
+
+def lines_of(rows, **more):
+    return "".join(json.dumps({"body": t, "queue": q, **more}) + "\n" for t, q in rows)
+
+
+def csv_text(rows=ROWS, header="body,queue\n"):
+    return header + "".join(f"{t},{q}\n" for t, q in rows)
+
+
+def plain(path: Path):
+    path = path.with_suffix(".csv")
+    path.write_text(csv_text())
+    return path
+
+
+def folder(path: Path):
+    path.mkdir()
+    (path / "a.csv").write_text(csv_text(ROWS[:60]))
+    (path / "b.csv").write_text(csv_text(ROWS[60:]))
+    (path / "README").write_text("not rows")
+    return path
+
+
+def pattern(path: Path):
+    return folder(path) / "*.csv"
+
+
+def several(path: Path):
+    folder(path)
+    return [path / "a.csv", path / "b.csv"]
+
+
+def gz(path: Path):
+    with gzip.open(path.with_suffix(".csv.gz"), "wt") as stream:
+        stream.write(csv_text())
+    return path.with_suffix(".csv.gz")
+
+
+def zipped(path: Path):
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w") as packed:
+        packed.writestr("inner/rows.jsonl", lines_of(ROWS))
+        packed.writestr("__MACOSX/inner/._rows.jsonl", "x")
+    return path.with_suffix(".zip")
+
+
+def written(ending, content):
+    def make(path: Path):
+        path = path.with_suffix(ending)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        return path
+
+    return make
+
+
+OBJECTS = [{"body": t, "queue": q} for t, q in ROWS]
+SHAPES = {
+    "plain": plain,
+    "folder": folder,
+    "pattern": pattern,
+    "several": several,
+    "gz": gz,
+    "zip": zipped,
+    "lines named json": written(".json", lines_of(ROWS)),
+    "one list in an object": written(".json", json.dumps({"version": "1", "data": OBJECTS})),
+    "a list two keys deep": written(".json", json.dumps({"result": {"rows": OBJECTS, "n": 1}})),
+    "column-wise": written(".json", json.dumps({"body": [t for t, _ in ROWS], "queue": [q for _, q in ROWS]})),
+    "column-wise as pandas": written(
+        ".json", json.dumps({"body": {str(i): t for i, (t, _) in enumerate(ROWS)},
+                             "queue": {str(i): q for i, (_, q) in enumerate(ROWS)}})),
+    "lone carriage returns": written(".csv", csv_text().replace("\n", "\r")),
+    "lines with lone carriage returns": written(".jsonl", lines_of(ROWS).replace("\n", "\r")),
+    "utf-16 without a mark": written(".csv", csv_text().encode("utf-16-le")),
+    "utf-16 with a mark": written(".csv", csv_text().encode("utf-16")),
+    "utf-32 without a mark": written(".jsonl", lines_of(ROWS).encode("utf-32-be")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_rows_in_any_shape_are_all_read(tmp_path, shape):
+    _, rows = ingested(tmp_path, SHAPES[shape](tmp_path / "given"), "body", "queue")
+    assert sorted((row["fields"]["body"], row["answer"]) for row in rows) == sorted(ROWS)
+
+
+def test_what_was_found_out_is_said(tmp_path):
+    text, _ = ingested(tmp_path, SHAPES["one list in an object"](tmp_path / "x"), "body", "queue")
+    assert "x.json: its rows are at `data.[]`." in text
+    (tmp_path / "two").mkdir()
+    text, _ = ingested(tmp_path / "two", SHAPES["several"](tmp_path / "parts"), "body", "queue")
+    assert text.startswith("120 rows in a.csv, b.csv: about")
+
+
+def test_columns_are_guessed_and_shown_with_an_example(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(lines_of(ROWS, ticket=7))
+    text, rows = ingested(tmp_path, file)
+    assert "The model reads column body, and the answers are in column queue." in text and len(rows) == 120
+    assert f"The columns: body ({ROWS[0][0][:40]!r}" in text and "ticket ('7')" in text
+
+
+def test_a_column_that_can_not_be_guessed_or_is_misspelled_lists_the_columns(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("a,b\n" + "".join(f"{t} {i},{t}\n" for i, (t, _) in enumerate(ROWS)))
+    with pytest.raises(DataError, match=r"(?s)--answer is missing and can't be guessed.*a \('.*b \('"):
+        init(tmp_path / "ws", file)
+    with pytest.raises(DataError, match=r"(?s)a column is missing.*a \('.*wanted: queue.*--no-header"):
+        init(tmp_path / "ws", file, "a", "queue")
+
+
+def test_a_file_without_a_header_has_numbered_columns(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(csv_text(header=""))
+    _, rows = ingested(tmp_path, file, "[0]", "[1]", has_header=False)
+    assert len(rows) == 120 and "header: false" in (tmp_path / "ws/params.yaml").read_text()
+
+
+def test_an_encoding_can_be_named(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_bytes(csv_text([(f"{t} ł", q) for t, q in ROWS]).encode("cp1250"))
+    text, rows = ingested(tmp_path, file, "body", "queue", encoding="cp1250")
+    assert rows[0]["fields"]["body"].endswith("ł") and "not UTF-8" not in text
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
+        ("x.jsonl", b"\xef\xbb\xbf <!DOCTYPE html><html>sign in</html>", "an HTML page, not data"),
+        ("x.zip", b"PK\x05\x06" + bytes(18), "several files"),
+        ("x.zip", b"nothing", "a .zip file can't be read"),
+        ("x.csv.gz", b"\x1f\x8b nothing", "a packed file can't be read"),
+        ("x.json", b'{"a": [{"x": 1}], "b": [{"x": 1}]}', r"several lists of rows.*a\.\[\], b\.\[\].*--records"),
+        ("x.json", b'{"a": 1}', "rows of a JSON file can't be found"),
+    ],
+)
+def test_a_file_that_is_no_file_of_rows_is_named_as_what_it_is(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=f"(?s){message}"):
+        init(tmp_path / "ws", tmp_path / name, "body", "queue")
+    assert not (tmp_path / "ws").exists()
+
+
+def as_lists(rows, write):
+    return [(t, write([q, "urgent"] if i % 3 else [q])) for i, (t, q) in enumerate(rows)]
+
+
+@pytest.mark.parametrize("write", [json.dumps, repr, lambda items: "[" + " ".join(map(repr, items)) + "]", tuple])
+def test_lists_in_cells_are_lists(tmp_path, write):
+    rows = as_lists(ROWS, write)
+    file = tmp_path / "x.jsonl"
+    file.write_text("".join(json.dumps({"body": t, "tags": tags}) + "\n" for t, tags in rows))
+    text, read = ingested(tmp_path, file, "body", "tags")
+    assert "Format list" in text
+    assert [row["answer"] for row in read] == [f"{q}; urgent" if i % 3 else q for i, (_, q) in enumerate(ROWS)]
+
+
+def test_no_item_contains_the_separator_and_numbers_and_parts_are_texts(tmp_path):
+    file = tmp_path / "x.jsonl"
+    items = [[f"{q}; now | {i % 9}", 3, ["a", 4]] for i, (_, q) in enumerate(ROWS)]
+    file.write_text(
+        "".join(json.dumps({"body": t, "tags": tags}) + "\n" for (t, _), tags in zip(ROWS, items, strict=True))
+    )
+    _, read = ingested(tmp_path, file, "body", "tags")
+    answer = load(tmp_path / "ws/params.yaml").tasks["task"].answer
+    assert answer.separator == "," and read[0]["answer"] == f"{ROWS[0][1]}; now | 0, 3, a | 4"
+
+
+def test_an_empty_list_is_an_answer_but_an_empty_cell_is_not(tmp_path):
+    file = tmp_path / "x.jsonl"
+    tags = [[] if i % 10 == 0 else None if i % 10 == 1 else [q] for i, (_, q) in enumerate(ROWS)]
+    file.write_text(
+        "".join(json.dumps({"body": t, "tags": tag}) + "\n" for (t, _), tag in zip(ROWS, tags, strict=True))
+    )
+    text, read = ingested(tmp_path, file, "body", "tags")
+    assert "12 are empty, which is an answer" in text and len(read) == 108
+    assert sum(not row["answer"] for row in read) == 12
+    run_stage(tmp_path / "ws", "validate")
+    assert len(list(read_lines(tmp_path / "ws/data/validate/task/examples.jsonl"))) == 108
+
+
+def test_lists_of_zeros_and_ones_and_of_objects_are_refused(tmp_path):
+    for tags, message in (([0, 1, 0], "one-hot"), ([{"a": 1}], "lists of objects")):
+        file = tmp_path / "x.jsonl"
+        rows = ({"body": t, "tags": tags if i % 2 else tags[::-1] + tags[:0]} for i, (t, _) in enumerate(ROWS))
+        file.write_text("".join(json.dumps({**row, "tags": [*row["tags"]]}) + "\n" for row in rows))
+        file.write_text(file.read_text().replace("[0, 1, 0]", "[1, 0, 0]", 9).replace('{"a": 1}', '{"a": 2}', 9))
+        with pytest.raises(DataError, match=message):
+            init(tmp_path / "ws", file, "body", "tags")
+
+
+def test_objects_are_answers_with_fields(tmp_path):
+    file = tmp_path / "x.csv"
+    objects = [json.dumps({"queue": q, "words": [q, "now"]}).replace('"', '""') for _, q in ROWS]
+    file.write_text("body,answer\n" + "".join(f'{t},"{one}"\n' for (t, _), one in zip(ROWS, objects, strict=True)))
+    text, read = ingested(tmp_path, file, "body", "answer")
+    assert "Format json: the answers are objects with the keys queue (label), words (list)" in text
+    assert json.loads(read[0]["answer"]) == {"queue": ROWS[0][1], "words": [ROWS[0][1], "now"]}
+
+
+def test_words_for_no_value_are_read_as_no_answer(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(csv_text([(t, "N/A" if i % 20 == 0 else q) for i, (t, q) in enumerate(ROWS)]))
+    text, read = ingested(tmp_path, file, "body", "queue")
+    assert "6 answers are 'N/A', which is read as no answer" in text and len(read) == 114
+    assert load(tmp_path / "ws/params.yaml").tasks["task"].answer.no_value == ("N/A",)
+
+
+def test_nan_in_json_is_no_answer_and_many_of_them_do_not_stop_the_run(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(lines_of(ROWS).replace('"queue": "', '"queue": NaN, "x": "', 30))
+    text, read = ingested(tmp_path, file, "body", "queue")
+    assert len(read) == 90 and "`ingest.max_rejected_share` is set to 0.3" in text
+    assert "30 of 120 rows in x.jsonl can't be used: no_answer: 30 (first: line 1, column queue is empty)" in text
+
+
+@pytest.mark.parametrize("marker", ["<|endoftext|>", "</s>", "[END]", "###"])
+def test_a_marker_at_the_end_of_the_answers_is_neither_learned_nor_a_separator(tmp_path, marker):
+    file = tmp_path / "x.jsonl"
+    rows = [(t, f"We will look at your {q} mail number {i}.{marker}") for i, (t, q) in enumerate(ROWS)]
+    file.write_text(lines_of(rows))
+    text, read = ingested(tmp_path, file, "body", "queue")
+    assert f"nearly all answers begin or end with {marker!r}" in text and "Format text" in text
+    assert read[0]["answer"] == rows[0][1].removesuffix(marker)
+
+
+def test_a_phrase_that_all_texts_share_is_reported_but_stays(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(
+        lines_of(
+            [
+                (t, f"Dear customer, your {q} mail {i} was read. We write in {i * 7} days.")
+                for i, (t, q) in enumerate(ROWS)
+            ]
+        )
+    )
+    text, read = ingested(tmp_path, file, "body", "queue")
+    assert "nearly all answers begin or end with 'Dear customer, your'" in text and read[0]["answer"].startswith("Dear")
+
+
+def test_labels_that_differ_only_in_form_are_listed_and_can_be_merged(tmp_path):
+    file = tmp_path / "x.jsonl"
+    forms = {"billing": ["billing", "Billing ", "BILLING"], "account": ["caf\u00e9", "cafe\u0301", "caf\u00e9"]}
+    rows = [(t, forms.get(q, ["1", "1.0", "1"])[i % 3]) for i, (t, q) in enumerate(ROWS)]
+    file.write_text(lines_of(rows))
+    text, _ = ingested(tmp_path, file, "body", "queue")
+    assert "'1' = '1.0', 'billing' = " in text and "'BILLING'" in text and r"'caf\xe9' = 'cafe\u0301'" in text
+    params = tmp_path / "ws/params.yaml"
+    params.write_text(params.read_text().replace("format: label", "format: label, merge_labels: true"))
+    run_stage(tmp_path / "ws", "ingest")
+    answers = {row["answer"] for row in read_lines(tmp_path / "ws/data/ingest/task/examples.jsonl")}
+    assert answers == {"billing", "caf\u00e9", "1"}
+
+
+def test_labels_that_no_training_row_has_limit_the_score(tmp_path, capsys):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text(csv_text([(t, q) for t, q in ROWS if q != "account"]))
+    test.write_text(csv_text(planted_rows(80, 5)))
+    n = sum(q == "account" for _, q in planted_rows(80, 5))
+    text, _ = ingested(tmp_path, train, "body", "queue", test=test)
+    said = f"1 label(s) of the test rows have no training row: 'account' ({n}). No rung can answer these {n} of 80 rows"
+    assert said in text
+    for verb in ("validate", "split"):
+        run_stage(tmp_path / "ws", verb)
+    assert said in capsys.readouterr().err
+
+
+def test_test_rows_without_answers_are_refused_before_anything_is_trained(tmp_path):
+    train, test = tmp_path / "train.jsonl", tmp_path / "test.jsonl"
+    train.write_text(lines_of(ROWS))
+    test.write_text(lines_of([(t, None) for t, _ in planted_rows(80, 5)]))
+    with pytest.raises(DataError, match="0 rows with text and answer, of 80: no_answer: 80"):
+        init(tmp_path / "ws", train, "body", "queue", test=test)
+    root = tmp_path / "ws"
+    init(root, train, "body", "queue")
+    (root / "data/raw/test.jsonl").write_text(test.read_text())
+    params = root / "params.yaml"
+    params.write_text(
+        params.read_text().replace("validate:", "    - {name: t, path: test.jsonl, role: test}\nvalidate:")
+    )
+    with pytest.raises(DataError, match=r"(?s)none of a source's rows has an answer.*they are the test rows"):
+        run_stage(root, "ingest")
+
+
+def test_few_rows_make_a_workspace_that_runs_to_its_verdict(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(csv_text())
+    text, _ = ingested(tmp_path, file, "body", "queue")
+    assert "40 validation rows are" not in text and load(tmp_path / "ws/params.yaml").decide.min_scored == 20
+    assert "about 40 for training, about 40 for validation, about 40 for test" in text
+
+
+def chats(tmp_path, name, make):
+    file = tmp_path / name
+    file.write_text("".join(json.dumps(make(t, q)) + "\n" for t, q in ROWS))
+    return file
+
+
+def turns(text, answer):
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
+
+
+def test_columns_beside_a_chat_are_read_or_named(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"system": "Sort.", "messages": turns(t, q), "source": "web"})
+    text, rows = ingested(tmp_path, file, "messages", None)
+    assert "A chat format: messages, system become `prompt` and `completion`." in text and "Not read: source." in text
+    assert rows[0]["fields"]["prompt"] == f"System: Sort.\nUser: {ROWS[0][0]}" and rows[0]["answer"] == ROWS[0][1]
+
+
+def test_an_instruction_with_its_input_is_one_prompt_whatever_column_is_named(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"instruction": "Sort", "input": t, "output": q})
+    _, rows = ingested(tmp_path, file, "instruction", "output")
+    assert rows[0]["fields"]["prompt"] == f"Sort\n\n{ROWS[0][0]}"
+
+
+def test_a_union_of_two_chat_formats_is_read_whole(tmp_path):
+    def make(text, answer):
+        if len(text) % 2:
+            return {
+                "messages": None,
+                "conversations": [{"from": "human", "value": text}, {"from": "gpt", "value": answer}],
+            }
+        return {"messages": turns(text, answer), "conversations": None}
+
+    _, rows = ingested(tmp_path, chats(tmp_path, "x.jsonl", make), "prompt", "completion")
+    assert sorted((row["fields"]["prompt"], row["answer"]) for row in rows) == sorted(ROWS)
+
+
+def test_a_chat_in_a_cell_is_read_and_one_that_is_not_json_is_counted_with_its_reason(tmp_path):
+    file = tmp_path / "x.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["messages"])
+        writer.writerows([[json.dumps(turns(t, q))] for t, q in ROWS])
+    _, rows = ingested(tmp_path, file)
+    assert len(rows) == 120
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["messages"])
+        writer.writerows([[repr(turns(t, q))] for t, q in ROWS])
+    with pytest.raises(
+        DataError, match=r"(?s)bad_shape: 120 \(first: line 2, a conversation is a text that is not JSON"
+    ):
+        init(tmp_path / "other", file)
