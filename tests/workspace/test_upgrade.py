@@ -19,7 +19,7 @@ def make_old(workspace):
     )
     graph.write_text(old)
     (workspace / "dvc.lock").write_text(
-        "stages:\n  ingest:\n    cmd: exec python -m components.stages ingest --recipe 4\n"
+        "schema: '2.0'\nstages:\n  ingest:\n    cmd: exec python -m components.stages ingest --recipe 4\n"
     )
     params = workspace / "params.yaml"
     params.write_text(params.read_text().replace("train: {steps: 20,", "train: {steps: 20, look_every: 5,"))

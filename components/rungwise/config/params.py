@@ -27,7 +27,7 @@ from rungwise.config.ladder import (
 )
 from rungwise.config.section import Count, Name, Section, check_unique
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.folders import joined
+from rungwise.core.folders import check_conflicts, joined
 from rungwise.core.methods import METHODS, RENAMED_METHODS
 from rungwise.core.prompts import slots
 
@@ -320,6 +320,7 @@ def read_raw(path: Path) -> dict[str, Any]:
             )
         ) from None
     except (UnicodeDecodeError, YAMLError, ValueError, TypeError) as error:
+        check_conflicts(path)
         message = _one_line(error)
         do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
         raise SettingsError(

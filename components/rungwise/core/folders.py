@@ -10,12 +10,15 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.records import Json, canonical_json
 
 MARKER = "SEAL.json"
+_CONFLICT = "<<<<<<< "
+"""The mark at which git begins a conflict in a file."""
 
 
 def file_digest(path: Path) -> str:
@@ -119,11 +122,47 @@ def open_sealed(path: Path, made_by: str) -> Path:
 
 
 def replace_text(path: Path, text: str) -> None:
-    """Replaces a file's text in one step: a reader sees the old text or the new one, also after a crash."""
+    """Replaces a file's text in one step, as UTF-8; see `replace_bytes`."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
+    """Replaces a file in one step: a reader sees the old content or the new one, also after a crash or an error."""
     part = path.with_name(f".{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    _flush(part)
-    os.replace(part, path)
+    try:
+        part.write_bytes(content)
+        _flush(part)
+        os.replace(part, path)
+    except BaseException:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise
+
+
+def check_conflicts(path: Path, do: str = "") -> None:
+    """Checks that git did not leave the marks of a conflict in a text file; a missing file has none.
+
+    Args:
+        path: the file.
+        do: what else than resolving the conflict helps.
+
+    Raises:
+        WorkspaceError: it did; the error names the line.
+    """
+    if not path.is_file():
+        return
+    lines = path.read_text(encoding="utf-8", errors="replace").split("\n")
+    number = next((n for n, line in enumerate(lines, 1) if line.startswith(_CONFLICT)), None)
+    if number:
+        raise WorkspaceError(
+            Problem(
+                "a file has git's conflict marks",
+                where=f"{path}, line {number}",
+                found=lines[number - 1][:60],
+                wanted="the lines of one side, without the marks",
+                do=f"resolve the conflict, {do}" if do else "resolve the conflict",
+            )
+        )
 
 
 def write_lines(path: Path, lines: str) -> None:
@@ -134,15 +173,30 @@ def write_lines(path: Path, lines: str) -> None:
 
 def write_json(path: Path, value: Json) -> None:
     """Writes a value as JSON with sorted keys, indented for people; creates the parent folder."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1)
-    write_lines(path, text + "\n")
+    write_lines(path, json_text(value))
+
+
+def json_text(value: Json) -> str:
+    """Returns a value as JSON with sorted keys, indented for people."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, indent=1) + "\n"
 
 
 def read_lines(path: Path) -> Iterator[Json]:
-    """Yields the value of each JSON line; only newlines end a line."""
-    with path.open(encoding="utf-8", newline="\n") as stream:
-        for line in stream:
-            yield json.loads(line)
+    """Yields the value of each JSON line; only newlines end a line.
+
+    Raises:
+        WorkspaceError: a line is not JSON.
+    """
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                value = json.loads(line)
+            except ValueError:
+                where = f"{path}, line {number}"
+                raise WorkspaceError(
+                    Problem("a line of a file can't be read", where, "no JSON", "JSON lines")
+                ) from None
+            yield value
 
 
 def read_json(path: Path) -> Json:

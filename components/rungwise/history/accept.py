@@ -1,6 +1,5 @@
 """Adds the rows of the last climb to the accepted versions, with their drift from the version before."""
 
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -9,7 +8,7 @@ from typing import Any
 
 from rungwise.config import Settings
 from rungwise.core.errors import DataError, Problem
-from rungwise.core.folders import read_json, replace_text, write_json
+from rungwise.core.folders import json_text, read_json, replace_bytes, replace_text
 from rungwise.core.records import SIDES, canonical_json
 from rungwise.core.table import Table
 from rungwise.dataset.drift import Shift, profile, shifts
@@ -45,7 +44,7 @@ def accept(root: Path) -> Accepted:
     moved = _moved(root, settings, profiles)
     _check(root, settings, version, moved)
     paths.versions.mkdir(parents=True, exist_ok=True)
-    write_json(paths.versions / f"{version}.json", profiles)
+    replace_text(paths.versions / f"{version}.json", json_text(profiles))
     _keep_lock(root, version)
     line = {
         "data_version": version,
@@ -67,7 +66,8 @@ def _keep_lock(root: Path, version: str) -> None:
     if not lock.is_file() or any(outputs_of(old) == outputs_of(lock) for old in kept):
         return
     number = len(kept) + 1
-    shutil.copyfile(lock, Paths(root).versions / (f"{version}-{number}.lock" if kept else f"{version}.lock"))
+    name = f"{version}-{number}.lock" if kept else f"{version}.lock"
+    replace_bytes(Paths(root).versions / name, lock.read_bytes())
 
 
 def check_drift(root: Path) -> None:

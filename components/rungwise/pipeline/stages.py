@@ -19,7 +19,16 @@ from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task
 from rungwise.config import Settings, TaskSettings
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import DataError, Problem, RungwiseError
-from rungwise.core.folders import is_sealed, joined, open_sealed, sweep, write_folder, write_json, write_lines
+from rungwise.core.folders import (
+    is_sealed,
+    joined,
+    open_sealed,
+    replace_bytes,
+    sweep,
+    write_folder,
+    write_json,
+    write_lines,
+)
 from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
@@ -36,6 +45,7 @@ from rungwise.workspace.layout import (
 )
 from rungwise.workspace.lock import locked
 from rungwise.workspace.process import die_with_parent, prepare_environment, workspace_root
+from rungwise.workspace.repair import repair
 
 if TYPE_CHECKING:
     from rungwise.dataset.split import Split
@@ -351,7 +361,7 @@ def record(root: Path, verb: str, before: Snapshot) -> None:
         if old is None:
             lock.unlink(missing_ok=True)
         else:
-            lock.write_bytes(old)
+            replace_bytes(lock, old)
         raise
 
 
@@ -367,6 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         check_recipe(root, arguments.verb, arguments.recipe)
         with locked(root, f"stage {arguments.verb}"):
+            repair(root, waits=False)
             clear_leftovers(root)
             run_stage(root, arguments.verb)
     except RungwiseError as error:

@@ -26,6 +26,7 @@ from rungwise.release.promote import promote
 from rungwise.release.register import Registration, register
 from rungwise.workspace.layout import Paths, Snapshot, check_graph, check_unchanged, settings_of, snapshot
 from rungwise.workspace.lock import locked
+from rungwise.workspace.repair import repair
 
 T = TypeVar("T")
 
@@ -86,6 +87,7 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
     """
     settings_of(root)  # report a missing or invalid params.yaml before the lock creates a folder
     with locked(root, runner.name):
+        repair(root)
         if settings_of(root).collect:
             runner.step("collect", "", lambda: collect(root, runner.report))
         settings, before = settings_of(root), snapshot(root)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.core.folders import open_sealed, read_json, read_lines
+from rungwise.core.folders import open_sealed, read_json, read_lines, replace_text
 from rungwise.core.records import SIDES
 from rungwise.history.kept import log
 from rungwise.workspace.layout import Paths, data_version, settings_of
@@ -102,7 +102,7 @@ def write_pages(root: Path) -> Path:
         )
     tasks = [_task_rows(name, folders, drift.get(name, ())) for name in settings.tasks]
     page = target / "index.html"
-    page.write_text(_rendered("rows.html", version=version, tasks=tasks, shown=MAX_ROWS), encoding="utf-8")
+    replace_text(page, _rendered("rows.html", version=version, tasks=tasks, shown=MAX_ROWS))
     return page
 
 
@@ -220,4 +220,4 @@ def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path) -> None:
             statistics=suite["statistics"],
             meta={"run_id": {"run_name": name, "run_time": "1970-01-01T00:00:00+00:00"}, "batch_kwargs": {}},
         )
-        path.write_text(DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole)), encoding="utf-8")
+        replace_text(path, DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole)))

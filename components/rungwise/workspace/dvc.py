@@ -15,6 +15,8 @@ from pathlib import Path
 
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import write_json
+from rungwise.workspace.lock import locked
+from rungwise.workspace.repair import repair
 
 _STDERR = 2
 """File descriptor of standard error: what DVC shows is news of the work, not its result."""
@@ -26,9 +28,17 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PATH": folder + os.pathsep + os.environ.get("PATH", "")}
 
 
-def _dvc(root: Path, *arguments: str) -> str:
+def _called(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "dvc", *arguments]
-    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+
+
+def _dvc(root: Path, *arguments: str) -> str:
+    done = _called(root, *arguments)
+    if done.returncode != 0 and arguments[0] != "init":
+        with locked(root, f"dvc {arguments[0]}"):
+            is_repaired = repair(root)
+        done = _called(root, *arguments) if is_repaired else done
     if done.returncode != 0:
         lines = [line for line in done.stderr.splitlines() if line.strip()]
         raise WorkspaceError(
@@ -164,8 +174,7 @@ def transfer(root: Path, act: str, outputs: Sequence[Mapping[str, str]]) -> str:
 
 
 def _check_remote(root: Path) -> None:
-    command = [sys.executable, "-P", "-m", "dvc", "remote", "default"]
-    done = subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
+    done = _called(root, "remote", "default")
     if done.returncode or not done.stdout.strip() or done.stdout.startswith("No default"):
         raise WorkspaceError(
             Problem(

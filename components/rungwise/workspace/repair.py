@@ -1,0 +1,185 @@
+"""Repairs what a killed DVC leaves: it writes dvc.lock and its list of readers and writers (`rwlock`) in place.
+
+A kill in such a write leaves an empty or cut file, at which every later command of DVC fails. An entry of a killed
+process blocks later runs as soon as another process has its id. The caller holds the workspace's lock, and DVC's own
+lock is taken here, so that no command of DVC is writing. Format of rwlock:
+https://github.com/treeverse/dvc/blob/main/dvc/rwlock.py
+"""
+
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+from rungwise.core.errors import Problem, WorkspaceBusy
+from rungwise.core.folders import check_conflicts, joined, replace_bytes
+from rungwise.core.progress import say
+
+KEPT: Final = ".rungwise/dvc.lock"
+"""A copy of the last dvc.lock that could be read."""
+_WAIT_SECONDS: Final = 20.0
+"""How long a run waits for a process of DVC: one that outlived a killed run ends a second after its stage."""
+
+
+def repair(root: Path, *, waits: bool = True) -> bool:
+    """Restores a damaged dvc.lock, and removes the entries of dead processes from DVC's list of readers and writers.
+
+    Without a copy a damaged dvc.lock is removed: its stages run again, and finished attempts are found again. Returns
+    whether anything was repaired.
+
+    Args:
+        root: the workspace; the caller holds its lock.
+        waits: whether to wait for other processes of DVC in this workspace. A stage does not: DVC runs it.
+
+    Raises:
+        WorkspaceError: dvc.lock or dvc.yaml has git's conflict marks.
+        WorkspaceBusy: another process of DVC is at work and does not end.
+    """
+    for name, do in (("dvc.lock", "or delete the file: results are found again"), ("dvc.yaml", "")):
+        check_conflicts(root / name, do)
+    folder = _dvc_folder(root)
+    deadline, is_repaired = time.monotonic() + _WAIT_SECONDS, False
+    while folder:
+        others = ["a process that holds DVC's lock"]
+        with _dvc_lock(folder / "tmp" / "lock") as is_held:
+            if is_held:
+                is_cleared, others = _clear(folder)
+                is_repaired = is_repaired or is_cleared or (not others and _repair_lock_file(root))
+        if not others or not waits:
+            break
+        if time.monotonic() >= deadline:
+            raise WorkspaceBusy(
+                Problem(
+                    "DVC is at work in the workspace",
+                    where=str(root),
+                    found=joined(others),
+                    do="wait until it ends, and run again",
+                )
+            )
+        time.sleep(0.2)
+    return is_repaired
+
+
+def is_damaged(root: Path) -> bool:
+    """Whether dvc.lock is there and DVC can't read it."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        text = (root / "dvc.lock").read_text(encoding="utf-8")
+        content = YAML(typ="safe", pure=True).load(text)
+        stages = content["stages"].values() if content["schema"] else ()
+        entries = [e for s in stages for part in ("deps", "outs") if part in s for e in s[part]]
+        return not text.endswith("\n") or any(not s["cmd"] for s in stages) or any(None in e.values() for e in entries)
+    except FileNotFoundError:
+        return False
+    except (YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
+        return True  # cut off
+
+
+def _repair_lock_file(root: Path) -> bool:
+    """Restores or removes a damaged dvc.lock, or copies a good one; returns whether it was damaged."""
+    lock, kept = root / "dvc.lock", root / KEPT
+    if not is_damaged(root):
+        if lock.is_file() and (not kept.is_file() or kept.read_bytes() != lock.read_bytes()):
+            kept.parent.mkdir(exist_ok=True)
+            replace_bytes(kept, lock.read_bytes())
+        return False
+    if kept.is_file():
+        replace_bytes(lock, kept.read_bytes())
+        say("rungwise: a killed run left a damaged dvc.lock; the copy from before it is restored")
+    else:
+        lock.unlink()
+        say("rungwise: a killed run left a damaged dvc.lock; it is removed, and results are found again")
+    return True
+
+
+def _clear(folder: Path) -> tuple[bool, list[str]]:
+    """Removes the entries of dead processes from rwlock; returns whether there were any, and the processes that live.
+
+    This process and its ancestors do not count.
+    """
+    path = folder / "tmp" / "rwlock"
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        found = [info for infos in entries.get("read", {}).values() for info in infos]
+        found += entries.get("write", {}).values()
+        commands = {int(info["pid"]): str(info["cmd"]) for info in found}
+    except FileNotFoundError:
+        return False, []
+    except (ValueError, TypeError, KeyError, AttributeError):
+        path.unlink()  # cut off; DVC writes it anew
+        return True, []
+    alive = {pid for pid, command in commands.items() if _is_at_work(pid, command, folder.parent)}
+    if alive != commands.keys():
+        replace_bytes(path, json.dumps(_only(entries, alive)).encode())
+    own = {os.getpid(), *_ancestors()} if alive else alive
+    return alive != commands.keys(), [f"process {pid}: {commands[pid]}" for pid in sorted(alive - own)]
+
+
+def _only(entries: Mapping[str, Any], alive: set[int]) -> dict[str, Any]:
+    """Returns the entries of rwlock that belong to some processes."""
+    write = {path: info for path, info in entries.get("write", {}).items() if int(info["pid"]) in alive}
+    read = {p: [i for i in infos if int(i["pid"]) in alive] for p, infos in entries.get("read", {}).items()}
+    return {"write": write, "read": {path: infos for path, infos in read.items() if infos}}
+
+
+def _is_at_work(pid: int, command: str, repository: Path) -> bool:
+    """Whether the process that wrote an entry lives: process `pid` runs this command, in this repository.
+
+    DVC itself asks only whether a process has this id; ids are given again, in containers at once.
+    """
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        called = process.cmdline()
+        folder = Path(process.cwd())
+    except psutil.AccessDenied:
+        return True
+    except (psutil.Error, OSError):
+        return False
+    program, *arguments = command.split(" ")  # DVC records " ".join(sys.argv)
+    name = PurePath(program)
+    name = name.parent if name.name == "__main__.py" else name
+    return (
+        any(PurePath(part).name == name.name for part in called)
+        and " ".join(called).endswith(" ".join(arguments))
+        and folder.resolve().is_relative_to(repository.resolve())
+    )
+
+
+def _ancestors() -> list[int]:
+    import psutil
+
+    return [process.pid for process in psutil.Process().parents()]
+
+
+def _dvc_folder(root: Path) -> Path | None:
+    """Returns the folder `.dvc` of the repository around a workspace; None if there is none."""
+    return next((p / ".dvc" for p in (root.resolve(), *root.resolve().parents) if (p / ".dvc").is_dir()), None)
+
+
+@contextmanager
+def _dvc_lock(path: Path) -> Iterator[bool]:
+    """Holds DVC's own lock, a lock on the file `.dvc/tmp/lock`; yields False if another process holds it."""
+    if not path.is_file():
+        yield True  # DVC never ran here
+        return
+    handle = os.open(path, os.O_RDWR)
+    try:
+        yield _is_taken(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_taken(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
