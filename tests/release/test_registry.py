@@ -16,6 +16,7 @@ from rungwise.pipeline.stages import run_stage
 from rungwise.release import promote as promote_module
 from rungwise.release import register as register_module
 from rungwise.release.champion import answer
+from rungwise.release.connection import Connection
 from rungwise.release.gate import Verdict
 from rungwise.release.promote import looks, promote
 from rungwise.release.register import register
@@ -165,7 +166,7 @@ def test_the_text_of_rows_does_not_reach_mlflow(climbed):
 
 
 def test_an_address_with_a_password_is_not_shown():
-    from rungwise.release.registry import _without_secrets
+    from rungwise.release.connection import _without_secrets
 
     assert _without_secrets("to http://user:s3cret@host:1/x failed") == "to http://host:1/x failed"
 
@@ -280,18 +281,18 @@ def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, pr
 
 def test_a_copied_workspace_does_not_write_into_the_one_it_was_copied_from(tmp_path):
     (tmp_path / "a").mkdir()
-    first = Registry(tmp_path / "a")
-    with first._client() as (_, client):
-        kept = first._experiment(client, "rungwise")
-        assert first._experiment(client, "rungwise") == kept
+    first = Connection(tmp_path / "a")
+    with first.client() as (_, client):
+        kept = first.experiment(client, "rungwise")
+        assert first.experiment(client, "rungwise") == kept
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    second = Registry(tmp_path / "b")
-    with second._client() as (_, client):
+    second = Connection(tmp_path / "b")
+    with second.client() as (_, client):
         with pytest.raises(
             RegistryError, match=r"(?s)files are outside the workspace.*experiment rungwise.*moved or copied.*NAME"
         ):
-            second._experiment(client, "rungwise")
-        assert client.get_experiment(second._experiment(client, "other")).artifact_location.startswith(
+            second.experiment(client, "rungwise")
+        assert client.get_experiment(second.experiment(client, "other")).artifact_location.startswith(
             (tmp_path / "b").as_uri()
         )
-    assert second._remove(str(tmp_path / "a")) == [str(tmp_path / "a")] and (tmp_path / "a").is_dir()
+    assert second.remove(str(tmp_path / "a")) == [str(tmp_path / "a")] and (tmp_path / "a").is_dir()

@@ -32,7 +32,9 @@ def forget(root: Path, row: str) -> dict[str, Any]:
         DataError: the row is still in data/raw or in the last climb, so that it would be used again; or nothing used
             it.
     """
+    from rungwise.release.connection import Connection
     from rungwise.release.registry import Registry
+    from rungwise.release.runs import delete_runs
 
     result = uses(root, row)
     if result["raw"]:
@@ -60,7 +62,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
     for name in result["adapters"]:
         task, _, number = name.partition("/")
         left += registry.delete(task, int(number))
-    runs, places = registry.delete_runs(result["attempts"], result["versions"])
+    runs, places = delete_runs(Connection(root), result["attempts"], result["versions"])
     for name in [*(f"train-{a}" for a in result["attempts"]), *result["scored"]]:
         place = Paths(root).attempts / name
         place.unlink() if place.is_file() else shutil.rmtree(place, ignore_errors=True)

@@ -37,18 +37,20 @@ def register(root: Path, task: str) -> Registration:
         WorkspaceError: the task was not climbed yet.
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
     """
-    from rungwise.release.registry import Registry
+    from rungwise.release.connection import Connection
+    from rungwise.release.runs import log_attempt
+    from rungwise.release.versions import add_version
 
     settings, climb = settings_of(root), last_climb(root, task)
-    registry, data = Registry(root), data_version(root)
+    connection, data = Connection(root), data_version(root)
     runs = {}
     for evidence in climb.evidence:
         folder = Paths(root).attempts / f"train-{evidence.attempt}"
         attempt = folder if is_sealed(folder) else None
-        runs[evidence.rung] = registry.log_attempt(settings.register_.experiment, climb, evidence, attempt, data)
+        runs[evidence.rung] = log_attempt(connection, settings.register_.experiment, climb, evidence, attempt, data)
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:
         return Registration(task, None, None)
     attempt_files = Paths(root).output("climb") / task / BEST
-    version = registry.register(climb, attempt_files, runs[rung], data, split_version(settings))
+    version = add_version(root, climb, attempt_files, runs[rung], data, split_version(settings))
     return Registration(task, rung, version.number)

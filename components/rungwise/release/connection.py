@@ -1,0 +1,144 @@
+"""The connection to MLflow: its client, quiet and with errors of our own, and where its files are.
+
+By default MLflow uses SQLite and a folder in the workspace; MLFLOW_TRACKING_URI names a server instead.
+"""
+
+import logging
+import os
+import re
+import shutil
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
+
+from rungwise.core.errors import Problem, RegistryError
+
+TAG: Final = "rungwise."
+"""The prefix of this project's own tags."""
+_SERVER, _SQLITE = "MLFLOW_TRACKING_URI", "sqlite:///"
+_ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
+"""Environment variables that MLflow sets when its addresses are set."""
+
+
+def _without_secrets(text: str) -> str:
+    return re.sub(r"//[^/@\s]+@", "//", text)
+
+
+@contextmanager
+def _quiet() -> Iterator[Any]:
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")  # the default, 7, waits four minutes in silence
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecations inside MLflow's own dependencies
+        import mlflow
+        from sqlalchemy.exc import SQLAlchemyError
+
+        for name in ("mlflow", "alembic"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        try:
+            yield mlflow
+        except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            is_file = isinstance(error, SQLAlchemyError)
+            raise RegistryError(
+                Problem(
+                    "the registry can't be read" if is_file else "the registry refused a request",
+                    where=_without_secrets(mlflow.get_tracking_uri()),
+                    found=_without_secrets(str(error).splitlines()[0])[:300],
+                    do="restore the database file, or move it away: `rungwise run` registers again"
+                    if is_file
+                    else "check MLFLOW_TRACKING_URI and the server's log",
+                )
+            ) from None
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A workspace's connection to MLflow; its database is made on first use."""
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """The address of the tracking server and of the registry."""
+        return os.environ.get(_SERVER) or f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @contextmanager
+    def client(self) -> Iterator[tuple[Any, Any]]:
+        """Yields the module mlflow, whose addresses are set, and a client.
+
+        Raises:
+            RegistryError: MLflow refuses, or its database can't be read.
+        """
+        with _quiet() as mlflow:
+            uri, before = self.uri, {name: os.environ.get(name) for name in _ADDRESSES}
+            mlflow.set_tracking_uri(uri)
+            mlflow.set_registry_uri(uri)
+            try:
+                yield mlflow, mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+            finally:
+                # MLflow writes its addresses into the environment, where they would read as the user's own choice
+                for name, value in before.items():
+                    if value is None:
+                        os.environ.pop(name, None)
+                    else:
+                        os.environ[name] = value
+
+    @property
+    def database(self) -> Path | None:
+        """The SQLite file; None if the registry is a server or another database."""
+        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+
+    def has_no_database(self) -> bool:
+        """Whether there is none yet: asking would make it, which takes seconds."""
+        return self.database is not None and not self.database.exists()
+
+    def experiment(self, client: Any, name: str) -> str:
+        """Returns the id of an experiment, which is made if it does not exist.
+
+        Raises:
+            RegistryError: its files would be outside the workspace.
+        """
+        experiment = client.get_experiment_by_name(name)
+        if experiment:
+            self._check_place(name, experiment.artifact_location)
+            return str(experiment.experiment_id)
+        local = (self.root / "mlartifacts").as_uri() if self.uri.startswith("sqlite:") else None
+        return str(client.create_experiment(name, artifact_location=local))
+
+    def _check_place(self, name: str, location: str) -> None:
+        """Checks that the files of the workspace's own database are in the workspace.
+
+        MLflow records the folder at the start and still uses it after the workspace was moved or copied.
+        """
+        path = Path(unquote(urlsplit(location).path))
+        is_own = self.uri == f"sqlite:///{self.root / 'mlflow.db'}" and urlsplit(location).scheme in ("", "file")
+        if is_own and not path.resolve().is_relative_to(self.root.resolve()):
+            raise RegistryError(
+                Problem(
+                    "the registry's files are outside the workspace",
+                    where=f"{self.root / 'mlflow.db'}, experiment {name}",
+                    found=str(path),
+                    wanted=f"a folder in {self.root}: was the workspace moved or copied?",
+                    do="set another experiment (`register: {experiment: NAME}`), whose files will be here; or move the "
+                    "workspace back",
+                )
+            )
+
+    def remove(self, place: str) -> list[str]:
+        """Removes a folder if it is in the workspace; returns its place if it is still there afterwards."""
+        path = Path(unquote(urlsplit(place).path))
+        if urlsplit(place).scheme not in ("", "file"):
+            return [_without_secrets(place)]
+        if path.is_relative_to(self.root):
+            shutil.rmtree(path, ignore_errors=True)
+        return [str(path)] if path.exists() else []
+
+
+def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns this project's own tags without their prefix, in the order of their names."""
+    return {k.removeprefix(TAG): v for k, v in sorted(tags.items()) if k.startswith(TAG)}

@@ -1,0 +1,119 @@
+"""The runs in MLflow: one for each attempt on each version of the rows, with its settings, metrics and files."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from rungwise.attempts.store import COST, RESULT, SHOWN, SPEC
+from rungwise.core.decisions import Climb
+from rungwise.core.folders import read_json
+from rungwise.core.records import Evidence
+from rungwise.model.embed import ANSWERS
+from rungwise.release.connection import TAG, Connection
+
+_IDENTITY: Final = ("task", "rung", "attempt", "data_version", "target")
+"""The tags that identify the run of an attempt."""
+
+
+def log_attempt(
+    connection: Connection,
+    experiment: str,
+    climb: Climb,
+    evidence: Evidence,
+    attempt: Path | None,
+    data_version: str,
+) -> str:
+    """Returns the id of the attempt's run on this data version; the run is logged unless it exists."""
+    with connection.client() as (_, client):
+        experiment_id = connection.experiment(client, experiment)
+        tags = {
+            "task": climb.task,
+            "rung": evidence.rung,
+            "attempt": evidence.attempt,
+            "data_version": data_version,
+            "target": str(climb.target),
+            "base": evidence.base,
+            "base_sha256": evidence.base_digest,
+        }
+        query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
+        query += " and attributes.status = 'FINISHED'"
+        logged = client.search_runs([experiment_id], query, max_results=1)
+        if logged:
+            return str(logged[0].info.run_id)
+        name = f"{climb.task}/{evidence.rung}"
+        run = client.create_run(experiment_id, run_name=name, tags={TAG + k: v for k, v in tags.items()})
+        run_id = str(run.info.run_id)
+        for key, value in _params(evidence, attempt).items():
+            client.log_param(run_id, key, value)
+        for key, number in _metrics(evidence, attempt).items():
+            client.log_metric(run_id, key, number)
+        if attempt is not None:
+            for path in sorted(attempt.iterdir()):
+                if path.name not in (SHOWN, ANSWERS):  # they hold text of rows, which must not leave the workspace
+                    client.log_artifact(run_id, str(path), "attempt")
+        client.set_terminated(run_id, "FINISHED")
+        return run_id
+
+
+def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: Sequence[str]) -> tuple[int, list[str]]:
+    """Removes the runs of some attempts and of some data versions, with their logged models and files.
+
+    Returns the number of these runs, and the places of files outside the workspace, which are not removed.
+    """
+    if connection.has_no_database():
+        return 0, []
+    queries = [f"tags.`{TAG}attempt` = '{name}'" for name in attempts]
+    queries += [f"tags.`{TAG}data_version` = '{name}'" for name in data_versions]
+    left: list[str] = []
+    with connection.client() as (mlflow, client):
+        everything = mlflow.entities.ViewType.ALL  # a run that a user deleted still has its files
+        experiments = [e.experiment_id for e in client.search_experiments(view_type=everything)]
+        runs = {
+            run.info.run_id: run
+            for query in queries
+            for run in _all_pages(client.search_runs, experiments, query, everything)
+        }
+        for run_id, run in runs.items():
+            for model in client.search_logged_models(experiments, f"source_run_id = '{run_id}'"):
+                client.delete_logged_model(model.model_id)
+                left += connection.remove(model.artifact_location)
+            left += connection.remove(run.info.artifact_uri)
+            if run.info.lifecycle_stage == "active":
+                client.delete_run(run_id)
+    return len(runs), left
+
+
+def _all_pages(search: Any, experiments: Sequence[str], query: str, view: int) -> Iterator[Any]:
+    token = None
+    while True:
+        page = search(list(experiments), query, view, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:
+    spec = read_json(attempt / SPEC) if attempt else {}
+    spec = {k: v for k, v in spec.items() if k not in ("prompt", "form", "base", "prompting")}
+    chosen = read_json(attempt / RESULT).get("prompting") if attempt else None
+    if chosen:
+        form = chosen["form"]
+        spec |= {"template": form["template"], "examples": chosen["examples_shown"], "calibration": form["calibration"]}
+    return {**spec, "base": evidence.base, "rung": evidence.rung, "train_rows": evidence.train_rows}
+
+
+def _metrics(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
+    metrics: dict[str, float] = {
+        "trained_parameters": evidence.trained_parameters,
+        "train_tokens": evidence.train_tokens,
+        "dev_rows": evidence.n,
+        "dev_unscored": sum(evidence.unscored.values()),
+    }
+    if evidence.score:
+        score = evidence.score
+        metrics |= {"dev_score": score.value, "dev_score_low": score.low, "dev_score_high": score.high}
+    metrics |= {f"dev_{name.replace(' ', '_')}": also.value for name, also in evidence.also.items()}
+    if attempt and (attempt / COST).is_file():
+        metrics["train_seconds"] = read_json(attempt / COST)["seconds"]
+    return metrics
