@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from rungwise import config
-from rungwise.core.errors import SettingsError
+from rungwise.core.errors import SettingsError, WorkspaceError
 from tests.conftest import PARAMS
 
 GOOD: dict[str, Any] = {
@@ -224,3 +224,9 @@ def test_settings_that_a_frozen_encoder_does_not_have_are_refused(more, words):
     with pytest.raises(SettingsError) as error:
         config.parse(changed("ladder/0", {k: v for k, v in (rung | more).items() if v is not None}))
     assert words in str(error.value)
+
+
+def test_the_marks_of_a_conflict_are_named(tmp_path):
+    (tmp_path / "params.yaml").write_text("seed: 7\n<<<<<<< HEAD\ntasks: {}\n=======\nladder: []\n>>>>>>> other\n")
+    with pytest.raises(WorkspaceError, match=r"conflict marks(.|\n)*params\.yaml, line 2(.|\n)*resolve"):
+        config.read_raw(tmp_path / "params.yaml")

@@ -271,6 +271,27 @@ def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted):
     assert result.answer in {"account", "billing", "delivery", "repair"}
 
 
+def test_a_look_before_a_kill_is_recorded_once(tmp_path, prompted, monkeypatch):
+    root = climb_with(prompted, tmp_path / "ws", 0.02)
+    registered = register(root, "route")
+    with monkeypatch.context() as patched:
+        patched.setattr(Registry, "set_alias", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            promote(root, "route")
+    (look,) = looks(Paths(root).ledger, "route")
+    assert look["action"] == "promote" and Registry(root).version("route", CHAMPION) is None
+    with monkeypatch.context() as patched:
+        patched.setattr(promote_module, "judge", lambda *_: pytest.fail("the test rows were scored again"))
+        verdict = promote(root, "route")
+    assert verdict == Verdict("promote", (*look["reasons"], AskedBefore(look["when"])))
+    assert Registry(root).version("route", CHAMPION).number == registered.version
+    assert len(looks(Paths(root).ledger, "route")) == 1
+    # a kill in the ledger's last line
+    with Paths(root).ledger.open("a") as ledger:
+        ledger.write('{"action": "prom')
+    assert len(status(root).tasks["route"].test_looks) == 1
+
+
 def test_without_a_passing_rung_nothing_is_registered_for_promotion(tmp_path, prompted):
     root = climb_with(prompted, tmp_path / "ws", 0.9)
     assert register(root, "route").version is None

@@ -4,15 +4,13 @@ Every usable answer is written to a journal before it is used, so a killed run c
 answer that can't be used is requested again by the next run. `endpoint.client` sends the requests.
 """
 
-import json
-import os
 import threading
 from pathlib import Path
 from typing import Any, Final
 
 from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, Problem
-from rungwise.core.folders import read_lines
+from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import digest
 from rungwise.endpoint.client import Client, Failure
 from rungwise.generate.prompt import instruction, texts_of
@@ -36,7 +34,9 @@ class Endpoint:
         self.concurrency = settings.concurrency
         self._settings, self._field, self._journal = settings, field, journal
         self._lock = threading.Lock()
-        self._answers = {line["key"]: line for line in _entries(journal) if texts_of(line["content"])}
+        self._answers = {
+            line["key"]: line for line in read_log(journal, ("key", "content")) if texts_of(line["content"])
+        }
         self._requests = self._tokens = 0
 
     def __call__(self, query: Query) -> Reply:
@@ -94,22 +94,5 @@ class Endpoint:
             if not texts_of(content):
                 return entry
             self._answers[key] = entry
-            self._journal.parent.mkdir(parents=True, exist_ok=True)
-            with self._journal.open("a", encoding="utf-8") as stream:
-                stream.write(json.dumps(entry) + "\n")
-                stream.flush()
-                os.fsync(stream.fileno())
+            append_log(self._journal, entry)
         return entry
-
-
-def _entries(journal: Path) -> list[dict[str, Any]]:
-    """Returns the entries of the journal; removes an incomplete last line, which a killed run leaves."""
-    entries: list[dict[str, Any]] = []
-    if journal.is_file():
-        try:
-            for line in read_lines(journal):
-                entries.append(line)
-        except ValueError:
-            text = journal.read_text(encoding="utf-8")
-            journal.write_text(text[: text.rfind("\n") + 1], encoding="utf-8")
-    return entries

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core.errors import DataError, Problem, WorkspaceError
-from rungwise.core.folders import joined, read_lines
+from rungwise.core.folders import joined
+from rungwise.core.logs import read_log
 from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths
 
 
 def log(root: Path) -> list[dict[str, Any]]:
     """Returns the accepted versions, oldest first: name, time, rows per task and side, label shares, drift."""
-    path = Paths(root).history
-    return [dict(line) for line in read_lines(path)] if path.is_file() else []
+    return read_log(Paths(root).history, ("data_version", "when", "rows"))
 
 
 def resolve(root: Path, name: str) -> str:

@@ -3,8 +3,6 @@
 Every test-set look is recorded in data/promote/ledger.jsonl, and the same question is not asked twice.
 """
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,8 +21,9 @@ from rungwise.core.decisions import (
     reason_from_json,
 )
 from rungwise.core.errors import ModelError, Problem, RegistryError
-from rungwise.core.folders import open_sealed, read_lines
-from rungwise.core.records import Prediction, canonical_json, digest, to_json
+from rungwise.core.folders import open_sealed
+from rungwise.core.logs import append_log, read_log
+from rungwise.core.records import Prediction, digest, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
@@ -69,20 +68,24 @@ def promote(root: Path, task: str) -> Verdict:
         "gate": [metric.name, target, confidence, gate.min_scored, gate.max_unscored_share],
         "attempt": challenger.tags["attempt"],
     }
-    if past := _answered(ledger, question):
+    past = _answered(ledger, question)
+    if past and past.action != "promote":
+        return past
+    with registry.attempt_folder(challenger) as folder:
+        parity.prove(folder, root)
+    if past:  # the run that asked was killed before it moved the alias, or the alias was moved back
+        registry.set_alias(challenger, CHAMPION)
         return past
 
     def answers(version: Version) -> tuple[Prediction, ...]:
         with registry.attempt_folder(version) as folder:
-            if version is challenger:
-                parity.prove(folder, root)
             return Answerer(folder, root).judge(rows)
 
     first = answers(challenger)
     second, why_alone = _champion_answers(champion, split_version(settings), answers)
     verdict = judge(gate, target, metric, confidence, first, second, _is_smaller(challenger, champion), why_alone)
-    # the record comes before the promotion: a crash between the two can only lead to a second look
-    _append(ledger, {**question, **to_json(verdict), "when": _now()})
+    # the record comes before the promotion: the next run promotes from it, without a second look
+    append_log(ledger, {**question, **to_json(verdict), "when": _now()})
     if verdict.action == "promote":
         registry.set_alias(challenger, CHAMPION)
     return verdict
@@ -119,9 +122,7 @@ def _champion_answers(
 
 def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
     """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason."""
-    if not ledger.is_file():
-        return []
-    lines = [line for line in read_lines(ledger) if line["task"] == task]
+    lines = [line for line in read_log(ledger, ("task", "action", "reasons", "when")) if line["task"] == task]
     return [{**line, "reasons": tuple(reason_from_json(r) for r in line["reasons"])} for line in lines]
 
 
@@ -132,17 +133,9 @@ def _is_smaller(challenger: Version, champion: Version | None) -> bool:
 
 def _answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
     for look in looks(ledger, str(question["task"])):
-        if all(look.get(k) == v for k, v in question.items()) and look["action"] != "promote":
+        if all(look.get(k) == v for k, v in question.items()):
             return Verdict(look["action"], (*look["reasons"], AskedBefore(look["when"])))
     return None
-
-
-def _append(ledger: Path, look: Mapping[str, Any]) -> None:
-    ledger.parent.mkdir(parents=True, exist_ok=True)
-    with ledger.open("a", encoding="utf-8") as stream:
-        stream.write(canonical_json(json.loads(json.dumps(look))) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def _now() -> str:
