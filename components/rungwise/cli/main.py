@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rungwise.cli import bases, data, release, run, training, workspace
 from rungwise.cli.common import show
+from rungwise.core.disk import disk_errors
 from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import say
 from rungwise.workspace.process import prepare_environment, workspace_root
@@ -70,7 +71,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     prepare_environment()
     warnings.showwarning = _show_warning
     try:
-        return int(arguments.act(workspace_root(), arguments))
+        with disk_errors():
+            return int(arguments.act(workspace_root(), arguments))
     except RungwiseError as error:
         say(f"rungwise: {error}")
         return 2

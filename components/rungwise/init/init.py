@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rungwise.config import IngestSettings, Settings, parse
+from rungwise.core.disk import disk_errors
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
@@ -263,6 +264,7 @@ def _checked(params: str) -> Settings:
     return parse(YAML(typ="safe").load(params), "the new params.yaml")
 
 
+@disk_errors()
 def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
     """Writes each file under a temporary name and renames it into place, params.yaml last."""
     target.mkdir(parents=True, exist_ok=True)

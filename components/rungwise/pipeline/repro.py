@@ -10,6 +10,7 @@ from rungwise.core.folders import joined
 from rungwise.core.progress import say
 from rungwise.workspace.dvc import reproduce
 from rungwise.workspace.layout import Snapshot, settings_of
+from rungwise.workspace.repair import repair
 
 T = TypeVar("T")
 
@@ -46,5 +47,6 @@ class ReproRunner:
 
 def _reproduce(root: Path, *arguments: str) -> None:
     if reproduce(root, *arguments) != 0:
+        repair(root)  # a full disk leaves what a kill leaves
         do = "fix the error and run again; completed work is kept"
         raise WorkspaceError(Problem("the run failed (see above)", where=str(root), do=do))

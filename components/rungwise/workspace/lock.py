@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from rungwise.core.disk import disk_errors
 from rungwise.core.errors import Problem, SettingsError, WorkspaceBusy
 
 HOLDER = "RUNGWISE_LOCK_HOLDER"
@@ -29,8 +30,14 @@ def locked(root: Path, what: str) -> Iterator[None]:
 
     Raises:
         WorkspaceBusy: another process holds the lock.
+        WorkspaceError: the disk failed while the context was open: it is full, or can't be written.
     """
-    path = root / ".rungwise" / "lock"
+    with disk_errors(), _held(root / ".rungwise" / "lock", what):
+        yield
+
+
+@contextmanager
+def _held(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
