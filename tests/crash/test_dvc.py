@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -86,3 +87,18 @@ def test_the_next_command_of_dvc_goes_on_after_a_kill(tmp_path, pattern, at):
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert 0 in [path.stat().st_size for path in (root / "dvc.lock", root / ".dvc/tmp/rwlock")]
     assert changed(root) == ["copy"] and (root / "dvc.lock").read_text() == before
+
+
+@pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), pytest.param(LIST, 6, marks=pytest.mark.slow)])
+def test_bare_dvc_repro_goes_on_after_a_kill(prepared, tmp_path, pattern, at):
+    root = tmp_path / "ws"
+    shutil.copytree(prepared, root, symlinks=True)
+    repro = [sys.executable, "-m", "dvc", "repro", "ingest"]
+    done, _ = killed(root, tmp_path, repro, pattern, at)
+    assert done.returncode == -signal.SIGKILL and (root / "data/ingest").is_dir(), done.stderr
+    for _ in range(200):
+        if not list((root / ".rungwise").glob("caretaker-*")):
+            break
+        time.sleep(0.1)
+    again = subprocess.run(repro, cwd=root, env=environment(), capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr

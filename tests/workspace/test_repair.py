@@ -11,7 +11,7 @@ import pytest
 
 from rungwise.core.errors import WorkspaceBusy, WorkspaceError
 from rungwise.workspace import repair as module
-from rungwise.workspace.repair import KEPT, repair
+from rungwise.workspace.repair import KEPT, is_dvc, is_needed, repair
 
 LOCK = "schema: '2.0'\nstages:\n  ingest:\n    cmd: x\n"
 CUT = {"empty": "", "spaces": "  \n", "cut in a key": LOCK[:-8], "cut in a quote": "schema: '2.", "a list": "- x\n"}
@@ -142,6 +142,27 @@ def test_a_run_waits_for_the_lock_of_dvc(root, monkeypatch):
             repair(root)
         assert (root / "dvc.lock").read_text() == ""
     assert repair(root)
+
+
+def test_a_repair_is_needed_only_where_something_is_left(root):
+    repair(root)
+    assert not is_needed(root)
+    (root / ".dvc/tmp/rwlock").write_text('{"write": {}, "read": {}}')
+    assert not is_needed(root)
+    entries(root, pid=1)
+    assert is_needed(root)
+    (root / ".dvc/tmp/rwlock").write_text("")
+    assert is_needed(root)
+    (root / ".dvc/tmp/rwlock").unlink()
+    (root / "dvc.lock").write_text("")
+    assert is_needed(root)
+
+
+def test_a_process_that_runs_dvc_is_known(root):
+    assert not is_dvc(os.getpid()) and not is_dvc(2**22 + 1)
+    with dvc_at_work(root) as other:
+        assert is_dvc(other.pid)
+        other.communicate(b"\n")
 
 
 def test_a_folder_without_dvc_is_left_alone(tmp_path):

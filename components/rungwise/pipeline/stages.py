@@ -34,6 +34,7 @@ from rungwise.core.recipes import STAGES
 from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
 from rungwise.workspace import dvc
+from rungwise.workspace.caretaker import leave_caretaker
 from rungwise.workspace.layout import (
     Paths,
     Snapshot,
@@ -376,6 +377,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     root = workspace_root()
     try:
         check_recipe(root, arguments.verb, arguments.recipe)
+        leave_caretaker(root)
         with locked(root, f"stage {arguments.verb}"):
             repair(root, waits=False)
             clear_leftovers(root)

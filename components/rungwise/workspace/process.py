@@ -67,21 +67,22 @@ def die_with_parent() -> None:
     parent, holder = os.getppid(), int(os.environ.get(HOLDER) or 0)
 
     def watch() -> None:
-        while os.getppid() == parent and (not holder or _is_alive(holder)):
+        while os.getppid() == parent and (not holder or is_alive(holder)):
             time.sleep(0.5)
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
 
 
-def _is_alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process with this id runs; one that ended and whose exit code nobody has read yet does not."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
     except PermissionError:
         pass
-    try:  # a zombie has ended too: nobody has read its exit code yet
+    try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return True

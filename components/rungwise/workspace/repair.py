@@ -64,6 +64,27 @@ def repair(root: Path, *, waits: bool = True) -> bool:
     return is_repaired
 
 
+def is_needed(root: Path) -> bool:
+    """Whether dvc.lock is damaged, or DVC's list of readers and writers has entries or can't be read."""
+    folder = _dvc_folder(root)
+    path = folder / "tmp" / "rwlock" if folder else None
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
+        return any(entries.values()) or is_damaged(root)
+    except (ValueError, AttributeError):
+        return True
+
+
+def is_dvc(pid: int) -> bool:
+    """Whether a process runs the command `dvc`."""
+    import psutil
+
+    try:
+        return any(PurePath(part).name == "dvc" for part in psutil.Process(pid).cmdline())
+    except psutil.Error:
+        return False
+
+
 def is_damaged(root: Path) -> bool:
     """Whether dvc.lock is there and DVC can't read it."""
     from ruamel.yaml import YAML
