@@ -1,6 +1,7 @@
 """The rung without a language model is proved like any other: a new process computes equal numbers."""
 
 import json
+import shutil
 
 import pytest
 
@@ -35,18 +36,29 @@ def test_texts_and_objects_reload_exactly_in_a_new_process(tmp_path, form):
     assert answers[0] == answers[1] and answers[0][0].answer == rows_of(form)[0].answer
 
 
-def test_changed_weights_of_a_classical_model_fail_the_proof(tmp_path):
+def test_one_process_proves_all_models_and_tells_those_that_differ(tmp_path):
     from safetensors.numpy import load_file, save_file
 
     spec = AttemptSpec(None, "classical", "{body}", LABELS, steps=0, batch_size=0)
-    attempt = train_attempt(tmp_path / "store", spec, examples(60), tmp_path, lambda *_: None)
-    parity.record(attempt.folder, tmp_path)
-    weights = load_file(attempt.folder / WEIGHTS)
+    folder = train_attempt(tmp_path / "store", spec, examples(60), tmp_path, lambda *_: None).folder
+    parity.record(folder, tmp_path)
+    changed = shutil.copytree(folder, tmp_path / "changed")
+    weights = load_file(changed / WEIGHTS)
     name = next(name for name in weights if name.endswith("intercepts_L"))
     weights[name][0] += 0.001
-    save_file(weights, attempt.folder / WEIGHTS)
-    with pytest.raises(RegistryError, match="does not reload exactly"):
-        parity.prove(attempt.folder, tmp_path)
+    save_file(weights, changed / WEIGHTS)
+    with parity.Prover(tmp_path) as prove:
+        prove(folder)
+        first = prove._process
+        with pytest.raises(RegistryError, match=r"does not reload exactly(.|\n)*a difference of"):
+            prove(changed)
+        prove(folder)
+        assert prove._process is first and first.poll() is None
+        with pytest.raises(RegistryError, match=r"does not reload exactly(.|\n)*FileNotFoundError.*nowhere"):
+            prove(tmp_path / "nowhere")  # which ends the process
+        prove(folder)
+        second = prove._process
+    assert second.poll() == 0
 
 
 def test_an_attempt_without_a_base_is_named_by_the_lineage_groups_too(tmp_path):

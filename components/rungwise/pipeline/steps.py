@@ -22,6 +22,7 @@ from rungwise.history.accept import accept as accept_rows
 from rungwise.history.accept import check_drift
 from rungwise.pipeline.stages import check_rows, clear_leftovers
 from rungwise.release.gate import Verdict
+from rungwise.release.parity import Prover
 from rungwise.release.promote import promote
 from rungwise.release.register import Registration, register
 from rungwise.workspace.layout import Paths, Snapshot, check_graph, check_unchanged, settings_of, snapshot
@@ -103,18 +104,19 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
                 runner.report(line)
         for line in runner.step("accept", "", lambda: accept(root)):
             runner.report(line)
-        return tuple(_release(root, before, runner, task) for task in settings.tasks)
+        with Prover(root) as prove:  # one process for all tasks: starting one takes seconds
+            return tuple(_release(root, before, runner, task, prove) for task in settings.tasks)
 
 
-def _release(root: Path, before: Snapshot, runner: Runner, task: str) -> TaskResult:
+def _release(root: Path, before: Snapshot, runner: Runner, task: str, prove: Prover) -> TaskResult:
     check_unchanged(root, before)
-    registered: Registration = runner.step("register", task, lambda: register(root, task))
+    registered: Registration = runner.step("register", task, lambda: register(root, task, prove))
     if registered.version is None:
         runner.report(f"{task}: {sentence_of(NothingRegistered())}")
         result = TaskResult(task, None, "none", (NothingRegistered(),))
     else:
         runner.report(f"{task}: {registered.rung} is version {registered.version} in the registry.")
-        verdict: Verdict = runner.step("promote", task, lambda: promote(root, task))
+        verdict: Verdict = runner.step("promote", task, lambda: promote(root, task, prove))
         runner.report(f"{task}: {verdict.action}: {sentences_of(verdict.reasons)}")
         result = TaskResult(task, registered.version, verdict.action, verdict.reasons)
     runner.finished(root, task)

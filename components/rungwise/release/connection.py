@@ -7,14 +7,16 @@ import logging
 import os
 import re
 import shutil
+import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import unquote, urlsplit
 
+from rungwise.core.disk import disk_error
 from rungwise.core.errors import Problem, RegistryError
 
 TAG: Final = "rungwise."
@@ -43,6 +45,8 @@ def _quiet() -> Iterator[Any]:
         try:
             yield mlflow
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
+            if full := disk_error(error):
+                raise full from None
             is_file = isinstance(error, SQLAlchemyError)
             raise RegistryError(
                 Problem(
@@ -79,6 +83,8 @@ class Connection:
             mlflow.set_tracking_uri(uri)
             mlflow.set_registry_uri(uri)
             try:
+                if self.database and self.has_no_database():
+                    self._make(mlflow, self.database)
                 yield mlflow, mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
             finally:
                 # MLflow writes its addresses into the environment, where they would read as the user's own choice
@@ -96,6 +102,18 @@ class Connection:
     def has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
         return self.database is not None and not self.database.exists()
+
+    def _make(self, mlflow: Any, database: Path) -> None:
+        """Makes the database, under another name first: MLflow can't complete one that a kill left half made."""
+        made, part = (self.root / ".rungwise" / f"mlflow.{name}.db" for name in ("made", "part"))
+        made.parent.mkdir(exist_ok=True)
+        for path in (made, part):
+            path.unlink(missing_ok=True)
+        mlflow.MlflowClient(f"{_SQLITE}{made}", f"{_SQLITE}{made}").search_experiments(max_results=1)
+        with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        os.replace(part, database)
+        made.unlink()
 
     def experiment(self, client: Any, name: str) -> str:
         """Returns the id of an experiment, which is made if it does not exist.

@@ -33,13 +33,13 @@ from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 
-def promote(root: Path, task: str) -> Verdict:
+def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) -> Verdict:
     """Returns the verdict on the task's challenger, and makes it the champion if the verdict says so.
 
     The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer is returned.
     A challenger that was trained on other data than the workspace holds is refused without a test-set look, because it
     may have been trained on today's test rows. For the same reason a challenger is not compared with a champion of
-    another split.
+    another split. `prove`: see `register`.
 
     Raises:
         SettingsError: there is no such task.
@@ -72,7 +72,7 @@ def promote(root: Path, task: str) -> Verdict:
     if past and past.action != "promote":
         return past
     with registry.attempt_folder(challenger) as folder:
-        parity.prove(folder, root)
+        prove(folder) if prove else parity.prove(folder, root)
     if past:  # the run that asked was killed before it moved the alias, or the alias was moved back
         registry.set_alias(challenger, CHAMPION)
         return past

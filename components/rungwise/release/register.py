@@ -1,5 +1,7 @@
 """Registers a task's climb in MLflow: a run per attempt, and the attempt that passed as the challenger."""
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,13 +32,16 @@ def split_version(settings: Settings) -> str:
     return digest([settings.split.model_dump(mode="json"), roles])[:12]
 
 
-def register(root: Path, task: str) -> Registration:
+def register(root: Path, task: str, prove: Callable[[Path], None] | None = None) -> Registration:
     """Logs a run per attempt of the task's climb, and registers the attempt that passed, if any, as challenger.
+
+    `prove`: proves the model in a folder; default: in a process of its own. See `parity.Prover`.
 
     Raises:
         WorkspaceError: the task was not climbed yet.
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
     """
+    from rungwise.release import parity
     from rungwise.release.connection import Connection
     from rungwise.release.runs import log_attempt
     from rungwise.release.versions import add_version
@@ -52,5 +57,6 @@ def register(root: Path, task: str) -> Registration:
     if rung is None or not climb.decision.passes:
         return Registration(task, None, None)
     attempt_files = Paths(root).output("climb") / task / BEST
-    version = add_version(root, climb, attempt_files, runs[rung], data, split_version(settings))
+    prove = prove or functools.partial(parity.prove, root=root)
+    version = add_version(root, climb, attempt_files, runs[rung], data, split_version(settings), prove)
     return Registration(task, rung, version.number)

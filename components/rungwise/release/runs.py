@@ -1,5 +1,6 @@
 """The runs in MLflow: one for each attempt on each version of the rows, with its settings, metrics and files."""
 
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -23,8 +24,11 @@ def log_attempt(
     attempt: Path | None,
     data_version: str,
 ) -> str:
-    """Returns the id of the attempt's run on this data version; the run is logged unless it exists."""
-    with connection.client() as (_, client):
+    """Returns the id of the attempt's run on this data version, which is complete.
+
+    The run is logged unless it exists. One that a killed process left is completed.
+    """
+    with connection.client() as (mlflow, client):
         experiment_id = connection.experiment(client, experiment)
         tags = {
             "task": climb.task,
@@ -36,17 +40,23 @@ def log_attempt(
             "base_sha256": evidence.base_digest,
         }
         query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
-        query += " and attributes.status = 'FINISHED'"
-        logged = client.search_runs([experiment_id], query, max_results=1)
-        if logged:
-            return str(logged[0].info.run_id)
-        name = f"{climb.task}/{evidence.rung}"
-        run = client.create_run(experiment_id, run_name=name, tags={TAG + k: v for k, v in tags.items()})
-        run_id = str(run.info.run_id)
-        for key, value in _params(evidence, attempt).items():
-            client.log_param(run_id, key, value)
-        for key, number in _metrics(evidence, attempt).items():
-            client.log_metric(run_id, key, number)
+        found = client.search_runs([experiment_id], query, order_by=["attributes.status ASC"])  # FINISHED, RUNNING
+        if found and found[0].info.status == "FINISHED":
+            return str(found[0].info.run_id)
+        if found:
+            run = found[0]
+            connection.remove(run.info.artifact_uri)  # perhaps half a file
+        else:
+            name = f"{climb.task}/{evidence.rung}"
+            run = client.create_run(experiment_id, run_name=name, tags={TAG + k: v for k, v in tags.items()})
+        run_id, now = str(run.info.run_id), round(1000 * time.time())
+        params = {k: v for k, v in _params(evidence, attempt).items() if k not in run.data.params}
+        numbers = {k: v for k, v in _metrics(evidence, attempt).items() if k not in run.data.metrics}
+        client.log_batch(
+            run_id,
+            [mlflow.entities.Metric(key, number, now, 0) for key, number in numbers.items()],
+            [mlflow.entities.Param(key, str(value)) for key, value in params.items()],
+        )
         if attempt is not None:
             for path in sorted(attempt.iterdir()):
                 if path.name not in (SHOWN, ANSWERS):  # they hold text of rows, which must not leave the workspace

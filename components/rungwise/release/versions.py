@@ -4,9 +4,11 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Final
 
 from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
@@ -18,30 +20,107 @@ from rungwise.release import parity
 from rungwise.release.connection import TAG, Connection
 from rungwise.release.registry import CHALLENGER, Registry, Version, version_of
 
+_SCRATCH: Final = ".rungwise/registering"
+"""The folder for temporary files, in the workspace."""
 
-def add_version(root: Path, climb: Climb, attempt: Path, run_id: str, data_version: str, split_version: str) -> Version:
+
+def add_version(
+    root: Path,
+    climb: Climb,
+    attempt: Path,
+    run_id: str,
+    data_version: str,
+    split_version: str,
+    prove: Callable[[Path], None],
+) -> Version:
     """Registers the climb's attempt as challenger, after a proof that it reloads exactly; returns its version.
 
-    A version of the same attempt on the same data is not registered again. `attempt`: the folder with its files.
+    A version of the same attempt on the same data is not registered again, and what a killed process left of one is
+    completed or removed.
+
+    Args:
+        root: the workspace.
+        climb: a task's climb, in which an attempt passed.
+        attempt: the folder with its files.
+        run_id: its run.
+        data_version: the rows of the climb.
+        split_version: the rules that split them.
+        prove: proves the model in a folder; see `parity.Prover`.
 
     Raises:
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
     """
     registry, connection = Registry(root), Connection(root)
     evidence = next(e for e in climb.evidence if e.rung == climb.decision.rung)
-    for old in registry.versions(climb.task):
-        is_same = (old.tags.get("attempt"), old.tags.get("data_version")) == (evidence.attempt, data_version)
-        if is_same and old.tags.get("reload") == "exact" and _is_whole(registry, old):
-            registry.set_alias(old, CHALLENGER)
-            return old
-    tags = {"data_version": data_version, "split_version": split_version}
-    version = _stored(root, climb, evidence, attempt, run_id, tags)
-    with registry.attempt_folder(version) as folder:
-        parity.prove(folder, root)
-    with connection.client() as (_, client):
-        client.set_model_version_tag(climb.task, str(version.number), TAG + "reload", "exact")
+    same = [v for v in registry.versions(climb.task) if _names(v) == (evidence.attempt, data_version)]
+    _remove_leftovers(connection, climb.task, evidence.attempt)
+    for version in same:
+        if _is_proved(registry, version) or _is_now_proved(root, version, prove):
+            break
+    else:
+        tags = {"data_version": data_version, "split_version": split_version}
+        version = _stored(root, climb, evidence, attempt, run_id, tags)
+        _prove(root, version, prove)
     registry.set_alias(version, CHALLENGER)
     return version
+
+
+def _names(version: Version) -> tuple[str | None, str | None]:
+    return version.tags.get("attempt"), version.tags.get("data_version")
+
+
+def _is_proved(registry: Registry, version: Version) -> bool:
+    return version.tags.get("reload") == "exact" and _is_whole(registry, version)
+
+
+def _is_now_proved(root: Path, version: Version, prove: Callable[[Path], None]) -> bool:
+    """Whether a version that a killed process did not prove reloads exactly; one that does not is removed."""
+    if version.tags.get("reload") == "exact":
+        return False  # it was proved, but its files are lost; it may be the champion
+    try:
+        _prove(root, version, prove)
+    except RegistryError:
+        Registry(root).delete(version.task, version.number)
+        return False
+    return True
+
+
+def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
+    """Proves that a version reloads exactly, and says so on it.
+
+    Raises:
+        RegistryError: it does not, or its files are lost.
+    """
+    with Registry(root).attempt_folder(version) as folder:
+        prove(folder)
+    with Connection(root).client() as (_, client):
+        client.set_model_version_tag(version.task, str(version.number), TAG + "reload", "exact")
+
+
+def _remove_leftovers(connection: Connection, task: str, attempt: str) -> None:
+    """Removes what a killed process left: models of the attempt without a version, and temporary files."""
+    shutil.rmtree(connection.root / _SCRATCH, ignore_errors=True)
+    with connection.client() as (mlflow, client):
+        registered = {version.source for version in client.search_model_versions(f"name = '{task}'")}
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        query = f"tags.`{TAG}task` = '{task}' AND tags.`{TAG}attempt` = '{attempt}'"
+        for model in client.search_logged_models(experiments, query) if experiments else ():
+            if f"models:/{model.model_id}" not in registered:
+                client.delete_logged_model(model.model_id)
+                connection.remove(model.artifact_location)
+
+
+@contextmanager
+def _scratch(root: Path) -> Iterator[Path]:
+    """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
+    folder = root / _SCRATCH
+    folder.mkdir(parents=True)
+    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_whole(registry: Registry, version: Version) -> bool:
@@ -57,8 +136,8 @@ def _stored(
     root: Path, climb: Climb, evidence: Evidence, attempt: Path, run_id: str, versions: Mapping[str, str]
 ) -> Version:
     """Stores the attempt as a model and registers it; returns its version, which is not proved yet."""
-    with tempfile.TemporaryDirectory() as temporary, Connection(root).client() as (mlflow, client):
-        folder = Path(temporary) / "attempt"
+    with _scratch(root) as temporary, Connection(root).client() as (mlflow, client):
+        folder = temporary / "attempt"
         shutil.copytree(attempt, folder)
         parity.record(folder, root)
         spec = spec_from_json(read_json(folder / SPEC))
@@ -70,6 +149,7 @@ def _stored(
                 python_model=str(files("rungwise.serving") / "pyfunc.py"),
                 artifacts={"attempt": str(folder)},
                 pip_requirements=_requirements(answering_versions(spec)),
+                tags={TAG + key: tags[key] for key in ("task", "attempt")},
             )
             registered = mlflow.register_model(
                 f"models:/{logged.model_id}", climb.task, tags={TAG + k: v for k, v in tags.items()}
