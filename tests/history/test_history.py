@@ -1,5 +1,6 @@
 """The versions of the rows, through DVC: accepted, compared, forgotten, pruned, pushed and pulled."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -7,6 +8,7 @@ import sys
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from ruamel.yaml import YAML
 
 from rungwise.cli import main as cli
 from rungwise.config import DriftSettings
@@ -330,6 +332,60 @@ def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monke
     assert gone not in text
     with pytest.raises(DataError, match="no version of the rows holds such a row"):
         forget(copied, gone)
+
+
+def add_version(root, like, name):
+    """Adds an accepted version whose objects are copies of those of another, under other names."""
+    cache, lock = cache_folder(root), Paths(root).versions / f"{like}.lock"
+    text = lock.read_text()
+    for md5 in set(hashes_of(root, like)):
+        entries = json.loads((cache / md5[:2] / md5[2:]).read_text())
+        for entry in entries:
+            content = (cache / entry["md5"][:2] / entry["md5"][2:]).read_bytes()
+            entry["md5"] = _object(cache, entry["md5"], name, content)
+        text = text.replace(md5, _object(cache, md5, name, json.dumps(entries).encode()))
+    (Paths(root).versions / f"{name}.lock").write_text(text)
+    line = {**log(root)[-1], "data_version": name}
+    with Paths(root).history.open("a") as stream:
+        stream.write(json.dumps(line) + "\n")
+
+
+def _object(cache, md5, name, content):
+    renamed = (hashlib.md5((md5 + name).encode()).hexdigest()) + md5[32:]
+    path = cache / renamed[:2] / renamed[2:]
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(content)
+    return renamed
+
+
+def test_forgetting_parses_only_the_versions_that_hold_the_row(copied, history, monkeypatch):
+    _, first, second, gone, _ = history
+    tables, locks = [], []
+    read, load = Table.read, YAML.load
+
+    def read_counted(path):
+        tables.append(path)
+        return read(path)
+
+    def load_counted(self, path):
+        locks.append(path)
+        return load(self, path)
+
+    monkeypatch.setattr(Table, "read", read_counted)
+    monkeypatch.setattr(YAML, "load", load_counted)
+    result = uses(copied, gone)
+    n_tables = len(tables)
+    assert result["versions"] == [first.version] and n_tables
+    names = [f"{number:012x}" for number in range(20)]
+    for name in names:
+        add_version(copied, second.version, name)
+    tables.clear()
+    locks.clear()
+    done = forget(copied, gone)
+    assert len(tables) == n_tables and done["versions"] == [first.version] and not done["unseen"]
+    parsed = [path for path in locks if path.parent == Paths(copied).versions]
+    assert len(parsed) == len(set(parsed)) == len(names)  # the first two are known from the first time
+    assert [line["data_version"] for line in log(copied)] == [second.version, *names]
 
 
 def test_a_row_that_is_still_in_use_is_not_forgotten(copied, history, monkeypatch, capsys):

@@ -1,6 +1,8 @@
 """Finds what used a row: versions of the rows, attempts, predictions, registered versions, rows made from it."""
 
-from collections.abc import Sequence
+import functools
+import json
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,12 @@ def uses(root: Path, row: str) -> dict[str, Any]:
         DataError: no version holds such a row.
     """
     result: dict[str, Any] = {"versions": [], "attempts": [], "scored": [], "unseen": []}
+    has_row = _search(row)
     for line in log(root):
         version, locks = line["data_version"], locks_of(root, line["data_version"])
         is_used = False
         for name in line["rows"]:
-            holds = _holding(root, version, name, row)
+            holds = _holding(root, version, name, row, has_row)
             result["unseen"] += [version] if holds is None else []
             is_used = is_used or bool(holds)
             for lock in locks if "trained" in (holds or ()) else ():
@@ -45,7 +48,7 @@ def uses(root: Path, row: str) -> dict[str, Any]:
     result["unseen"] = list(dict.fromkeys(result["unseen"]))
     result["attempts"] = list(dict.fromkeys(result["attempts"]))
     for folder in sorted(Paths(root).attempts.glob("evaluate-*")):
-        files = sorted(folder.glob("*.jsonl"))
+        files = [file for file in sorted(folder.glob("*.jsonl")) if has_row(file)]
         if any(line.get("id") == row for file in files for line in read_lines(file)):
             result["scored"].append(folder.name)
     result["scored"] += answers_about(Paths(root).attempts, row)
@@ -53,6 +56,18 @@ def uses(root: Path, row: str) -> dict[str, Any]:
     if not any(result[kind] for kind in ("versions", "attempts", "scored", "raw", "children")):
         raise no_such_row(root, row, result["unseen"])
     return result
+
+
+def _search(row: str) -> Callable[[Path], bool]:
+    """Returns whether a file has the bytes of a row's id; each file is read once, and most are not parsed then."""
+    written = {json.dumps(row, ensure_ascii=is_ascii)[1:-1].encode() for is_ascii in (True, False)}
+
+    @functools.cache
+    def has_row(path: Path) -> bool:
+        content = path.read_bytes()
+        return any(text in content for text in written)
+
+    return has_row
 
 
 def no_such_row(root: Path, row: str, unseen: Sequence[str]) -> DataError:
@@ -69,16 +84,19 @@ def no_such_row(root: Path, row: str, unseen: Sequence[str]) -> DataError:
     )
 
 
-def _holding(root: Path, version: str, task: str, row: str) -> list[str] | None:
+def _holding(root: Path, version: str, task: str, row: str, has_row: Callable[[Path], bool]) -> list[str] | None:
     """Returns which sides and steps of a version hold a row, or one made from it; None if the cache lacks them."""
     sides = {side: ("split", f"{task}/{side}.jsonl") for side in SIDES}
     sides |= {"trained": ("augment", f"{task}/train.jsonl"), "read": ("ingest", f"{task}/examples.jsonl")}
     holds = []
     for side, (verb, file) in sides.items():
         try:
-            table = Table.read(cached(root, version, verb, file))
+            path = cached(root, version, verb, file)
         except WorkspaceError:
             return None
+        if not has_row(path):
+            continue
+        table = Table.read(path)
         if any(row == i or row in p for i, p in zip(table.id, table.parents, strict=True)):
             holds.append(side)
     return holds

@@ -4,6 +4,7 @@ Terminal, pages, JSON and the Python API are made from these values. JSON holds 
 """
 
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -112,9 +113,22 @@ def status(root: Path) -> Status:
         SettingsError: params.yaml is not valid.
         RegistryError: MLflow can't be read.
     """
-    settings, registry = settings_of(root), Registry(root)
+    settings = settings_of(root)
     is_climbed = is_sealed(Paths(root).output("climb"))
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
+    asks = is_climbed and (root / ".dvc").is_dir()
+    with ThreadPoolExecutor(1) as beside:  # DVC takes a second to answer
+        changes = beside.submit(changed, root) if asks else None
+        tasks = _tasks(root, settings, is_climbed, has_data)
+    return Status(
+        tasks=tasks,
+        data_version=data_version(root) if is_climbed and has_data else None,
+        changed=tuple(changes.result()) if changes else (),
+    )
+
+
+def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> dict[str, TaskStatus]:
+    registry = Registry(root)
     tasks = {}
     for name, task in settings.tasks.items():
         climb = _climb(root, name) if is_climbed else None
@@ -135,11 +149,7 @@ def status(root: Path) -> Status:
             speeds=rungs,
             incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
         )
-    return Status(
-        tasks=tasks,
-        data_version=data_version(root) if is_climbed and has_data else None,
-        changed=tuple(changed(root)) if is_climbed and (root / ".dvc").is_dir() else (),
-    )
+    return tasks
 
 
 def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
