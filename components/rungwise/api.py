@@ -173,7 +173,8 @@ class Workspace:
         """Stores the result of a bundle; returns the attempt's name and the `task/rung` that it belongs to.
 
         Raises:
-            RungwiseError: the bundle was not run, was changed since, or holds the result of another attempt.
+            RungwiseError: the bundle was not run, was changed since, or its result is not that of a rung as
+                params.yaml, the prepared rows and the bases are now.
         """
         from rungwise.climbing.exchange import unpack
         from rungwise.workspace.lock import locked

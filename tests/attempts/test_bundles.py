@@ -14,10 +14,11 @@ from rungwise.attempts import __main__ as run
 from rungwise.attempts import bundle as bundles
 from rungwise.attempts import run as attempts
 from rungwise.attempts import store
+from rungwise.attempts.launch import PROGRESS
 from rungwise.attempts.store import open_attempt
 from rungwise.core.errors import ModelError, TrainingError, WorkspaceError
 from rungwise.core.folders import is_sealed, tree_digests, write_folder
-from rungwise.core.records import AnswerForm, AttemptSpec, Base
+from rungwise.core.records import AnswerForm, AttemptSpec, Base, to_json
 from rungwise.model.predict import Prompted
 from tests.conftest import environment, examples
 
@@ -44,7 +45,7 @@ def packed(root, spec, n=40):
     options = attempts.RunOptions(checkpoint_steps=2)
     bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), options=options)
     bundles.pack(root / "bundle", bundle, with_base=True)
-    return root / "bundle", bundle.name
+    return root / "bundle", bundle
 
 
 def losses(folder):
@@ -73,7 +74,7 @@ sys.exit(main(sys.argv[1:]))
 
 def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root, tmp_path_factory):
     spec = spec_for(eval_every=3, eval_rows=20, metric="accuracy")
-    bundle, name = packed(root, spec)
+    bundle, made = packed(root, spec)
     away = tmp_path_factory.mktemp("away") / "bundle"
     shutil.move(bundle, away)
     done = subprocess.run(
@@ -81,8 +82,8 @@ def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "rungwise unpack" in done.stderr
-    folder = bundles.unpack(away, root / "store")
-    assert folder.name == f"train-{name}" and is_sealed(folder)
+    folder = bundles.unpack(away, made, root / "store")
+    assert folder.name == f"train-{made.name}" and is_sealed(folder)
     here = attempts.train_attempt(root / "other", spec, examples(40), root, quiet, dev=examples(30, 3))
     differ = {store.COST}
     left, right = ({n: d for n, d in tree_digests(f).items() if n not in differ} for f in (folder, here.folder))
@@ -91,16 +92,16 @@ def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root,
 
 def test_a_missing_or_changed_result_is_refused(root):
     spec = spec_for()
-    bundle, name = packed(root, spec)
+    bundle, made = packed(root, spec)
     with pytest.raises(WorkspaceError, match=r"(?s)no complete result.*rungwise attempt"):
-        bundles.unpack(bundle, root / "store")
+        bundles.unpack(bundle, made, root / "store")
     result = run.run(bundle)
     (result / "losses.json").write_text("[]")
     with pytest.raises(WorkspaceError, match=r"(?s)changed or is incomplete.*SEAL.json"):
-        bundles.unpack(bundle, root / "store")
+        bundles.unpack(bundle, made, root / "store")
     (bundle / "content" / "rows.jsonl").write_text("")
     with pytest.raises(WorkspaceError, match=r"(?s)not a complete bundle.*rungwise pack"):
-        bundles.unpack(bundle, root / "store")
+        bundles.name_of(bundle)
 
 
 def test_other_libraries_or_another_base_are_refused(root, monkeypatch):
@@ -221,20 +222,69 @@ def test_a_file_in_place_of_a_folder_is_an_error(root):
         run.run(bundle)
 
 
-def test_a_bundle_without_a_key_is_an_error(root):
-    bundle, _ = packed(root, spec_for())
+def rewritten(bundle, target, **changes):
+    """Returns a bundle that says other things of itself, sealed like a good one."""
 
     def write(part):
-        for path in (bundle / "content").iterdir():
-            if path.name not in ("SEAL.json", "bundle.json") and path.is_file():
-                shutil.copy(path, part / path.name)
-        (part / "bundle.json").write_text('{"name": "x"}')
+        shutil.copytree(bundle / "content", part, dirs_exist_ok=True)
+        saved = {**json.loads((part / "bundle.json").read_text()), **changes}
+        (part / "bundle.json").write_text(json.dumps({k: v for k, v in saved.items() if v is not None}))
 
-    write_folder(root / "again" / "content", write)
-    with pytest.raises(
-        WorkspaceError, match=r"(?s)not a complete bundle.*found:\s+name.*name, options, spec, versions"
-    ):
-        bundles.read(root / "again")
+    write_folder(target / "content", write)
+    return target
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"options": None, "spec": None, "versions": None}, r"found:\s+name\n.*name, options, spec, versions"),
+        ({"name": "x/../../promote"}, r"found:\s+name: x/\.\./\.\./promote\n.*64 hexadecimal digits"),
+        ({"name": "A" * 64}, "64 hexadecimal digits"),
+        ({"name": ["a" * 64]}, "64 hexadecimal digits"),
+        ({"spec": {"method": "lora"}}, "ValidationError.*right types"),
+        ({"options": {"checkpoint_steps": 2, "limits": 7}}, "AttributeError.*right types"),
+        ({"options": {"checkpoint_steps": [], "limits": {}}}, "TypeError.*right types"),
+    ],
+)
+def test_a_bundle_that_is_not_one_is_an_error(root, changes, words):
+    bundle, _ = packed(root, spec_for())
+    with pytest.raises(WorkspaceError, match="(?s)not a complete bundle.*" + words):
+        run.run(rewritten(bundle, root / "again", **changes))
+
+
+def test_a_bundle_of_a_method_that_does_not_exist_is_an_error(root):
+    bundle, made = packed(root, spec_for())
+    spec = to_json(replace(made.spec, method="magic"))
+    with pytest.raises(WorkspaceError, match="(?s)not a complete bundle.*magic"):
+        bundles.read(rewritten(bundle, root / "again", spec=spec))
+
+
+@pytest.mark.parametrize("name", ["../../bases/able", "~root/base"])
+def test_a_bundle_does_not_read_a_base_outside_of_it(root, name):
+    bundle, made = packed(root, spec_for())
+    spec = to_json(replace(made.spec, base=Base(name)))
+    with pytest.raises(ModelError, match="leads out"):
+        bundles.read(rewritten(bundle, root / "again", spec=spec))
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "pipe"])
+@pytest.mark.parametrize("place", ["content", "result"])
+def test_links_and_pipes_in_a_bundle_are_refused(root, kind, place):
+    bundle, made = packed(root, spec_for(steps=1))
+    run.run(bundle)
+    inside = bundle / place if place == "content" else bundle / place / f"train-{made.name}"
+    match kind:
+        case "file":
+            (root / "private.json").write_text("{}")
+            (inside / "more.json").symlink_to(root / "private.json")
+        case "folder":
+            (inside / "more").symlink_to(root / "bases")
+        case "pipe":
+            os.mkfifo(inside / "more.json")
+    with pytest.raises(WorkspaceError, match="not a file"):
+        bundles.name_of(bundle)
+        bundles.unpack(bundle, made, root / "store")
+    assert not (root / "store").exists()
 
 
 def test_an_error_of_a_launched_process_reaches_the_user(root):
@@ -246,14 +296,15 @@ def test_an_error_of_a_launched_process_reaches_the_user(root):
 
 def test_a_run_killed_at_any_step_ends_with_the_same_bytes(root):
     spec = spec_for(steps=9, dropout=0.1)
-    bundle, name = packed(root, spec)
+    bundle, made = packed(root, spec)
+    name = made.name
     wanted = tree_digests(attempts.train_attempt(root / "straight", spec, examples(40), root, quiet).folder)
     command = [sys.executable, "-m", "rungwise.attempts.__main__", str(bundle), "--for-a-parent"]
     draw = random.Random(7)
     for kill_after in sorted(draw.sample(range(1, 9), 3)):
         process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment())
         for line in process.stderr:
-            if line.startswith(bundles.PROGRESS) and json.loads(line[len(bundles.PROGRESS) :])[0] >= kill_after:
+            if line.startswith(PROGRESS) and json.loads(line[len(PROGRESS) :])[0] >= kill_after:
                 os.kill(process.pid, signal.SIGKILL)
                 break
         process.wait()

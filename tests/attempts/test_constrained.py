@@ -114,5 +114,5 @@ def test_a_bare_machine_trains_a_constrained_attempt_without_the_library(tmp_pat
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    folder = bundles.unpack(tmp_path / "bundle", tmp_path / "store")
+    folder = bundles.unpack(tmp_path / "bundle", bundle, tmp_path / "store")
     assert is_sealed(folder) and json.loads((folder / store.SPEC).read_text())["constrained"] is True

@@ -105,7 +105,7 @@ def test_a_bundle_takes_the_encoder_along_and_gives_equal_hashes(root, tmp_path_
         with pytest.raises(WorkspaceError, match=r"(?s)a different one on this machine.*scikit-learn not installed"):
             run.run(away)
     run.run(away)
-    folder = bundles.unpack(away, root / "store")
+    folder = bundles.unpack(away, bundle, root / "store")
     here = attempts.train_attempt(root / "other", spec(), examples(60), root, quiet)
     assert folder.name == here.folder.name
     left, right = ({n: d for n, d in tree_digests(f).items() if n != store.COST} for f in (folder, here.folder))

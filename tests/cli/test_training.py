@@ -1,12 +1,15 @@
 """plan, methods, pack, attempt and unpack as they are typed."""
 
 import json
+import shutil
 
 import pytest
 
-from rungwise.core.folders import is_sealed
+from rungwise.core.folders import is_sealed, write_folder, write_json
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import error_of
+
+KEYS = ("name", "spec", "versions", "options")
 
 
 @pytest.fixture
@@ -78,5 +81,30 @@ def test_a_result_that_no_rung_here_is_is_said(prepared, tmp_path, rungwise):
     assert "route/rank-2, is in the store" in rungwise(prepared, "unpack", str(bundle)).stdout
     params = prepared / "params.yaml"
     params.write_text(params.read_text().replace("rank: 2,", "rank: 3,"))
-    taken = rungwise(prepared, "unpack", str(bundle))
-    assert taken.returncode == 0 and "`rungwise run` will not look for it" in taken.stdout
+    (folder,) = (prepared / "data" / "attempts").glob("train-*")
+    shutil.rmtree(folder)
+    message = error_of(rungwise(prepared, "unpack", str(bundle)))
+    assert "belongs to no rung of this workspace" in message and "for route/rank-2" in message
+    assert not folder.exists()
+
+
+def test_a_bundle_whose_name_is_a_path_writes_nothing(prepared, tmp_path, rungwise):
+    bundle, ledger = tmp_path / "bundle", prepared / "data/promote/ledger.jsonl"
+    ledger.parent.mkdir()
+    ledger.write_text("mine")
+    name = "x/../../promote"
+    write_folder(
+        bundle / "content", lambda part: write_json(part / "bundle.json", {**dict.fromkeys(KEYS), "name": name})
+    )
+    write_folder(bundle / "result" / f"train-{name}", lambda part: write_json(part / "ledger.jsonl", {}))
+    assert "64 hexadecimal digits" in error_of(rungwise(prepared, "unpack", str(bundle)))
+    assert ledger.read_text() == "mine" and not (prepared / "data/attempts").exists()
+
+
+def test_code_of_a_bundle_needs_its_hash_on_the_command_line(prepared, tmp_path, rungwise):
+    params, bundle, code = prepared / "params.yaml", tmp_path / "bundle", "a" * 64
+    params.write_text(params.read_text().replace("rank: 2,", f"rank: 2, remote_code: {code},"))
+    assert rungwise(prepared, "pack", "route", "rank-2", str(bundle)).returncode == 0
+    message = error_of(rungwise(tmp_path, "attempt", str(bundle)))
+    assert "code of its base, which is not run" in message and f"--allow-code {code}" in message
+    assert "not the code that was allowed" in error_of(rungwise(tmp_path, "attempt", str(bundle), "--allow-code", code))

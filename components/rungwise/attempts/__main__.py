@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from rungwise.attempts import bundle as bundles
+from rungwise.attempts.launch import ERROR, PROGRESS
 from rungwise.attempts.run import RunOptions, train_attempt
 from rungwise.attempts.store import attempt_digest, versions_of
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
@@ -22,14 +23,22 @@ from rungwise.core.progress import LineProgress, say
 from rungwise.workspace.process import prepare_environment
 
 
-def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -> Path:
+def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, allow_code: str = "") -> Path:
     """Runs the bundle in `folder`; returns the result's folder.
+
+    Args:
+        folder: the bundle.
+        root: the folder that the base's path is relative to, by default the bundle.
+        for_a_parent: whether `launched` started this process and reads its lines.
+        allow_code: the hash of the base's code that may run; empty: none may.
 
     Raises:
         WorkspaceError: it is not a bundle, or this machine has other libraries than those that it was packed for.
+        ModelError: it needs code of its base that was not allowed.
         RungwiseError: the training fails.
     """
     bundle = bundles.read(folder, root)
+    bundles.check_code(bundle, allow_code)
     digest_here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.eval_rows)
     if digest_here != bundle.name:
         raise WorkspaceError(
@@ -49,7 +58,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False) -
             Problem("a result can't be written", where=str(store), found="a file", wanted="a folder", do="remove it")
         )
     options = RunOptions(
-        checkpoint_steps=int(bundle.options["checkpoint_steps"]),
+        checkpoint_steps=bundle.options["checkpoint_steps"],
         limits=bundle.options["limits"],
         shown=folder / "audit.txt",
         resume=store / f"resume-{bundle.name}",
@@ -73,7 +82,7 @@ def _silent(done: int, total: int, what: str) -> None:
 
 
 def _to_the_parent(done: int, total: int, what: str) -> None:
-    say(bundles.PROGRESS + json.dumps([done, total, what]))
+    say(PROGRESS + json.dumps([done, total, what]))
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -81,13 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m rungwise.attempts", description=__doc__)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--root", type=Path, help="folder that the base's path is relative to (default: the bundle)")
+    parser.add_argument("--allow-code", metavar="HASH", default="", help="hash of the base's code that may run")
     parser.add_argument("--for-a-parent", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     prepare_environment()
     try:
-        result = run(arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent)
+        result = run(
+            arguments.bundle, arguments.root, for_a_parent=arguments.for_a_parent, allow_code=arguments.allow_code
+        )
     except RungwiseError as error:
-        report = bundles.ERROR + json.dumps([type(error).__name__, asdict(error.problem)])
+        report = ERROR + json.dumps([type(error).__name__, asdict(error.problem)])
         say(report if arguments.for_a_parent else f"rungwise: {error}")
         return 2
     if not arguments.for_a_parent and int(os.environ.get("RANK", "0")) == 0:

@@ -3,33 +3,38 @@
 A bundle holds the spec, the rows and the local base. `python -m rungwise.attempts BUNDLE` (or `rungwise attempt
 BUNDLE`) needs only torch, transformers, peft, accelerate, pandas and pydantic, for method `embed` scikit-learn too, and
 also runs under `torchrun` or `accelerate launch`. Its result is the same folder that training in the workspace would
-put into the store; hashes check every step.
+put into the store. A bundle is not trusted: its name must be a hash, nothing in it may be a link, code of its base runs
+only if a person names the hash of that code, and a result is taken only if it is that of an attempt which the workspace
+itself would run.
 """
 
-import json
+import re
 import shutil
-import subprocess
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from rungwise.core import errors
-from rungwise.core.errors import ModelError, Problem, TrainingError, WorkspaceError
-from rungwise.core.folders import is_sealed, joined, read_json, read_lines, write_folder, write_json, write_lines
+from rungwise.attempts.result import check_result
+from rungwise.core.errors import ModelError, Problem, WorkspaceError
+from rungwise.core.folders import (
+    check_plain,
+    is_sealed,
+    joined,
+    read_json,
+    read_lines,
+    write_folder,
+    write_json,
+    write_lines,
+)
+from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec, Example, Json, example_from_json, spec_from_json, to_json, to_lines
 from rungwise.model.bases import base_folder
 
 BUNDLE, ROWS, EVAL_ROWS = "bundle.json", "rows.jsonl", "eval_rows.jsonl"
 CONTENT, RESULT = "content", "result"
 """The folders of a bundle: the packed files, sealed; and the result of its run."""
-_LAUNCHERS: Final = {"torchrun": "torch.distributed.run", "accelerate": "accelerate.commands.accelerate_cli"}
-"""Launcher -> its module."""
-ERROR: Final = "@error "
-"""Prefix of a line in which a launched process reports its error: the class and the Problem, as JSON."""
-PROGRESS: Final = "@progress "
-"""Prefix of a line in which a launched process reports its progress, as JSON."""
+_NAME: Final = re.compile("[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,7 @@ def pack(folder: Path, bundle: Bundle, *, with_base: bool) -> None:
 def _relative(spec: AttemptSpec) -> Path:
     assert spec.base is not None  # as the caller checked
     path = Path(spec.base.name)
-    if path.is_absolute() or ".." in path.parts or path.parts[:1] == ("~",):
+    if path.is_absolute() or ".." in path.parts or spec.base.name.startswith("~"):
         raise ModelError(
             Problem(
                 "a bundle can't include this base",
@@ -105,20 +110,55 @@ def _content(folder: Path) -> Path:
     """Returns the folder of the packed files.
 
     Raises:
-        WorkspaceError: it is missing or was changed.
+        WorkspaceError: it is missing, was changed, or holds a link.
     """
     content = folder / CONTENT
+    if content.exists():
+        check_plain(content)
     if not is_sealed(content):
-        raise WorkspaceError(
-            Problem(
-                "a folder is not a complete bundle",
-                where=str(folder),
-                found="its files differ from its marker" if content.exists() else "no packed files",
-                wanted="a folder written by `rungwise pack`",
-                do="run `rungwise pack TASK RUNG BUNDLE` in the workspace again",
-            )
-        )
+        state = "its files differ from its marker" if content.exists() else "no packed files"
+        raise _not_a_bundle(folder, state, "a folder written by `rungwise pack`")
     return content
+
+
+def _not_a_bundle(where: Path, found: str, wanted: str) -> WorkspaceError:
+    return WorkspaceError(
+        Problem(
+            "a folder is not a complete bundle",
+            where=str(where),
+            found=found,
+            wanted=wanted,
+            do="run `rungwise pack TASK RUNG BUNDLE` in the workspace again",
+        )
+    )
+
+
+def _description(content: Path) -> Mapping[str, Json]:
+    """Returns what a bundle says of itself, with a name that can't be a path.
+
+    Raises:
+        WorkspaceError: a key is missing, or the name is not a digest.
+    """
+    path, wanted = content / BUNDLE, {"name", "spec", "versions", "options"}
+    try:
+        saved = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        saved = None
+    if not isinstance(saved, dict) or wanted - set(saved):
+        keys = joined(sorted(saved)) if isinstance(saved, dict) else type(saved).__name__
+        raise _not_a_bundle(path, keys, "the keys " + joined(sorted(wanted)))
+    if not isinstance(saved["name"], str) or not _NAME.fullmatch(saved["name"]):
+        raise _not_a_bundle(path, f"name: {str(saved['name'])[:80]}", "name: 64 hexadecimal digits")
+    return saved
+
+
+def name_of(folder: Path) -> str:
+    """Returns the name of the attempt in a bundle, 64 hexadecimal digits.
+
+    Raises:
+        WorkspaceError: it is not a bundle, or was changed.
+    """
+    return str(_description(_content(folder))["name"])
 
 
 def read(folder: Path, root: Path | None = None) -> Bundle:
@@ -126,33 +166,60 @@ def read(folder: Path, root: Path | None = None) -> Bundle:
 
     Raises:
         WorkspaceError: it is not a bundle, or was changed.
+        ModelError: the path of its base leads out of the bundle.
     """
     content = _content(folder)
-    saved = read_json(content / BUNDLE)
-    wanted = {"name", "spec", "versions", "options"}
-    if not isinstance(saved, dict) or wanted - set(saved):
-        raise WorkspaceError(
-            Problem(
-                "a folder is not a complete bundle",
-                where=str(content / BUNDLE),
-                found=joined(sorted(saved)) if isinstance(saved, dict) else type(saved).__name__,
-                wanted="the keys " + joined(sorted(wanted)),
-                do="run `rungwise pack TASK RUNG BUNDLE` in the workspace again",
-            )
-        )
-    rows, eval_rows = (tuple(example_from_json(line) for line in read_lines(content / n)) for n in (ROWS, EVAL_ROWS))
-    spec = spec_from_json(saved["spec"])
-    return Bundle(saved["name"], spec, rows, eval_rows, root or content, saved["versions"], saved["options"])
+    saved = _description(content)
+    try:
+        spec = spec_from_json(saved["spec"])
+        rows, eval_rows = (tuple(example_from_json(row) for row in read_lines(content / n)) for n in (ROWS, EVAL_ROWS))
+        versions = {str(name): str(number) for name, number in saved["versions"].items()}
+        limits = {str(fault): float(share) for fault, share in saved["options"]["limits"].items()}
+        options = {"checkpoint_steps": int(saved["options"]["checkpoint_steps"]), "limits": limits}
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise _not_a_bundle(
+            content, f"{type(error).__name__}: {str(error)[:200]}", "values of the right types"
+        ) from None
+    if spec.method not in METHODS:
+        raise _not_a_bundle(content / BUNDLE, f"method: {spec.method[:40]}", "a method of this version of Rungwise")
+    if root is None and spec.base and not spec.base.revision:
+        _relative(spec)  # raises the error
+    return Bundle(saved["name"], spec, rows, eval_rows, root or content, versions, options)
 
 
-def unpack(folder: Path, store: Path) -> Path:
-    """Copies the result of a bundle into the store after checking its hashes; returns the attempt's folder there.
+def check_code(bundle: Bundle, allowed: str) -> None:
+    """Checks that a bundle needs no code of its base but that of the hash `allowed`, which a person named.
 
     Raises:
-        WorkspaceError: the bundle was not run, or its result was changed or belongs to another attempt.
+        ModelError: it needs other code.
     """
-    name = str(read_json(_content(folder) / BUNDLE)["name"])
-    result = folder / RESULT / f"train-{name}"
+    code = bundle.spec.base.code if bundle.spec.base else ""
+    if code and code != allowed:
+        raise ModelError(
+            Problem(
+                "a bundle needs code of its base, which is not run",
+                where=f"base {bundle.spec.base}",
+                found=f"sha256 {code}",
+                wanted=f"this hash from you; you allowed {allowed}" if allowed else "this hash from you",
+                do=f"review its Python files; `rungwise attempt BUNDLE --allow-code {code}` runs them on this machine",
+            )
+        )
+
+
+def unpack(folder: Path, bundle: Bundle, store: Path) -> Path:
+    """Copies the result of a bundle into the store after checking it; returns the attempt's folder there.
+
+    Args:
+        folder: the bundle with its result; nothing in it is trusted.
+        bundle: the attempt as this workspace would run it: spec, rows, base and permission to run code are its.
+        store: the store of attempts.
+
+    Raises:
+        WorkspaceError: the bundle was not run, or its result was changed, belongs to another attempt or is not one.
+    """
+    result = folder / RESULT / f"train-{bundle.name}"
+    if result.is_dir():
+        check_plain(folder / RESULT)
     if not is_sealed(result):
         results = [p.name for p in (folder / RESULT).glob("train-*")]
         if result.is_dir():
@@ -170,11 +237,12 @@ def unpack(folder: Path, store: Path) -> Path:
                 "a bundle has no complete result",
                 where=str(folder),
                 found=joined(results),
-                wanted=f"train-{name} with its marker",
+                wanted=f"train-{bundle.name} with its marker",
                 do="run `rungwise attempt BUNDLE` and copy the whole folder back",
             )
         )
-    target = store / f"train-{name}"
+    check_result(result, bundle.spec, bundle.root)
+    target = store / f"train-{bundle.name}"
     if not is_sealed(target):
         write_folder(target, lambda part: _copied(result, part))
     return target
@@ -184,69 +252,3 @@ def _copied(source: Path, part: Path) -> None:
     for path in sorted(source.iterdir()):
         if path.is_file() and path.name != "SEAL.json":
             shutil.copy2(path, part / path.name)
-
-
-def launched(
-    command: Sequence[str], bundle: Path, root: Path, say: Callable[[str], None], show: Callable[[int, int, str], None]
-) -> None:
-    """Runs a bundle under a launcher, such as `torchrun --standalone --nproc_per_node 2`.
-
-    Raises:
-        RungwiseError: what a process reported, or a TrainingError if the launcher can't be started or a process fails.
-    """
-    arguments = [*command, "-m", "rungwise.attempts.__main__", str(bundle), "--root", str(root), "--for-a-parent"]
-    if command[0] in _LAUNCHERS:  # the one of this environment, not the first on the path
-        arguments[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
-    last: list[str] = []
-    failed: tuple[str, dict[str, str]] | None = None
-    try:
-        process = subprocess.Popen(
-            arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
-        )
-    except OSError as error:
-        raise TrainingError(
-            Problem(
-                "the training processes can't be started",
-                where="params.yaml: train.launch",
-                found=f"{command[0]}: {error.strerror}",
-                wanted="a command on the path, such as [torchrun, --standalone, --nproc_per_node, '2']",
-            )
-        ) from None
-    with process:
-        assert process.stdout is not None  # because of stdout=PIPE
-        try:
-            for line in process.stdout:
-                if line.startswith(PROGRESS):
-                    done, total, what = json.loads(line[len(PROGRESS) :])
-                    show(done, total, what)
-                elif line.startswith(ERROR):
-                    failed = failed or json.loads(line[len(ERROR) :])
-                elif text := line.strip():
-                    last = [*last[-20:], text]
-        except BaseException:
-            process.terminate()
-            raise
-    if failed:
-        raise getattr(errors, failed[0], TrainingError)(Problem(**failed[1]))
-    if process.returncode:
-        raise TrainingError(
-            Problem(
-                "training on several processes failed",
-                where="params.yaml: train.launch",
-                found=" | ".join(last[-3:])[:400],
-                wanted="exit code 0",
-                do="remove `train.launch` to see the error in one process",
-            )
-        )
-    if not any((bundle / RESULT).glob("train-*")):
-        raise TrainingError(
-            Problem(
-                "a launcher ended without training",
-                where="params.yaml: train.launch",
-                found=" ".join(command)[:200],
-                wanted="a command that runs the arguments after it, like torchrun",
-            )
-        )
-    for text in last:
-        if text.startswith("note: "):
-            say(text.removeprefix("note: "))

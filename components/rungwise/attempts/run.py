@@ -10,6 +10,8 @@ from typing import Any
 from rungwise.attempts import bundle as bundles
 from rungwise.attempts.bundle import Bundle
 from rungwise.attempts.cost import cost_of
+from rungwise.attempts.launch import launched
+from rungwise.attempts.result import check_spec
 from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SHOWN, SPEC, Attempt, attempt_digest, versions_of
 from rungwise.core.folders import is_sealed, read_json, write_folder, write_json
 from rungwise.core.methods import METHODS
@@ -97,7 +99,9 @@ def train_attempt(
             checkpoints = _checkpoints(store, bundle, options)
             write_folder(folder, lambda part: _train_into(part, bundle, options, progress, checkpoints, store))
             checkpoints.clear()
-    elif (folder / AUDIT).is_file() and not read_json(folder / RESULT)["note"]:
+        return Attempt(bundle.name, folder)
+    check_spec(folder, spec)
+    if (folder / AUDIT).is_file() and not read_json(folder / RESULT)["note"]:
         earlier = read_json(folder / AUDIT)
         check_again(earlier["faults"], earlier["rows"], {**options.limits, "over_context": 1.0}, f"base {spec.base}")
     return Attempt(bundle.name, folder)
@@ -107,8 +111,9 @@ def _launched(store: Path, bundle: Bundle, options: RunOptions, progress: Progre
     """Trains on several processes: they run a bundle in the store."""
     folder = store / f"bundle-{bundle.name}"
     bundles.pack(folder, bundle, with_base=False)
-    bundles.launched(options.launch, folder, bundle.root, options.say, progress)
-    bundles.unpack(folder, store)
+    code = bundle.spec.base.code if bundle.spec.base else ""
+    launched(options.launch, folder, bundle.root, options.say, progress, allow_code=code)
+    bundles.unpack(folder, bundle, store)
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -29,7 +29,10 @@ def add(add: Add) -> None:
     pack.add_argument("task", metavar="TASK", help="a task of params.yaml")
     pack.add_argument("rung", metavar="RUNG", help="a rung of the ladder that trains")
     attempt = add("attempt", _attempt, "run such a folder, here or where only torch, transformers and peft are")
-    unpack = add("unpack", _unpack, "take the result of such a folder into this workspace, by its hashes")
+    attempt.add_argument(
+        "--allow-code", metavar="HASH", default="", help="the hash of the base's code that may run on this machine"
+    )
+    unpack = add("unpack", _unpack, "take the result of such a folder into this workspace, if it is one of its rungs'")
     for command in (pack, attempt, unpack):
         command.add_argument("bundle", metavar="BUNDLE", help="the folder")
     for command in (plan, methods):
@@ -92,7 +95,8 @@ def _attempt(root: Path, arguments: argparse.Namespace) -> int:
     """Runs a bundle; needs no workspace."""
     from rungwise.attempts.__main__ import run
 
-    show(f"the result is {run(Path(arguments.bundle))}; bring the folder back and `rungwise unpack` it")
+    result = run(Path(arguments.bundle), allow_code=arguments.allow_code)
+    show(f"the result is {result}; bring the folder back and `rungwise unpack` it")
     return 0
 
 
@@ -104,13 +108,7 @@ def _unpack(root: Path, arguments: argparse.Namespace) -> int:
     settings_of(root)
     with locked(root, "rungwise unpack"):
         name, places = unpack(root, Path(arguments.bundle))
-    if places:
-        show(f"attempt {name[:12]}, {joined(places)}, is in the store; `rungwise run` finds it there")
-    else:
-        show(
-            f"attempt {name[:12]} is in the store, but `rungwise run` will not look for it: no rung here is it;"
-            " params.yaml, the prepared rows or the base are others than those that it was packed with"
-        )
+    show(f"attempt {name[:12]}, {joined(places)}, is in the store; `rungwise run` finds it there")
     return 0
 
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rungwise.climbing.rungs import run_options, task_climb
 from rungwise.config import Settings
-from rungwise.core.errors import Problem, RungwiseError, SettingsError
+from rungwise.core.errors import Problem, RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.methods import METHODS
 from rungwise.workspace.layout import Paths, settings_of
@@ -43,19 +43,31 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
 def unpack(root: Path, folder: Path) -> tuple[str, tuple[str, ...]]:
     """Stores the result of a bundle; returns the attempt's name, and `task/rung` for each rung that it belongs to.
 
-    It belongs to no rung if params.yaml, the prepared rows or the base changed after it was packed.
-
     Raises:
-        WorkspaceError: the bundle was not run, was changed after its run, or holds the result of another attempt.
+        WorkspaceError: the bundle was not run or was changed after its run, or its result is not that of a rung: it was
+            changed, or params.yaml, the prepared rows or the base changed after it was packed.
     """
     from rungwise.attempts import bundle as bundles
 
-    name = bundles.unpack(folder, Paths(root).attempts).name.removeprefix("train-")
-    return name, tuple(place for place, attempt in _expected(root).items() if attempt == name)
+    name, expected = bundles.name_of(folder), _expected(root)
+    places = tuple(place for place, bundle in expected.items() if bundle.name == name)
+    if not places:
+        raise WorkspaceError(
+            Problem(
+                "a result belongs to no rung of this workspace",
+                where=str(folder),
+                found=f"attempt {name[:12]}",
+                wanted=joined(f"{bundle.name[:12]} for {place}" for place, bundle in expected.items()),
+                do="restore params.yaml, the rows and the base with which it was packed (`rungwise run` prepares the "
+                "rows); or pack the rung again, and run the new bundle",
+            )
+        )
+    bundles.unpack(folder, expected[places[0]], Paths(root).attempts)
+    return name, places
 
 
-def _expected(root: Path) -> dict[str, str]:
-    """Returns `task/rung` -> the name of the attempt that a climb would run for it.
+def _expected(root: Path) -> "dict[str, Bundle]":
+    """Returns `task/rung` -> the attempt that a climb would run for it.
 
     A rung whose rows or base are missing is left out.
     """
@@ -63,7 +75,7 @@ def _expected(root: Path) -> dict[str, str]:
     for task in settings.tasks:
         for rung in (r.name for r in settings.ladder if METHODS[r.method].travels):
             try:
-                expected[f"{task}/{rung}"] = _bundle(root, settings, task, rung).name
+                expected[f"{task}/{rung}"] = _bundle(root, settings, task, rung)
             except RungwiseError:  # its rows are not prepared or its base is missing, so no climb could run it
                 continue
     return expected

@@ -87,6 +87,25 @@ def is_sealed(path: Path) -> bool:
     return bool(expected == tree_digests(path))
 
 
+def check_plain(folder: Path) -> None:
+    """Checks that a folder from elsewhere holds only files and folders of its own: a link could lead out of it.
+
+    Raises:
+        WorkspaceError: it, or something in it, is a link, a pipe or a device.
+    """
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise WorkspaceError(
+                Problem(
+                    "a folder holds something that is not a file",
+                    where=str(path),
+                    found="a link" if path.is_symlink() else "neither a file nor a folder",
+                    wanted="files and folders only",
+                    do="copy the folder again so that links become files (`cp -rL`), if you trust where they lead",
+                )
+            )
+
+
 def open_sealed(path: Path, made_by: str) -> Path:
     """Returns `path` if it is sealed.
 

@@ -5,11 +5,12 @@ sets, metadata, absolute paths).
 """
 
 import json
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 
@@ -17,14 +18,16 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined, read_json, write_json
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
-from rungwise.model.adapters import decoder_layers, has_own_weights, trained_weights, with_room
+from rungwise.model.adapters import decoder_layers, has_own_weights, peft_config, trained_weights, with_room
 from rungwise.model.language_model import LanguageModel
-from rungwise.model.virtual_tokens import VirtualTokens
+from rungwise.model.virtual_tokens import VirtualTokens, settings_of
 
 WEIGHTS = "adapter_model.safetensors"
 CONFIG = "adapter_config.json"
 _OWN = "rungwise"
 """Takes the place of PEFT's type for an adapter that consists of the base's own weights."""
+_FROM_BASE: Final = ("target_modules", "feedforward_modules")
+"""Settings that PEFT fills in with the names of the base's modules."""
 
 
 def save(lm: LanguageModel, spec: AttemptSpec, folder: Path) -> None:
@@ -39,12 +42,18 @@ def save(lm: LanguageModel, spec: AttemptSpec, folder: Path) -> None:
     tensors = {name: _gathered(weights[name]).cpu().contiguous() for name in sorted(weights)}
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
-    config |= {"base_model_name_or_path": lm.base.name, "revision": lm.base.revision or None, "inference_mode": True}
-    plain = json.loads(json.dumps(config, default=_plain))
+    write_json(folder / CONFIG, _written(config, spec))
+
+
+def _written(config: Mapping[str, Any], spec: AttemptSpec) -> dict[str, Any]:
+    """Returns an adapter's settings as its file holds them."""
+    assert spec.base is not None  # only a language model has an adapter
+    named = {"base_model_name_or_path": spec.base.name, "revision": spec.base.revision or None, "inference_mode": True}
+    plain: dict[str, Any] = json.loads(json.dumps({**config, **named}, default=_plain))
     for name, value in plain.items():
-        if name in ("target_modules", "feedforward_modules") and isinstance(value, list):
+        if name in _FROM_BASE and isinstance(value, list):
             plain[name] = sorted(value)
-    write_json(folder / CONFIG, plain)
+    return plain
 
 
 def _gathered(weight: torch.Tensor) -> torch.Tensor:
@@ -60,28 +69,70 @@ def _weights_and_config(lm: LanguageModel, spec: AttemptSpec) -> tuple[Mapping[s
     if isinstance(lm.model, VirtualTokens):
         return lm.model.state(), lm.model.settings()
     if has_own_weights(spec.method):
-        return trained_weights(lm), {"peft_type": _OWN, "method": spec.method, "layers": spec.layers}
+        return trained_weights(lm), _own_settings(spec)
     weights = dict(get_peft_model_state_dict(lm.model, save_embedding_layers=False))
     config = lm.model.peft_config["default"].to_dict()
     if spec.method == "pissa":
-        return _as_lora(weights, lm.model.start_weights, config)
+        return _as_lora(weights, lm.model.start_weights), _doubled(config)
     return weights, config
 
 
-def _as_lora(
-    weights: dict[str, torch.Tensor], start: Mapping[str, torch.Tensor], config: dict[str, Any]
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _own_settings(spec: AttemptSpec) -> dict[str, Any]:
+    return {"peft_type": _OWN, "method": spec.method, "layers": spec.layers}
+
+
+def _as_lora(weights: dict[str, torch.Tensor], start: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Returns PiSSA's adapter as LoRA of twice the rank on the original base: B A minus the initial B A."""
     doubled = {}
     for name, value in weights.items():
         first = start[name.replace(".weight", ".default.weight")].to(value)
         is_a = ".lora_A." in name
         doubled[name] = torch.cat([value, first], 0) if is_a else torch.cat([value, -first], 1)
-    return doubled, config | {
-        "r": 2 * config["r"],
-        "lora_alpha": 2 * config["lora_alpha"],
-        "init_lora_weights": True,
-    }
+    return doubled
+
+
+def _doubled(config: dict[str, Any]) -> dict[str, Any]:
+    """Returns the settings of PiSSA's adapter as LoRA of twice the rank."""
+    return config | {"r": 2 * config["r"], "lora_alpha": 2 * config["lora_alpha"], "init_lora_weights": True}
+
+
+def check_config(path: Path, spec: AttemptSpec) -> None:
+    """Checks that the settings of an adapter from elsewhere are those that `save` writes for `spec`.
+
+    PEFT acts on its settings: one of them names a module that it imports.
+
+    Raises:
+        ModelError: a setting is another one.
+    """
+    config = read_json(path)
+    given, wanted = config if isinstance(config, dict) else {}, _written(_fresh(spec), spec)
+    differ = [n for n in sorted({*given, *wanted}) if n not in _FROM_BASE and given.get(n) != wanted.get(n)]
+    differ += [n for n in _FROM_BASE if not _are_names(given.get(n))]
+    if differ:
+        raise ModelError(
+            Problem(
+                "the settings of an adapter are not those of its attempt",
+                where=str(path),
+                found=joined([f"{name}: {str(given.get(name))[:60]}" for name in differ]),
+                wanted=joined([f"{name}: {str(wanted.get(name))[:60]}" for name in differ]),
+            )
+        )
+
+
+def _fresh(spec: AttemptSpec) -> dict[str, Any]:
+    """Returns the settings that a spec's adapter has as far as they do not depend on the base."""
+    if METHODS[spec.method].takes_positions:
+        return settings_of(spec.method, spec.tokens)
+    if has_own_weights(spec.method):
+        return _own_settings(spec)
+    config: dict[str, Any] = peft_config(spec).to_dict()
+    return _doubled(config) if spec.method == "pissa" else config
+
+
+def _are_names(value: Any) -> bool:
+    """Whether a setting is nothing, a name of modules or a list of them, and not an expression that matches names."""
+    names = value if isinstance(value, list) else [] if value is None else [value]
+    return all(isinstance(name, str) and re.fullmatch(r"[\w.]+", name) for name in names)
 
 
 def _plain(value: Any) -> Any:

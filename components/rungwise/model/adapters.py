@@ -75,7 +75,10 @@ def _wrapped(lm: LanguageModel, spec: AttemptSpec) -> Any:
 
     if "targets" in METHODS[spec.method].settings:
         _check_targets(lm, spec)
-    config = _peft_config(lm, spec)
+    n_layers = len(decoder_layers(lm.model))
+    if spec.layers > n_layers:
+        raise _too_many_layers(spec, n_layers)
+    config = peft_config(spec)
     try:
         model = get_peft_model(lm.model, config)
     # PEFT's methods raise any of these
@@ -101,14 +104,12 @@ def _unsupported(lm: LanguageModel, spec: AttemptSpec, found: str) -> ModelError
     )
 
 
-def _peft_config(lm: LanguageModel, spec: AttemptSpec) -> Any:
+def peft_config(spec: AttemptSpec) -> Any:
+    """Returns PEFT's settings of a fresh adapter, for the methods that are PEFT's."""
     import peft
 
     targets: Any = "all-linear" if spec.targets == ("all-linear",) else sorted(spec.targets)
     lora = {"r": spec.rank, "lora_alpha": spec.alpha, "lora_dropout": spec.dropout, "target_modules": targets}
-    n_layers = len(decoder_layers(lm.model))
-    if spec.layers > n_layers:
-        raise _too_many_layers(spec, n_layers)
     made: dict[str, Any] = {
         "lora": lambda: peft.LoraConfig(**lora, bias="none"),
         "rslora": lambda: peft.LoraConfig(**lora, bias="none", use_rslora=True),

@@ -15,6 +15,14 @@ import torch
 KEY = "prompt_embeddings"
 
 
+def settings_of(method: str, n: int) -> dict[str, Any]:
+    """Returns PEFT's settings of `n` virtual tokens."""
+    import peft
+
+    kind = peft.PromptTuningConfig if method == "prompt-tuning" else peft.PrefixTuningConfig
+    return dict(kind(task_type=peft.TaskType.CAUSAL_LM, num_virtual_tokens=n).to_dict())
+
+
 class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not followed by mypy
     """A causal language model with `n` trainable virtual tokens before its text."""
 
@@ -55,10 +63,7 @@ class VirtualTokens(torch.nn.Module):  # type: ignore[misc]  # torch is not foll
 
     def settings(self) -> dict[str, Any]:
         """Returns PEFT's settings of the method."""
-        import peft
-
-        kind = peft.PromptTuningConfig if self.method == "prompt-tuning" else peft.PrefixTuningConfig
-        return dict(kind(task_type=peft.TaskType.CAUSAL_LM, num_virtual_tokens=self.n).to_dict())
+        return settings_of(self.method, self.n)
 
     @property
     def config(self) -> Any:
