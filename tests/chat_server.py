@@ -17,8 +17,12 @@ from typing import Any
 from tests.conftest import environment
 
 Reply = tuple[int | str, dict[str, str], bytes]
-"""Status, headers and body. The status `slow` waits three seconds, `drip` sends a byte every 0.1 seconds, `cut` breaks
-off."""
+"""Status, headers and body. The status `slow` waits three seconds, `drip` sends a byte of the body every 0.1 seconds,
+`drip-headers` a byte of the headers, `drip-chunks` one of a chunk's length; `cut` breaks off."""
+_DRIPS = {
+    "drip-headers": (b"HTTP/1.1 200 OK\r\nX-Odd: ", b"x" * 100),
+    "drip-chunks": (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"0" * 100),
+}
 
 
 def completion(content: Any, **more: Any) -> bytes:
@@ -62,6 +66,13 @@ def chat_server(
                 self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9999\r\n\r\nhalf")
                 self.wfile.flush()
                 self.connection.shutdown(socket.SHUT_RDWR)
+                return
+            if status in _DRIPS:
+                start, rest = _DRIPS[str(status)]
+                self.wfile.write(start)
+                for byte in rest:
+                    self.wfile.write(bytes([byte]))
+                    time.sleep(0.1)
                 return
             self.send_response(200 if status == "drip" else int(status))
             for name, value in headers.items():

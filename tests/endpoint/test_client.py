@@ -48,6 +48,8 @@ def test_tokens_are_estimated_where_the_server_does_not_count_them(server):
         ((429, {}, b""), "http_429"),
         (("slow", {}, GOOD[2]), "timed_out"),
         (("drip", {}, GOOD[2]), "timed_out"),
+        (("drip-headers", {}, b""), "timed_out"),
+        (("drip-chunks", {}, b""), "timed_out"),
         (("cut", {}, b""), "cut_off"),
         ((200, {}, b"<html>welcome</html>"), "no_completion"),
         ((200, {}, b"[" * 100_000), "no_completion"),
@@ -63,7 +65,33 @@ def test_every_fault_is_a_value(server, fault, failure):
     started = time.monotonic()
     assert client(server[0])(BODY) == Failure(failure)
     assert time.monotonic() - started < 15  # a server that drips does not hold the run
-    assert len(server[2]) == (2 if failure in ("http_500", "http_429") or fault[0] == "slow" else 1)
+    is_repeated = failure in ("http_500", "http_429") or fault[0] in ("slow", "drip-headers")
+    assert len(server[2]) == (2 if is_repeated else 1)
+
+
+@pytest.mark.parametrize("count", ["1e400", "-5", "NaN", '"many"', "true", "1e300", "9" * 400, "null", "[]"])
+def test_a_number_of_tokens_that_can_not_be_one_is_estimated(server, count):
+    usage = f'{{"prompt_tokens": {count}, "completion_tokens": {count}, "total_tokens": {count}}}'
+    for text in (usage, count):
+        server[1][:] = [(200, {}, completion("a refund", usage="?").replace(b'"?"', text.encode()))]
+        answer = client(server[0])(BODY)
+        assert (answer.input_tokens, answer.output_tokens) == (len(json.dumps(BODY)) // 4, 2)
+        assert answer.total_tokens == answer.input_tokens + 2 and not answer.is_counted
+
+
+def test_a_total_is_not_below_its_parts_and_a_missing_part_is_estimated(server):
+    server[1][:] = [
+        (200, {}, completion("a refund", usage={"prompt_tokens": 40, "completion_tokens": 9, "total_tokens": 1}))
+    ]
+    assert client(server[0])(BODY).total_tokens == 49
+    server[1][:] = [(200, {}, completion("a refund", usage={"prompt_tokens": 40}))]
+    answer = client(server[0])(BODY)
+    assert (answer.total_tokens, answer.is_counted) == (42, False)
+
+
+def test_names_from_the_server_have_a_limit(server):
+    server[1][:] = [(200, {}, completion("billing", model="m" * 5000))]
+    assert client(server[0])(BODY).model == "m" * 100
 
 
 def test_a_server_that_is_not_there_is_a_failure():
@@ -81,8 +109,11 @@ def test_retry_after_is_followed_up_to_a_limit(server, monkeypatch):
     assert client(server[0])(BODY).content == "billing"
     assert 1 <= time.monotonic() - started < 60
     monkeypatch.setattr(module, "MAX_RETRY_AFTER_SECONDS", 1)
-    server[1][:] = [(429, {"Retry-After": "86400"}, b""), GOOD]
-    assert client(server[0])(BODY).content == "billing"  # not tomorrow
+    for after in ("86400", "9" * 5000, "Fri, 31 Dec 2999 23:59:59 GMT", "soon", "-1"):
+        server[1][:] = [(429, {"Retry-After": after}, b""), (429, {"Retry-After": after}, b""), GOOD]
+        started = time.monotonic()
+        assert client(server[0], retries=2)(BODY).content == "billing"  # not tomorrow
+        assert time.monotonic() - started < 30
 
 
 def test_only_the_code_of_an_error_is_shown(server):

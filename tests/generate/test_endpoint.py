@@ -80,7 +80,6 @@ def test_temporary_failures_are_retried(tmp_path, server, faults):
         ((200, {}, b'{"choices": [{"message": {"content": "sorry, no"}}]}'), "not_json"),
         ((200, {}, b"x" * 10_000_002), "too_large"),
         ((200, {"Content-Encoding": "gzip"}, GOOD), "cut_off|no_connection|no_completion"),
-        ((302, {"Location": "http://127.0.0.1:1/"}, b""), "http_302"),  # the rows go nowhere else
     ],
 )
 def test_permanent_failures_are_counted_and_not_written_to_the_journal(tmp_path, server, fault, failure):
@@ -110,6 +109,31 @@ def test_a_refusal_or_a_spent_budget_stops_the_generator(tmp_path, server):
     with pytest.raises(GenerateError, match=r"1 of 1000 requests, 12 of 12 tokens"):
         few(Query("billing", QUERY.examples, 2, 9))
     assert few(QUERY).texts == ("one", "two")  # what was paid for is still there
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(tmp_path, server, status):
+    with chat_server((200, {}, GOOD)) as (other, _, seen):
+        server[1][:] = [(status, {"Location": other + "/chat/completions"}, b"")]
+        with pytest.raises(GenerateError, match=rf"refuses with HTTP {status}\n.*a redirect is not followed"):
+            endpoint(tmp_path, server[0])(QUERY)
+    assert len(server[2]) == 1 and not seen  # the rows go nowhere else
+
+
+def test_more_texts_than_were_requested_are_not_read(tmp_path, server):
+    server[1][:] = [(200, {}, json.dumps({"choices": [{"message": {"content": json.dumps(["x"] * 1000)}}]}).encode())]
+    assert endpoint(tmp_path, server[0])(QUERY).texts == ("x", "x")
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"choices": [{"message": {"content": null}}], "usage": {"total_tokens": -9}}', b"?"]
+)
+def test_an_answer_without_texts_counts_in_the_budget(tmp_path, server, body):
+    server[1][:] = [(200, {}, body)]
+    few = endpoint(tmp_path, server[0], max_tokens=10)
+    assert few(QUERY).failure == "no_completion"
+    with pytest.raises(GenerateError, match="budget is spent"):
+        few(QUERY)
 
 
 def test_an_unreachable_server_is_a_counted_failure(tmp_path):

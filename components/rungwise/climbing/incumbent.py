@@ -33,7 +33,7 @@ from rungwise.core.words import money
 from rungwise.dataset.redact import redactor
 from rungwise.endpoint.answers import read_answer
 from rungwise.endpoint.ask import Asked, Question, ask, cost_of, question
-from rungwise.endpoint.client import Client, Completion
+from rungwise.endpoint.client import REDIRECTS, Client, Completion
 from rungwise.endpoint.messages import DEFAULT_EXAMPLES, messages, shown_examples
 from rungwise.evidence.metrics import Metric, difference
 from rungwise.workspace.layout import Paths, data_version, settings_of
@@ -46,6 +46,9 @@ ADVICE: Final = {
     "http_403": "it refuses the key: check `incumbent.key_env`",
     "http_404": "it does not know the model or the address: check `incumbent.model` and `incumbent.url`",
     "http_400": "it does not accept the request: check `incumbent.model` and `incumbent.request`",
+    **dict.fromkeys(
+        REDIRECTS, "it sends requests on to another address, which is not followed: correct `incumbent.url`"
+    ),
     "http_429": "it receives too many requests: lower `incumbent.concurrency`",
     "no_completion": "its answers are not chat completions: check `incumbent.url`",
 }

@@ -21,12 +21,12 @@ class ServerSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=64)] = 4
     """Number of requests at the same time."""
     timeout_seconds: Annotated[float, Field(gt=0)] = 120.0
-    """Time limit until an answer begins, and again until it ends."""
+    """Time limit of an answer, from sending the request to the last byte."""
     retries: Count = 5
     """How often a request is repeated after a temporary failure (429, 5xx, no connection)."""
     backoff_seconds: Annotated[float, Field(ge=0)] = 1.0
-    """The pause before the second retry; each later pause is twice as long. A server's `Retry-After` takes precedence,
-    up to five minutes."""
+    """The pause before the second retry; each later pause is twice as long. A server's `Retry-After` takes precedence.
+    All pauses of a request take five minutes at most."""
 
 
 class EndpointSettings(ServerSettings):

@@ -1,30 +1,37 @@
 """One request to a server with OpenAI's chat completions API, and everything that can go wrong with it, as values.
 
-Retries with back-off are those of urllib3
-(https://urllib3.readthedocs.io/en/stable/reference/urllib3.util.html). The API:
-https://platform.openai.com/docs/api-reference/chat. No message holds the key or text of the server: what a server says
-can be text of a row.
+A server is not trusted: whatever it does, a request ends at its deadline, an answer has a limit, and a number of tokens
+that can't be one is replaced by an estimate. The API: https://platform.openai.com/docs/api-reference/chat. No message
+holds the key or text of the server: what a server says can be text of a row.
 """
 
 import json
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 from rungwise.config import ServerSettings
 from rungwise.core.errors import Problem, SettingsError
 
-MAX_ANSWER_BYTES: Final = 10_000_000
+MAX_ANSWER_BYTES: Final = 2_000_000
 """Longest answer that is read."""
 MAX_RETRY_AFTER_SECONDS: Final = 300
-"""Longest pause that a server's `Retry-After` can cause."""
+"""Longest time that all pauses of one request can take together, whatever a server's `Retry-After` says."""
+_MAX_TOKENS: Final = 1e9
+"""A larger number of tokens in an answer can't be one."""
+_MAX_NAME: Final = 100
+"""Characters of a model's name, and of why it stopped, that are kept."""
 _CHUNK: Final = 65_536
 _TEMPORARY: Final = (408, 409, 425, 429, 500, 502, 503, 504)
-REFUSALS: Final = frozenset({"http_401", "http_403", "http_404", "http_405"})
+REDIRECTS: Final = frozenset(f"http_{status}" for status in (301, 302, 303, 307, 308))
+"""Failures of a server that sends requests on to another address."""
+REFUSALS: Final = REDIRECTS | {"http_401", "http_403", "http_404", "http_405"}
 """Failures that every further request would meet too: wrong key, wrong address, unknown model."""
 _CODE: Final = re.compile(r"[a-z][a-z_]{2,59}")
 """Codes of errors such as `model_not_found`; nothing else of an error is shown, as it could be text of a row."""
@@ -64,6 +71,17 @@ class Failure:
         return not self.code.startswith("http_") and self.code != "no_connection"
 
 
+@dataclass(frozen=True)
+class _Tried:
+    """What came of sending a request once."""
+
+    result: Completion | Failure
+    is_temporary: bool = False
+    """Whether sending it again may help."""
+    retry_after: str = ""
+    """The server's `Retry-After`."""
+
+
 class Client:
     """Sends requests to one server. Safe to call from several threads."""
 
@@ -80,7 +98,6 @@ class Client:
         """
         import requests
         from requests.adapters import HTTPAdapter
-        from urllib3.util import Retry
 
         if not settings.consent:
             raise SettingsError(
@@ -93,44 +110,81 @@ class Client:
             )
         self.name = f"{settings.model} at {urlsplit(settings.url).netloc}"
         self._address = settings.url.rstrip("/") + "/chat/completions"
-        self._timeout = settings.timeout_seconds
-        retry = Retry(
-            total=settings.retries,
-            backoff_factor=settings.backoff_seconds,
-            status_forcelist=_TEMPORARY,
-            allowed_methods=None,
-            raise_on_status=False,
-            respect_retry_after_header=True,
-            retry_after_max=MAX_RETRY_AFTER_SECONDS,
-        )
+        self._settings = settings
         self._session = requests.Session()
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(max_retries=retry, pool_maxsize=settings.concurrency))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=settings.concurrency))
         if settings.key_env:
             self._session.headers["Authorization"] = f"Bearer {_key(settings.key_env, where)}"
 
     def __call__(self, body: Mapping[str, Any]) -> Completion | Failure:
         """Returns the server's answer to a request, or the reason for its failure."""
+        started, waited = time.monotonic(), 0.0
+        tried = self._once(body)
+        for number in range(self._settings.retries):
+            if not tried.is_temporary:
+                break
+            pause = _pause(tried.retry_after, number, self._settings.backoff_seconds)
+            pause = min(pause, MAX_RETRY_AFTER_SECONDS - waited)
+            time.sleep(pause)
+            waited += pause
+            tried = self._once(body)
+        if isinstance(tried.result, Completion):
+            return replace(tried.result, seconds=time.monotonic() - started)
+        return tried.result
+
+    def _once(self, body: Mapping[str, Any]) -> _Tried:
+        """Sends a request once, in a thread of its own: a server that never ends its answer holds only that thread."""
+        begun, tried = threading.Event(), Future[_Tried]()
+
+        def send() -> None:
+            try:
+                tried.set_result(self._sent(body, begun))
+            except BaseException as error:
+                tried.set_exception(error)
+
+        threading.Thread(target=send, daemon=True).start()
+        try:
+            return tried.result(self._settings.timeout_seconds)
+        except TimeoutError:
+            return _Tried(Failure("timed_out"), is_temporary=not begun.is_set())
+
+    def _sent(self, body: Mapping[str, Any], begun: threading.Event) -> _Tried:
+        """Sends a request and reads the answer; sets `begun` when the answer begins."""
         import requests
 
-        started = time.perf_counter()
+        timeout = self._settings.timeout_seconds
+        deadline = time.monotonic() + timeout
         try:
             # a redirect could send the rows to a server that nobody consented to
             with self._session.post(
-                self._address, json=body, timeout=self._timeout, stream=True, allow_redirects=False
+                self._address, json=body, timeout=timeout, stream=True, allow_redirects=False
             ) as answer:
-                status, text = answer.status_code, _read(answer.raw, time.monotonic() + self._timeout)
+                begun.set()
+                status, retry_after = answer.status_code, answer.headers.get("Retry-After", "")
+                text = _read(answer.raw, deadline)
         except requests.RequestException as error:
-            return Failure("timed_out" if _is_timeout(error) else "no_connection")
+            return _Tried(Failure("timed_out" if _is_timeout(error) else "no_connection"), is_temporary=True)
         except TimeoutError:
-            return Failure("timed_out")
+            return _Tried(Failure("timed_out"))
         except Exception:  # what urllib3 raises while it reads a body: cut off, invalid compression
-            return Failure("cut_off")
+            return _Tried(Failure("cut_off"))
         if status != 200:
-            return Failure(f"http_{status}", _detail(text))
+            return _Tried(Failure(f"http_{status}", _detail(text)), status in _TEMPORARY, retry_after)
         if len(text) > MAX_ANSWER_BYTES:
-            return Failure("too_large")
-        return _completion(text, len(json.dumps(body)), time.perf_counter() - started)
+            return _Tried(Failure("too_large"))
+        return _Tried(_completion(text, len(json.dumps(body))))
+
+
+def _pause(retry_after: str, number: int, backoff_seconds: float) -> float:
+    """Returns the seconds before a retry, the first of which has number 0: as the server says, or twice the last."""
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    try:
+        return float(Retry().parse_retry_after(retry_after))
+    except (InvalidHeader, ValueError, OverflowError):
+        return backoff_seconds * 2.0 ** min(number - 1, 20) if number else 0.0
 
 
 def _key(name: str, where: str) -> str:
@@ -190,27 +244,34 @@ def _detail(text: bytes) -> str:
     return ", ".join(dict.fromkeys(known))
 
 
-def _completion(text: bytes, sent_bytes: int, seconds: float) -> Completion | Failure:
+def _completion(text: bytes, sent_bytes: int) -> Completion | Failure:
+    """Returns the answer in a body; its seconds are not known yet."""
     try:
         value = json.loads(text)
         choice = value["choices"][0]
-        content = choice["message"]["content"]
-        usage = value.get("usage") or {}
-        counts = [int(usage.get(name) or 0) for name in ("prompt_tokens", "completion_tokens", "total_tokens")]
+        content, usage = choice["message"]["content"], value.get("usage")
         finish, model = choice.get("finish_reason"), value.get("model")
     except (ValueError, KeyError, IndexError, TypeError, AttributeError, RecursionError):
         return Failure("no_completion")
     if not isinstance(content, str | None):
         return Failure("no_completion")
-    is_counted = counts[0] > 0
-    estimated = sent_bytes // 4, len(content or "") // 4
+    n_in, n_out, n_all = (_tokens(usage, name) for name in ("prompt_tokens", "completion_tokens", "total_tokens"))
+    input_tokens, output_tokens = n_in or sent_bytes // 4, n_out or len(content or "") // 4
     return Completion(
         content=content,
-        finish=finish if isinstance(finish, str) else "",
-        model=model if isinstance(model, str) else "",
-        input_tokens=counts[0] if is_counted else estimated[0],
-        output_tokens=counts[1] if is_counted else estimated[1],
-        total_tokens=counts[2] or (counts[0] + counts[1] if is_counted else len(text) // 4),
-        is_counted=is_counted,
-        seconds=seconds,
+        finish=finish[:_MAX_NAME] if isinstance(finish, str) else "",
+        model=model[:_MAX_NAME] if isinstance(model, str) else "",
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        total_tokens=max(n_all, n_in + n_out) if n_all else input_tokens + output_tokens,
+        is_counted=n_in > 0 and n_out == output_tokens,
+        seconds=0.0,
     )
+
+
+def _tokens(usage: Any, name: str) -> int:
+    """Returns a number of tokens that the server counted; 0 if it is missing or can't be one."""
+    value = usage.get(name) if isinstance(usage, dict) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0
+    return int(value) if 0 < value < _MAX_TOKENS else 0

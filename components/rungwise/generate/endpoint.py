@@ -12,11 +12,11 @@ from rungwise.config import EndpointSettings
 from rungwise.core.errors import GenerateError, Problem
 from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import digest
-from rungwise.endpoint.client import Client, Failure
+from rungwise.endpoint.client import REDIRECTS, Client, Failure
 from rungwise.generate.prompt import instruction, texts_of
 from rungwise.generate.queries import Query, Reply
 
-_REFUSALS: Final = tuple(f"http_{status}" for status in (400, 401, 403, 404, 405, 422))
+_REFUSALS: Final = REDIRECTS | {f"http_{status}" for status in (400, 401, 403, 404, 405, 422)}
 """Failures that end the generation: every query has the same form."""
 
 
@@ -56,7 +56,7 @@ class Endpoint:
         if entry["failure"]:
             return Reply((), entry["failure"])
         texts = texts_of(entry["content"])
-        return Reply(texts) if texts is not None else Reply((), "not_json")
+        return Reply(texts[: query.n_texts]) if texts is not None else Reply((), "not_json")
 
     def _send(self, key: str, body: dict[str, Any]) -> dict[str, Any]:
         """Returns the server's answer, and adds it to the journal if it can be used.
@@ -81,11 +81,16 @@ class Endpoint:
                     Problem(
                         f"the endpoint {self.name} refuses with HTTP {result.code.removeprefix('http_')}",
                         found=result.detail,
-                        do="check `augment.endpoint` (url, model, key_env)",
+                        do="set `augment.endpoint.url` to the address itself: a redirect is not followed"
+                        if result.code in REDIRECTS
+                        else "check `augment.endpoint` (url, model, key_env)",
                     )
                 )
+            if result.may_cost:
+                self._count(len(json.dumps(body)) // 4 + budget.max_tokens_per_request)
             return {"failure": result.code}
         if result.content is None:
+            self._count(result.total_tokens)
             return {"failure": "no_completion"}
         content, tokens = result.content, result.total_tokens
         entry = {"key": key, "content": content, "tokens": tokens, "failure": ""}
@@ -96,3 +101,8 @@ class Endpoint:
             self._answers[key] = entry
             append_log(self._journal, entry)
         return entry
+
+    def _count(self, tokens: int) -> None:
+        """Counts what an answer without a text costs, or may cost."""
+        with self._lock:
+            self._tokens += tokens

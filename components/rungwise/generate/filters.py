@@ -66,12 +66,12 @@ class Filters:
 
     def _malformed(self, text: str, query: Query) -> str:
         """Returns the reason why a text alone can't be used; empty if it can."""
+        if len(text) > self._settings.max_characters:
+            return "too_long"
         if not text or not re.search(r"\w", text):
             return "empty"
         if "\0" in text or any("\ud800" <= c <= "\udfff" for c in text):
             return "not_text"
-        if len(text) > self._settings.max_characters:
-            return "too_long"
         shown = {normalised(e.fields[self._field]) for e in query.examples}
         if normalised(text) in shown:
             return "copy_of_prompt"
