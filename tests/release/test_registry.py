@@ -263,12 +263,14 @@ def climb_with(prompted, root, target):
     return root
 
 
-def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted):
-    root = climb_with(prompted, tmp_path / "ws", 0.02)
+@pytest.mark.parametrize("name", ["ws", "50%25 off? #1"])
+def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted, name):
+    root = climb_with(prompted, tmp_path / name, 0.02)
     assert register(root, "route").version == 1
     assert promote(root, "route").action == "promote"
     result = answer(root, "route", {"body": "the parcel please"}, None)
     assert result.answer in {"account", "billing", "delivery", "repair"}
+    assert [path.name for path in tmp_path.iterdir()] == [name] and (root / "mlartifacts").is_dir()
 
 
 def test_a_look_before_a_kill_is_recorded_once(tmp_path, prompted, monkeypatch):

@@ -1,7 +1,8 @@
-"""Reads aliases and model folders from MLflow's SQLite file: importing MLflow takes two seconds of processor time.
+"""MLflow's SQLite file: its address, and the aliases and model folders in it.
 
-The tables are those of MLflow 3 (https://github.com/mlflow/mlflow, mlflow/store/model_registry/dbmodels). The caller
-asks MLflow itself if a file has other tables.
+They are read without MLflow, because importing it takes two seconds of processor time. The tables are those of MLflow 3
+(https://github.com/mlflow/mlflow, mlflow/store/model_registry/dbmodels). The caller asks MLflow itself if a file has
+other tables. In an address `%`, `?` and `#` have a meaning; in a path they have none.
 """
 
 import sqlite3
@@ -24,6 +25,32 @@ where v.name = ? and v.version = ? and v.workspace = 'default' and m.lifecycle_s
 """
 
 
+_DRIVERS: Final = ("sqlite", "sqlite+pysqlite")
+
+
+def address_of(database: Path) -> str:
+    """Returns the address by which MLflow opens an SQLite file."""
+    path = str(database)
+    if not set(path) & set("%?#"):
+        return f"sqlite:///{path}"
+    # under the driver's short name, MLflow makes the folder of the path before it is decoded
+    return f"sqlite+pysqlite:///{quote(path)}"
+
+
+def database_of(address: str) -> Path | None:
+    """Returns the SQLite file of an address; None if it is a server or another database."""
+    driver, _, rest = address.partition(":///")
+    return Path(unquote(rest.partition("?")[0])) if driver in _DRIVERS else None
+
+
+def local_path(place: str) -> Path | None:
+    """Returns the path of a place in which MLflow keeps files; None if it is not on this machine."""
+    parts = urlsplit(place)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(place)
+
+
 def aliases_of(database: Path, model: str) -> dict[str, tuple[int, Mapping[str, str]]] | None:
     """Returns alias -> version and its tags of a registered model; None if the file's tables are others."""
     try:
@@ -41,11 +68,8 @@ def folder_of(database: Path, model: str, version: int) -> Path | None:
             row = connection.execute(_FOLDER, (model, version)).fetchone()
     except sqlite3.Error:
         return None
-    place = urlsplit(row[0]) if row else None
-    if place is None or place.scheme not in ("", "file"):
-        return None
-    path = Path(unquote(place.path))
-    return path if path.is_dir() else None
+    path = local_path(row[0]) if row else None
+    return path if path and path.is_dir() else None
 
 
 def _opened(database: Path) -> sqlite3.Connection:

@@ -14,14 +14,14 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from rungwise.core.disk import disk_error
 from rungwise.core.errors import Problem, RegistryError
+from rungwise.release.aliases import address_of, database_of, local_path
 
 TAG: Final = "rungwise."
 """The prefix of this project's own tags."""
-_SERVER, _SQLITE = "MLFLOW_TRACKING_URI", "sqlite:///"
+_SERVER = "MLFLOW_TRACKING_URI"
 _ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
 """Environment variables that MLflow sets when its addresses are set."""
 
@@ -69,7 +69,12 @@ class Connection:
     @property
     def uri(self) -> str:
         """The address of the tracking server and of the registry."""
-        return os.environ.get(_SERVER) or f"sqlite:///{self.root / 'mlflow.db'}"
+        return os.environ.get(_SERVER) or self._own_uri
+
+    @property
+    def _own_uri(self) -> str:
+        """The address of the workspace's own database."""
+        return address_of(self.root / "mlflow.db")
 
     @contextmanager
     def client(self) -> Iterator[tuple[Any, Any]]:
@@ -97,7 +102,7 @@ class Connection:
     @property
     def database(self) -> Path | None:
         """The SQLite file; None if the registry is a server or another database."""
-        return Path(self.uri.removeprefix(_SQLITE)) if self.uri.startswith(_SQLITE) else None
+        return database_of(self.uri)
 
     def has_no_database(self) -> bool:
         """Whether there is none yet: asking would make it, which takes seconds."""
@@ -109,7 +114,7 @@ class Connection:
         made.parent.mkdir(exist_ok=True)
         for path in (made, part):
             path.unlink(missing_ok=True)
-        mlflow.MlflowClient(f"{_SQLITE}{made}", f"{_SQLITE}{made}").search_experiments(max_results=1)
+        mlflow.MlflowClient(address_of(made), address_of(made)).search_experiments(max_results=1)
         with closing(sqlite3.connect(made)) as source, closing(sqlite3.connect(part)) as target:
             source.backup(target)
         os.replace(part, database)
@@ -125,7 +130,7 @@ class Connection:
         if experiment:
             self._check_place(name, experiment.artifact_location)
             return str(experiment.experiment_id)
-        local = (self.root / "mlartifacts").as_uri() if self.uri.startswith("sqlite:") else None
+        local = (self.root / "mlartifacts").as_uri() if self.database else None
         return str(client.create_experiment(name, artifact_location=local))
 
     def _check_place(self, name: str, location: str) -> None:
@@ -133,9 +138,8 @@ class Connection:
 
         MLflow records the folder at the start and still uses it after the workspace was moved or copied.
         """
-        path = Path(unquote(urlsplit(location).path))
-        is_own = self.uri == f"sqlite:///{self.root / 'mlflow.db'}" and urlsplit(location).scheme in ("", "file")
-        if is_own and not path.resolve().is_relative_to(self.root.resolve()):
+        path = local_path(location)
+        if path and self.uri == self._own_uri and not path.resolve().is_relative_to(self.root.resolve()):
             raise RegistryError(
                 Problem(
                     "the registry's files are outside the workspace",
@@ -149,8 +153,8 @@ class Connection:
 
     def remove(self, place: str) -> list[str]:
         """Removes a folder if it is in the workspace; returns its place if it is still there afterwards."""
-        path = Path(unquote(urlsplit(place).path))
-        if urlsplit(place).scheme not in ("", "file"):
+        path = local_path(place)
+        if path is None:
             return [_without_secrets(place)]
         if path.is_relative_to(self.root):
             shutil.rmtree(path, ignore_errors=True)
