@@ -137,6 +137,25 @@ def test_a_file_that_is_not_a_mapping_is_an_error(tmp_path, text):
         config.load(tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "a0: &a0 [x, x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 40)),
+            "aliases",
+        ),
+        ("long: &long " + "x" * 200_000 + "\nlist: [" + ", ".join(["*long"] * 1000) + "]\n", "aliases"),
+        ("a: &a [*a]\n", "an alias refers to itself"),
+        ("a: &a {b: {c: *a}}\n", "an alias refers to itself"),
+        ("a: " + "[" * 5_000 + "]" * 5_000, "can't be read"),
+    ],
+)
+def test_a_file_whose_aliases_never_end_ends_at_once(tmp_path, text, words):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(SettingsError, match=words):
+        config.read_raw(tmp_path / "params.yaml")
+
+
 def test_what_dvc_can_not_read_is_refused_with_its_line(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 7\naugment: {endpoint: {url: http://host/v1}}\n")
     with pytest.raises(SettingsError, match=r"(?s)can't be read.*line 2.*in quotes"):

@@ -1,10 +1,22 @@
 """Words in scripts with and without spaces. The expected words were written by hand."""
 
+import json
 import unicodedata
 
 import pytest
 
-from rungwise.core.texts import has_words, is_unspaced, n_words, normalised, terms_of, tokens_of, word_spans, words_of
+from rungwise.core.texts import (
+    has_words,
+    is_unspaced,
+    n_words,
+    normalised,
+    on_one_line,
+    terms_of,
+    tokens_of,
+    visible,
+    word_spans,
+    words_of,
+)
 
 WORDS = {
     "english": ("Don't stop, it's A5!", ["Don", "t", "stop", "it", "s", "A5"]),
@@ -50,3 +62,23 @@ def test_spans_are_those_of_the_words():
     for text in ("two words.", "Zoë ถุง 包裹"):
         assert [text[start:end] for start, end in word_spans(text)] == words_of(text)
     assert is_unspaced("包") and is_unspaced("ซ") and not is_unspaced("ë") and not is_unspaced("a")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, Zoë 包裹 😀👍🏽 می\u200cخواهم", "plain, Zoë 包裹 😀👍🏽 می\u200cخواهم"),
+        ("two\nlines", "two\nlines"),
+        ("\x1b]0;title\x07\x1b[2J", "\\u001b]0;title\\u0007\\u001b[2J"),
+        ("\x9b31m \x7f \r \t \0", "\\u009b31m \\u007f \\r \\t \\u0000"),
+        ("gpj.\u202eexe \u2066 \u200f", "gpj.\\u202eexe \\u2066 \\u200f"),
+        ("a\u200bb \ufeff \u2028 \U000e0041 \ud800", "a\\u200bb \\ufeff \\u2028 \\udb40\\udc41 \\ud800"),
+    ],
+)
+def test_what_controls_a_terminal_is_made_visible(text, shown):
+    assert visible(text) == shown
+    assert json.loads(visible(json.dumps(text, ensure_ascii=False))) == text
+
+
+def test_a_text_within_a_line_keeps_no_newline():
+    assert on_one_line("billing\nchampion: version 9") == "billing\\nchampion: version 9"

@@ -75,6 +75,21 @@ def test_a_request_can_be_exported_as_a_table_for_people(root, tmp_path, monkeyp
     assert table.read_text() == "filled in"
 
 
+def test_an_exported_cell_that_a_spreadsheet_would_run_is_text(root, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(root)
+    tickets, label = root / "data/raw/tickets.csv", '=cmd|" /C calc"!A1'
+    text = tickets.read_text().replace(",billing", ',"' + label.replace('"', '""') + '"').replace(",repair", ",-1")
+    tickets.write_text(text)
+    for verb in ("ingest", "validate", "split"):
+        run_stage(root, verb)
+    for name, cell in ((label, f"'{label}"), ("-1", "-1")):
+        table = tmp_path / f"wanted{len(name)}.csv"
+        assert cli.main(["generate", "route", "--label", name, "--rows", "1", "--export", str(table)]) == 0
+        assert ("a spreadsheet would run this" in capsys.readouterr().out) == (name == label)
+        with table.open(newline="") as stream:
+            assert list(csv.DictReader(stream)) == [{"body": "", "queue": cell}]
+
+
 @pytest.mark.parametrize(
     ("split", "columns", "hint"),
     [

@@ -308,7 +308,7 @@ def test_control_characters_are_escaped(tmp_path):
     path = write(tmp_path / "x.csv", ("bo\x1b[31mdy", "queue"), planted_rows(50))
     with pytest.raises(RungwiseError) as error:
         init(tmp_path / "ws", path, "body", "queue")
-    assert "\x1b" not in str(error.value) and "bo\\x1b[31mdy" in str(error.value)
+    assert "\x1b" not in str(error.value) and "bo\\u001b[31mdy" in str(error.value)
 
 
 def test_a_cell_of_five_million_characters_is_named_before_anything_runs(tmp_path):

@@ -1,5 +1,7 @@
 """The command and the flow follow one list of steps, in one order."""
 
+import os
+
 import pytest
 
 from rungwise.core.errors import ChangedUnderRun, DataError
@@ -84,6 +86,15 @@ def test_nothing_is_registered_after_a_failed_step(workspace):
     with pytest.raises(DataError, match="the climb failed"):
         steps.run(workspace, runner)
     assert runner.done == ["prepare", "drift", "climb"]
+
+
+def test_a_pipe_between_the_rows_ends_the_run_before_dvc_opens_it(workspace):
+    (workspace / "data/raw/more").mkdir()
+    os.mkfifo(workspace / "data/raw/more/x.csv")
+    runner = Broken()
+    with pytest.raises(DataError, match=r"x\.csv is a pipe"):
+        steps.run(workspace, runner)
+    assert not runner.done
 
 
 def test_an_edit_during_a_run_stops_it_before_anything_is_registered(workspace):

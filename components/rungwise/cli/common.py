@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+from rungwise.core.texts import visible
+
 Act = Callable[[Path, argparse.Namespace], int]
 """Runs a command in a workspace; returns the exit code."""
 
@@ -19,8 +21,8 @@ class Add(Protocol):
 
 
 def show(text: str) -> None:
-    """Writes a result to standard output."""
-    sys.stdout.write(text + "\n")
+    """Writes a result to standard output, text or JSON; text of rows in it can't control the terminal."""
+    sys.stdout.write(visible(text) + "\n")
     sys.stdout.flush()  # a closed pipe raises here, where it is handled
 
 

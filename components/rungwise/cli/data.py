@@ -3,13 +3,14 @@
 import argparse
 import json
 import webbrowser
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
+from rungwise.core.texts import on_one_line
 from rungwise.workspace.lock import locked
 
 
@@ -91,7 +92,7 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
     if arguments.json:
         show(json.dumps(result, indent=1, ensure_ascii=False))
         return 0
-    missing = ", ".join(f"{label}: {n}" for label, n in result["wanted"].items())
+    missing = _counts(result["wanted"])
     show(f"wanted: {missing} ({result['why']})")
     if "rows" not in result:
         show(
@@ -104,13 +105,17 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
     dropped = ", ".join(f"{reason}: {n}" for reason, n in result["rejected"].items()) or "none"
     show(f"kept {result['rows']} rows, {result['new']} of them new; dropped: {dropped}")
     if result["missing"]:
-        show("missing: " + ", ".join(f"{label}: {n}" for label, n in result["missing"].items()))
+        show("missing: " + _counts(result["missing"]))
     for name, text in (("limited", "limit"), ("ended early", "note"), ("warning", "failures")):
         if result[text]:
             show(f"{name}: {result[text]}")
     if result["file"]:
         show(f"{result['file']}: add it to ingest.sources, then `rungwise run`:\n  {result['source']}")
     return 0 if result["rows"] else 1
+
+
+def _counts(labels: Mapping[str, int]) -> str:
+    return ", ".join(f"{on_one_line(label)}: {n}" for label, n in labels.items())
 
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:

@@ -31,6 +31,9 @@ from rungwise.core.folders import check_conflicts, joined
 from rungwise.core.methods import METHODS, RENAMED_METHODS
 from rungwise.core.prompts import slots
 
+_MAX_CHARACTERS: Final = 10_000_000
+"""Of params.yaml with all its aliases written out."""
+
 
 class Settings(Section):
     """All sections of params.yaml.
@@ -307,6 +310,8 @@ def read_raw(path: Path) -> dict[str, Any]:
 
     try:
         values = _loaded(path.read_text(encoding="utf-8"))
+        if _size(values, {}) > _MAX_CHARACTERS:
+            raise ValueError(f"its aliases stand for more than {_MAX_CHARACTERS:,} characters")
         if place := _not_finite(values):
             raise ValueError(f"{place} is not a finite number")
         json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
@@ -319,7 +324,7 @@ def read_raw(path: Path) -> dict[str, Any]:
                 do="change to the workspace's folder, or set RUNGWISE_WORKSPACE to it",
             )
         ) from None
-    except (UnicodeDecodeError, YAMLError, ValueError, TypeError) as error:
+    except (UnicodeDecodeError, YAMLError, ValueError, TypeError, RecursionError) as error:
         check_conflicts(path)
         message = _one_line(error)
         do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
@@ -346,6 +351,25 @@ def _loaded(text: str) -> Any:
     from ruamel.yaml import YAML
 
     return YAML(typ="safe").load(text)
+
+
+def _size(value: Any, known: dict[int, int]) -> int:
+    """Returns the characters of a value with all aliases written out, without writing them out.
+
+    `known` holds the sizes of the lists and mappings so far, by identity; 0: its size is being counted.
+
+    Raises:
+        ValueError: an alias stands for something that holds it.
+    """
+    if not isinstance(value, dict | list):
+        return len(value) if isinstance(value, str) else 1
+    if id(value) not in known:
+        known[id(value)] = 0
+        inner = [*value, *value.values()] if isinstance(value, dict) else value
+        known[id(value)] = 1 + sum(_size(one, known) for one in inner)
+    if not known[id(value)]:
+        raise ValueError("an alias refers to itself")
+    return known[id(value)]
 
 
 def _not_finite(value: Any, place: str = "") -> str:

@@ -16,6 +16,8 @@ Every class takes exactly one argument, so that it survives pickling between pro
 
 from dataclasses import dataclass
 
+from rungwise.core.texts import visible
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -35,17 +37,12 @@ class Problem:
     def __str__(self) -> str:
         """Returns the message: what, then where, found, wanted and do, each on a line of its own where it is given."""
         parts = (("where", self.where), ("found", self.found), ("wanted", self.wanted), ("do", self.do))
-        return "\n".join([_shown(self.what), *(f"  {name + ':':<7} {_shown(text)}" for name, text in parts if text)])
+        return "\n".join([visible(self.what), *(f"  {name + ':':<7} {visible(text)}" for name, text in parts if text)])
 
     @property
     def line(self) -> str:
         """The message on one line."""
         return " ".join(str(self).split())
-
-
-def _shown(text: str) -> str:
-    """Returns text in which characters that would control a terminal are escaped; lines stay lines."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 class RungwiseError(Exception):

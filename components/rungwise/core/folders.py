@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.records import Json, canonical_json
+from rungwise.core.texts import on_one_line
 
 MARKER = "SEAL.json"
 _CONFLICT = "<<<<<<< "
@@ -224,7 +225,7 @@ def read_json(path: Path) -> Json:
 
 
 def joined(names: Iterable[str], limit: int = 8) -> str:
-    """Returns names as one text for a message: at most `limit` of them, and the number of the others."""
+    """Returns names as one line for a message: at most `limit` of them, and the number of the others."""
     listed = list(names)
     more = f" and {len(listed) - limit} more" if len(listed) > limit else ""
-    return ", ".join(listed[:limit]) + more if listed else "nothing"
+    return ", ".join(on_one_line(name) for name in listed[:limit]) + more if listed else "nothing"

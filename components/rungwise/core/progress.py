@@ -3,6 +3,8 @@
 import sys
 import time
 
+from rungwise.core.texts import visible
+
 
 class Pace:
     """When a line of progress is due, so that long work has about twenty and never looks stuck.
@@ -37,7 +39,7 @@ class LineProgress:
         if sys.stderr.isatty():
             self._show_bar(done, total, what)
         elif self._pace.is_due(done, total):
-            sys.stderr.write(f"{self._label}: {done}/{total} {what}\n")
+            sys.stderr.write(visible(f"{self._label}: {done}/{total} {what}") + "\n")
             sys.stderr.flush()
 
     def _show_bar(self, done: int, total: int, what: str) -> None:
@@ -55,6 +57,6 @@ class LineProgress:
 
 
 def say(text: str) -> None:
-    """Writes one line to standard error."""
-    sys.stderr.write(text + "\n")
+    """Writes one line to standard error; text of rows in it can't control the terminal."""
+    sys.stderr.write(visible(text) + "\n")
     sys.stderr.flush()

@@ -1,10 +1,11 @@
-"""Normalises texts and finds their words in any script.
+"""Normalises texts, finds their words in any script, and makes what a terminal would act on visible.
 
 Chinese, Japanese, Korean, Thai, Lao, Burmese and Khmer write few or no spaces between words: there, every character
 with its marks counts as a word. In all scripts a mark (an accent, a vowel sign) belongs to its letter.
 """
 
 import functools
+import json
 import re
 import unicodedata
 from typing import Final
@@ -21,6 +22,22 @@ _ASCII_TOKEN: Final = re.compile(r"\w+|[^\w\s]", re.ASCII)
 _IS_UNSPACED: Final = re.compile(f"[{_UNSPACED}]")
 _CHARACTERS_PER_WORD: Final = 2
 """A word of these scripts has about two characters."""
+_UNSEEN: Final = re.compile(
+    "[\x00-\x09\x0b-\x1f\x7f-\x9f"  # control characters but the newline; escape sequences begin with one
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of the text
+    "\u180e\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"  # without a width
+    "\ud800-\udfff]"  # halves of a pair, which no terminal takes
+)
+
+
+def visible(text: str) -> str:
+    """Returns text in which characters that control a terminal, or that nobody sees, are JSON escapes; lines stay."""
+    return _UNSEEN.sub(lambda found: json.dumps(found[0])[1:-1], text)
+
+
+def on_one_line(text: str) -> str:
+    """Returns text for a place within a line: as `visible`, with newlines as escapes too."""
+    return visible(text).replace("\n", "\\n")
 
 
 def normalised(text: str) -> str:

@@ -4,6 +4,7 @@ Every usable answer is written to a journal before it is used, so a killed run c
 answer that can't be used is requested again by the next run. `endpoint.client` sends the requests.
 """
 
+import json
 import threading
 from pathlib import Path
 from typing import Any, Final

@@ -4,6 +4,7 @@ Reads the settings and the split; returns a summary for the command.
 """
 
 import csv
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -184,15 +185,17 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
         SettingsError: the file exists already, or can't be written.
     """
     own = [*slots(task.prompt), str(task.answer.column)]
+    unsafe = sorted(name for name in (*own, *request.wanted) if _unrun(name) != name)
     more = [name for name in dict.fromkeys((split.given, split.by_time, split.group)) if name and name not in own]
     try:
         with path.open("x", encoding="utf-8", newline="") as stream:
             writer = csv.writer(stream)
-            writer.writerow([*own, *more])
+            writer.writerow([_unrun(name) for name in (*own, *more)])
             for name, n in sorted(request.wanted.items()):
-                row = [name if slot == request.slice else "" for slot in slots(task.prompt)]
+                cell = _unrun(name)
+                row = [cell if slot == request.slice else "" for slot in slots(task.prompt)]
                 ends = ["train" if column == split.given else "" for column in more]
-                writer.writerows([[*row, "" if request.slice else name, *ends]] * n)
+                writer.writerows([[*row, "" if request.slice else cell, *ends]] * n)
     except OSError as error:
         exists = path.exists()
         raise SettingsError(
@@ -213,7 +216,16 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
         split.by_time: "needs a date in each row: the latest rows become test rows and are not trained on",
         split.group: "may stay empty: rows with equal values belong together",
     }
-    return "; ".join(f"{name} {meaning[name]}" for name in more)
+    notes = [f"{name} {meaning[name]}" for name in more]
+    if unsafe:
+        notes.append(f"{joined(unsafe)}: a spreadsheet would run this; it has ' before it, which you remove at the end")
+    return "; ".join(notes)
+
+
+def _unrun(cell: str) -> str:
+    """Returns a cell that no spreadsheet runs as a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
+    runs = re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"[+-]?\d+([.,]\d+)?%?", cell)
+    return f"'{cell}" if runs else cell
 
 
 def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:

@@ -36,6 +36,9 @@ _REFERENCE = re.compile(r"[A-Za-z_]\w*\.[A-Za-z_]\w*")
 """A class in a file of the model's own folder, as named in `auto_map`."""
 POOLING, MODULES, SENTENCE = "1_Pooling/config.json", "modules.json", "sentence_bert_config.json"
 """The files of sentence-transformers that decide an encoder's vectors; a causal language model has none of them."""
+_IMPLEMENTATION = re.compile("_?(attn|experts)_implementation(_internal)?")
+_BUILT_IN = re.compile(r"[a-z0-9_|]+")
+"""The name of an implementation within transformers; that of a kernel on a hub has a slash."""
 _HASHED = (*_PATTERNS, *_TOKENIZER, "vocab.json", "merges.txt", "added_tokens.json", POOLING, MODULES, SENTENCE)
 
 
@@ -65,6 +68,7 @@ def base_folder(base: Base, root: Path) -> Path:
             )
         )
     _check_parts(base, folder)
+    _check_config(base, folder)
     return folder
 
 
@@ -154,6 +158,7 @@ def local_folder(base: Base, root: Path, *, needs_tokenizer: bool = True) -> Pat
                 setting="base",
             )
         )
+    _check_config(base, folder)
     return folder
 
 
@@ -232,6 +237,46 @@ def base_digest(folder: Path) -> str:
 @lru_cache(maxsize=64)
 def _digest_of(folder: Path, files: tuple[tuple[str, int, int], ...]) -> str:
     return digest({Path(path).relative_to(folder).as_posix(): file_digest(Path(path)) for path, _, _ in files})
+
+
+def check_kernels(config: Any, where: str) -> None:
+    """Checks that a model's config names no code on a hub that computes its attention or its experts.
+
+    transformers fetches and runs what such a setting names where the package `kernels` is installed.
+    https://huggingface.co/docs/transformers/main/en/attention_interface
+
+    Raises:
+        ModelError: it names one.
+    """
+    for name, value in _implementations(config):
+        if not _BUILT_IN.fullmatch(value):
+            raise ModelError(
+                Problem(
+                    "a base model's config names code on a hub",
+                    where=where,
+                    found=f"{name}: {value[:80]}",
+                    wanted="a part of transformers, such as sdpa or eager",
+                    do=f"remove {name} from the file if you trust the rest of it, or choose another base",
+                )
+            )
+
+
+def _implementations(value: Any) -> Iterator[tuple[str, str]]:
+    """Yields key and value of every setting in a config that says by which code a part is computed."""
+    for name, inner in value.items() if isinstance(value, dict) else ():
+        if _IMPLEMENTATION.fullmatch(name):
+            yield from ((name, str(one)) for one in (inner.values() if isinstance(inner, dict) else [inner]) if one)
+        yield from _implementations(inner)
+
+
+def _check_config(base: Base, folder: Path) -> None:
+    """Checks the config in a base's folder; one that can't be read is refused where it is used."""
+    path = folder / "config.json"
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return
+    check_kernels(config, f"ladder: base {base}, {path}")
 
 
 def code_digest(folder: Path) -> str:

@@ -322,11 +322,13 @@ def clear_leftovers(root: Path) -> None:
 
 
 def check_rows(root: Path) -> None:
-    """Checks that data/raw is not empty, before DVC fails with a message of its own.
+    """Checks data/raw before DVC reads it, which fails with a message of its own and never ends on a pipe.
 
     Raises:
-        DataError: it is empty or missing.
+        DataError: it is empty or missing, or something in it is neither a file nor a folder.
     """
+    from rungwise.dataset.readers.source import check_regular
+
     raw = Paths(root).raw
     if not raw.is_dir() or not any(raw.iterdir()):
         raise DataError(
@@ -338,6 +340,7 @@ def check_rows(root: Path) -> None:
                 do="copy them there; in the repository of rungwise, `make demo` does it",
             )
         )
+    check_regular(sorted(raw.rglob("*")), str(raw))
 
 
 def is_current(root: Path, verb: str) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from rungwise.core.errors import ModelError, Problem
+from rungwise.model.bases import check_kernels
 from rungwise.planning.shape import Linear, Shape
 
 _ROLES = (
@@ -26,8 +27,10 @@ def measured_shape(config: Mapping[str, Any], where: str) -> Shape:
     """Returns the shape of the model that transformers builds from a config.json's values.
 
     Raises:
-        ModelError: transformers does not have the architecture, or can't build a causal model from the values.
+        ModelError: transformers does not have the architecture, or can't build a causal model from the values, or they
+            name code on a hub.
     """
+    check_kernels(config, where)
     model = _built(config, where)
     text = model.config.get_text_config()
     layers = _layers(model)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rungwise.core.folders import joined
 from rungwise.core.records import SIDES
+from rungwise.core.texts import on_one_line
 
 _COUNTED = (*SIDES, "synthetic")
 _LABELS = 5
@@ -40,7 +41,7 @@ def _top_labels(shares: Mapping[str, float]) -> str:
     """Returns the largest label shares: `billing 40%, repair 30%`."""
     named = Counter(shares).most_common(_LABELS)
     more = f" and {len(shares) - _LABELS} more" if len(shares) > _LABELS else ""
-    return ", ".join(f"{label} {share:.0%}" for label, share in named) + more
+    return ", ".join(f"{on_one_line(label)} {share:.0%}" for label, share in named) + more
 
 
 def diff_text(diff: Mapping[str, Any]) -> str:
@@ -53,7 +54,7 @@ def diff_text(diff: Mapping[str, Any]) -> str:
         ]
         for kind, verb in (("came", "added"), ("went", "removed")):
             if task[kind]:
-                counts = ", ".join(f"{label}: {n}" for label, n in task[f"{kind}_by_label"].items())
+                counts = ", ".join(f"{on_one_line(label)}: {n}" for label, n in task[f"{kind}_by_label"].items())
                 lines.append(f"  {verb}: {counts or joined(task[kind])}")
         if task["edited"]:
             pairs = joined([f"{old} -> {new}" for old, new in task["edited"]])

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError
-from rungwise.dataset.readers import Bad, Note, Row, files, rows
+from rungwise.dataset.readers import Bad, Note, Row, files, rows, source
 from tests.dataset.conftest import CHAT, read, tables
 
 
@@ -103,3 +104,25 @@ def test_any_bytes_give_rows_counted_rejections_or_one_clear_error(
     for row in result:
         for cell in row.values.values() if isinstance(row, Row) else ():
             assert cell is None or (isinstance(cell, str) and cell.encode()) or all(i.encode() for i in cell)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_pipes_and_devices_are_refused_and_not_opened(tmp_path, kind):
+    path = tmp_path / "x.csv"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/zero")
+    for name in ("x.csv", "*.csv"):
+        with pytest.raises(DataError, match="is a pipe, a socket or a device"):
+            files(SourceSettings(name="s", path=name), tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.jsonl"])
+def test_a_cell_that_no_base_can_read_is_a_rejection(tmp_path, name, monkeypatch):
+    monkeypatch.setattr(source, "MAX_CELL_CHARACTERS", 9)
+    cells = [{"body": "b" * n, "queue": "a"} for n in (9, 10)]
+    lines = ["body,queue", *(f"{c['body']},a" for c in cells)] if name == "x.csv" else map(json.dumps, cells)
+    first, second = read(tmp_path, "\n".join(lines) + "\n", name)
+    assert first.values["body"] == "b" * 9
+    assert (second.reason, second.detail) == ("too_long_to_read", "column body holds 10 characters, at most 9 are read")

@@ -8,6 +8,7 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.dataset.readers.chats import is_chat
+from rungwise.dataset.readers.growth import check_growth
 from rungwise.dataset.readers.objects import check_columns, first_key, picked
 from rungwise.dataset.readers.row import Bad, Note, Row
 
@@ -27,9 +28,9 @@ def arrow_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
     def batches() -> Iterator[Any]:
         if path.suffix.lower() == ".parquet" or source.format == "parquet":
             with parquet.ParquetFile(path) as file:
-                yield from file.iter_batches(
-                    batch_size=CHUNK_ROWS, columns=_columns_to_read(source, needed, file.schema_arrow)
-                )
+                columns = _columns_to_read(source, needed, file.schema_arrow)
+                check_growth(path, columns)
+                yield from file.iter_batches(batch_size=CHUNK_ROWS, columns=columns)
             return
         with pa.memory_map(str(path)) as stream:
             try:

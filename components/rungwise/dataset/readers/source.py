@@ -1,7 +1,7 @@
 """Finds the files of a source and reads each with the reader for its format."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,15 @@ _ENDINGS: Final = {
 }
 
 
+MAX_CELL_CHARACTERS: Final = 10_000_000
+"""A longer cell is not read: no base reads a hundredth of it."""
+
+
 def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     """Returns the files of a source under `raw`, sorted by name.
 
     Raises:
-        DataError: there is none, one is a link to a file outside `raw`, or one is empty.
+        DataError: there is none, one is a link to a file outside `raw`, a pipe or a device, or one is empty.
     """
     try:
         matches = sorted(raw.glob(source.path))
@@ -40,6 +44,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
         matches = []  # not a valid pattern, such as `.` or `a**b`
     paths = sorted({f for p in matches for f in ([p] if p.is_file() else files_in(p)) if f != raw / FINGERPRINTS})
     where = f"ingest.sources: {source.name}, {raw / source.path}"
+    check_regular(matches, where)
     if not paths:
         others = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
         raise DataError(
@@ -66,6 +71,25 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
                 Problem("a source's file is empty", where=str(path), found="0 bytes", wanted="a header and rows")
             )
     return tuple(paths)
+
+
+def check_regular(paths: Iterable[Path], where: str) -> None:
+    """Checks that paths in data/raw are files and folders: reading a pipe or a device may never end.
+
+    Raises:
+        DataError: one is something else.
+    """
+    for path in paths:
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise DataError(
+                Problem(
+                    "a source's file is not a file",
+                    where=where,
+                    found=f"{path.name} is a pipe, a socket or a device",
+                    wanted="files and folders",
+                    do="remove it from data/raw",
+                )
+            )
 
 
 def files_in(folder: Path) -> list[Path]:
@@ -129,7 +153,7 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
     if reader is not arrow_rows:
         check_content(source, path)
     try:
-        yield from reader(source, path, needed)
+        yield from map(_without_long_cells, reader(source, path, needed))
     except UnicodeError as error:  # an encoding that can't continue after an invalid byte, such as utf-16
         raise DataError(
             Problem(
@@ -140,6 +164,16 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
                 do="set the source's `encoding`",
             )
         ) from None
+
+
+def _without_long_cells(row: Row | Bad | Note) -> Row | Bad | Note:
+    """Returns the row, or `Bad` if a cell is longer than MAX_CELL_CHARACTERS."""
+    for name, cell in row.values.items() if isinstance(row, Row) else ():
+        n = len(cell) if isinstance(cell, str) else sum(map(len, cell or ()))
+        if n > MAX_CELL_CHARACTERS:
+            detail = f"column {name} holds {n:,} characters, at most {MAX_CELL_CHARACTERS:,} are read"
+            return Bad(row.line, "too_long_to_read", detail)
+    return row
 
 
 def columns(source: SourceSettings, path: Path) -> list[str]:
