@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.prompts import answer_text
+from rungwise.model.chat_template import render
 from rungwise.model.language_model import LanguageModel
 
 _MARKS = tuple(f"\u241f{name}-TEXT\u241f" for name in ("FIRST", "ANSWER", "LAST"))
@@ -67,10 +68,10 @@ def _chat_frame(lm: LanguageModel) -> Frame | None:
         return None
     roles = ("user", "assistant", "user")
     turns = [{"role": role, "content": mark} for role, mark in zip(roles, _MARKS, strict=True)]
-    try:
-        text = str(lm.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True))
-    except Exception:  # the template is a program of the base's author: it may raise anything
+    rendered = render(lm.tokenizer, turns, opens=True, where=f"ladder: base {lm.base}")
+    if rendered.fault:
         return None
+    text = rendered.text
     pieces: list[tuple[int, ...]] = []
     for mark in _MARKS:
         piece, found, text = text.partition(mark)

@@ -16,6 +16,7 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
 from rungwise.model.bases import base_digest, base_folder, check_writes, code_refused, local_folder, may_run_code
+from rungwise.model.chat_template import render
 from rungwise.model.kernels.folded import fold_inputs
 from rungwise.model.kernels.last_layer import shorten
 
@@ -204,7 +205,8 @@ def _reader(base: Base, tokenizer: Any, config: Any, template: str, ends: frozen
             Problem("a tokenizer does not have an end token", where=f"ladder: base {base}", wanted="an eos_token")
         )
     prefix, suffix = _chat_parts(base, tokenizer) if template == "chat" else (_beginning(tokenizer), ())
-    end = turn_end if template == "chat" and (turn_end := _turn_end(tokenizer)) is not None else tokenizer.eos_token_id
+    turn_end = _turn_end(base, tokenizer) if template == "chat" else None
+    end = tokenizer.eos_token_id if turn_end is None else turn_end
     return LanguageModel(
         base=base,
         digest="",
@@ -278,19 +280,18 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
                 do="set the rung's `template: plain`",
             )
         )
-    try:
-        text = tokenizer.apply_chat_template(_TURN, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # the template is a program of the base's author: it may raise anything
+    rendered = render(tokenizer, _TURN, opens=True, where=f"ladder: base {base}")
+    if rendered.fault:
         raise ModelError(
             Problem(
                 "a chat template can't be used",
                 where=f"ladder: base {base}",
-                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                found=rendered.fault,
                 wanted="a template for a single message of the user",
                 do="set the rung's `template: plain`",
             )
-        ) from None
-    pieces = str(text).split(_USER)
+        )
+    pieces = rendered.text.split(_USER)
     if len(pieces) != 2:
         raise ModelError(
             Problem(
@@ -304,16 +305,13 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
     return before, after
 
 
-def _turn_end(tokenizer: Any) -> int | None:
+def _turn_end(base: Base, tokenizer: Any) -> int | None:
     """Returns the token by which the chat template ends the assistant's turn; None if that is not a token of its own.
 
     A template may refuse such a conversation, or leave the assistant's text out; then the answer ends with the text.
     """
     turn = [*_TURN, {"role": "assistant", "content": _ANSWER}]
-    try:
-        _, found, after = str(tokenizer.apply_chat_template(turn, tokenize=False)).rpartition(_ANSWER)
-    except Exception:  # see `_chat_parts`
-        return None
+    _, found, after = render(tokenizer, turn, opens=False, where=f"ladder: base {base}").text.rpartition(_ANSWER)
     own = {*tokenizer.all_special_ids, *getattr(tokenizer, "added_tokens_decoder", ())}
     ids = tokenizer(after, add_special_tokens=False).input_ids if found else []
     return next((int(i) for i in ids if i in own), None)

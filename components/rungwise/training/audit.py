@@ -17,6 +17,7 @@ from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.faults import LIMITS
 from rungwise.core.folders import write_lines
 from rungwise.core.prompts import answer_text
+from rungwise.model.chat_template import render
 from rungwise.model.language_model import LanguageModel, fits
 
 MEANINGS: Final[Mapping[str, str]] = {
@@ -229,7 +230,5 @@ def _is_untrained(lm: LanguageModel, token: int) -> bool:
 
 def _opens_a_turn(lm: LanguageModel) -> bool:
     turn = [{"role": "user", "content": "x"}]
-    texts = [
-        lm.tokenizer.apply_chat_template(turn, tokenize=False, add_generation_prompt=opens) for opens in (False, True)
-    ]
-    return bool(texts[0] != texts[1])
+    closed, opened = (render(lm.tokenizer, turn, opens=o, where=f"base {lm.base}") for o in (False, True))
+    return closed != opened
