@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -139,6 +139,59 @@ def write_workspace(
     (root / "params.yaml").write_text(PARAMS.format(target=target, ladder=ladder.rstrip("\n"), steps=steps))
     shutil.copy(REPOSITORY / "dvc.yaml", root / "dvc.yaml")
     shutil.copytree(base, root / "bases" / "able")
+    return root
+
+
+SIDED_PARAMS = """\
+seed: 7
+tasks:
+  route:
+    prompt: "{{body}}\\nQueue:"
+    answer: {{column: queue}}
+    target: {target}
+ladder:
+{ladder}
+ingest:
+  sources:
+    - {{name: tickets, path: tickets.csv}}
+validate: {{min_rows: 20}}
+split: {{given: side, leaks: exact}}
+augment: {{}}
+train: {{steps: 2}}
+evaluate: {{confidence: 0.95}}
+decide: {{min_scored: 20}}
+register: {{experiment: rungwise}}
+promote: {{min_scored: 20}}
+"""
+
+
+def sided_rows(n: int, side: str, *, wrong: float = 0.0, seed: int = 1) -> list[tuple[str, str, str]]:
+    """Returns (text, label, side) rows without duplicates; a share `wrong` of the labels is drawn by lot."""
+    draw = random.Random(f"{side}{seed}")
+    labels = sorted(KEYWORDS.values())
+    return [
+        (
+            f"{text} {''.join(draw.choices('abcdefgh', k=6))}",
+            draw.choice(labels) if draw.random() < wrong else label,
+            side,
+        )
+        for text, label in planted_rows(n, draw.randrange(1000))
+    ]
+
+
+def write_sided(
+    root: Path,
+    rows: Sequence[tuple[str, str, str]],
+    *,
+    target: float = 0.8,
+    ladder: str = "  - {name: classical, method: classical}",
+) -> Path:
+    """Makes a workspace without a base whose rows say on which side they are; no git, no DVC."""
+    (root / "data" / "raw").mkdir(parents=True)
+    lines = ["body,queue,side", *(",".join(row) for row in rows)]
+    (root / "data" / "raw" / "tickets.csv").write_text("\n".join(lines) + "\n")
+    (root / "params.yaml").write_text(SIDED_PARAMS.format(target=target, ladder=ladder.rstrip("\n")))
+    shutil.copy(REPOSITORY / "dvc.yaml", root / "dvc.yaml")
     return root
 
 

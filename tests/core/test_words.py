@@ -5,6 +5,7 @@ from typing import get_args
 import pytest
 
 from rungwise.core.decisions import (
+    AfterRefusal,
     AlreadyChampion,
     AskedBefore,
     BarAtFloor,
@@ -193,7 +194,35 @@ SENTENCES = [
     (AlreadyChampion(3), "Version 3 is the champion already."),
     (
         OtherData(3, "abc", "def"),
-        "Version 3 was trained on data abc, and the workspace holds def: `rungwise run` first.",
+        "Version 3 was trained on data abc, and the workspace holds def: `rungwise status` says whether a rung passes on "
+        "those, or whether `rungwise run` has to climb again.",
+    ),
+    (
+        AfterRefusal("small", "below_bar", None, None),
+        "It is not good enough on rows that did not choose it: try more training rows or a better rung. `rungwise run` "
+        "gives the same answer until the rows, the ladder or the bar change.",
+    ),
+    (
+        AfterRefusal("small", "unlike_validation", None, "large"),
+        "The test rows score clearly lower than the validation rows: compare the two sides, and check the labels of the "
+        "test rows (`rungwise data docs`). `rungwise run` gives the same answer until the rows, the ladder or the bar "
+        "change; it tries large if you take small off the ladder.",
+    ),
+    (
+        AfterRefusal("small", "too_few_rows", 385, None),
+        "The score is above the bar, but these test rows can't show it: about 385 test rows would, if the score stays. "
+        "`rungwise run` gives the same answer until the rows, the ladder or the bar change.",
+    ),
+    (
+        AfterRefusal("small", "too_few_rows", None, None),
+        "The score is above the bar, but these test rows can't show it: it is so close to the bar that a better rung or "
+        "more training rows are the next thing to try. `rungwise run` gives the same answer until the rows, the ladder or "
+        "the bar change.",
+    ),
+    (
+        AfterRefusal("small", "not_scored", None, None),
+        "Find out why test rows are not scored, such as rows that are longer than the base reads. `rungwise run` gives "
+        "the same answer until the rows, the ladder or the bar change.",
     ),
     (AskedBefore("2026-11-23T22:06:23+00:00"), "(test rows scored on 2026-11-23T22:06:23+00:00)"),
     (NothingRegistered(), "No rung passes, so nothing is registered for promotion."),

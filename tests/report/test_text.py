@@ -1,7 +1,8 @@
 from dataclasses import replace
 
-from rungwise.core.decisions import Decision, Floor, Text
+from rungwise.core.decisions import ChallengerTooFewScored, Decision, Floor, Text
 from rungwise.core.records import Evidence, Interval
+from rungwise.release.gate import Verdict
 from rungwise.release.registry import Version
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus, explain_json, status_json
 from rungwise.report.text import HEADER, explain_text, ladder_rows, sentence, status_text, table
@@ -35,6 +36,13 @@ def test_one_sentence_gives_the_status_of_a_task():
     assert sentence(replace(TASK, champion=CHAMPION)) == good + "it is the champion, version 3."
     other = replace(CHAMPION, tags={**CHAMPION.tags, "attempt": "other"})
     assert sentence(replace(TASK, champion=other)) == good + "the champion is version 3."
+    refused = replace(TASK, verdict=Verdict("refuse", (ChallengerTooFewScored(3, 30),)))
+    plain = (
+        "route: small passes on the validation rows (0.962 (0.941 to 0.976, n=480)) but was refused on the test rows"
+    )
+    assert sentence(refused) == plain + "." and ladder_rows(refused)[0][-1] == "refused on the test rows"
+    assert sentence(replace(refused, champion=other)) == plain + "; the champion stays version 3."
+    assert sentence(replace(refused, champion=CHAMPION)) == good + "it is the champion, version 3."
     assert "no rung passes the bar of 0.9; the best so far is small" in sentence(replace(TASK, decision=FAILS))
     assert "no rung could be judged" in sentence(replace(TASK, decision=replace(FAILS, rung=None)))
     assert "not climbed yet" in sentence(replace(TASK, decision=None, evidence=()))

@@ -314,6 +314,25 @@ class AskedBefore:
     code: Literal["asked_before"] = "asked_before"
 
 
+RefusalCause: TypeAlias = Literal["not_scored", "unlike_validation", "too_few_rows", "below_bar"]
+"""Why the gate refused a challenger. `not_scored`: too few test rows could be scored. `unlike_validation`: the rung
+scores clearly lower than on the validation rows. `too_few_rows`: the score is above the bar, and the rows can't show
+it. `below_bar`: neither."""
+
+
+@dataclass(frozen=True)
+class AfterRefusal:
+    """What to do after the gate refused a challenger on the test rows."""
+
+    rung: str
+    cause: RefusalCause
+    rows_needed: int | None
+    """Independent test rows that would show the bar at this score (cause `too_few_rows`); None where too many would."""
+    next_rung: str | None
+    """The next rung of the ladder, which the climb did not try; None where there is none."""
+    code: Literal["after_refusal"] = "after_refusal"
+
+
 @dataclass(frozen=True)
 class NothingRegistered:
     """No rung passes, so there is no challenger."""
@@ -351,8 +370,8 @@ GateReason: TypeAlias = (
     ChallengerTooFewScored | ChallengerTooManyUnscored | ChallengerScore | ChampionCompared | WhyAlone
 )
 """Why the gate promotes, keeps or refuses."""
-ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | NothingRegistered
-"""Why the gate was not asked."""
+ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered
+"""Why the gate was not asked, or what to do after it refused."""
 Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | GateReason | ReleaseReason | Text
 
 _BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from rungwise.core.decisions import (
+    AfterRefusal,
     AlreadyChampion,
     AskedBefore,
     BarAtFloor,
@@ -231,12 +232,34 @@ def _release(reason: ReleaseReason) -> str:
             return f"Version {version} is the champion already."
         case OtherData(version, data_version, workspace):
             versions = f"data {data_version}, and the workspace holds {workspace}"
-            return f"Version {version} was trained on {versions}: `rungwise run` first."
+            return (
+                f"Version {version} was trained on {versions}: `rungwise status` says whether a rung passes on those, "
+                "or whether `rungwise run` has to climb again."
+            )
         case AskedBefore(when):
             return f"(test rows scored on {when})"
+        case AfterRefusal():
+            return _after_refusal(reason)
         case NothingRegistered():
             return "No rung passes, so nothing is registered for promotion."
     assert_never(reason)
+
+
+def _after_refusal(reason: AfterRefusal) -> str:
+    would = "it is so close to the bar that a better rung or more training rows are the next thing to try"
+    if reason.rows_needed:
+        would = f"about {reason.rows_needed:,} test rows would, if the score stays"
+    helps = {
+        "not_scored": "Find out why test rows are not scored, such as rows that are longer than the base reads",
+        "unlike_validation": "The test rows score clearly lower than the validation rows: compare the two sides, and "
+        "check the labels of the test rows (`rungwise data docs`)",
+        "too_few_rows": f"The score is above the bar, but these test rows can't show it: {would}",
+        "below_bar": "It is not good enough on rows that did not choose it: try more training rows or a better rung",
+    }[reason.cause]
+    again = "`rungwise run` gives the same answer until the rows, the ladder or the bar change"
+    if reason.next_rung:
+        again += f"; it tries {reason.next_rung} if you take {reason.rung} off the ladder"
+    return f"{helps}. {again}."
 
 
 def _ends(score: Interval) -> str:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rungwise.core.errors import Problem, RungwiseError, SettingsError
-from rungwise.core.folders import joined
-from rungwise.workspace.layout import settings_of
+from rungwise.core.folders import is_sealed, joined
+from rungwise.core.words import sentence_of, sentences_of
+from rungwise.workspace.layout import Paths, settings_of
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
     registry = Registry(root)
     version = registry.aliases(task).get(CHAMPION)
     if version is None:
-        raise RungwiseError(
-            Problem(
-                "there is no champion",
-                where=f"task {task}",
-                wanted="a promoted version",
-                do=f"`rungwise explain {task}` says whether a rung passed; `rungwise run` promotes one that does",
-            )
-        )
+        raise _no_champion(root, task)
     with registry.attempt_folder(version) as folder:
         answerer = Answerer(folder, root)
         prediction = answerer([_row(answerer.slots, fields, text, f"task {task}, version {version.number}")])[0]
@@ -58,6 +52,28 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
             )
         )
     return Answer(prediction.answer, prediction.probability, version.number)
+
+
+def _no_champion(root: Path, task: str) -> RungwiseError:
+    """Returns the error that says why a task has no champion, and what to do."""
+    from rungwise.climbing.ladder import last_climb
+    from rungwise.release.promote import verdict_on
+
+    why, do = "the task was not climbed yet", "`rungwise run` climbs, and promotes a rung that passes"
+    if is_sealed(Paths(root).output("climb")):
+        climb = last_climb(root, task)
+        verdict, rung = verdict_on(root, climb), climb.decision.rung
+        if not climb.decision.passes:
+            why, do = f"no rung passes the bar of {climb.target:g}", f"`rungwise explain {task}` says what would help"
+        elif verdict and verdict.action == "refuse":
+            reasons, advice = verdict.parted()
+            why = f"{rung} was refused on the test rows: {sentences_of(reasons)}"
+            do = sentence_of(advice) if advice else f"`rungwise explain {task}`"
+        else:
+            why, do = f"{rung} passes on the validation rows, and is not promoted", "`rungwise run` asks the gate"
+    return RungwiseError(
+        Problem("there is no champion", where=f"task {task}", found=why, wanted="a promoted version", do=do)
+    )
 
 
 def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, where: str) -> dict[str, str]:

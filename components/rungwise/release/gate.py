@@ -10,16 +10,21 @@ from dataclasses import dataclass
 
 from rungwise.config import PromoteSettings
 from rungwise.core.decisions import (
+    AfterRefusal,
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,
     ChampionCompared,
+    Climb,
     ComparisonOutcome,
     NoChampion,
     Reason,
+    RefusalCause,
     WhyAlone,
 )
 from rungwise.core.records import Interval, Prediction
+from rungwise.core.words import MANY_TIMES
+from rungwise.evidence.intervals import rows_needed
 from rungwise.evidence.metrics import Metric, difference, estimate
 
 
@@ -30,6 +35,11 @@ class Verdict:
     action: str
     """`promote`, `keep` (the champion stays) or `refuse` (below the bar, or not judged)."""
     reasons: tuple[Reason, ...]
+
+    def parted(self) -> tuple[tuple[Reason, ...], AfterRefusal | None]:
+        """Returns the reasons without what to do after a refusal, and that."""
+        advice = next((reason for reason in self.reasons if isinstance(reason, AfterRefusal)), None)
+        return tuple(reason for reason in self.reasons if reason is not advice), advice
 
 
 def judge(
@@ -82,3 +92,35 @@ def _outcome(change: Interval | None, is_smaller: bool, is_champion_at_bar: bool
     if not is_champion_at_bar:
         return "champion_below_bar"
     return "smaller_base" if is_smaller else "no_difference"
+
+
+def after_refusal(climb: Climb, ladder: Sequence[str], verdict: Verdict) -> AfterRefusal | None:
+    """Returns what to do after the gate refused the rung that passed a climb; None if it did not refuse it.
+
+    Args:
+        climb: the climb that chose the challenger.
+        ladder: the names of the ladder's rungs, cheapest first.
+        verdict: the gate's answer about the challenger.
+    """
+    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
+    if verdict.action != "refuse" or not climb.decision.passes or chosen is None or chosen.score is None:
+        return None
+    standing = next((r for r in verdict.reasons if isinstance(r, ChallengerScore)), None)
+    is_unscored = any(isinstance(r, ChallengerTooFewScored | ChallengerTooManyUnscored) for r in verdict.reasons)
+    if standing is None and not is_unscored:  # the gate was not asked
+        return None
+    needed, cause = None, _refusal_cause(chosen.score, standing)
+    if standing and cause == "too_few_rows":
+        score = standing.score
+        needed = rows_needed(score.value, standing.target, score.confidence)
+        needed = None if needed is None or needed > MANY_TIMES * score.n else needed
+    tried = {e.rung for e in climb.evidence}
+    return AfterRefusal(chosen.rung, cause, needed, next((rung for rung in ladder if rung not in tried), None))
+
+
+def _refusal_cause(dev: Interval, standing: ChallengerScore | None) -> RefusalCause:
+    if standing is None:
+        return "not_scored"
+    if standing.score.high < dev.low:
+        return "unlike_validation"
+    return "too_few_rows" if standing.score.value > standing.target else "below_bar"

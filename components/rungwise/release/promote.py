@@ -14,6 +14,7 @@ from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
     ChampionFails,
+    Climb,
     NoChampion,
     OtherData,
     OtherSplit,
@@ -27,7 +28,7 @@ from rungwise.core.records import Prediction, digest, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
-from rungwise.release.gate import Verdict, judge
+from rungwise.release.gate import Verdict, after_refusal, judge
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.workspace.layout import Paths, data_version, settings_of
@@ -39,19 +40,43 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
     The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer is returned.
     A challenger that was trained on other data than the workspace holds is refused without a test-set look, because it
     may have been trained on today's test rows. For the same reason a challenger is not compared with a champion of
-    another split. `prove`: see `register`.
+    another split. A refusal also says what to do next. `prove`: see `register`.
 
     Raises:
         SettingsError: there is no such task.
         WorkspaceError: the task was not climbed yet.
         RegistryError: there is no challenger, or it does not reload exactly.
     """
+    settings_of(root).task(task)
+    climb = last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
+    return _with_advice(root, climb, _asked(root, climb))
+
+
+def verdict_on(root: Path, climb: Climb) -> Verdict | None:
+    """Returns the gate's last recorded verdict on the attempt that passed a climb, and what to do after a refusal.
+
+    None where no rung passed, or the gate was not asked about it.
+    """
+    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
+    if chosen is None or not climb.decision.passes:
+        return None
+    for look in reversed(looks(Paths(root).ledger, climb.task)):
+        if look.get("attempt") == chosen.attempt:
+            return _with_advice(root, climb, Verdict(look["action"], look["reasons"]))
+    return None
+
+
+def _with_advice(root: Path, climb: Climb, verdict: Verdict) -> Verdict:
+    advice = after_refusal(climb, [rung.name for rung in settings_of(root).ladder], verdict)
+    return Verdict(verdict.action, (*verdict.reasons, advice)) if advice else verdict
+
+
+def _asked(root: Path, climb: Climb) -> Verdict:
     from rungwise.serving.answerer import Answerer
 
-    settings, registry, ledger = settings_of(root), Registry(root), Paths(root).ledger
-    target = settings.task(task).target
-    last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
-    challenger, champion = _challenger(registry, task), registry.version(task, CHAMPION)
+    settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task
+    target = settings.tasks[task].target
+    challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
         return Verdict("keep", (AlreadyChampion(champion.number),))
     if challenger.tags.get("data_version") != data_version(root):
@@ -91,16 +116,17 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
     return verdict
 
 
-def _challenger(registry: Registry, task: str) -> Version:
-    challenger = registry.version(task, CHALLENGER)
+def _challenger(registry: Registry, climb: Climb) -> Version:
+    challenger = registry.version(climb.task, CHALLENGER)
     if challenger is None:
+        passes = climb.decision.passes
         raise RegistryError(
             Problem(
                 "there is nothing to promote",
-                where=f"task {task}",
-                found="no version with the alias challenger",
+                where=f"task {climb.task}",
+                found="no version with the alias challenger" + ("" if passes else ": no rung passed the last climb"),
                 wanted="a rung that passed on the validation rows",
-                do="`rungwise run` climbs, and registers a rung that passes; `rungwise status` shows the last climb",
+                do="`rungwise run` registers it" if passes else f"`rungwise explain {climb.task}` says what would help",
             )
         )
     return challenger

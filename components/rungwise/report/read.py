@@ -5,7 +5,7 @@ Terminal, pages, JSON and the Python API are made from these values. JSON holds 
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.metrics import MEANINGS, TITLES
-from rungwise.release.promote import looks
+from rungwise.release.gate import Verdict
+from rungwise.release.promote import looks, verdict_on
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.report.reference import Reference, Speed, reference, reference_json, speeds
 from rungwise.workspace.dvc import changed
@@ -49,6 +50,14 @@ class TaskStatus:
     """Rung -> what its answers take and cost, where that was measured."""
     incumbent: Reference | None = None
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
+    verdict: Verdict | None = None
+    """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
+
+    @property
+    def refused(self) -> Verdict | None:
+        """The verdict, if the gate refused the rung that passes and it is not the champion."""
+        is_champion = self.chosen and self.champion and self.champion.tags.get("attempt") == self.chosen.attempt
+        return self.verdict if self.verdict and self.verdict.action == "refuse" and not is_champion else None
 
     @property
     def chosen(self) -> Evidence | None:
@@ -104,6 +113,8 @@ class Explanation:
     """What needs no training; None in climbs of older versions."""
     incumbent: Reference | None = None
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
+    verdict: Verdict | None = None
+    """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
 
 
 def status(root: Path) -> Status:
@@ -134,6 +145,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
         climb = _climb(root, name) if is_climbed else None
         aliases = registry.aliases(name)
         rungs = speeds(root, settings, climb) if climb else {}
+        verdict = verdict_on(root, climb) if climb else None
         tasks[name] = TaskStatus(
             name=name,
             metric=task.measure,
@@ -141,13 +153,14 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
             ladder=tuple(r.name for r in settings.ladder),
             evidence=climb.evidence if climb else (),
             decision=climb.decision if climb else None,
-            comparison=climb.comparison if climb else None,
+            comparison=_comparison(climb, verdict) if climb else None,
             challenger=aliases.get(CHALLENGER),
             champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
             floor=climb.floor if climb else None,
             speeds=rungs,
             incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
+            verdict=verdict,
         )
     return tasks
 
@@ -167,7 +180,7 @@ def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
 
 def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
     climb, confidence = last_climb(root, name), settings.evaluate.confidence
-    rungs = speeds(root, settings, climb)
+    rungs, verdict = speeds(root, settings, climb), verdict_on(root, climb)
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     n = max((e.n for e in climb.evidence), default=0)
     n_groups = _groups(Paths(root).output("climb") / name / "predictions")
@@ -186,10 +199,19 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
             for evidence, step in zip(climb.evidence, climb.steps, strict=True)
         ),
         decision=climb.decision,
-        comparison=climb.comparison,
+        comparison=_comparison(climb, verdict),
         floor=climb.floor,
         incumbent=reference(root, settings, climb, rungs) if has_data else None,
+        verdict=verdict,
     )
+
+
+def _comparison(climb: Climb, verdict: Verdict | None) -> WithoutModel | Text | None:
+    """Returns whether a language model is needed at all; a rung that the test rows refused is never enough."""
+    comparison = climb.comparison
+    if verdict and verdict.action == "refuse" and isinstance(comparison, WithoutModel):
+        return replace(comparison, is_enough=False)
+    return comparison
 
 
 def _climb(root: Path, task: str) -> Climb | None:
@@ -227,12 +249,19 @@ def status_json(found: Status) -> Json:
             ],
             "speeds": {rung: to_json(speed) for rung, speed in task.speeds.items()},
             "incumbent": reference_json(task.incumbent),
+            "verdict": _verdict_json(task.verdict),
         }
     return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
 
 
 def _decision_json(decision: Decision) -> Json:
     return {**to_json(decision), "reasons": [reason_json(reason) for reason in decision.reasons]}
+
+
+def _verdict_json(verdict: Verdict | None) -> Json:
+    if verdict is None:
+        return None
+    return {"action": verdict.action, "reasons": [reason_json(reason) for reason in verdict.reasons]}
 
 
 def _version_json(version: Version | None) -> Json:
@@ -263,6 +292,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "decision": _decision_json(one.decision),
             "comparison": reason_json(one.comparison) if one.comparison else None,
             "incumbent": reference_json(one.incumbent),
+            "verdict": _verdict_json(one.verdict),
         }
         for name, one in found.items()
     }

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-from rungwise.core.decisions import Reason
+from rungwise.core.decisions import ChallengerScore, Reason
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence
 from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
+from rungwise.release.gate import Verdict
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 from rungwise.report.reference import Reference, Speed
 
@@ -80,6 +81,8 @@ def milliseconds(seconds: float) -> str:
 def _verdict(task: TaskStatus, one: Evidence) -> str:
     if task.decision is None or one.rung != task.decision.rung:
         return ""
+    if task.refused:
+        return "refused on the test rows"
     return "passes" if task.decision.passes else "best so far, below the bar"
 
 
@@ -92,11 +95,27 @@ def sentence(task: TaskStatus) -> str:
     score = score_text(chosen)
     if not task.decision.passes:
         return f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}."
+    if task.refused:
+        stays = f"; the champion stays version {task.champion.number}" if task.champion else ""
+        return f"{task.name}: {_refusal(chosen.rung, task.refused, score)}{stays}."
     text = f"{task.name}: {chosen.rung} is good enough: {score} against the bar of {task.target:g}"
     if task.champion is None:
         return f"{text}; not promoted yet."
     is_it = task.champion.tags.get("attempt") == chosen.attempt
     return f"{text}; {'it is the champion,' if is_it else 'the champion is'} version {task.champion.number}."
+
+
+def _refusal(rung: str, verdict: Verdict, dev: str = "") -> str:
+    """Returns that a rung which passes was refused, as a sentence without its end; `dev`: its validation score."""
+    standing = next((r for r in verdict.reasons if isinstance(r, ChallengerScore)), None)
+    test = f": {interval_text(standing.score)} against the bar of {standing.target:g}" if standing else ""
+    dev = f" ({dev})" if dev else ""
+    return f"{rung} passes on the validation rows{dev} but was refused on the test rows{test}"
+
+
+def _advice(verdict: Verdict | None) -> list[str]:
+    advice = verdict.parted()[1] if verdict else None
+    return [sentence_of(advice)] if advice else []
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -119,7 +138,7 @@ def status_text(status: Status) -> str:
 
 
 def _task_text(task: TaskStatus) -> str:
-    lines = [sentence(task), *([sentence_of(task.comparison)] if task.comparison else [])]
+    lines = [sentence(task), *_advice(task.refused), *([sentence_of(task.comparison)] if task.comparison else [])]
     if task.incumbent and task.decision:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
     lines += ["", table(header(task), ladder_rows(task))]
@@ -149,6 +168,8 @@ def _explanation_text(task: Explanation) -> str:
         known |= set(rung.decision.reasons)
     if task.decision.rung is None:
         verdict = "No rung could be judged."
+    elif task.verdict and task.verdict.action == "refuse":
+        verdict = " ".join([f"Result: {_refusal(task.decision.rung, task.verdict)}.", *_advice(task.verdict)])
     elif task.decision.passes:
         verdict = f"Result: {task.decision.rung} passes."
     else:

@@ -1,0 +1,123 @@
+"""A rung that passes on validation rows and is refused on test rows is called good enough nowhere."""
+
+import json
+
+import pytest
+
+from rungwise.cli import main as cli
+from rungwise.core.decisions import (
+    AfterRefusal,
+    ChallengerScore,
+    ChallengerTooFewScored,
+    ChallengerTooManyUnscored,
+    Climb,
+    Decision,
+    OtherData,
+)
+from rungwise.core.errors import RungwiseError
+from rungwise.core.folders import read_lines
+from rungwise.core.recipes import STAGES
+from rungwise.core.records import Evidence, Interval
+from rungwise.pipeline.stages import run_stage
+from rungwise.release.champion import answer
+from rungwise.release.gate import Verdict, after_refusal
+from rungwise.release.promote import promote
+from rungwise.release.register import register
+from rungwise.workspace.layout import Paths
+from tests.conftest import sided_rows, write_sided
+
+DEV = Interval(0.95, 0.92, 0.97, 300, 0.95)
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory):
+    """A workspace whose test rows have labels by lot, so that the gate refuses the rung that passes."""
+    rows = [*sided_rows(200, "train"), *sided_rows(100, "dev"), *sided_rows(100, "test", wrong=0.7)]
+    ladder = "  - {name: classical, method: classical}\n  - {name: next, method: classical}"
+    root = write_sided(tmp_path_factory.mktemp("refused") / "ws", rows, ladder=ladder)
+    for verb in STAGES:
+        run_stage(root, verb)
+    with pytest.raises(RungwiseError) as raised:
+        answer(root, "route", {}, "a parcel")
+    assert "passes on the validation rows, and is not promoted" in raised.value.problem.found
+    assert register(root, "route").version == 1
+    assert promote(root, "route").action == "refuse"
+    return root
+
+
+def test_every_place_says_that_the_test_rows_refused_the_rung_and_what_to_do(refused, monkeypatch, capsys):
+    monkeypatch.chdir(refused)
+    (look,) = read_lines(Paths(refused).ledger)
+    (reason,) = look["reasons"]
+    score = f"{reason['score']['value']:.3f}"
+    advice = "The test rows score clearly lower than the validation rows"
+    for command, expected in (
+        (["status"], 0),
+        (["explain"], 0),
+        (["promote", "route"], 1),
+        (["predict", "route", "x"], 2),
+    ):
+        assert cli.main(command) == expected
+        shown = "".join(capsys.readouterr())
+        assert score in shown and "refuse" in shown and advice in shown, command
+        assert "it tries next if you take classical off the ladder" in shown
+        for claim in ("good enough:", "not promoted yet", "Result: classical passes.", "You do not need a language"):
+            assert claim not in shown, command
+        assert "promotes one" not in shown
+    assert cli.main(["status"]) == 0
+    assert "refused on the test rows" in capsys.readouterr().out.split("classical  classical")[1].splitlines()[0]
+    for name in ("status", "explain"):
+        assert cli.main([name, "--json"]) == 0
+        printed = json.loads(capsys.readouterr().out)
+        task = (printed["tasks"] if name == "status" else printed)["route"]
+        assert task["verdict"]["action"] == "refuse" and task["comparison"]["is_enough"] is False
+        assert [r["code"] for r in task["verdict"]["reasons"]] == ["challenger_score", "after_refusal"]
+    assert len(list(read_lines(Paths(refused).ledger))) == 1  # asking again is no look
+
+
+def test_without_a_rung_that_passes_no_place_says_to_run_again(refused, tmp_path, monkeypatch, capsys):
+    root = write_sided(
+        tmp_path / "ws", [row for side in ("train", "dev", "test") for row in sided_rows(80, side, wrong=1)]
+    )
+    monkeypatch.chdir(root)
+    assert cli.main(["predict", "route", "x"]) == 2
+    assert "not climbed yet" in capsys.readouterr().err
+    for verb in STAGES:
+        run_stage(root, verb)
+    assert register(root, "route").version is None
+    capsys.readouterr()
+    for command, words in (
+        (["predict", "route", "x"], "no rung passes the bar"),
+        (["promote", "route"], "no rung passed"),
+    ):
+        assert cli.main(command) == 2
+        said = capsys.readouterr().err
+        assert words in said and "`rungwise explain route` says what would help" in said and "rungwise run" not in said
+
+
+def climb(passes: bool = True) -> Climb:
+    evidence = Evidence("small", "lora", "b", "", "a1", DEV, 300, {}, 900, {}, 1, 1, 1)
+    return Climb("route", "accuracy", 0.9, (evidence,), Decision("stop", "small", passes, ()), ())
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause", "rows"),
+    [
+        (ChallengerScore("accuracy", Interval(0.8, 0.75, 0.85, 300, 0.95), 0.9, False), "unlike_validation", None),
+        (ChallengerScore("accuracy", Interval(0.93, 0.89, 0.96, 300, 0.95), 0.9, False), "too_few_rows", 385),
+        (ChallengerScore("accuracy", Interval(0.902, 0.86, 0.93, 300, 0.95), 0.9, False), "too_few_rows", None),
+        (ChallengerScore("accuracy", Interval(0.89, 0.85, 0.93, 300, 0.95), 0.9, False), "below_bar", None),
+        (ChallengerTooFewScored(3, 30), "not_scored", None),
+        (ChallengerTooManyUnscored(90, 300, 0.05), "not_scored", None),
+    ],
+)
+def test_what_to_do_follows_from_why_the_gate_refused(reason, cause, rows):
+    expected = AfterRefusal("small", cause, rows, "large")
+    assert after_refusal(climb(), ["small", "large"], Verdict("refuse", (reason,))) == expected
+
+
+def test_there_is_no_advice_where_the_gate_did_not_refuse_the_rung_that_passes():
+    reason = ChallengerTooFewScored(3, 30)
+    assert after_refusal(climb(), ["small"], Verdict("keep", (reason,))) is None
+    assert after_refusal(climb(), ["small"], Verdict("refuse", (OtherData(1, "a", "b"),))) is None
+    assert after_refusal(climb(passes=False), ["small"], Verdict("refuse", (reason,))) is None
