@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.config import DecideSettings
@@ -6,6 +8,8 @@ from rungwise.core.decisions import (
     BelowBar,
     BeyondClassical,
     Floor,
+    LabelCeiling,
+    NoScore,
     NotAboveFloor,
     NothingJudged,
     NotTried,
@@ -17,6 +21,7 @@ from rungwise.core.decisions import (
     TryNext,
 )
 from rungwise.core.records import AnswerForm, Evidence, Prediction
+from rungwise.evidence.ceiling import Ceiling
 from rungwise.evidence.floors import FloorAnswers
 from rungwise.evidence.metrics import Metric, estimate
 
@@ -104,14 +109,55 @@ def test_a_clearly_better_rung_becomes_the_best_so_far_even_below_the_bar():
 def test_unscored_rows_do_not_count_as_wrong_but_a_rung_with_too_many_is_not_judged():
     few = ask([outcome("small", 200, unscored=180)], ["large"])
     assert few.action == "climb" and few.rung is None
-    assert few.reasons[0] == TooFewScored("small", 20, 200, DecideSettings().min_scored)
+    assert few.reasons[0] == TooFewScored("small", 20, 200, DecideSettings().min_scored, "over_context")
     many = ask([outcome("small", 200, unscored=40)], ["large"])
     assert many.rung is None
-    assert many.reasons[0] == TooManyUnscored("small", 40, 200, DecideSettings().max_unscored_share)
+    assert many.reasons[0] == TooManyUnscored("small", 40, 200, DecideSettings().max_unscored_share, "over_context")
     some = ask([outcome("small", 200, unscored=4)], ["large"])
     assert some.passes and some.reasons[0].unscored == 4 and some.reasons[0].score.n == 196
     none = ask([outcome("small", 200, unscored=200)])
-    assert none.rung is None and none.reasons[-1] == NothingJudged()
+    assert none.rung is None and none.reasons[-1] == NothingJudged("over_context")
+
+
+def not_trained(rung: str, too_long: int) -> Outcome:
+    """An outcome without answers; `too_long`: training rows that are longer than the base reads."""
+    one = outcome(rung, 0, unscored=200)
+    rejected = {"over_context": too_long} if too_long else {}
+    return Outcome(replace(one.evidence, unscored={"not_trained": 200}, train_rejected=rejected), one.predictions)
+
+
+def test_the_advice_follows_the_cause():
+    assert ask([not_trained("small", 197)]).reasons[0] == NoScore(
+        "small", "none of them could be scored", "over_context"
+    )
+    assert ask([not_trained("small", 197)]).reasons[-1] == NothingJudged("over_context")
+    assert ask([not_trained("small", 0)]).reasons[-1] == NothingJudged("not_trained")
+    assert ask([not_trained("small", 197), not_trained("large", 0)]).reasons[-1] == NothingJudged()
+
+    def helps(*outcomes, floor=None):
+        last = decide(DecideSettings(), 0.9, ACCURACY, outcomes, [], floor).reasons[-1]
+        assert isinstance(last, BelowBar)
+        return last.helps
+
+    plain, prompt, tuned = (
+        outcome("plain", 150, method="classical"),
+        outcome("p", 150, method="prompt"),
+        outcome("t", 150),
+    )
+    assert helps(plain) == ("rows", "model")
+    assert helps(plain, prompt) == ("rows", "training", "base")
+    assert helps(plain, prompt, tuned) == ("rows", "steps", "base")
+    assert helps(plain, not_trained("small", 197)) == ("longer_base", "rows", "steps", "base")
+    assert helps(plain, floor=floor_with(150)) == ("texts", "rows", "model")
+
+
+def test_if_the_labels_allow_no_more_the_reason_says_so():
+    ceiling = Ceiling(0.66, 60, 8, 200)
+    decision = decide(DecideSettings(), 0.9, ACCURACY, [outcome("small", 130)], [], None, ceiling)
+    last = decision.reasons[-1]
+    assert isinstance(last, LabelCeiling) and (last.ceiling, last.unknown, last.contradicting) == (0.66, 60, 8)
+    high = decide(DecideSettings(), 0.9, ACCURACY, [outcome("small", 130)], [], None, replace(ceiling, score=0.95))
+    assert isinstance(high.reasons[-1], BelowBar)
 
 
 def test_if_the_rows_are_too_few_to_show_the_bar_the_reason_says_how_many_would():
@@ -169,8 +215,6 @@ def test_a_classical_rung_below_the_bar_is_compared_with_the_rung_that_passes():
 
 
 def test_answers_that_were_cut_off_are_counted():
-    from dataclasses import replace
-
     one = outcome("small", 150)
     assert ask([Outcome(replace(one.evidence, cut=3), one.predictions)]).reasons[0].cut == 3
 

@@ -18,8 +18,10 @@ from rungwise.core.decisions import (
     ChampionFails,
     Climb,
     Decision,
+    DoubtfulLabels,
     Floor,
     IncumbentCompared,
+    LabelCeiling,
     NoChampion,
     NoScore,
     NotAboveFloor,
@@ -58,6 +60,16 @@ SENTENCES = [
         "small can't be compared with what you use today (big at host): no row was scored by both.",
     ),
     (NoScore("small", "none of 200 rows could be scored"), "small: no score: none of 200 rows could be scored."),
+    (
+        NoScore("small", "was not trained: 197 of 345 training rows are longer than 256 tokens", "over_context"),
+        "small: no score: was not trained: 197 of 345 training rows are longer than 256 tokens. Rows are longer than its "
+        "base reads: choose a base that reads more, or leave out the longest rows (`validate.max_words`).",
+    ),
+    (
+        TooFewScored("small", 0, 200, 30, "not_trained"),
+        "small: only 0 of 200 rows could be scored; `decide.min_scored` requires 30, so it is not judged. It could not be "
+        "trained.",
+    ),
     (
         TooFewScored("small", 20, 200, 30),
         "small: only 20 of 200 rows could be scored; `decide.min_scored` requires 30, so it is not judged.",
@@ -118,6 +130,37 @@ SENTENCES = [
     (NotTried(("large",)), "large is not tried: a cheaper rung passes."),
     (NotTried(("large", "huge")), "large, huge are not tried: a cheaper rung passes."),
     (TryNext("large"), "No rung passes yet, so large is tried next."),
+    (
+        NothingJudged("over_context"),
+        "No rung could be judged, because rows are longer than the bases read: put a base that reads more on the ladder, "
+        "or leave out the longest rows (`validate.max_words`).",
+    ),
+    (
+        LabelCeiling("small", 0.25, 0.66, 60, 8, 200),
+        "No rung is left. small, the best so far, is 0.250 below the bar, and the labels allow no more than 0.660: of 200 "
+        "validation rows 60 have a label that no training row has and 8 have a text that occurs more often with another "
+        "label. Correct the labels, or collect training rows with these labels.",
+    ),
+    (
+        BelowBar("plain", 0.15, ("rows", "model")),
+        "No rung is left. plain, the best so far, is 0.150 below the bar: try more training rows or a rung with a language "
+        "model.",
+    ),
+    (
+        BelowBar("plain", 0.15, ("longer_base", "rows")),
+        "No rung is left. plain, the best so far, is 0.150 below the bar. Other rungs were not judged, because rows are "
+        "longer than their bases read: choose bases that read more. Otherwise try more training rows.",
+    ),
+    (
+        BelowBar("plain", 0.15, ("texts", "rows", "model")),
+        "No rung is left. plain, the best so far, is 0.150 below the bar, and not clearly better than the floor: check "
+        "that the texts say what decides the answer. Then try more training rows or a rung with a language model.",
+    ),
+    (
+        DoubtfulLabels(59, 500),
+        "59 of 500 labels may be wrong: a model trained on the other rows contradicts them. Check them before you train "
+        "more: `rungwise data docs` lists them.",
+    ),
     (NothingJudged(), "No rung could be judged: find out why rows are not scored before training anything else."),
     (
         TooFewRows("small", SCORE, 1385),

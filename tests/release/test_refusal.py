@@ -72,7 +72,7 @@ def test_every_place_says_that_the_test_rows_refused_the_rung_and_what_to_do(ref
         task = (printed["tasks"] if name == "status" else printed)["route"]
         assert task["verdict"]["action"] == "refuse" and task["comparison"]["is_enough"] is False
         assert [r["code"] for r in task["verdict"]["reasons"]] == ["challenger_score", "after_refusal"]
-    assert len(list(read_lines(Paths(refused).ledger))) == 1  # asking again is no look
+    assert len(list(read_lines(Paths(refused).ledger))) == 1  # the same question is not asked twice
 
 
 def test_without_a_rung_that_passes_no_place_says_to_run_again(refused, tmp_path, monkeypatch, capsys):

@@ -53,6 +53,15 @@ def test_the_ladder_shows_every_rung_in_order():
     assert rows[0] == ("small", "lora", "0.962 (0.941 to 0.976, n=480)", "0.9", "1,000 of 20,000", "passes")
     assert rows[1][:3] == ("large", "", "not tried")
     assert ladder_rows(replace(TASK, decision=FAILS))[0][-1] == "best so far, below the bar"
+    bad = replace(SMALL, score=Interval(0.05, 0.03, 0.08, 480, 0.95))
+    assert ladder_rows(replace(TASK, decision=FAILS, evidence=(bad,)))[0][-1] == "best so far, far below the bar"
+    assert sentence(replace(TASK, decision=FAILS, evidence=(bad,))).endswith("n=480), far below it.")
+    note = "was not trained: 197 of 345 training rows are longer than the context of 256 tokens"
+    untrained = replace(SMALL, score=None, unscored={"not_trained": 480}, note=note)
+    row = ladder_rows(replace(TASK, decision=replace(FAILS, rung=None), evidence=(untrained,)))[0]
+    assert row == ("small", "lora", "not trained", "0.9", "", "not judged")
+    unread = replace(untrained, unscored={"over_context": 480}, note="none of 480 rows could be scored")
+    assert ladder_rows(replace(TASK, decision=FAILS, evidence=(unread,)))[0][2] == "not scored"
     lines = table(HEADER, rows).splitlines()
     assert lines[0].startswith("rung ") and len(lines) == 4 and lines[0].index("method") == lines[2].index("lora")
 

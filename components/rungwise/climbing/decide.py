@@ -15,6 +15,8 @@ from rungwise.core.decisions import (
     BelowBar,
     BeyondClassical,
     Decision,
+    Help,
+    LabelCeiling,
     NoScore,
     NotAboveFloor,
     NothingJudged,
@@ -26,10 +28,12 @@ from rungwise.core.decisions import (
     TooFewScored,
     TooManyUnscored,
     TryNext,
+    Unscored,
     WithoutModel,
 )
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval, Prediction
+from rungwise.evidence.ceiling import Ceiling
 from rungwise.evidence.floors import FloorAnswers
 from rungwise.evidence.intervals import rows_needed
 from rungwise.evidence.metrics import Metric, difference
@@ -50,8 +54,12 @@ def decide(
     outcomes: Sequence[Outcome],
     remaining: Sequence[str],
     floor: FloorAnswers | None = None,
+    ceiling: Ceiling | None = None,
 ) -> Decision:
-    """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried."""
+    """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried.
+
+    `ceiling`: what the labels allow, for answers that are labels.
+    """
     reasons: list[Reason] = []
     best: Outcome | None = None
     passes = has_passing_model = False
@@ -80,7 +88,8 @@ def decide(
         return Decision("stop", name, True, (*reasons, *untried))
     if remaining:
         return Decision("climb", name, False, (*reasons, TryNext(remaining[0])))
-    return Decision("exhausted", name, False, (*reasons, _what_would_help(target, best, floor)))
+    ends = _what_would_help(target, metric, outcomes, best, floor, ceiling)
+    return Decision("exhausted", name, False, (*reasons, ends))
 
 
 def compare(metric: Metric, outcomes: Sequence[Outcome], decision: Decision) -> WithoutModel | None:
@@ -117,13 +126,21 @@ def _standing(
 ) -> NoScore | TooFewScored | TooManyUnscored | RungScore:
     rung, score, rows = evidence.rung, evidence.score, evidence.n
     if score is None:
-        return NoScore(rung, evidence.note)
+        return NoScore(rung, evidence.note, _why_unscored(evidence))
     if score.n < settings.min_scored:
-        return TooFewScored(rung, score.n, rows, settings.min_scored)
+        return TooFewScored(rung, score.n, rows, settings.min_scored, _why_unscored(evidence))
     unscored = rows - score.n
     if unscored > settings.max_unscored_share * rows:
-        return TooManyUnscored(rung, unscored, rows, settings.max_unscored_share)
+        return TooManyUnscored(rung, unscored, rows, settings.max_unscored_share, _why_unscored(evidence))
     return RungScore(rung, metric.title, score, unscored, evidence.cut, target, score.low >= target)
+
+
+def _why_unscored(evidence: Evidence) -> Unscored:
+    """Returns the main reason why rows of a rung are not scored; of equals the first by name."""
+    reason = min(evidence.unscored, key=lambda name: (-evidence.unscored[name], name), default="")
+    if reason == "over_context" or evidence.train_rejected.get("over_context"):
+        return "over_context"
+    return "not_trained" if reason == "not_trained" else ""
 
 
 def _difference(metric: Metric, new: Outcome, best: Outcome) -> Interval | None:
@@ -141,13 +158,36 @@ def _not_above(metric: Metric, outcome: Outcome, floor: FloorAnswers | None) -> 
 
 
 def _what_would_help(
-    target: float, best: Outcome | None, floor: FloorAnswers | None
-) -> NothingJudged | BarAtFloor | TooFewRows | BelowBar:
+    target: float,
+    metric: Metric,
+    outcomes: Sequence[Outcome],
+    best: Outcome | None,
+    floor: FloorAnswers | None,
+    ceiling: Ceiling | None,
+) -> NothingJudged | BarAtFloor | TooFewRows | LabelCeiling | BelowBar:
     if best is None:
-        return NothingJudged()
+        causes = {_why_unscored(o.evidence) for o in outcomes}
+        return NothingJudged(causes.pop() if len(causes) == 1 else "")
     rung, score = best.evidence.rung, _score(best.evidence)
     if floor and score.low >= target:
         return BarAtFloor(rung, floor.floor.name)
     if score.value > target:
         return TooFewRows(rung, score, rows_needed(score.value, target, score.confidence))
-    return BelowBar(rung, target - score.value)
+    if ceiling and ceiling.score < target:
+        figures = ceiling.score, ceiling.unknown, ceiling.contradicting, ceiling.rows
+        return LabelCeiling(rung, target - score.value, *figures)
+    return BelowBar(rung, target - score.value, _helps(metric, outcomes, best, floor))
+
+
+def _helps(metric: Metric, outcomes: Sequence[Outcome], best: Outcome, floor: FloorAnswers | None) -> tuple[Help, ...]:
+    """Returns what would help a rung below the bar; `outcomes` are those of the whole ladder."""
+    helps: list[Help] = ["texts"] if _not_above(metric, best, floor) else []
+    judged = [o for o in outcomes if o.evidence.score is not None]
+    if any(o not in judged and _why_unscored(o.evidence) == "over_context" for o in outcomes):
+        helps.append("longer_base")
+    helps.append("rows")
+    if not any(_has_model(o) for o in outcomes):
+        return (*helps, "model")
+    if not any(METHODS[o.evidence.method].trains for o in outcomes if _has_model(o)):
+        return (*helps, "training", "base")
+    return (*helps, "steps", "base")

@@ -23,6 +23,7 @@ from rungwise.core.prompts import slots
 from rungwise.core.records import Base, Json, counted, to_json, to_lines
 from rungwise.core.table import Table
 from rungwise.core.words import sentences_of
+from rungwise.evidence.ceiling import ceiling_of
 from rungwise.evidence.evaluate import score_text
 from rungwise.evidence.floors import floor_of
 from rungwise.model.bases import base_digest, check_local, embedded_name, local_folder
@@ -80,7 +81,8 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
         return outcome
 
     floor = floor_of(one.metric, slots(one.task.prompt), one.train, one.dev, settings.evaluate.confidence)
-    policy = functools.partial(decide, settings.decide, one.task.target, one.metric, floor=floor)
+    ceiling = ceiling_of(one.train, one.dev) if one.task.answer.format == "label" else None
+    policy = functools.partial(decide, settings.decide, one.task.target, one.metric, floor=floor, ceiling=ceiling)
     names = [rung.name for rung in settings.ladder]
     result, outcomes = climb(one.name, one.task.measure, one.task.target, names, attempt, policy)
     comparison = compare(one.metric, outcomes, result.decision)

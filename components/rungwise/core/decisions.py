@@ -11,6 +11,10 @@ from typing import Final, Literal, TypeAlias, get_args
 from rungwise.core.methods import RENAMED_METHODS
 from rungwise.core.records import Evidence, Interval, Json, from_json
 
+Unscored: TypeAlias = Literal["", "over_context", "not_trained"]
+"""The main reason why rows of a rung could not be scored. `over_context`: they are longer than its base reads, or too
+many training rows are. `not_trained`: it has nothing that answers, for another reason. Empty: not recorded."""
+
 
 @dataclass(frozen=True)
 class NoScore:
@@ -19,6 +23,7 @@ class NoScore:
     rung: str
     note: str
     """Why, as the attempt recorded it."""
+    why: Unscored = ""
     code: Literal["no_score"] = "no_score"
 
 
@@ -32,6 +37,7 @@ class TooFewScored:
     """All validation rows."""
     required: int
     """`decide.min_scored`."""
+    why: Unscored = ""
     code: Literal["too_few_scored"] = "too_few_scored"
 
 
@@ -45,6 +51,7 @@ class TooManyUnscored:
     """All validation rows."""
     max_share: float
     """`decide.max_unscored_share`."""
+    why: Unscored = ""
     code: Literal["too_many_unscored"] = "too_many_unscored"
 
 
@@ -127,6 +134,8 @@ class TryNext:
 class NothingJudged:
     """The ladder ends, and no rung could be judged."""
 
+    why: Unscored = ""
+    """The reason, if it is that of every rung."""
     code: Literal["nothing_judged"] = "nothing_judged"
 
 
@@ -152,12 +161,38 @@ class BarAtFloor:
 
 
 @dataclass(frozen=True)
+class LabelCeiling:
+    """The ladder ends below the bar, and no rung can reach it with these labels."""
+
+    rung: str
+    """The best so far."""
+    missing: float
+    """The bar minus its score."""
+    ceiling: float
+    """The highest score that the labels of the validation rows allow."""
+    unknown: int
+    """Validation rows whose label no training row has."""
+    contradicting: int
+    """Other validation rows whose text occurs more often with another label."""
+    rows: int
+    """All validation rows."""
+    code: Literal["label_ceiling"] = "label_ceiling"
+
+
+Help: TypeAlias = Literal["texts", "longer_base", "model", "training", "rows", "steps", "base"]
+"""What would help a rung below the bar. `texts`: it learned nothing beyond the floor. `longer_base`: other rungs were
+not judged, because rows are longer than their bases read. `model`: the ladder has no language model. `training`: the
+best rung trains nothing. The others: more training rows, more steps, a larger base."""
+
+
+@dataclass(frozen=True)
 class BelowBar:
     """The ladder ends; the best rung scores at or below the bar."""
 
     rung: str
     missing: float
     """The bar minus the score."""
+    helps: tuple[Help, ...] = ("rows", "steps", "base")
     code: Literal["below_bar"] = "below_bar"
 
 
@@ -334,6 +369,17 @@ class AfterRefusal:
 
 
 @dataclass(frozen=True)
+class DoubtfulLabels:
+    """No rung passes, and many labels may be wrong."""
+
+    suspects: int
+    """Rows whose label a model trained on the other rows contradicts."""
+    rows: int
+    """All validated rows."""
+    code: Literal["doubtful_labels"] = "doubtful_labels"
+
+
+@dataclass(frozen=True)
 class NothingRegistered:
     """No rung passes, so there is no challenger."""
 
@@ -361,6 +407,7 @@ ClimbReason: TypeAlias = (
     | NothingJudged
     | TooFewRows
     | BarAtFloor
+    | LabelCeiling
     | BelowBar
 )
 """Why a climb continues or ends."""
@@ -372,10 +419,11 @@ GateReason: TypeAlias = (
 """Why the gate promotes, keeps or refuses."""
 ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered
 """Why the gate was not asked, or what to do after it refused."""
-Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | GateReason | ReleaseReason | Text
+Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | DoubtfulLabels | GateReason | ReleaseReason | Text
 
 _BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}
 _INTERVALS: Final = ("score", "difference")
+_TUPLES: Final = ("rungs", "helps")
 
 
 @dataclass(frozen=True)
@@ -421,7 +469,7 @@ def reason_from_json(row: Json) -> Reason:
     """Returns the reason that `to_json` made `row` from; older versions recorded a sentence."""
     if isinstance(row, str):
         return Text(row)
-    values = {k: Interval(**v) if k in _INTERVALS and v else tuple(v) if k == "rungs" else v for k, v in row.items()}
+    values = {k: Interval(**v) if k in _INTERVALS and v else tuple(v) if k in _TUPLES else v for k, v in row.items()}
     reason: Reason = _BY_CODE[row["code"]](**values)
     return reason
 

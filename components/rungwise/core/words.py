@@ -4,7 +4,7 @@ It lies in this room because the stages and the steps of a run, below `report`, 
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import assert_never
 
 from rungwise.core.decisions import (
@@ -20,8 +20,11 @@ from rungwise.core.decisions import (
     ChampionCompared,
     ChampionFails,
     ClimbReason,
+    DoubtfulLabels,
     GateReason,
+    Help,
     IncumbentCompared,
+    LabelCeiling,
     NoChampion,
     NoScore,
     NotAboveFloor,
@@ -39,6 +42,7 @@ from rungwise.core.decisions import (
     TooFewScored,
     TooManyUnscored,
     TryNext,
+    Unscored,
     WithoutModel,
 )
 from rungwise.core.records import Interval, Json, to_json
@@ -50,6 +54,20 @@ _OUTCOMES = {
     "smaller_base": "no clear difference, and its base is smaller",
     "no_difference": "no clear difference, so the champion stays",
 }
+_UNSCORED: Mapping[Unscored, str] = {
+    "": "",
+    "over_context": " Rows are longer than its base reads: choose a base that reads more, or leave out the longest "
+    "rows (`validate.max_words`).",
+    "not_trained": " It could not be trained.",
+}
+_HELPS: Mapping[Help, str] = {
+    "model": "a rung with a language model",
+    "training": "a rung that trains",
+    "rows": "more training rows",
+    "steps": "more steps",
+    "base": "a larger base",
+}
+"""The others are sentences of their own, see `_below_bar`."""
 MANY_TIMES = 10
 """With more than so many times the rows needed, more rows are not worth their labels: a better rung is advised."""
 
@@ -62,6 +80,11 @@ def sentence_of(reason: Reason) -> str:
         return _without_model(reason)
     if isinstance(reason, IncumbentCompared):
         return _incumbent_compared(reason)
+    if isinstance(reason, DoubtfulLabels):
+        return (
+            f"{reason.suspects} of {reason.rows} labels may be wrong: a model trained on the other rows contradicts "
+            "them. Check them before you train more: `rungwise data docs` lists them."
+        )
     if isinstance(reason, ClimbReason):
         return _climb(reason)
     return _gate(reason) if isinstance(reason, GateReason) else _release(reason)
@@ -80,16 +103,16 @@ def reason_json(reason: Reason) -> Json:
 def _climb(reason: ClimbReason) -> str:
     match reason:
         case NoScore():
-            return f"{reason.rung}: no score: {reason.note}."
+            return f"{reason.rung}: no score: {reason.note}.{_UNSCORED[reason.why]}"
         case TooFewScored(rung, scored, rows, required):
             return (
                 f"{rung}: only {scored} of {rows} rows could be scored; `decide.min_scored` requires {required}, so it "
-                "is not judged."
+                f"is not judged.{_UNSCORED[reason.why]}"
             )
         case TooManyUnscored(rung, unscored, rows, share):
             return (
                 f"{rung}: {unscored} of {rows} rows could not be scored; `decide.max_unscored_share` allows "
-                f"{share:.0%}, so it is not judged."
+                f"{share:.0%}, so it is not judged.{_UNSCORED[reason.why]}"
             )
         case RungScore():
             return _rung_score(reason)
@@ -105,7 +128,7 @@ def _climb(reason: ClimbReason) -> str:
             return f"{', '.join(rungs)} {are} not tried: a cheaper rung passes."
         case TryNext():
             return f"No rung passes yet, so {reason.rung} is tried next."
-        case NothingJudged() | TooFewRows() | BarAtFloor() | BelowBar():
+        case NothingJudged() | TooFewRows() | BarAtFloor() | LabelCeiling() | BelowBar():
             return _no_rung_left(reason)
     assert_never(reason)
 
@@ -133,8 +156,13 @@ def _rung_compared(reason: RungCompared) -> str:
     return f"{names}, {_paired(change)}: {verdict}. {best}"
 
 
-def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | BelowBar) -> str:
+def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling | BelowBar) -> str:
     match reason:
+        case NothingJudged("over_context"):
+            return (
+                "No rung could be judged, because rows are longer than the bases read: put a base that reads more on "
+                "the ladder, or leave out the longest rows (`validate.max_words`)."
+            )
         case NothingJudged():
             return "No rung could be judged: find out why rows are not scored before training anything else."
         case TooFewRows():
@@ -144,12 +172,38 @@ def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | BelowBar) ->
                 f"No rung is left. {rung} reaches the bar, but it is not clearly better than the floor ({floor}): "
                 "raise the bar, or use a metric that the floor does not satisfy."
             )
+        case LabelCeiling():
+            return _label_ceiling(reason)
         case BelowBar():
-            return (
-                f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar: try more "
-                "training rows, more steps or a larger base."
-            )
+            return _below_bar(reason)
     assert_never(reason)
+
+
+def _label_ceiling(reason: LabelCeiling) -> str:
+    causes = []
+    if reason.unknown:
+        causes.append(f"{reason.unknown} have a label that no training row has")
+    if reason.contradicting:
+        causes.append(f"{reason.contradicting} have a text that occurs more often with another label")
+    return (
+        f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar, and the labels allow "
+        f"no more than {reason.ceiling:.3f}: of {reason.rows} validation rows {' and '.join(causes)}. Correct the "
+        "labels, or collect training rows with these labels."
+    )
+
+
+def _below_bar(reason: BelowBar) -> str:
+    *first, last = [_HELPS[name] for name in reason.helps if name in _HELPS] or ["another base"]
+    tried = f"{', '.join(first)} or {last}" if first else last
+    text = f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar"
+    if "texts" in reason.helps:
+        text += ", and not clearly better than the floor: check that the texts say what decides the answer"
+    if "longer_base" in reason.helps:
+        longer = (
+            "other rungs were not judged, because rows are longer than their bases read: choose bases that read more"
+        )
+        return f"{text}. {longer[:1].upper()}{longer[1:]}. Otherwise try {tried}."
+    return f"{text}. Then try {tried}." if "texts" in reason.helps else f"{text}: try {tried}."
 
 
 def _too_few_rows(reason: TooFewRows) -> str:

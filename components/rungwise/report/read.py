@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.config import Settings
-from rungwise.core.decisions import Climb, Decision, Floor, Text, WithoutModel, climb_from_json
+from rungwise.core.decisions import Climb, Decision, DoubtfulLabels, Floor, Text, WithoutModel, climb_from_json
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
@@ -23,6 +23,9 @@ from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.report.reference import Reference, Speed, reference, reference_json, speeds
 from rungwise.workspace.dvc import changed
 from rungwise.workspace.layout import Paths, data_version, settings_of
+
+DOUBTFUL_SHARE: Final = 0.05
+"""Labels are doubted where no rung passes, if more than this share of them may be wrong."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,9 @@ class TaskStatus:
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
     verdict: Verdict | None = None
     """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
+
+    doubts: DoubtfulLabels | None = None
+    """Where no rung passes and many labels may be wrong."""
 
     @property
     def refused(self) -> Verdict | None:
@@ -115,6 +121,8 @@ class Explanation:
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
     verdict: Verdict | None = None
     """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
+    doubts: DoubtfulLabels | None = None
+    """Where no rung passes and many labels may be wrong."""
 
 
 def status(root: Path) -> Status:
@@ -161,6 +169,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
             speeds=rungs,
             incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
             verdict=verdict,
+            doubts=_doubts(root, climb) if climb else None,
         )
     return tasks
 
@@ -203,7 +212,17 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
         floor=climb.floor,
         incumbent=reference(root, settings, climb, rungs) if has_data else None,
         verdict=verdict,
+        doubts=_doubts(root, climb),
     )
+
+
+def _doubts(root: Path, climb: Climb) -> DoubtfulLabels | None:
+    path = Paths(root).output("validate") / climb.task / "report.json"
+    if climb.decision.passes or not path.is_file():
+        return None
+    report = read_json(path)
+    suspects, rows = len(report["suspects"]), report["rows"]
+    return DoubtfulLabels(suspects, rows) if suspects > DOUBTFUL_SHARE * rows else None
 
 
 def _comparison(climb: Climb, verdict: Verdict | None) -> WithoutModel | Text | None:
@@ -250,6 +269,7 @@ def status_json(found: Status) -> Json:
             "speeds": {rung: to_json(speed) for rung, speed in task.speeds.items()},
             "incumbent": reference_json(task.incumbent),
             "verdict": _verdict_json(task.verdict),
+            "doubts": reason_json(task.doubts) if task.doubts else None,
         }
     return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
 
@@ -293,6 +313,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "comparison": reason_json(one.comparison) if one.comparison else None,
             "incumbent": reference_json(one.incumbent),
             "verdict": _verdict_json(one.verdict),
+            "doubts": reason_json(one.doubts) if one.doubts else None,
         }
         for name, one in found.items()
     }

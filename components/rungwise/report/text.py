@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from rungwise.core.decisions import ChallengerScore, Reason
 from rungwise.core.methods import METHODS
-from rungwise.core.records import Evidence
+from rungwise.core.records import Evidence, Interval
 from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.release.gate import Verdict
@@ -15,6 +15,8 @@ HEADER = ("rung", "method", "dev score (interval, n)", "bar", "trained", "verdic
 """The columns that every ladder has; `header` adds those of times, costs and the incumbent."""
 INCUMBENT = "incumbent"
 """The name of the incumbent's line."""
+FAR_BELOW = 0.1
+"""A rung is far below the bar if the upper end of its interval is below it by more than this."""
 
 
 def header(task: TaskStatus) -> tuple[str, ...]:
@@ -51,7 +53,10 @@ def ladder_rows(task: TaskStatus) -> list[tuple[str, ...]]:
             of = f" on {one.base_parameters:,} frozen"
         trained = f"{one.trained_parameters:,}{of}"
         more = _more_cells(task, name, task.speeds.get(name))
-        rows.append((name, one.method, score_text(one), f"{task.target:g}", trained, *more, _verdict(task, one)))
+        score = interval_text(one.score) if one.score else "not scored"
+        if not one.score and one.unscored.get("not_trained"):
+            score, trained = "not trained", ""
+        rows.append((name, one.method, score, f"{task.target:g}", trained, *more, _verdict(task, one)))
     if today := task.incumbent:
         score = interval_text(today.score) if today.score else "not answered"
         rows.append((INCUMBENT, "endpoint", score, "", "", *_more_cells(task, "", today.speed), "what you use today"))
@@ -79,11 +84,17 @@ def milliseconds(seconds: float) -> str:
 
 
 def _verdict(task: TaskStatus, one: Evidence) -> str:
+    if one.score is None:
+        return "not judged"
     if task.decision is None or one.rung != task.decision.rung:
         return ""
     if task.refused:
         return "refused on the test rows"
-    return "passes" if task.decision.passes else "best so far, below the bar"
+    return "passes" if task.decision.passes else f"best so far, {_below(one.score, task.target)} the bar"
+
+
+def _below(score: Interval | None, bar: float) -> str:
+    return "far below" if score and score.high < bar - FAR_BELOW else "below"
 
 
 def sentence(task: TaskStatus) -> str:
@@ -94,7 +105,10 @@ def sentence(task: TaskStatus) -> str:
         return f"{task.name}: no rung could be judged."
     score = score_text(chosen)
     if not task.decision.passes:
-        return f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}."
+        far = f", {_below(chosen.score, task.target)} it" if chosen.score and chosen.score.value < task.target else ""
+        return (
+            f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}{far}."
+        )
     if task.refused:
         stays = f"; the champion stays version {task.champion.number}" if task.champion else ""
         return f"{task.name}: {_refusal(chosen.rung, task.refused, score)}{stays}."
@@ -143,7 +157,8 @@ def _task_text(task: TaskStatus) -> str:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
     lines += ["", table(header(task), ladder_rows(task))]
     if task.decision:
-        lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in task.decision.reasons]]
+        reasons = [*task.decision.reasons, *([task.doubts] if task.doubts else [])]
+        lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
         if version:
             base, revision = version.tags["base"], version.tags.get("base_revision")
@@ -173,8 +188,10 @@ def _explanation_text(task: Explanation) -> str:
     elif task.decision.passes:
         verdict = f"Result: {task.decision.rung} passes."
     else:
-        verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, below the bar."
-    lines += ["", verdict, *([sentence_of(task.comparison)] if task.comparison else [])]
+        score = next((r.evidence.score for r in task.rungs if r.evidence.rung == task.decision.rung), None)
+        below = _below(score, task.target)
+        verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, {below} the bar."
+    lines += ["", verdict, *[sentence_of(reason) for reason in (task.doubts, task.comparison) if reason]]
     if task.incumbent:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
     return "\n".join(lines)
