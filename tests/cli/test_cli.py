@@ -172,6 +172,17 @@ def test_a_wrong_command_is_one_clear_error(workspace, monkeypatch, capsys, argu
         assert word in said
 
 
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_shell_completes_commands_and_options(shell, capsys):
+    assert cli.main(["completion", shell]) == 0
+    script = capsys.readouterr().out
+    assert "--dry-run" in script and "explain" in script
+    if shell == "bash":
+        typed = "COMP_WORDS=(rungwise run --dr); COMP_CWORD=2; _shtab_rungwise; echo ${COMPREPLY[@]}"
+        done = subprocess.run(["bash", "-c", f"{script}\n{typed}"], capture_output=True, text=True, check=True)
+        assert done.stdout.split() == ["--dry-run"]
+
+
 def test_an_unknown_argument_is_an_error(workspace, monkeypatch, capsys):
     monkeypatch.chdir(workspace)
     for arguments in (["status", "route"], ["predict", "route", "a", "b"], ["predict", "route", "--jsn"]):

@@ -17,6 +17,7 @@ from rungwise.core.decisions import (
     ChampionCompared,
     ChampionFails,
     Climb,
+    ClimbedAlone,
     Decision,
     DoubtfulLabels,
     Floor,
@@ -268,6 +269,11 @@ SENTENCES = [
         "the same answer until the rows, the ladder or the bar change.",
     ),
     (AskedBefore("2026-11-23T22:06:23+00:00"), "(test rows scored on 2026-11-23T22:06:23+00:00)"),
+    (
+        ClimbedAlone(("reply/small",)),
+        "Its attempts are kept, and nothing is registered: `rungwise run` would also train reply/small, and then registers "
+        "each task's rung that passes.",
+    ),
     (NothingRegistered(), "No rung passes, so nothing is registered for promotion."),
     (Text("an older version's sentence"), "an older version's sentence"),
 ]

@@ -73,6 +73,8 @@ ELSEWHERE = {
     "rungwise unpack bundle": (TRAINING, '"unpack", str(bundle)'),
     "rungwise methods task": (TRAINING, '"methods"'),
     "rungwise plan --machine p3.2xlarge --machine l4": (PLAN, '"--machine", "p3.2xlarge", "--machine"'),
+    "rungwise run --dry-run": ("tests/pipeline/test_planned.py", '"run", "--dry-run"'),
+    "rungwise run --task task": ("tests/pipeline/test_planned.py", '"run", "--task"'),
     "rungwise plan --machine all": (PLAN, '"--machine", "all"'),
     "rungwise plan --config config.json --machine l4": (PLAN, '"--config"'),
     "rungwise plan --write": (PLAN, '"--write"'),

@@ -22,5 +22,5 @@ def test_the_ceiling_is_the_best_of_all_ways_to_answer():
     texts = sorted({e.fields["body"] for e in dev})
     ways = (dict(zip(texts, answers, strict=True)) for answers in product("ab", repeat=len(texts)))
     best = max(sum(way[e.fields["body"]] == e.answer for e in dev) for way in ways)
-    found = ceiling_of(train, dev)
-    assert found and found.score == best / len(dev)
+    ceiling = ceiling_of(train, dev)
+    assert ceiling and ceiling.score == best / len(dev)

@@ -108,9 +108,8 @@ def test_an_edit_during_a_run_stops_it_before_anything_is_registered(workspace):
 def test_rows_are_prepared_before_drift_is_checked_if_drift_can_stop_the_run(workspace, monkeypatch):
     calls = []
 
-    def reproduce(root, *arguments):
+    def reproduce(root, *arguments, verbose):
         calls.append(arguments)
-        return 0
 
     monkeypatch.setattr(repro, "reproduce", reproduce)
     ReproRunner().stages("prepare", workspace, None)
@@ -118,3 +117,6 @@ def test_rows_are_prepared_before_drift_is_checked_if_drift_can_stop_the_run(wor
     params.write_text(params.read_text().replace("validate: {", "validate: {drift: {severity: stop}, "))
     ReproRunner().stages("prepare", workspace, None)
     assert calls == [("augment",)]
+    params.write_text(params.read_text().replace("severity: stop", "severity: warn"))
+    ReproRunner(prepares_first=True).stages("prepare", workspace, None)
+    assert calls == [("augment",), ("augment",)]

@@ -203,7 +203,11 @@ def test_a_hub_config_is_fetched_alone_or_the_error_is_reported(monkeypatch, tmp
 def test_the_text_says_first_whether_it_fits_and_then_why(workspace, settings):
     fits = plan_ladder(workspace, settings, [CPU], machines())
     text = plan_text(fits, [largest_models(CPU)])
-    assert text.startswith("Everything fits on this machine; ") and "Peak memory by part" in text
+    guess, first, *_ = text.split("\n\n")
+    assert first.startswith("Everything fits on this machine; ") and "Peak memory by part" in text
+    assert guess.startswith("A guess: the rows were not measured (") and "512 tokens, 32 of them the answer" in guess
+    given = plan_ladder(workspace, settings, [CPU], machines(), tokens=40, answer_tokens=3)
+    assert plan_text(given, []).startswith("Everything fits")
     bad = plan_ladder(workspace, settings, [replace(CPU, memory_bytes=15_000_000)], machines())
     assert sentence(bad).startswith("2 of 2 do not fit: prompt needs ") and "would fit with: " in plan_text(bad, [])
     assert "nothing to plan" in sentence([])
@@ -225,7 +229,7 @@ def command(workspace, monkeypatch, capsys):
 
 def test_the_command_plans_the_ladder_here_and_elsewhere(command):
     code, out, _ = command()
-    assert code == 0 and out.startswith("Everything fits on this machine")
+    assert code == 0 and out.split("\n\n")[1].startswith("Everything fits on this machine")
     code, out, _ = command("--machine", "p3.2xlarge", "--machine", THIS, "--json")
     result = json.loads(out)
     assert code == 0 and len(result["fits"]) == 4 and result["machines"][0]["sources"]["price_usd_hour"]

@@ -14,11 +14,12 @@ from rungwise.core.decisions import (
     Decision,
     OtherData,
 )
-from rungwise.core.errors import RungwiseError
+from rungwise.core.errors import RungwiseError, SettingsError
 from rungwise.core.folders import read_lines
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import Evidence, Interval
 from rungwise.pipeline.stages import run_stage
+from rungwise.release import champion
 from rungwise.release.champion import answer
 from rungwise.release.gate import Verdict, after_refusal
 from rungwise.release.promote import promote
@@ -93,6 +94,13 @@ def test_without_a_rung_that_passes_no_place_says_to_run_again(refused, tmp_path
         assert cli.main(command) == 2
         said = capsys.readouterr().err
         assert words in said and "`rungwise explain route` says what would help" in said and "rungwise run" not in said
+
+
+def test_an_empty_field_is_refused():
+    for fields, text in (({}, ""), ({}, " \n"), ({"body": "\t"}, None)):
+        with pytest.raises(SettingsError, match=r"(?s)a field is empty.*body"):
+            champion._row(("body",), fields, text, "task route, version 1")
+    assert champion._row(("body",), {}, "a", "") == {"body": "a"}
 
 
 def climb(passes: bool = True) -> Climb:

@@ -9,6 +9,7 @@ import pytest
 from rungwise.core.errors import SettingsError, WorkspaceBusy
 from rungwise.core.progress import LineProgress, Pace
 from rungwise.workspace.lock import locked
+from rungwise.workspace.process import prepare_environment
 from tests.conftest import REPOSITORY, environment
 
 HOLD = """
@@ -99,7 +100,25 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     for step in range(1, 4):
         show(step, 3, "steps")
-    assert "train route/small:   0%|" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "train route/small:  33%|" in said and "1/3, " in said and " left" in said
+
+
+def test_a_bar_is_shown_on_a_terminal_that_says_no_width(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((0, 0)))
+    monkeypatch.delenv("COLUMNS", raising=False)
+    LineProgress("train")(1, 3, "steps")
+    assert "train:  33%|" in capsys.readouterr().err
+
+
+def test_transformers_warns_only_if_the_user_says_so(monkeypatch):
+    monkeypatch.delenv("TRANSFORMERS_VERBOSITY", raising=False)
+    prepare_environment()
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "error"
+    monkeypatch.setenv("TRANSFORMERS_VERBOSITY", "info")
+    prepare_environment()
+    assert os.environ["TRANSFORMERS_VERBOSITY"] == "info"
 
 
 def test_long_work_has_about_twenty_lines_and_at_least_one_a_minute(monkeypatch):

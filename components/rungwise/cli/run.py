@@ -2,6 +2,7 @@
 
 import argparse
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from rungwise.cli.common import Add, show
@@ -9,7 +10,10 @@ from rungwise.cli.common import Add, show
 
 def add(add: Add) -> None:
     """Adds the commands."""
-    add("run", _run, "bring everything up to date: collect, climb, register, promote")
+    run = add("run", _run, "bring everything up to date: collect, climb, register, promote")
+    run.add_argument("--task", metavar="TASK", help="climb, register and promote only this task")
+    run.add_argument("--dry-run", action="store_true", help="say what would run and why, and run nothing")
+    run.add_argument("-v", "--verbose", action="store_true", help="also show DVC's messages and the stages' commands")
     status = add("status", _status, "show each task's ladder, evidence, decision, reasons and champion")
     explain = add(
         "explain", _explain, "show each rung of the last climb: its scores, and why the climb continued or stopped"
@@ -18,20 +22,37 @@ def add(add: Add) -> None:
     incumbent = add(
         "incumbent", _incumbent, "ask what you use today about the validation rows, to compare it with the rungs"
     )
-    for command in (status, explain, incumbent):
+    for command in (run, status, explain, incumbent):
         command.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _run(root: Path, arguments: argparse.Namespace) -> int:
-    """Runs all steps and prints the status."""
+    """Runs all steps and prints the status, or only says what would run."""
+    from rungwise.core.decisions import ClimbedAlone
     from rungwise.pipeline.repro import ReproRunner
     from rungwise.pipeline.steps import run
-    from rungwise.report.read import status
+    from rungwise.report.read import status, status_json
+    from rungwise.report.run import planned_text, results_json, results_text
     from rungwise.report.text import status_text
 
-    del arguments
-    run(root, ReproRunner())
-    show(status_text(status(root)))
+    if arguments.dry_run:
+        from rungwise.pipeline.planned import planned
+
+        steps = planned(root, arguments.task)
+        show(json.dumps([asdict(step) for step in steps], indent=1) if arguments.json else planned_text(steps))
+        return 0
+    runner = ReproRunner(verbose=arguments.verbose, prepares_first=arguments.task is not None)
+    results = run(root, runner, arguments.task)
+    current = status(root)
+    if arguments.task:
+        current = replace(current, tasks={arguments.task: current.tasks[arguments.task]})
+    if arguments.json:
+        printed = {"results": results_json(results), **status_json(current)}
+        show(json.dumps(printed, indent=1, ensure_ascii=False))
+    elif any(isinstance(reason, ClimbedAlone) for result in results for reason in result.reasons):
+        show(results_text(results))
+    else:
+        show(status_text(current))
     return 0
 
 

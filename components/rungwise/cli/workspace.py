@@ -1,4 +1,4 @@
-"""The commands for a workspace itself: init, pin, upgrade."""
+"""The commands for a workspace itself: init, pin, upgrade; and the completion for shells."""
 
 import argparse
 from pathlib import Path
@@ -45,6 +45,10 @@ def add(add: Add) -> None:
     init.add_argument(
         "--ladder", metavar="NAME", help="a preset of hub models: smollm2, gemma3, qwen3, llama3 or pythia"
     )
+    completion = add("completion", _completion, "print a script that completes commands and options in a shell")
+    completion.add_argument(
+        "shell", choices=("bash", "zsh", "tcsh"), help="source the script in the shell's start file"
+    )
     add("pin", _pin, "add the newest commit of each hub model to params.yaml, unless it has one")
     add("upgrade", _upgrade, "update params.yaml and dvc.yaml of an older version of rungwise")
 
@@ -70,6 +74,17 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         has_header=not arguments.no_header,
     )
     show("\n".join(lines))
+    return 0
+
+
+def _completion(root: Path, arguments: argparse.Namespace) -> int:
+    """Prints a shell's completion script; needs no workspace."""
+    import shtab
+
+    from rungwise.cli.main import parser
+
+    del root
+    show(shtab.complete(parser(), arguments.shell).rstrip())
     return 0
 
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rungwise.climbing.closed import closed_form
 from rungwise.climbing.decide import Outcome
 from rungwise.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
+from rungwise.core.errors import ModelError
 from rungwise.core.faults import LIMITS
-from rungwise.core.folders import open_sealed
+from rungwise.core.folders import is_sealed, open_sealed
 from rungwise.core.instructions import label_words
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import LineProgress, say
@@ -138,6 +139,21 @@ def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], 
     return train_attempt(
         store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=run_options(climb, rung)
     )
+
+
+def is_stored(climb: TaskClimb, rung: str) -> bool:
+    """Whether the store has a rung's finished attempt, so that a climb trains nothing for it; fetches no base."""
+    from rungwise.attempts.run import bundle_of
+    from rungwise.model.bases import local_folder
+
+    spec = climb.spec(rung)
+    try:
+        if spec.base:
+            local_folder(spec.base, climb.root)
+    except ModelError:
+        return False
+    name = bundle_of(spec, climb.train, climb.root, dev=climb.dev, options=run_options(climb, rung)).name
+    return is_sealed(Paths(climb.root).attempts / f"train-{name}")
 
 
 def run_options(climb: TaskClimb, rung: str) -> "RunOptions":

@@ -387,6 +387,15 @@ class NothingRegistered:
 
 
 @dataclass(frozen=True)
+class ClimbedAlone:
+    """Only one task was climbed, so that nothing is registered."""
+
+    rungs: tuple[str, ...]
+    """`task/rung`: rungs of other tasks that would be trained before the climb is recorded."""
+    code: Literal["climbed_alone"] = "climbed_alone"
+
+
+@dataclass(frozen=True)
 class Text:
     """A reason that an older version recorded as a sentence."""
 
@@ -417,7 +426,7 @@ GateReason: TypeAlias = (
     ChallengerTooFewScored | ChallengerTooManyUnscored | ChallengerScore | ChampionCompared | WhyAlone
 )
 """Why the gate promotes, keeps or refuses."""
-ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered
+ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered | ClimbedAlone
 """Why the gate was not asked, or what to do after it refused."""
 Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | DoubtfulLabels | GateReason | ReleaseReason | Text
 

@@ -1,7 +1,11 @@
 """Messages and progress on standard error: single lines, and a progress bar or progress lines."""
 
+import shutil
 import sys
 import time
+from typing import Final
+
+_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}, {remaining} left"
 
 from rungwise.core.texts import visible
 
@@ -27,7 +31,7 @@ class Pace:
 
 
 class LineProgress:
-    """Progress on standard error: a bar on a terminal, elsewhere plain lines (see `Pace`)."""
+    """Progress on standard error: on a terminal a bar with the time left, elsewhere plain lines (see `Pace`)."""
 
     def __init__(self, label: str, seconds_between: float = 5.0) -> None:
         self._label = label
@@ -46,7 +50,9 @@ class LineProgress:
         from tqdm import tqdm
 
         if self._bar is None:
-            self._bar = tqdm(total=total, desc=self._label, leave=False)
+            # a terminal that says no width, such as a container's, has 80 columns; resumed work counts in no rate
+            width = shutil.get_terminal_size().columns
+            self._bar = tqdm(total=total, desc=self._label, leave=False, ncols=width, initial=done, bar_format=_BAR)
         bar = self._bar
         assert isinstance(bar, tqdm)
         bar.set_postfix_str(what, refresh=False)

@@ -19,6 +19,7 @@ from rungwise.core.decisions import (
     ChallengerTooManyUnscored,
     ChampionCompared,
     ChampionFails,
+    ClimbedAlone,
     ClimbReason,
     DoubtfulLabels,
     GateReason,
@@ -45,6 +46,7 @@ from rungwise.core.decisions import (
     Unscored,
     WithoutModel,
 )
+from rungwise.core.folders import joined
 from rungwise.core.records import Interval, Json, to_json
 
 _OUTCOMES = {
@@ -296,6 +298,11 @@ def _release(reason: ReleaseReason) -> str:
             return _after_refusal(reason)
         case NothingRegistered():
             return "No rung passes, so nothing is registered for promotion."
+        case ClimbedAlone(rungs):
+            return (
+                f"Its attempts are kept, and nothing is registered: `rungwise run` would also train {joined(rungs)}, "
+                "and then registers each task's rung that passes."
+            )
     assert_never(reason)
 
 

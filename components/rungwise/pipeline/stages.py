@@ -6,6 +6,7 @@ Hashed outputs contain no times, costs or paths.
 """
 
 import argparse
+import os
 import shutil
 import sys
 from collections import Counter
@@ -386,10 +387,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             clear_leftovers(root)
             run_stage(root, arguments.verb)
     except RungwiseError as error:
-        say(f"rungwise: {error}")
+        if not dvc.leave_failure(error):
+            say(f"rungwise: {error}")
         return 2
     except KeyboardInterrupt:
-        say("rungwise: stopped; finished attempts are kept, run the same command again to continue")
+        if dvc.FAILURE not in os.environ:  # otherwise the process that runs DVC says it
+            say("rungwise: stopped; finished attempts are kept, run the same command again to continue")
         return 130
     return 0
 

@@ -5,14 +5,16 @@ repeated safely. A runner decides how a step runs: with `dvc repro` or as Prefec
 run and in which order.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from rungwise.climbing.incumbent import ask_incumbent, incumbent_lines
-from rungwise.climbing.ladder import check_bases
-from rungwise.core.decisions import NothingRegistered, Reason
+from rungwise.climbing.ladder import check_bases, climb_ladder
+from rungwise.climbing.rungs import evaluate_rung, is_stored, task_climb, train_rung
+from rungwise.config import Settings
+from rungwise.core.decisions import ClimbedAlone, NothingRegistered, Reason
 from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import LineProgress
 from rungwise.core.words import sentence_of, sentences_of
@@ -25,7 +27,15 @@ from rungwise.release.gate import Verdict
 from rungwise.release.parity import Prover
 from rungwise.release.promote import promote
 from rungwise.release.register import Registration, register
-from rungwise.workspace.layout import Paths, Snapshot, check_graph, check_unchanged, settings_of, snapshot
+from rungwise.workspace.layout import (
+    Paths,
+    Snapshot,
+    check_graph,
+    check_unchanged,
+    data_version,
+    settings_of,
+    snapshot,
+)
 from rungwise.workspace.lock import locked
 from rungwise.workspace.repair import repair
 
@@ -77,10 +87,13 @@ class TaskResult:
     """Why; `core.words.sentence_of` makes the sentence of each."""
 
 
-def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
+def run(root: Path, runner: Runner, task: str | None = None) -> tuple[TaskResult, ...]:
     """Runs all steps once in a workspace; returns the result for each task.
 
-    It holds the workspace's lock from start to end.
+    It holds the workspace's lock from start to end. With `task`, no other task is trained, registered or promoted. The
+    climbs of all tasks are one DVC stage. Where the store lacks a rung of another task, that stage would train it:
+    then the task is climbed alone, its attempts stay in the store, and nothing is registered. The runner's stage
+    `prepare` must bring the rows up to date.
 
     Raises:
         RungwiseError: a step fails. Completed work is kept, and the next run continues from there.
@@ -89,6 +102,8 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
     settings_of(root)  # report a missing or invalid params.yaml before the lock creates a folder
     with locked(root, runner.name):
         repair(root)
+        if task is not None:
+            settings_of(root).task(task)
         if settings_of(root).collect:
             runner.step("collect", "", lambda: collect(root, runner.report))
         settings, before = settings_of(root), snapshot(root)
@@ -98,6 +113,8 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
         clear_leftovers(root)
         runner.stages("prepare", root, before)
         runner.step("drift", "", lambda: check_drift(root))
+        if task and (missing := _missing(root, settings, task)):
+            return (_alone(root, settings, runner, task, missing),)
         runner.stages("climb", root, before)
         if settings.incumbent:
             for line in runner.step("incumbent", "", lambda: incumbent(root)):
@@ -105,7 +122,28 @@ def run(root: Path, runner: Runner) -> tuple[TaskResult, ...]:
         for line in runner.step("accept", "", lambda: accept(root)):
             runner.report(line)
         with Prover(root) as prove:  # one process for all tasks: starting one takes seconds
-            return tuple(_release(root, before, runner, task, prove) for task in settings.tasks)
+            return tuple(_release(root, before, runner, name, prove) for name in ([task] if task else settings.tasks))
+
+
+def _missing(root: Path, settings: Settings, but: str) -> list[str]:
+    """Returns `task/rung` for the rungs of the other tasks that the store lacks."""
+    return [
+        f"{name}/{rung.name}"
+        for name in settings.tasks
+        if name != but
+        for one in [task_climb(root, settings, name)]
+        for rung in settings.ladder
+        if not is_stored(one, rung.name)
+    ]
+
+
+def _alone(root: Path, settings: Settings, runner: Runner, task: str, missing: Sequence[str]) -> TaskResult:
+    """Climbs one task; its attempts stay in the store, and no stage's output is written."""
+    one = task_climb(root, settings, task)
+    climbed = runner.step("climb", task, lambda: climb_ladder(one, data_version(root), train_rung, evaluate_rung).climb)
+    reason = ClimbedAlone(tuple(missing))
+    runner.report(f"{task}: {sentence_of(reason)}")
+    return TaskResult(task, None, "none", (*climbed.decision.reasons, reason))
 
 
 def _release(root: Path, before: Snapshot, runner: Runner, task: str, prove: Prover) -> TaskResult:

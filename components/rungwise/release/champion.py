@@ -98,4 +98,8 @@ def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, wh
                 do="--field NAME=TEXT for each of them",
             )
         )
+    if empty := [name for name in slots if not row[name].strip()]:
+        raise SettingsError(
+            Problem("a field is empty", where=where, found=joined(empty), wanted="a text, as every training row has")
+        )
     return row

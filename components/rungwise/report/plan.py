@@ -37,7 +37,7 @@ def sentence(fits: Sequence[Fit]) -> str:
 
 def plan_text(fits: Sequence[Fit], largest: Sequence[LargestModels]) -> str:
     """Returns a plan for a terminal."""
-    parts, name = [sentence(fits)], names_of(fits)
+    parts, name = [*guess_texts(fits), sentence(fits)], names_of(fits)
     if fits:
         parts.append(table(_HEADER, [_row(one, name(one)) for one in fits]))
         first = next(iter(fits)).machine
@@ -59,6 +59,23 @@ def plan_text(fits: Sequence[Fit], largest: Sequence[LargestModels]) -> str:
         " torch, transformers: about 0.4 GB). Empty: not known."
     )
     return "\n\n".join(parts)
+
+
+def guess_texts(fits: Sequence[Fit]) -> list[str]:
+    """Returns what of a plan is a guess, in one paragraph; nothing if all row lengths were measured or given."""
+    guessed = [
+        one for one in fits if one.lengths.rows is None and set(one.lengths.given) != {"tokens", "answer_tokens"}
+    ]
+    if not guessed:
+        return []
+    lengths = guessed[0].lengths
+    of = "" if len(guessed) == len(fits) else f" of {joined(dict.fromkeys(one.rung for one in guessed))}"
+    why = f" ({lengths.reason})" if lengths.reason else ""
+    return [
+        f"A guess: the rows{of} were not measured{why}. They are taken to have {lengths.tokens} tokens, "
+        f"{lengths.answer_tokens} of them the answer, so memory, time and cost below are a guess, too. `dvc repro "
+        "augment` prepares the rows and trains nothing; --tokens and --answer-tokens give the lengths."
+    ]
 
 
 def names_of(fits: Sequence[Fit]) -> Callable[[Fit], str]:

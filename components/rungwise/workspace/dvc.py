@@ -11,13 +11,19 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from rungwise.core.errors import Problem, WorkspaceError
-from rungwise.core.folders import write_json
+from rungwise.core import errors
+from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
+from rungwise.core.folders import read_json, write_json
 from rungwise.workspace.lock import locked
+from rungwise.workspace.quiet_dvc import LOG
 from rungwise.workspace.repair import repair
 
+FAILURE = "RUNGWISE_STAGE_FAILURE"
+"""The environment variable with the path where a stage leaves its error for the process that runs DVC."""
 _STDERR = 2
 """File descriptor of standard error: what DVC shows is news of the work, not its result."""
 
@@ -84,9 +90,19 @@ def is_current(root: Path, stage: str) -> bool:
     return not json.loads(_dvc(root, "status", "--json", stage) or "{}")
 
 
+def changes(root: Path) -> dict[str, list[Any]]:
+    """Returns stage -> what differs from dvc.lock, as `dvc status --json` says it; unchanged stages are left out.
+
+    An entry is `{"changed deps": {path: state}}` (of params.yaml: its sections and their states), `{"changed outs":
+    {path: state}}`, or a text such as `changed command`.
+    """
+    listed: dict[str, list[Any]] = json.loads(_dvc(root, "status", "--json") or "{}")
+    return listed
+
+
 def changed(root: Path) -> list[str]:
     """Returns the names of the stages whose inputs, settings or outputs differ from dvc.lock, sorted."""
-    return sorted(json.loads(_dvc(root, "status", "--json") or "{}"))
+    return sorted(changes(root))
 
 
 def record(root: Path, stage: str) -> None:
@@ -94,13 +110,51 @@ def record(root: Path, stage: str) -> None:
     _dvc(root, "commit", "--force", stage)
 
 
-def reproduce(root: Path, *arguments: str) -> int:
-    """Runs `dvc repro` and shows its output on standard error; returns its exit code.
+def reproduce(root: Path, *arguments: str, verbose: bool = False) -> None:
+    """Runs `dvc repro`. Its stages write to standard error; `verbose`: DVC does, too.
 
     Ctrl-C also reaches DVC and its stage. They get 20 seconds to end in order.
+
+    Raises:
+        RungwiseError: the error of the stage that failed.
+        WorkspaceError: DVC failed, or a stage ended without an error of its own.
     """
-    command = [sys.executable, "-P", "-m", "dvc", "repro", *arguments]
-    process = subprocess.Popen(command, cwd=root, env=_environment(), stdout=_STDERR)
+    with tempfile.TemporaryDirectory(prefix="rungwise-") as folder:
+        failure, log = Path(folder) / "failure.json", Path(folder) / "dvc.log"
+        module = "dvc" if verbose else "rungwise.workspace.quiet_dvc"
+        code = _waited(
+            [sys.executable, "-P", "-m", module, "repro", *arguments],
+            root,
+            {**_environment(), FAILURE: str(failure), LOG: str(log)},
+            _STDERR if verbose else subprocess.DEVNULL,
+        )
+        if code == 0:
+            return
+        repair(root)  # a full disk leaves what a kill leaves
+        if failure.is_file():
+            left = read_json(failure)
+            raise getattr(errors, left["kind"])(Problem(**left["problem"]))
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()] if log.is_file() else []
+        raise WorkspaceError(
+            Problem(
+                "the run failed" if lines else "the run failed (see above)",
+                where=str(root),
+                found=" / ".join(lines[-3:]),
+                do="fix the error and run again; completed work is kept. `rungwise run -v` shows what DVC says",
+            )
+        )
+
+
+def leave_failure(error: RungwiseError) -> bool:
+    """Leaves the error of a stage for the process that runs DVC, which raises it; returns whether there is one."""
+    path = os.environ.get(FAILURE)
+    if path:
+        write_json(Path(path), {"kind": type(error).__name__, "problem": asdict(error.problem)})
+    return bool(path)
+
+
+def _waited(command: Sequence[str], root: Path, environment: Mapping[str, str], stdout: int) -> int:
+    process = subprocess.Popen(command, cwd=root, env=environment, stdout=stdout)
     try:
         return process.wait()
     except KeyboardInterrupt:

@@ -30,6 +30,9 @@ NO_TELEMETRY: Final = {
 # helps, but the trials do not show it.
 _SPIN = {"GOMP_SPINCOUNT": "5000"}
 
+# Transformers logs what this package checks itself and says in its own words: rows over the context, missing weights.
+_VERBOSITY = {"TRANSFORMERS_VERBOSITY": "error"}
+
 # Prefect's temporary server took up to 17 seconds to start on two cores. By default Prefect gives up after 20.
 _SERVER_START = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 
@@ -37,10 +40,11 @@ _SERVER_START = {"PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120"}
 def prepare_environment() -> None:
     """Sets environment variables that libraries read when they are loaded, unless the user has set them.
 
-    It turns off the usage telemetry of every library, and makes waiting threads release the processor. Without a
-    writable home folder, as in some containers, Prefect keeps its records in the workspace.
+    It turns off the usage telemetry of every library and the warnings of transformers, and makes waiting threads
+    release the processor. Without a writable home folder, as in some containers, Prefect keeps its records in the
+    workspace.
     """
-    for name, value in {**NO_TELEMETRY, **_SPIN, **_SERVER_START}.items():
+    for name, value in {**NO_TELEMETRY, **_SPIN, **_VERBOSITY, **_SERVER_START}.items():
         os.environ.setdefault(name, value)
     if not _has_home():
         os.environ.setdefault("PREFECT_HOME", str(workspace_root() / ".prefect"))

@@ -1,0 +1,86 @@
+import json
+
+import pytest
+
+from rungwise.cli import main as cli
+from rungwise.core.decisions import ClimbedAlone
+from rungwise.core.errors import SettingsError
+from rungwise.pipeline.planned import planned, reasons
+from rungwise.pipeline.repro import ReproRunner
+from rungwise.pipeline.steps import run
+from rungwise.report.run import planned_text
+from rungwise.workspace.layout import Paths
+from tests.conftest import sided_rows, with_dvc, write_sided
+
+SECOND = """\
+  urgent:
+    prompt: "{body}\\nUrgent:"
+    answer: {column: queue}
+    target: 0.8
+ladder:
+"""
+
+
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        ([], []),
+        ([{"changed deps": {"data/raw": "modified", "params.yaml": "new"}}, {"changed outs": {"data/ingest": "deleted"}}],
+         ["it has not run yet"]),
+        ([{"changed deps": {"params.yaml": {"validate": "modified", "tasks": "modified"}}}, "changed command"],
+         ["params.yaml: tasks, validate changed", "its recipe changed"]),
+        ([{"changed deps": {"data/raw": "modified"}}], ["data/raw changed"]),
+        ([{"changed outs": {"data/split": "deleted"}}], ["data/split is missing"]),
+        ([{"changed outs": {"data/split": "modified"}}], ["data/split is changed"]),
+        ([{"changed deps": {"data/split": "deleted"}}], ["an earlier stage's output is missing"]),
+    ],
+)  # fmt: skip
+def test_why_a_stage_would_run_follows_from_what_dvc_says(entries, expected):
+    assert reasons("split", entries) == expected
+
+
+@pytest.fixture(scope="module")
+def two_tasks(tmp_path_factory):
+    rows = [row for side in ("train", "dev", "test") for row in sided_rows(80, side)]
+    root = write_sided(tmp_path_factory.mktemp("tasks") / "ws", rows)
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("ladder:\n", SECOND))
+    return with_dvc(root)
+
+
+def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_other(two_tasks, monkeypatch, capsys):
+    root = two_tasks
+    monkeypatch.chdir(root)
+    assert {step.runs for step in planned(root)} == {"yes"} and not (root / "data/ingest").exists()
+    with pytest.raises(SettingsError, match="no such task"):
+        planned(root, "other")
+
+    (alone,) = run(root, ReproRunner(prepares_first=True), "route")
+    assert alone.action == "none" and alone.reasons[-1] == ClimbedAlone(("urgent/classical",))
+    assert len(list(Paths(root).attempts.glob("train-*"))) == 1 and not Paths(root).output("climb").exists()
+    steps = {step.name: step for step in planned(root)}
+    assert [steps[name].runs for name in ("ingest", "augment", "climb")] == ["no", "no", "yes"]
+    assert steps["climb"].why.endswith("trained if the climb reaches them: urgent/classical")
+    assert "every rung is in the store" in {step.name: step for step in planned(root, "route")}["climb"].why
+
+    capsys.readouterr()
+    assert cli.main(["run", "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert {name: one["action"] for name, one in printed["results"].items()} == {
+        "route": "promote",
+        "urgent": "promote",
+    }
+    assert printed["tasks"]["route"]["champion"]["version"] == 1
+    assert planned_text(planned(root)).startswith("Nothing changed")
+
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("validate: {min_rows: 20", "validate: {min_rows: 21"))
+    assert cli.main(["run", "--dry-run", "--json"]) == 0
+    dry = {step["name"]: step for step in json.loads(capsys.readouterr().out)}
+    assert (dry["ingest"]["runs"], dry["validate"]["runs"], dry["split"]["runs"]) == ("no", "yes", "perhaps")
+    assert dry["validate"]["why"] == "params.yaml: validate changed"
+    assert dry["split"]["why"] == "if validate writes something else than last time"
+
+    assert cli.main(["run", "--task", "urgent"]) == 0  # the store has every rung of the other task
+    shown = capsys.readouterr().out
+    assert "urgent: classical is good enough" in shown and "route" not in shown
