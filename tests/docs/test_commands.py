@@ -60,6 +60,7 @@ ELSEWHERE = {
     "rungwise data forget ROW": (HISTORY, '"data", "forget", row]'),
     "rungwise data forget ROW --purge": (HISTORY, '"--purge"]'),
     "rungwise data prune --keep 5": (HISTORY, "prune(copied, 1)"),
+    "rungwise data show 85b73b9dd3f90133": ("tests/report/test_rows.py", '"data", "show"'),
     "rungwise data push": (HISTORY, "push"),
     "rungwise data pull": (HISTORY, "pull"),
     "rungwise generate task": ("tests/generate/test_fulfil.py", '"generate", "route", "--label"'),

@@ -29,9 +29,10 @@ def add(add: Add) -> None:
     generate.add_argument(
         "--export", metavar="FILE", help="write a CSV file with an empty row for each missing row, and use no model"
     )
-    data = add("data", _data, "versions of the rows: log, diff, docs, forget, prune, push, pull")
+    data = add("data", _data, "rows and their versions: show, docs, log, diff, forget, prune, push, pull")
     kinds = data.add_subparsers(dest="what", required=True, metavar="WHAT")
     texts = {
+        "show": "show rows of the last run by their ids: text, file and line, side, duplicates, doubts about the label",
         "log": "list the accepted versions of the rows, with counts, label shares and drift",
         "diff": "compare two versions: rows added, removed, changed and moved to another side, and drift",
         "forget": "show where a row was used; with --purge, remove everything that used it",
@@ -41,6 +42,7 @@ def add(add: Add) -> None:
         "pull": "fetch the rows of dvc.lock and of the accepted versions from DVC's remote",
     }
     inner = {name: kinds.add_parser(name, help=text, description=text) for name, text in texts.items()}
+    inner["show"].add_argument("rows", nargs="+", metavar="ID", help="a row's id, or the beginning of it")
     inner["diff"].add_argument("old", metavar="OLD", help="a version, or the beginning of its name")
     inner["diff"].add_argument("new", metavar="NEW", help="the other version")
     inner["forget"].add_argument("row", metavar="ROW", help="the row's id")
@@ -49,7 +51,7 @@ def add(add: Add) -> None:
         "--keep", type=at_least_one, required=True, metavar="N", help="number of versions to keep, the newest first"
     )
     inner["docs"].add_argument("--open", action="store_true", help="open the first page in the browser")
-    for name in ("log", "diff", "forget", "prune"):
+    for name in ("show", "log", "diff", "forget", "prune"):
         inner[name].add_argument("--json", action="store_true", help="print JSON")
     for command in (collect, generate):
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -119,7 +121,7 @@ def _counts(labels: Mapping[str, int]) -> str:
 
 
 def _data(root: Path, arguments: argparse.Namespace) -> int:
-    """Works on versions of the rows: log, diff, docs, forget, prune, push, pull."""
+    """Works on rows and their versions: show, docs, log, diff, forget, prune, push, pull."""
     from rungwise.history.diff import diff
     from rungwise.history.forget import forget, prune
     from rungwise.history.kept import log
@@ -142,6 +144,17 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
             return 0
         if arguments.what in ("push", "pull"):
             show((push if arguments.what == "push" else pull)(root) or "nothing to do")
+            return 0
+        if arguments.what == "show":
+            from rungwise.core.records import to_json
+            from rungwise.report.rows import find_rows, rows_text
+
+            rows, like = find_rows(root, arguments.rows)
+            result = {
+                "rows": [to_json(row) for row in rows],
+                "like": {name: to_json(row) for name, row in like.items()},
+            }
+            show(json.dumps(result, indent=1, ensure_ascii=False) if arguments.json else rows_text(rows, like))
             return 0
         if arguments.what == "log":
             result, text = log(root), data.log_text

@@ -211,6 +211,14 @@ class ValidateSettings(Section):
     """The run fails if more than this share of the rows is rejected."""
 
 
+class DocsSettings(Section):
+    """The pages of `rungwise data docs`."""
+
+    texts: bool = True
+    """Whether the pages show the texts of rows: of duplicates, leaks and labels that may be wrong, side by side. They
+    are only in the workspace's own `.rungwise/docs`. Great Expectations' page follows `validate.save_values`."""
+
+
 class SplitSettings(Section):
     """Which rows are for training, validation (`dev`) and test.
 

@@ -13,7 +13,14 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from rungwise.config import edit
-from rungwise.config.data import AugmentSettings, CollectSettings, IngestSettings, SplitSettings, ValidateSettings
+from rungwise.config.data import (
+    AugmentSettings,
+    CollectSettings,
+    DocsSettings,
+    IngestSettings,
+    SplitSettings,
+    ValidateSettings,
+)
 from rungwise.config.endpoint import IncumbentSettings
 from rungwise.config.ladder import (
     HUB_NAME,
@@ -70,6 +77,8 @@ class Settings(Section):
     """The promotion gate on the test rows."""
     incumbent: IncumbentSettings | None = None
     """What you use today, a model behind an address, to compare the rungs with."""
+    docs: DocsSettings = DocsSettings()
+    """The pages about the rows."""
 
     @model_validator(mode="after")
     def _fit_together(self) -> "Settings":

@@ -5,9 +5,9 @@ import sys
 import time
 from typing import Final
 
-_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}, {remaining} left"
-
 from rungwise.core.texts import visible
+
+_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}, {remaining} left"
 
 
 class Pace:

@@ -6,7 +6,7 @@ rows, their order. Adding other rows never changes it.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,6 +74,25 @@ def ingest(settings: IngestSettings, split: SplitSettings, task: TaskSettings, r
     return Ingested(result.examples, (*rejections, *result.rejections), result.duplicates, tuple(warnings))
 
 
+def placed(
+    settings: IngestSettings, split: SplitSettings, task: TaskSettings, raw: Path, wanted: Collection[str]
+) -> dict[str, tuple[Path, Example]]:
+    """Returns id -> its file and row, for the wanted ids that the files under `raw` hold; dropped duplicates, too.
+
+    Raises:
+        DataError: a file or column is missing, or a file is empty.
+    """
+    chosen = [s for s in settings.sources if not task.sources or s.name in task.sources]
+    reading = _Reading(task, split, redactor(settings.redact, settings.region), [], [], [])
+    placed_rows: dict[str, tuple[Path, Example]] = {}
+    for example in reading.rows(chosen, raw) if wanted else ():
+        if example.id in wanted:
+            placed_rows[example.id] = (reading.file, example)
+            if len(placed_rows) == len(wanted):
+                break
+    return placed_rows
+
+
 def _roles_by_time(split: SplitSettings, table: Table, times: Sequence[datetime | None]) -> list[str | None]:
     """Returns each row's side: among rows without a given side the latest are test rows, those before them dev rows.
 
@@ -101,6 +120,8 @@ class _Reading:
     times: list[datetime | None]
     """The time of each yielded row, if the split is by time; None for a synthetic row."""
     warnings: list[str]
+    file: Path = Path()
+    """The file of the row that was yielded last."""
 
     def rows(self, sources: Sequence[SourceSettings], raw: Path) -> Iterator[Example]:
         """Yields the usable rows and adds the others to `rejections`."""
@@ -112,6 +133,7 @@ class _Reading:
             columns = tuple(dict.fromkeys(own))
             n_before, has_rows = len(self.rejections), False
             for path in files(source, raw):
+                self.file = path
                 for row in rows(source, path, columns):
                     if isinstance(row, Note):
                         self.warnings.append(f"{path.name}, line {row.line}: {row.text}")

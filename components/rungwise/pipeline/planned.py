@@ -78,23 +78,23 @@ def reasons(verb: str, entries: Sequence[Any]) -> list[str]:
     """Returns why DVC would run a stage, from the entries of `dvc.changes`; empty if it would not."""
     deps: dict[str, Any] = {}
     outs: dict[str, str] = {}
-    texts = []
+    other = []
     for entry in entries:
         if isinstance(entry, str):
-            texts.append("its recipe changed" if entry == "changed command" else entry)
+            other.append("its recipe changed" if entry == "changed command" else entry)
         else:
             deps |= entry.get("changed deps", {})
             outs |= entry.get("changed outs", {})
     if deps.get("params.yaml") == "new":  # no section is recorded
         return ["it has not run yet"]
-    found = []
+    texts = []
     for path, state in deps.items():
         if isinstance(state, dict):
-            found.append(f"{path}: {', '.join(sorted(state))} changed")
+            texts.append(f"{path}: {', '.join(sorted(state))} changed")
         elif path == "data/raw" or state not in ("modified", "deleted"):
-            found.append(f"{path} changed")
-    found += texts + [f"{path} is {'missing' if state == 'deleted' else 'changed'}" for path, state in outs.items()]
-    return found or (["an earlier stage's output is missing"] if "deleted" in deps.values() else [])
+            texts.append(f"{path} changed")
+    texts += other + [f"{path} is {'missing' if state == 'deleted' else 'changed'}" for path, state in outs.items()]
+    return texts or (["an earlier stage's output is missing"] if "deleted" in deps.values() else [])
 
 
 def _climb_with_rungs(

@@ -149,7 +149,8 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
                 say(f"validate {name}: warning: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
         if result.suspects:
             first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
-            say(f"validate {name}: warning: {len(result.suspects)} labels may be wrong ({first}). Check them")
+            hint = "Check them: `rungwise data show ID` shows one"
+            say(f"validate {name}: warning: {len(result.suspects)} labels may be wrong ({first}). {hint}")
     _seal(root, "validate", before, out)
 
 

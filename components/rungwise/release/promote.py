@@ -49,7 +49,7 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
     """
     settings_of(root).task(task)
     climb = last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
-    return _with_advice(root, climb, _asked(root, climb))
+    return _with_advice(root, climb, _asked(root, climb, prove))
 
 
 def verdict_on(root: Path, climb: Climb) -> Verdict | None:
@@ -71,7 +71,7 @@ def _with_advice(root: Path, climb: Climb, verdict: Verdict) -> Verdict:
     return Verdict(verdict.action, (*verdict.reasons, advice)) if advice else verdict
 
 
-def _asked(root: Path, climb: Climb) -> Verdict:
+def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Verdict:
     from rungwise.serving.answerer import Answerer
 
     settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task

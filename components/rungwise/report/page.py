@@ -1,32 +1,40 @@
 """Writes pages about the rows of the last run: counts, rejected rows, expectations, duplicates, drift.
 
-The main page needs no network. It contains counts, labels and row ids, never the text of a row. Great Expectations' own
-pages (Data Docs) are written next to it; they load their styles from the network.
+No page needs the network. The main page shows the texts of rows side by side where they are alike or their labels are
+doubted, unless `docs.texts` is false. Great Expectations' own pages (Data Docs) are written next to it.
 
 The templates are Jinja2 (https://jinja.palletsprojects.com) with autoescape: labels are user data and not trusted.
 """
 
 import json
+import re
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.core.folders import open_sealed, read_json, read_lines, replace_text
+from rungwise.core.folders import MARKER, open_sealed, read_json, read_lines, replace_text
 from rungwise.core.records import SIDES
+from rungwise.core.texts import visible
 from rungwise.history.kept import log
+from rungwise.report.rows import KIND_NAMES, SIDE_NAMES, ShownRow
+from rungwise.report.rows import TaskRows as RowsById
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 MAX_ROWS: Final = 20
-"""Number of rows that a table shows; the page names the file with all of them."""
+"""Number of rows that a table shows at once; the others unfold."""
+MAX_PAIRS: Final = 500
+"""Number of rows with texts that a page holds; the page names the file with all of them."""
 _VERBS: Final = ("ingest", "validate", "split", "augment")
-_SIDE_NAMES: Final = {"train": "training", "dev": "validation", "test": "test"}
-_DUPLICATE_KINDS: Final = {
-    "exact": "exact duplicate",
-    "near": "near duplicate",
-    "contradiction": "equal texts, different answers",
-}
+_FROM_NETWORK: Final = re.compile(
+    r"<script\b.*?</script>|<footer\b.*?</footer>|<link\b[^>]*>|<img\b[^>]*>|(?<=background: )url\([^)]*\)", re.DOTALL
+)
+"""Parts of Great Expectations' page that load something or lead to its makers, and scripts that require what was
+loaded."""
+_TO_ITS_SITE: Final = re.compile(r'href="\.\./[^"]*"')
+"""Links of that page to others of a site that is not written."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,28 @@ class Listing:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """A row next to the row that it is compared with, or next to another label."""
+
+    row: ShownRow
+    other: ShownRow | None
+    label: str
+    """The other label, where the row's own is doubted; otherwise empty."""
+    note: str
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Rows side by side."""
+
+    title: str
+    pairs: Sequence[Pair]
+    total: int
+    """The number of pairs in the file."""
+    file: str
+
+
+@dataclass(frozen=True)
 class Shares:
     """Counts that are shown as bars."""
 
@@ -67,7 +97,7 @@ class Check:
     wanted: str
     success: bool
     severity: str
-    n_failed: int
+    failed_ids: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -77,10 +107,13 @@ class TaskRows:
     name: str
     counts: Sequence[tuple[str, int, str]]
     """(name, number of rows, note)."""
+    steps: Listing
+    """What came in, was removed, was added and left at each step; each line's rows add up."""
     warnings: Sequence[str]
     rejected: Listing
     shares: Sequence[Shares]
     checks: Sequence[Check]
+    pairs: Sequence[Pairs]
     listings: Sequence[Listing]
 
 
@@ -96,13 +129,21 @@ def write_pages(root: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     version = data_version(root)
     drift: dict[str, Any] = next((line["drift"] for line in reversed(log(root)) if line["data_version"] == version), {})
+    when = datetime.fromtimestamp((folders["validate"] / MARKER).stat().st_mtime, UTC)
+    tasks = []
     for name in settings.tasks:
-        _write_data_docs(
-            read_json(folders["validate"] / name / "suite.json"), name, target / f"expectations-{name}.html"
-        )
-    tasks = [_task_rows(name, folders, drift.get(name, ())) for name in settings.tasks]
+        suite = read_json(folders["validate"] / name / "suite.json")
+        _write_data_docs(suite, name, target / f"expectations-{name}.html", when)
+        tasks.append(_task_rows(name, folders, drift.get(name, ()), RowsById(root, settings, name)))
     page = target / "index.html"
-    replace_text(page, _rendered("rows.html", version=version, tasks=tasks, shown=MAX_ROWS))
+    values = {
+        "version": version,
+        "tasks": tasks,
+        "when": _day(when),
+        "has_texts": settings.docs.texts,
+        "shown": MAX_ROWS,
+    }
+    replace_text(page, _rendered("rows.html", sides=SIDE_NAMES, **values))
     return page
 
 
@@ -113,18 +154,21 @@ def _rendered(template: str, **values: object) -> str:
     environment = Environment(
         loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["visible"] = visible
     return environment.get_template(template).render(**values)
 
 
-def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[str, Any]]) -> TaskRows:
+def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[str, Any]], by_id: RowsById) -> TaskRows:
     """Collects what the reports of the stages say about a task's rows."""
     summary = read_json(folders["ingest"] / name / "summary.json")
     report = read_json(folders["validate"] / name / "report.json")
     split = read_json(folders["split"] / name / "report.json")
-    n_synthetic = sum(bool(row["parents"]) for row in read_lines(folders["augment"] / name / "train.jsonl"))
+    trained = list(read_lines(folders["augment"] / name / "train.jsonl"))
+    n_synthetic = sum(bool(row["parents"]) for row in trained)
+    steps = _steps(summary, report, split, len(trained))
     sides = [
         (
-            _SIDE_NAMES[side],
+            SIDE_NAMES[side],
             split["rows"][side],
             f"and {n_synthetic:,} synthetic" if side == "train" and n_synthetic else "",
         )
@@ -136,14 +180,16 @@ def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[s
     return TaskRows(
         name=name,
         counts=[("ingested", summary["rows"], ""), ("validated", report["rows"], ""), *sides],
+        steps=steps,
         warnings=messages,
         rejected=_rejected(name, {"ingest": summary, "validate": report, "split": split}),
-        shares=[_shares("Labels", report["labels"]), _shares("Sources", summary["sources"])],
+        shares=[
+            _shares("Labels of the validated rows", report["labels"]),
+            _shares("Sources of the ingested rows", summary["sources"]),
+        ],
         checks=[_check(one) for one in report["checks"]],
+        pairs=_pairs(by_id, report["suspects"], split, list(read_lines(folders["ingest"] / name / "duplicates.jsonl"))),
         listings=[
-            _suspects(name, report["suspects"]),
-            _leaks(name, split["leaks"]),
-            _duplicates(name, list(read_lines(folders["ingest"] / name / "duplicates.jsonl"))),
             Listing("Drift since the previous version", ("what changed",), [(s["sentence"],) for s in drift], ""),
         ],
     )
@@ -167,32 +213,63 @@ def _check(check: Mapping[str, Any]) -> Check:
         wanted=check["wanted"],
         success=check["success"],
         severity=check["severity"],
-        n_failed=len(check["failed_ids"]),
+        failed_ids=check["failed_ids"],
     )
 
 
-def _suspects(task: str, suspects: Sequence[Mapping[str, Any]]) -> Listing:
-    rows = [(s["id"], s["label"], s["suggested"], f"{s['suspicion']:.3f}") for s in suspects]
-    columns = ("row", "label", "suggested label", "suspicion")
-    return Listing("Labels that may be wrong", columns, rows, f"data/validate/{task}/report.json", (3,))
+def _steps(ingest: Mapping[str, Any], validate: Mapping[str, Any], split: Mapping[str, Any], n_trained: int) -> Listing:
+    """Returns what came in, was removed, was added and left at each step."""
+    rows = []
+    for step, report, n in (
+        ("ingest", ingest, ingest["rows"]),
+        ("validate", validate, validate["rows"]),
+        ("split", split, sum(split["rows"].values())),
+    ):
+        removed = sum(report["rejected"].values())
+        rows.append((step, f"{n + removed:,}", f"{removed:,}", "", f"{n:,}"))
+    added = n_trained - split["rows"]["train"]
+    rows.append(("augment (training rows)", f"{split['rows']['train']:,}", "", f"{added:,}", f"{n_trained:,}"))
+    return Listing("Rows at each step", ("step", "in", "removed", "added", "out"), rows, "", numeric=(1, 2, 3, 4))
 
 
-def _leaks(task: str, leaks: Sequence[Mapping[str, Any]]) -> Listing:
-    rows = [(x["id"], x["other"], _SIDE_NAMES[x["other_side"]], x["kind"], f"{x['similarity']:.2f}") for x in leaks]
-    columns = ("training row", "duplicate of", "in", "kind", "similarity")
-    title = "Training rows removed as duplicates of validation or test rows"
-    return Listing(title, columns, rows, f"data/split/{task}/report.json", (4,))
+def _pairs(
+    by_id: RowsById,
+    suspects: Sequence[Mapping[str, Any]],
+    split: Mapping[str, Any],
+    duplicates: Sequence[Mapping[str, Any]],
+) -> list[Pairs]:
+    """Returns doubted labels, leaks and duplicates with their rows, each at most MAX_PAIRS."""
+    task = by_id.task
+    listed = [
+        ("Labels that may be wrong", suspects, f"data/validate/{task}/report.json"),
+        ("Training rows removed as duplicates of validation or test rows", split["leaks"],
+         f"data/split/{task}/report.json"),
+        ("Validation rows that are duplicates of test rows", split["dev_in_test"], f"data/split/{task}/report.json"),
+        ("Duplicates", duplicates, f"data/ingest/{task}/duplicates.jsonl"),
+    ]  # fmt: skip
+    kept = [one for _, entries, _ in listed for one in entries[:MAX_PAIRS]]
+    rows = by_id.shown(dict.fromkeys(one[key] for one in kept for key in ("id", "other") if key in one))
+    return [
+        Pairs(title, [_pair(one, rows) for one in entries[:MAX_PAIRS]], len(entries), file)
+        for title, entries, file in listed
+    ]
 
 
-def _duplicates(task: str, duplicates: Sequence[Mapping[str, Any]]) -> Listing:
-    rows = [(d["id"], d["other"], _DUPLICATE_KINDS[d["kind"]], f"{d['similarity']:.2f}") for d in duplicates]
-    return Listing(
-        "Duplicates", ("row", "other row", "kind", "similarity"), rows, f"data/ingest/{task}/duplicates.jsonl", (3,)
-    )
+def _pair(entry: Mapping[str, Any], rows: Mapping[str, ShownRow]) -> Pair:
+    def row(id_: str) -> ShownRow:
+        return rows.get(id_) or ShownRow(id_, "", "", "", 0, {}, "", "")
+
+    if "suggested" in entry:
+        return Pair(row(entry["id"]), None, entry["suggested"], f"suspicion {entry['suspicion']:.3f}")
+    note = f"{KIND_NAMES[entry['kind']]}, similarity {entry['similarity']:.2f}"
+    return Pair(row(entry["id"]), row(entry["other"]), "", note)
 
 
-def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path) -> None:
-    """Writes Great Expectations' own page about the results of an expectation suite."""
+def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path, when: datetime) -> None:
+    """Writes Great Expectations' own page about the results of an expectation suite, without what it loads.
+
+    `when`: the time of the validation. The page's own styles are on servers; the package has others.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # deprecations inside Great Expectations' own dependencies
         from great_expectations.core.expectation_validation_result import (
@@ -218,6 +295,15 @@ def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path) -> None:
             results=results,
             suite_name=name,
             statistics=suite["statistics"],
-            meta={"run_id": {"run_name": name, "run_time": "1970-01-01T00:00:00+00:00"}, "batch_kwargs": {}},
+            meta={"run_id": {"run_name": name, "run_time": when.isoformat(timespec="seconds")}, "batch_kwargs": {}},
         )
-        replace_text(path, DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole)))
+        page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole))
+    page = _TO_ITS_SITE.sub('href="index.html"', _FROM_NETWORK.sub("", page))
+    head = f'<p class="muted">Validated on {_day(when)}. <a href="index.html">All pages</a></p>'
+    for place, more in (("</head>", _rendered("expectations.html") + "</head>"), ("<body>", f"<body>{head}")):
+        page = page.replace(place, more, 1)
+    replace_text(path, page)
+
+
+def _day(when: datetime) -> str:
+    return f"{when:%Y-%m-%d %H:%M} UTC"
