@@ -73,7 +73,7 @@ def small_disk(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("free_kb", [40, 150, 400, 900, 1500, 2200, 3000])
-def test_a_run_on_a_full_disk_goes_on_when_there_is_space(tmp_path, base_folder, small_disk, free_kb):
+def test_a_run_on_a_full_disk_continues_when_there_is_space(tmp_path, base_folder, small_disk, free_kb):
     root = with_dvc(write_workspace(small_disk("30m") / "ws", base_folder, ladder=LADDER, target=0.3))
     ballast = root.parent / "ballast"
     with pytest.raises(OSError, match="No space"), ballast.open("wb", buffering=0) as stream:

@@ -1,4 +1,4 @@
-"""DVC is killed while it writes its own files; the same command goes on."""
+"""DVC is killed while it writes its own files; the same command continues."""
 
 import os
 import shutil
@@ -60,7 +60,7 @@ def killed(root, folder, command, pattern, at):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("pattern", "at"), POINTS)
-def test_a_run_goes_on_after_a_kill(prepared, expected, tmp_path, pattern, at):
+def test_a_run_continues_after_a_kill(prepared, expected, tmp_path, pattern, at):
     root = tmp_path / "ws"
     shutil.copytree(prepared, root, symlinks=True)
     done, events = killed(root, tmp_path, RUN, pattern, at)
@@ -72,7 +72,7 @@ def test_a_run_goes_on_after_a_kill(prepared, expected, tmp_path, pattern, at):
 
 
 @pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), (LIST, 2)])
-def test_the_next_command_of_dvc_goes_on_after_a_kill(tmp_path, pattern, at):
+def test_the_next_command_of_dvc_continues_after_a_kill(tmp_path, pattern, at):
     root = tmp_path / "ws"
     root.mkdir()
     (root / "dvc.yaml").write_text(GRAPH)
@@ -90,7 +90,7 @@ def test_the_next_command_of_dvc_goes_on_after_a_kill(tmp_path, pattern, at):
 
 
 @pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), pytest.param(LIST, 6, marks=pytest.mark.slow)])
-def test_bare_dvc_repro_goes_on_after_a_kill(prepared, tmp_path, pattern, at):
+def test_bare_dvc_repro_continues_after_a_kill(prepared, tmp_path, pattern, at):
     root = tmp_path / "ws"
     shutil.copytree(prepared, root, symlinks=True)
     repro = [sys.executable, "-m", "dvc", "repro", "ingest"]

@@ -165,7 +165,7 @@ def test_an_encoding_can_be_named(tmp_path):
         ("x.json", b'{"a": 1}', "rows of a JSON file can't be found"),
     ],
 )
-def test_a_file_that_is_no_file_of_rows_is_named_as_what_it_is(tmp_path, name, content, message):
+def test_a_file_without_rows_is_named_as_what_it_is(tmp_path, name, content, message):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=f"(?s){message}"):
         init(tmp_path / "ws", tmp_path / name, "body", "queue")
@@ -237,7 +237,7 @@ def test_words_for_no_value_are_read_as_no_answer(tmp_path):
     assert load(tmp_path / "ws/params.yaml").tasks["task"].answer.no_value == ("N/A",)
 
 
-def test_nan_in_json_is_no_answer_and_many_of_them_do_not_stop_the_run(tmp_path):
+def test_nan_in_json_is_not_an_answer_and_many_of_them_do_not_stop_the_run(tmp_path):
     file = tmp_path / "x.jsonl"
     file.write_text(lines_of(ROWS).replace('"queue": "', '"queue": NaN, "x": "', 30))
     text, read = ingested(tmp_path, file, "body", "queue")
@@ -331,7 +331,7 @@ def turns(text, answer):
     return [{"role": "user", "content": text}, {"role": "assistant", "content": answer}]
 
 
-def test_columns_beside_a_chat_are_read_or_named(tmp_path):
+def test_columns_next_to_a_chat_are_read_or_named(tmp_path):
     file = chats(tmp_path, "x.jsonl", lambda t, q: {"system": "Sort.", "messages": turns(t, q), "source": "web"})
     text, rows = ingested(tmp_path, file, "messages", None)
     assert "A chat format: messages, system become `prompt` and `completion`." in text and "Not read: source." in text

@@ -54,7 +54,7 @@ def disk_error(error: BaseException) -> WorkspaceError | None:
 
 
 def _number(error: BaseException) -> int | None:
-    """Returns the error number of the system; None if it is no fault of a file."""
+    """Returns the error number of the system; None if it is not a fault of a file."""
     if isinstance(error, OSError):
         number = errno.EACCES if error.errno == errno.EPERM else error.errno
         return None if number == errno.EACCES and error.filename is None else number
@@ -62,5 +62,5 @@ def _number(error: BaseException) -> int | None:
         code = getattr(error, "sqlite_errorcode", None)
         return _SQLITE.get(code & 0xFF) if code is not None else None
     # safetensors writes files in Rust and gives the number in its text alone
-    told = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
-    return int(told.group(1)) if told else None
+    match = re.search(r"\(os error (\d+)\)", str(error)) if type(error).__name__ == "SafetensorError" else None
+    return int(match.group(1)) if match else None

@@ -35,11 +35,11 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     cell = values[field.column]
     if field.format != "list":
         text = _stripped(field, text_of(cell))
-        if not text or _is_no_value(field, text):
+        if not text or _means_nothing(field, text):
             raise NoAnswer("no_answer", f"column {field.column} is empty")
         return text if field.format == "label" else redact(text)
     items = [redact(item) for one in items_in(cell, field.separator) if (item := _stripped(field, one))]
-    items = [item for item in items if not _is_no_value(field, item)]
+    items = [item for item in items if not _means_nothing(field, item)]
     if any(field.separator in item for item in items):
         detail = f"an item of column {field.column} contains the separator `{field.separator}`: set `answer.separator`"
         raise NoAnswer("separator_in_item", detail)
@@ -52,7 +52,7 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     raise NoAnswer("no_answer", f"column {field.column} is empty")
 
 
-def _is_no_value(field: FieldSettings, text: str) -> bool:
+def _means_nothing(field: FieldSettings, text: str) -> bool:
     return bool(field.no_value) and text.casefold() in (one.casefold() for one in field.no_value)
 
 

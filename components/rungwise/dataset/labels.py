@@ -21,8 +21,8 @@ def alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
         key = normalised(label)
         whole = _WHOLE.fullmatch(key)
         groups.setdefault(whole[1] if whole else key, []).append(label)
-    found = [sorted(group, key=lambda label: (-counts[label], label)) for group in groups.values() if len(group) > 1]
-    return sorted(tuple(group) for group in found)
+    ordered = [sorted(group, key=lambda label: (-counts[label], label)) for group in groups.values() if len(group) > 1]
+    return sorted(tuple(group) for group in ordered)
 
 
 def listed(groups: Sequence[Sequence[str]]) -> str:

@@ -52,8 +52,8 @@ def locks_of(root: Path, version: str) -> list[Path]:
 
 def outputs_of(lock: Path) -> dict[str, str]:
     """Returns folder -> md5 in DVC's cache of the stage outputs, and of data/raw, in a lock file."""
-    found = lock.stat()
-    return dict(_outputs(lock, found.st_mtime_ns, found.st_size))
+    state = lock.stat()
+    return dict(_outputs(lock, state.st_mtime_ns, state.st_size))
 
 
 @functools.lru_cache(maxsize=4096)  # each version's is read several times

@@ -66,7 +66,7 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
         rows = [(text, _without(answer, strip)) for text, answer in rows]
     counts = Counter(answer for _, answer in rows if isinstance(answer, str))
     no_value = tuple(
-        sorted(answer for answer in counts if answer.casefold() in NO_VALUE or _is_no_class(answer, counts))
+        sorted(answer for answer in counts if answer.casefold() in NO_VALUE or _is_missing_class(answer, counts))
     )
     n_without = sum(counts[answer] for answer in no_value)
     if no_value and n_without < len(rows) / 2 and len(counts) > len(no_value) + 1:
@@ -75,7 +75,7 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
     return Cleaned([row for row in rows if row[1] != ""], strip, (), 0)
 
 
-def _is_no_class(answer: str, counts: Counter[str]) -> bool:
+def _is_missing_class(answer: str, counts: Counter[str]) -> bool:
     """Whether an answer is -1 among class numbers that begin with 0."""
     return answer == "-1" and all(other.isdecimal() for other in counts if other != answer)
 
@@ -97,8 +97,8 @@ def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
     for pattern in (_LAST, _FIRST):
         texts = list(answers)
         while True:
-            found = Counter(match[0].strip() for text in texts if (match := pattern.search(text)))
-            marker, count = found.most_common(1)[0] if found else ("", 0)
+            counts = Counter(match[0].strip() for text in texts if (match := pattern.search(text)))
+            marker, count = counts.most_common(1)[0] if counts else ("", 0)
             if not marker or count < NEARLY_ALL * n or len(markers) == 4:
                 break
             markers.append(marker)
@@ -108,12 +108,12 @@ def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
 
 def common_phrases(answers: Sequence[str]) -> list[str]:
     """Returns the phrases that nearly all answers begin or end with."""
-    found: list[str] = []
+    phrases: list[str] = []
     for texts, turn in ((sorted(answers), 1), ([a[::-1] for a in answers], -1)):
         ordered = sorted(texts)
         skipped = int((1 - NEARLY_ALL) / 2 * len(ordered))
         inner = ordered[skipped : len(ordered) - skipped]
         phrase = commonprefix([inner[0], inner[-1]])[::turn].strip() if inner else ""
-        if len(phrase) >= MIN_PHRASE and phrase not in (answers[0], *found):
-            found.append(phrase)
-    return found
+        if len(phrase) >= MIN_PHRASE and phrase not in (answers[0], *phrases):
+            phrases.append(phrase)
+    return phrases

@@ -79,12 +79,12 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
 def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
     """Returns column -> its cells in the first rows that can be read."""
     names = tuple(dict.fromkeys(columns(source, path)))
-    found: dict[str, list[Cell]] = {name: [] for name in names}
+    sample: dict[str, list[Cell]] = {name: [] for name in names}
     readable = (row for row in rows(source.model_copy(update={"columns": {}}), path, names) if isinstance(row, Row))
     for row in islice(readable if names else (), SAMPLED_ROWS):
         for name in names:
-            found[name].append(row.values[name])
-    return found
+            sample[name].append(row.values[name])
+    return sample
 
 
 def examples(sample: Mapping[str, Sequence[Cell]]) -> str:

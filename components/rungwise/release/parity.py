@@ -76,13 +76,13 @@ class Prover:
         Raises:
             RegistryError: the attempt can't be loaded there, or a logit differs.
         """
-        found = self._asked(folder)
-        if found != 0.0:
+        distance = self._asked(folder)
+        if distance != 0.0:
             raise RegistryError(
                 Problem(
                     "a model does not reload exactly",
                     where=str(folder),
-                    found=found if isinstance(found, str) else f"a difference of {found:g}",
+                    found=distance if isinstance(distance, str) else f"a difference of {distance:g}",
                     wanted="logits equal to the recorded ones, bit for bit, in a new process",
                     do="don't promote it; compare library versions, base files and the machine",
                 )
@@ -123,7 +123,7 @@ def prove(folder: Path, root: Path) -> None:
 def main() -> int:
     """Answers each line of standard input, a folder in JSON, by a line with its difference, or with what failed."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what libraries print is no answer
+    os.dup2(2, 1)  # what libraries print is not an answer
     prepare_environment()
     for line in sys.stdin:
         try:

@@ -40,11 +40,11 @@ def log_attempt(
             "base_sha256": evidence.base_digest,
         }
         query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
-        found = client.search_runs([experiment_id], query, order_by=["attributes.status ASC"])  # FINISHED, RUNNING
-        if found and found[0].info.status == "FINISHED":
-            return str(found[0].info.run_id)
-        if found:
-            run = found[0]
+        runs = client.search_runs([experiment_id], query, order_by=["attributes.status ASC"])  # FINISHED, RUNNING
+        if runs and runs[0].info.status == "FINISHED":
+            return str(runs[0].info.run_id)
+        if runs:
+            run = runs[0]
             connection.remove(run.info.artifact_uri)  # perhaps half a file
         else:
             name = f"{climb.task}/{evidence.rung}"

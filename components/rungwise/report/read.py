@@ -136,8 +136,8 @@ def status(root: Path) -> Status:
     is_climbed = is_sealed(Paths(root).output("climb"))
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     asks = is_climbed and (root / ".dvc").is_dir()
-    with ThreadPoolExecutor(1) as beside:  # DVC takes a second to answer
-        changes = beside.submit(changed, root) if asks else None
+    with ThreadPoolExecutor(1) as thread:  # DVC takes a second to answer
+        changes = thread.submit(changed, root) if asks else None
         tasks = _tasks(root, settings, is_climbed, has_data)
     return Status(
         tasks=tasks,

@@ -127,9 +127,9 @@ def _clear(folder: Path) -> tuple[bool, list[str]]:
     path = folder / "tmp" / "rwlock"
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-        found = [info for infos in entries.get("read", {}).values() for info in infos]
-        found += entries.get("write", {}).values()
-        commands = {int(info["pid"]): str(info["cmd"]) for info in found}
+        holders = [info for infos in entries.get("read", {}).values() for info in infos]
+        holders += entries.get("write", {}).values()
+        commands = {int(info["pid"]): str(info["cmd"]) for info in holders}
     except FileNotFoundError:
         return False, []
     except (ValueError, TypeError, KeyError, AttributeError):

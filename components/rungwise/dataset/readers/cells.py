@@ -84,10 +84,10 @@ def list_in(text: str) -> tuple[str, ...] | None:
     if text[at:end].strip() or (text[0] == "(" and not (items and items[0][0] in "'\"")):
         return None
     try:
-        found = [str(ast.literal_eval(item)) if item[0] in "'\"" else item for item in items]
+        texts = [str(ast.literal_eval(item)) if item[0] in "'\"" else item for item in items]
     except (ValueError, SyntaxError):
         return None
-    return tuple(item for item in found if item)
+    return tuple(item for item in texts if item)
 
 
 def object_in(text: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""Opens a file of rows as text, unpacked if it is a .gz or .zip file; refuses what is no file of rows."""
+"""Opens a file of rows as text, unpacked if it is a .gz or .zip file; refuses other files."""
 
 import gzip
 import io
@@ -150,10 +150,10 @@ def wide_encoding(start: bytes) -> str | None:
     if not start or sum(zeros) <= len(start):
         return None
     is_zero = [n > len(start) // 2 for n in zeros]
-    found = {
+    names = {
         (False, True, True, True): "utf-32-le",
         (True, True, True, False): "utf-32-be",
         (False, True, False, True): "utf-16-le",
         (True, False, True, False): "utf-16-be",
     }
-    return found.get((is_zero[0], is_zero[1], is_zero[2], is_zero[3]), "utf-16")
+    return names.get((is_zero[0], is_zero[1], is_zero[2], is_zero[3]), "utf-16")
