@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from prefect import flow, get_run_logger, task
 
+from rungwise.core.texts import visible
 from rungwise.flows.climb import climb, ladder_table
 from rungwise.flows.prepare import prepare
 from rungwise.pipeline import steps
@@ -36,7 +37,7 @@ class PrefectRunner:
 
     def report(self, line: str) -> None:
         """Logs one line of news."""
-        get_run_logger().info(line)
+        get_run_logger().info(visible(line))
 
     def finished(self, root: Path, task_name: str) -> None:
         """Publishes the ladder of a task."""

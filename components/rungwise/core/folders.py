@@ -83,7 +83,7 @@ def is_sealed(path: Path) -> bool:
     """Whether `path` is a folder whose marker lists exactly its files, with their hashes."""
     try:
         expected = json.loads((path / MARKER).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return False
     return bool(expected == tree_digests(path))
 

@@ -17,6 +17,7 @@ from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.faults import LIMITS
 from rungwise.core.folders import write_lines
 from rungwise.core.prompts import answer_text
+from rungwise.core.texts import visible
 from rungwise.model.chat_template import render
 from rungwise.model.language_model import LanguageModel, fits
 
@@ -108,7 +109,8 @@ def check(result: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Map
     if not over:
         return
     indices = tuple(dict.fromkeys(i for name in over for i in result.where.get(name, ()))) or tuple(range(SHOWN))
-    write_lines(shown, "\n\n".join(written_out(lm, rows[i]) for i in indices[:SHOWN] if i < len(rows)) + "\n")
+    texts = [written_out(lm, rows[i]) for i in indices[:SHOWN] if i < len(rows)]
+    write_lines(shown, visible("\n\n".join(texts)) + "\n")  # people read it in a terminal
     raise TrainingError(
         Problem(
             "the tokens of the training rows have faults",
