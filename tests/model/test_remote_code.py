@@ -8,7 +8,7 @@ import sys
 import pytest
 from transformers.utils import HF_MODULES_CACHE
 
-from rungwise.attempts.run import train_attempt
+from rungwise.attempts.run import RunOptions, train_attempt
 from rungwise.attempts.store import attempt_digest, open_attempt
 from rungwise.climbing.rungs import spec_of
 from rungwise.config import base_of, parse, read_raw
@@ -89,6 +89,13 @@ def test_allowed_code_runs_and_the_base_is_trained_and_answers(odd, tmp_path):
     assert attempt.result["trained_parameters"] > 0
     assert open_attempt(attempt.folder, tmp_path).predict(examples(3))[0].answer
     assert Answerer(attempt.folder, tmp_path).judge(examples(2))
+
+
+def test_allowed_code_runs_in_launched_processes_too(odd, tmp_path):
+    base = Base(odd.name, code=code_digest(odd))
+    options = RunOptions(launch=(sys.executable,), say=silent)
+    attempt = train_attempt(tmp_path / "store", spec(base), examples(8), tmp_path, silent, options=options)
+    assert attempt.result["trained_parameters"] > 0 and (tmp_path / "ran").exists()
 
 
 @pytest.mark.parametrize("change", ["edited", "added", "removed", "below"])
