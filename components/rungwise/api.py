@@ -59,8 +59,12 @@ class Workspace:
     def __repr__(self) -> str:
         return f"Workspace({str(self.root)!r})"
 
-    def run(self) -> "tuple[TaskResult, ...]":
+    def run(self, task: str | None = None) -> "tuple[TaskResult, ...]":
         """Brings everything up to date: collects, climbs, registers and promotes.
+
+        Args:
+            task: the only task to train, register and promote; nothing is registered while the store lacks a rung of
+                another task. Default: all tasks.
 
         Returns:
             The result of each task, in the order of params.yaml.
@@ -71,7 +75,7 @@ class Workspace:
         from rungwise.pipeline.repro import ReproRunner
         from rungwise.pipeline.steps import run
 
-        return run(self.root, ReproRunner())
+        return run(self.root, ReproRunner(prepares_first=task is not None), task)
 
     def status(self) -> "Status":
         """Returns the status of each task: bar, ladder, evidence, decision, challenger and champion.

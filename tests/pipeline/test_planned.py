@@ -2,12 +2,11 @@ import json
 
 import pytest
 
+from rungwise import Workspace
 from rungwise.cli import main as cli
 from rungwise.core.decisions import ClimbedAlone
 from rungwise.core.errors import SettingsError
 from rungwise.pipeline.planned import planned, reasons
-from rungwise.pipeline.repro import ReproRunner
-from rungwise.pipeline.steps import run
 from rungwise.report.run import planned_text
 from rungwise.workspace.layout import Paths
 from tests.conftest import sided_rows, with_dvc, write_sided
@@ -55,7 +54,7 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     with pytest.raises(SettingsError, match="no such task"):
         planned(root, "other")
 
-    (alone,) = run(root, ReproRunner(prepares_first=True), "route")
+    (alone,) = Workspace(root).run("route")
     assert alone.action == "none" and alone.reasons[-1] == ClimbedAlone(("urgent/classical",))
     assert len(list(Paths(root).attempts.glob("train-*"))) == 1 and not Paths(root).output("climb").exists()
     steps = {step.name: step for step in planned(root)}

@@ -51,7 +51,7 @@ def test_a_rung_whose_context_is_too_short_is_not_judged(tmp_path, base_folder, 
     assert trained == ["weak", "able"]
     assert weak.score is None and weak.unscored == {"not_trained": weak.n} and "context of 6 tokens" in weak.note
     assert climb.decision.rung == "able" and climb.decision.passes
-    assert climb.decision.reasons[0] == NoScore("weak", weak.note)
+    assert climb.decision.reasons[0] == NoScore("weak", weak.note, "over_context")
 
 
 def test_if_the_lower_rung_passes_the_upper_is_never_trained(tmp_path, base_folder, weak_folder):

@@ -163,9 +163,9 @@ def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[s
     summary = read_json(folders["ingest"] / name / "summary.json")
     report = read_json(folders["validate"] / name / "report.json")
     split = read_json(folders["split"] / name / "report.json")
-    trained = list(read_lines(folders["augment"] / name / "train.jsonl"))
-    n_synthetic = sum(bool(row["parents"]) for row in trained)
-    steps = _steps(summary, report, split, len(trained))
+    are_synthetic = [bool(row["parents"]) for row in read_lines(folders["augment"] / name / "train.jsonl")]
+    n_synthetic = sum(are_synthetic)
+    steps = _steps(summary, report, split, len(are_synthetic))
     sides = [
         (
             SIDE_NAMES[side],
