@@ -3,7 +3,9 @@
 import pytest
 
 from rungwise.core.errors import DataError, WorkspaceError
+from rungwise.core.recipes import RECIPES
 from rungwise.workspace.dvc import reproduce
+from rungwise.workspace.layout import stage_command
 from tests.conftest import sided_rows, with_dvc, write_sided
 
 CHATTER = ("Running stage", "> exec python", "dvc.lock", "dvc push", "autostage")
@@ -41,8 +43,6 @@ def test_an_error_of_dvc_is_shown_in_its_words(root, capfd):
 
 def test_a_stage_that_is_killed_is_an_error_that_names_it(root):
     graph = root / "dvc.yaml"
-    graph.write_text(
-        graph.read_text().replace("exec python -P -m rungwise.pipeline.stages ingest --recipe 5", "kill -9 $$")
-    )
+    graph.write_text(graph.read_text().replace(stage_command("ingest", RECIPES["ingest"]), "kill -9 $$"))
     with pytest.raises(WorkspaceError, match=r"(?s)the run failed.*ingest"):
         reproduce(root, "ingest")

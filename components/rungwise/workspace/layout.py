@@ -159,7 +159,7 @@ def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
                 "dvc.yaml is for another version of a stage",
                 where=f"{graph}: {verb}",
                 found="no such command" if recipe is None else f"--recipe {recipe}",
-                wanted=stage_command(verb, RECIPES[verb]),
+                wanted=f"--recipe {RECIPES[verb]}",
                 do="run `rungwise upgrade`, which updates dvc.yaml",
             )
         )
