@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -338,7 +339,7 @@ def add_version(root, like, name):
     """Adds an accepted version whose objects are copies of those of another, under other names."""
     cache, lock = cache_folder(root), Paths(root).versions / f"{like}.lock"
     text = lock.read_text()
-    for md5 in set(hashes_of(root, like)):
+    for md5 in objects(root, like):
         entries = json.loads((cache / md5[:2] / md5[2:]).read_text())
         for entry in entries:
             content = (cache / entry["md5"][:2] / entry["md5"][2:]).read_bytes()
@@ -380,12 +381,25 @@ def test_forgetting_parses_only_the_versions_that_hold_the_row(copied, history, 
     for name in names:
         add_version(copied, second.version, name)
     tables.clear()
-    locks.clear()
     done = forget(copied, gone)
     assert len(tables) == n_tables and done["versions"] == [first.version] and not done["unseen"]
-    parsed = [path for path in locks if path.parent == Paths(copied).versions]
-    assert len(parsed) == len(set(parsed)) == len(names)  # the first two are known from the first time
+    parsed = [path for path in locks if isinstance(path, Path) and path.parent == Paths(copied).versions]
+    assert len(parsed) == len(set(parsed)) == len(names) + 2  # each once
     assert [line["data_version"] for line in log(copied)] == [second.version, *names]
+
+
+def test_a_row_is_forgotten_after_a_kill_that_left_some_of_its_objects(copied, history):
+    _, first, second, gone, _ = history
+    cache = cache_folder(copied)
+    only_first = objects(copied, first.version) - objects(copied, second.version)
+    lock = Paths(copied).versions / f"{first.version}.lock"
+    folder = outputs_of(lock)["data/ingest"]
+    (cache / folder[:2] / folder[2:]).unlink()
+    done = forget(copied, gone)
+    assert done["versions"] == [first.version]
+    assert not any((cache / md5[:2] / md5[2:]).exists() for md5 in only_first)
+    text = "".join(p.read_text(errors="replace") for p in cache.rglob("*") if p.is_file())
+    assert gone not in text
 
 
 def test_a_row_that_is_still_in_use_is_not_forgotten(copied, history, monkeypatch, capsys):

@@ -85,21 +85,25 @@ def no_such_row(root: Path, row: str, unseen: Sequence[str]) -> DataError:
 
 
 def _holding(root: Path, version: str, task: str, row: str, has_row: Callable[[Path], bool]) -> list[str] | None:
-    """Returns which sides and steps of a version hold a row, or one made from it; None if the cache lacks them."""
+    """Returns which sides and steps of a version hold a row, or one made from it.
+
+    None: none of those in the cache, which lacks some. A `forget` that was killed leaves such a version.
+    """
     sides = {side: ("split", f"{task}/{side}.jsonl") for side in SIDES}
     sides |= {"trained": ("augment", f"{task}/train.jsonl"), "read": ("ingest", f"{task}/examples.jsonl")}
-    holds = []
+    holds, is_whole = [], True
     for side, (verb, file) in sides.items():
         try:
             path = cached(root, version, verb, file)
         except WorkspaceError:
-            return None
+            is_whole = False
+            continue
         if not has_row(path):
             continue
         table = Table.read(path)
         if any(row == i or row in p for i, p in zip(table.id, table.parents, strict=True)):
             holds.append(side)
-    return holds
+    return holds if holds or is_whole else None
 
 
 def _today(root: Path, row: str) -> dict[str, list[str]]:
