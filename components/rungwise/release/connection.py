@@ -9,7 +9,7 @@ import re
 import shutil
 import sqlite3
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,6 +159,16 @@ class Connection:
         if path.is_relative_to(self.root):
             shutil.rmtree(path, ignore_errors=True)
         return [str(path)] if path.exists() else []
+
+
+def all_pages(search: Any, experiments: Sequence[str], query: str, **more: Any) -> Iterator[Any]:
+    """Yields the results of a search in some experiments, page after page; none without experiments."""
+    token, is_more = None, bool(experiments)
+    while is_more:
+        page = search(list(experiments), query, page_token=token, **more)
+        yield from list(page)
+        token = page.token
+        is_more = bool(token)
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:

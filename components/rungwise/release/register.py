@@ -43,6 +43,7 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
     """
     from rungwise.release import parity
     from rungwise.release.connection import Connection
+    from rungwise.release.leftovers import remove_leftovers
     from rungwise.release.runs import log_attempt
     from rungwise.release.versions import add_version
 
@@ -53,6 +54,7 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
         folder = Paths(root).attempts / f"train-{evidence.attempt}"
         attempt = folder if is_sealed(folder) else None
         runs[evidence.rung] = log_attempt(connection, settings.register_.experiment, climb, evidence, attempt, data)
+    remove_leftovers(connection, task, [evidence.attempt for evidence in climb.evidence])
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:
         return Registration(task, None, None)

@@ -1,7 +1,7 @@
 """The runs in MLflow: one for each attempt on each version of the rows, with its settings, metrics and files."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from rungwise.core.decisions import Climb
 from rungwise.core.folders import read_json
 from rungwise.core.records import Evidence
 from rungwise.model.embed import ANSWERS
-from rungwise.release.connection import TAG, Connection
+from rungwise.release.connection import TAG, Connection, all_pages
 
 _IDENTITY: Final = ("task", "rung", "attempt", "data_version", "target")
 """The tags that identify the run of an attempt."""
@@ -81,7 +81,7 @@ def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: 
         runs = {
             run.info.run_id: run
             for query in queries
-            for run in _all_pages(client.search_runs, experiments, query, everything)
+            for run in all_pages(client.search_runs, experiments, query, run_view_type=everything)
         }
         for run_id, run in runs.items():
             for model in client.search_logged_models(experiments, f"source_run_id = '{run_id}'"):
@@ -91,16 +91,6 @@ def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: 
             if run.info.lifecycle_stage == "active":
                 client.delete_run(run_id)
     return len(runs), left
-
-
-def _all_pages(search: Any, experiments: Sequence[str], query: str, view: int) -> Iterator[Any]:
-    token = None
-    while True:
-        page = search(list(experiments), query, view, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
 
 
 def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
 
 from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
@@ -18,10 +17,8 @@ from rungwise.core.records import Base, Evidence, digest, spec_from_json
 from rungwise.model.bases import quantization
 from rungwise.release import parity
 from rungwise.release.connection import TAG, Connection
+from rungwise.release.leftovers import SCRATCH
 from rungwise.release.registry import CHALLENGER, Registry, Version, version_of
-
-_SCRATCH: Final = ".rungwise/registering"
-"""The folder for temporary files, in the workspace."""
 
 
 def add_version(
@@ -35,8 +32,8 @@ def add_version(
 ) -> Version:
     """Registers the climb's attempt as challenger, after a proof that it reloads exactly; returns its version.
 
-    A version of the same attempt on the same data is not registered again, and what a killed process left of one is
-    completed or removed.
+    A version of the same attempt on the same data is not registered again; one that a killed process did not prove is
+    proved, or removed.
 
     Args:
         root: the workspace.
@@ -50,10 +47,9 @@ def add_version(
     Raises:
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
     """
-    registry, connection = Registry(root), Connection(root)
+    registry = Registry(root)
     evidence = next(e for e in climb.evidence if e.rung == climb.decision.rung)
     same = [v for v in registry.versions(climb.task) if _names(v) == (evidence.attempt, data_version)]
-    _remove_leftovers(connection, climb.task, evidence.attempt)
     for version in same:
         if _is_proved(registry, version) or _is_now_proved(root, version, prove):
             break
@@ -97,23 +93,10 @@ def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
         client.set_model_version_tag(version.task, str(version.number), TAG + "reload", "exact")
 
 
-def _remove_leftovers(connection: Connection, task: str, attempt: str) -> None:
-    """Removes what a killed process left: models of the attempt without a version, and temporary files."""
-    shutil.rmtree(connection.root / _SCRATCH, ignore_errors=True)
-    with connection.client() as (mlflow, client):
-        registered = {version.source for version in client.search_model_versions(f"name = '{task}'")}
-        experiments = [e.experiment_id for e in client.search_experiments()]
-        query = f"tags.`{TAG}task` = '{task}' AND tags.`{TAG}attempt` = '{attempt}'"
-        for model in client.search_logged_models(experiments, query) if experiments else ():
-            if f"models:/{model.model_id}" not in registered:
-                client.delete_logged_model(model.model_id)
-                connection.remove(model.artifact_location)
-
-
 @contextmanager
 def _scratch(root: Path) -> Iterator[Path]:
     """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
-    folder = root / _SCRATCH
+    folder = root / SCRATCH
     folder.mkdir(parents=True)
     before, tempfile.tempdir = tempfile.tempdir, str(folder)
     try:

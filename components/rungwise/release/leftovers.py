@@ -1,0 +1,33 @@
+"""What a killed registration leaves in MLflow and in the workspace: running runs, models without a version."""
+
+import shutil
+from collections.abc import Sequence
+from typing import Final
+
+from rungwise.release.connection import TAG, Connection, all_pages
+
+SCRATCH: Final = ".rungwise/registering"
+"""The folder for temporary files of a registration, in the workspace."""
+
+
+def remove_leftovers(connection: Connection, task: str, attempts: Sequence[str]) -> None:
+    """Removes a task's models without a version, and temporary files; ends its runs that nobody continues as killed.
+
+    Hold the workspace's lock, and log the runs of the last climb before, which completes theirs. A server may be in use
+    by other workspaces: there, only what belongs to `attempts`, the digests of the last climb, counts.
+    """
+    shutil.rmtree(connection.root / SCRATCH, ignore_errors=True)
+    own = f"tags.`{TAG}task` = '{task}'"
+    queries = [own] if connection.database else [f"{own} AND tags.`{TAG}attempt` = '{name}'" for name in attempts]
+    with connection.client() as (_, client):
+        experiments = [e.experiment_id for e in client.search_experiments()]
+        registered = {version.source for version in client.search_model_versions(f"name = '{task}'")}
+        for query in queries:
+            for model in list(all_pages(client.search_logged_models, experiments, query)):
+                if f"models:/{model.model_id}" not in registered:
+                    client.delete_logged_model(model.model_id)
+                    connection.remove(model.artifact_location)
+            if connection.database:
+                running = f"{query} AND attributes.status = 'RUNNING'"
+                for run in list(all_pages(client.search_runs, experiments, running)):
+                    client.set_terminated(run.info.run_id, "KILLED")
