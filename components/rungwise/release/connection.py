@@ -10,7 +10,7 @@ import shutil
 import sqlite3
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -158,6 +158,9 @@ class Connection:
             return [_without_secrets(place)]
         if path.is_relative_to(self.root):
             shutil.rmtree(path, ignore_errors=True)
+            if path.name == "artifacts":  # in a folder of its own, which is named after the run or model
+                with suppress(OSError):
+                    path.parent.rmdir()
         return [str(path)] if path.exists() else []
 
 
