@@ -176,3 +176,12 @@ def test_other_errors_of_answering_are_raised(lm, monkeypatch):
     monkeypatch.setattr(lm.model, "forward", lambda *a, **k: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):
         write_answers(lm, [[1, 2], [3]], 3)
+
+
+def test_answers_that_are_not_numbers_are_an_error_that_names_the_base(base_folder):
+    lm = load(Base(str(base_folder)), base_folder)
+    with torch.no_grad():
+        lm.model.lm_head.weight[3, 0] = float("nan")
+    for ask in (lambda: score_labels(lm, [[5, 6], [7]], [[8, 2], [9, 2]]), lambda: write_answers(lm, [[5, 6], [7]], 3)):
+        with pytest.raises(ModelError, match=r"(?s)not finite numbers.*2 of 2 rows"):
+            ask()

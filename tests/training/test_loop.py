@@ -11,7 +11,7 @@ from rungwise.core.records import AttemptSpec, Base
 from rungwise.model.adapters import trained_weights
 from rungwise.model.answers import score_labels
 from rungwise.model.language_model import encode_answers, encode_prompts, load
-from rungwise.training import loop
+from rungwise.training import divergence, loop
 from rungwise.training.checkpoints import Checkpoints
 from rungwise.training.loop import train
 from tests.conftest import examples, make_base
@@ -56,12 +56,27 @@ def test_training_learns_and_does_not_change_the_base(lm):
     assert right / 60 > 0.9
 
 
-def test_a_non_finite_loss_stops_before_the_weights_change(lm):
+def test_a_base_with_a_broken_weight_is_blamed_and_not_the_learning_rate(lm):
     rows, _ = token_rows(lm, PROMPT, examples(40))
     with torch.no_grad():
         lm.model.lm_head.weight[0, 0] = math.nan
-    with pytest.raises(TrainingError, match=r"(?s)diverged.*step 1 of 8.*learning_rate"):
+    with pytest.raises(ModelError, match=r"(?s)a base's loss is not a finite number.*before the first update") as error:
         train(lm, spec_for(lm), rows, progress=quiet)
+    assert "learning_rate" not in str(error.value)
+
+
+def test_weights_that_the_last_update_broke_are_not_returned(lm):
+    rows, _ = token_rows(lm, PROMPT, examples(40))
+    for steps in (1, 3):
+        with pytest.raises(TrainingError, match=rf"(?s)training diverged.*step . of {steps}.*learning_rate"):
+            train(lm, spec_for(lm, steps=steps, learning_rate=1e38), rows, progress=quiet)
+
+
+def test_a_loss_that_rises_is_refused(lm, monkeypatch):
+    monkeypatch.setattr(divergence, "MAX_RISE", -10.0)  # so that falling by less is a rise
+    rows, _ = token_rows(lm, PROMPT, examples(40))
+    with pytest.raises(TrainingError, match=r"(?s)the loss rose.*first quarter.*learning_rate"):
+        train(lm, spec_for(lm, steps=8), rows, progress=quiet)
 
 
 @pytest.mark.parametrize("method", ADAPTING)

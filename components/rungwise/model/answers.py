@@ -61,6 +61,7 @@ def score_labels(
         return _score_batch(lm, block, labels, prefix, ways_KL, margin)
 
     for rows, scores in _in_batches(lm, prompts, lambda n: 4 * (n + longest_label), score, "rows scored", progress):
+        _check_finite(lm, scores.amax(1))
         scores_NL[rows] = scores
     return scores_NL
 
@@ -148,6 +149,25 @@ def _in_batches(
         torch.cuda.empty_cache()  # its tensors are free now that the error is handled
 
 
+def _check_finite(lm: LanguageModel, logp_B: torch.Tensor) -> None:
+    """Checks that a model's answers to a batch of rows are numbers.
+
+    Raises:
+        ModelError: a row's are not.
+    """
+    n = int(logp_B.isnan().sum())
+    if n:
+        raise ModelError(
+            Problem(
+                "a model's answers are not finite numbers",
+                where=f"base {lm.base}",
+                found=f"{n} of {len(logp_B)} rows in a batch",
+                wanted="finite log-probabilities: weights may be damaged, or too large for this precision",
+                do="fetch or convert the base again, or set `precision: fp32`",
+            )
+        )
+
+
 def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
     """Returns the shared prefix of all prompts; None if it is too short or the base does not support it."""
     if not (n := shared_tokens(prompts)) or not can_share(lm.model.config):
@@ -197,6 +217,7 @@ def _write_batch(
     for _ in range(max_tokens):
         out = lm.model(**given, use_cache=True, logits_to_keep=1)
         logp_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
+        _check_finite(lm, logp_BV[:, 0])
         next_tokens, log_shares = _next_tokens(logp_BV, [guides[row] for row in rows] if guides else None)
         open_places = []
         for place, (row, token, log_share) in enumerate(zip(rows, next_tokens, log_shares, strict=True)):

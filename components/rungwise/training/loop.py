@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from rungwise.core.errors import ModelError, Problem, TrainingError
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
@@ -24,6 +24,14 @@ from rungwise.model.kernels.short_attention import short_attention
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.training.batches import TokenRow, batches
 from rungwise.training.checkpoints import Checkpoint, Checkpoints
+from rungwise.training.divergence import (
+    broken_base,
+    check_gradients,
+    check_losses,
+    check_outputs,
+    check_weights,
+    diverged,
+)
 from rungwise.training.learning_rate import peak_learning_rate, share_of_peak
 from rungwise.training.step import Prepared, accumulate, check_probe, mixed_precision, shared_prefix_length
 
@@ -68,9 +76,9 @@ def train(
     returned.
 
     Raises:
-        TrainingError: the loss or gradient is not finite (the weights of that step are not used), a single row is out
-            of memory, a checkpoint belongs to another run, or the model's logits depend on a batch's padding.
-        ModelError: the base does not support the method.
+        TrainingError: the loss, a gradient or a weight is not finite, the loss rose, a single row is out of memory, a
+            checkpoint belongs to another run, or the model's logits depend on a batch's padding.
+        ModelError: the base does not support the method, or its own loss is not finite.
     """
     started = time.perf_counter()
     prepared, peak = _prepared(lm, spec)
@@ -101,10 +109,12 @@ def train(
             run.max_tokens_per_microbatch = result.max_tokens_per_microbatch
             run.notes += result.notes
             if run.step == 0:
-                _check_gradients(weights, spec)
+                check_gradients(weights, spec)
             norm = accelerator.clip_grad_norm_(weights.values(), spec.clip_norm)
+            if run.step == 0 and not math.isfinite(result.loss):
+                raise broken_base(spec, result.loss)
             if not (math.isfinite(result.loss) and math.isfinite(float(norm))):
-                raise _diverged(spec, run.step, result.loss, float(norm), peak)
+                raise diverged(spec, run.step, f"loss {result.loss}, gradient norm {float(norm)}", peak)
             prepared.optimizer.step()
             run.losses.append(result.loss)
             run.step += 1
@@ -120,9 +130,14 @@ def train(
                 break
             if checkpoints and run.step % checkpoints.every == 0 and accelerator.is_main_process:
                 checkpoints.save(_checkpoint(run, weights, prepared.optimizer, lm.device))
+    if not run.best:
+        check_losses(spec, run.losses, peak)
     for name, best in run.best.items():
         weights[name].data.copy_(best)
     tuned.model.eval()
+    check_weights(weights, spec, peak)
+    if not is_sharded:
+        check_outputs(tuned, min(rows, key=lambda row: row.length), spec, peak)
     return Trained(
         lm=tuned,
         losses=tuple(run.losses),
@@ -201,32 +216,6 @@ def _evaluate(
     if is_over and run.step < spec.steps:
         run.notes.append(f"stopped early after step {run.step}: no better score since step {best}")
     return is_over
-
-
-def _check_gradients(weights: Mapping[str, torch.Tensor], spec: AttemptSpec) -> None:
-    without = [name for name, weight in weights.items() if weight.grad is None]
-    if without or not weights:
-        raise TrainingError(
-            Problem(
-                "trainable parameters get no gradient",
-                where=f"base {spec.base}, method {spec.method}",
-                found=f"{len(without)} of {len(weights)}, such as {without[0] if without else 'none at all'}",
-                wanted="a gradient for each",
-                do="choose another method for this base",
-            )
-        )
-
-
-def _diverged(spec: AttemptSpec, step: int, loss: float, norm: float, peak: float) -> TrainingError:
-    return TrainingError(
-        Problem(
-            "training diverged",
-            where=f"step {step + 1} of {spec.steps}, base {spec.base}",
-            found=f"loss {loss}, gradient norm {norm}",
-            wanted="finite numbers",
-            do=f"lower `train.learning_rate` or this rung's own (it was {peak:.3g})",
-        )
-    )
 
 
 def _checkpoint(run: _Run, weights: Mapping[str, torch.Tensor], optimizer: Any, device: str) -> Checkpoint:
