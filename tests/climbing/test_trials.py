@@ -55,9 +55,9 @@ def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypa
     assert lora.trained < full.trained and full.share == 1.0 and lora.difference is None and full.difference
     assert all(t.peak_mib > 100 and t.seconds > 0 and t.score for t in compared.trials)
     assert compared.of("prefix-tuning").latency is None and full.latency > 0
-    from rungwise.attempts import bundle as bundles
+    from rungwise.attempts import run as attempts
 
-    monkeypatch.setattr(bundles, "launched", lambda *a: pytest.fail("trained again"))
+    monkeypatch.setattr(attempts, "launched", lambda *a: pytest.fail("trained again"))
     monkeypatch.setenv("RUNGWISE_WORKSPACE", str(workspace))
     command = ["methods", "route", "--methods", "full,prefix-tuning", "--steps", "4", "--base", "bases/able"]
     capsys.readouterr()

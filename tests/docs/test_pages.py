@@ -97,7 +97,7 @@ def test_the_command_reference_names_every_command():
     page = generator().commands()
     for command in ("init", "run", "predict", "data forget", "plan", "unpack"):
         assert f"rungwise {command}\n" in page
-    assert "`--purge`" in page and "`--rows FILE` *required*" in page
+    assert "`--purge`" in page and "`--rows FILE` *required, repeatable*" in page
 
 
 def test_a_marker_without_a_generator_is_an_error():

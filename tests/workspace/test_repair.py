@@ -167,3 +167,19 @@ def test_a_process_that_runs_dvc_is_known(root):
 
 def test_a_folder_without_dvc_is_left_alone(tmp_path):
     assert not repair(tmp_path) and not list(tmp_path.iterdir())
+
+
+def test_a_process_is_at_work_whether_it_was_started_as_a_command_or_as_a_module(tmp_path):
+    program = tmp_path / "quiet_dvc.py"
+    program.write_text("import time, sys\nprint(' '.join(sys.argv), flush=True)\ntime.sleep(60)\n")
+    for command in ([str(program)], ["-m", "quiet_dvc"]):
+        started = [sys.executable, *command, "repro", "climb"]
+        process = subprocess.Popen(started, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
+        try:
+            recorded = process.stdout.readline().strip()  # as DVC records it: " ".join(sys.argv)
+            assert module._is_at_work(process.pid, recorded, tmp_path)
+            assert not module._is_at_work(process.pid, recorded.replace("climb", "ingest"), tmp_path)
+            assert not module._is_at_work(process.pid, recorded, tmp_path / "other")
+        finally:
+            process.kill()
+            process.communicate()

@@ -264,7 +264,7 @@ def check_kernels(config: Any, where: str) -> None:
 def _implementations(value: Any) -> Iterator[tuple[str, str]]:
     """Yields key and value of every setting in a config that says by which code a part is computed."""
     for name, inner in value.items() if isinstance(value, dict) else ():
-        if _IMPLEMENTATION.fullmatch(name):
+        if isinstance(name, str) and _IMPLEMENTATION.fullmatch(name):
             yield from ((name, str(one)) for one in (inner.values() if isinstance(inner, dict) else [inner]) if one)
         yield from _implementations(inner)
 

@@ -167,8 +167,9 @@ def _is_at_work(pid: int, command: str, repository: Path) -> bool:
     program, *arguments = command.split(" ")  # DVC records " ".join(sys.argv)
     name = PurePath(program)
     name = name.parent if name.name == "__main__.py" else name
+    names = {name.name, name.stem}  # of a module run by `-m` DVC records the file
     return (
-        any(PurePath(part).name == name.name for part in called)
+        any(PurePath(part).name in names or part.rpartition(".")[2] == name.stem for part in called)
         and " ".join(called).endswith(" ".join(arguments))
         and folder.resolve().is_relative_to(repository.resolve())
     )
