@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import quote
 
 from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
@@ -98,7 +99,9 @@ def _scratch(root: Path) -> Iterator[Path]:
     """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
     folder = root / SCRATCH
     folder.mkdir(parents=True)
-    before, tempfile.tempdir = tempfile.tempdir, str(folder)
+    before = tempfile.tempdir
+    if quote(str(folder)) == str(folder):  # MLflow takes a folder whose path has %, ? or # for an address
+        tempfile.tempdir = str(folder)
     try:
         yield folder
     finally:
