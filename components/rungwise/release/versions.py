@@ -97,11 +97,12 @@ def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
 @contextmanager
 def _scratch(root: Path) -> Iterator[Path]:
     """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
-    folder = root / SCRATCH
-    folder.mkdir(parents=True)
-    before = tempfile.tempdir
-    if quote(str(folder)) == str(folder):  # MLflow takes a folder whose path has %, ? or # for an address
+    folder, before = root / SCRATCH, tempfile.tempdir
+    if quote(str(folder)) == str(folder):
+        folder.mkdir(parents=True)
         tempfile.tempdir = str(folder)
+    else:  # MLflow takes a folder whose path has %, ? or # for an address
+        folder = Path(tempfile.mkdtemp(prefix="rungwise-registering-"))
     try:
         yield folder
     finally:
