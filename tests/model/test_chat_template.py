@@ -44,6 +44,46 @@ def test_the_text_is_that_of_transformers(tokenizer, template, opens):
     assert result == Rendered(tokenizer.apply_chat_template(TURNS, tokenize=False, add_generation_prompt=opens))
 
 
+USER = "{% for m in messages %}<u>{{ m.content }}</u>{% endfor %}"
+OPENED = "{% if add_generation_prompt %}<a>{{ open }}{% endif %}"
+
+
+@pytest.mark.parametrize(
+    ("opened", "end"),
+    [
+        ("<think>\\n", "<a><think>\n\n</think>\n\n"),
+        ("<think>", "<a><think>\n\n</think>\n\n"),
+        ("<think>\\n\\n</think>\\n\\n", "<a><think>\n\n</think>\n\n"),
+        ("<seed:think>", "<a><seed:think>\n\n</seed:think>\n\n"),
+    ],
+)
+def test_a_reasoning_block_before_the_answer_is_left_empty_and_closed(tokenizer, opened, end):
+    result = rendered(tokenizer, USER + OPENED.replace("{{ open }}", "{{ '" + opened + "' }}"))
+    assert result.text.endswith(end) and result.reasoning in ("think", "seed:think")
+    closed = rendered(tokenizer, USER + OPENED.replace("{{ open }}", "{{ '" + opened + "' }}"), opens=False)
+    assert "think" not in closed.text and not closed.reasoning
+
+
+def test_a_template_is_asked_not_to_reason_and_thoughts_of_earlier_turns_are_left_alone(tokenizer):
+    asked = (
+        USER
+        + "{% if add_generation_prompt %}<a>{% if enable_thinking is false %}ok{% else %}<think>{% endif %}{% endif %}"
+    )
+    assert rendered(tokenizer, asked).text.endswith("<a>ok")
+    earlier = USER.replace("<u>", "<u><think>x</think>") + "{% if add_generation_prompt %}<a>{% endif %}"
+    result = rendered(tokenizer, earlier)
+    assert result.text.endswith("</u><a>") and not result.reasoning
+
+
+def test_a_base_that_would_reason_answers_after_the_closed_block(tmp_path, base_folder, capsys):
+    folder = tmp_path / "thinker"
+    shutil.copytree(base_folder, folder)
+    (folder / "chat_template.jinja").write_text(USER + "{% if add_generation_prompt %}<a><think>\n{% endif %}")
+    lm = load_reader(Base(str(folder)), folder, template="chat")
+    assert lm.tokenizer.decode(lm.suffix).endswith("<think>\n\n</think>\n\n")
+    assert "has a reasoning block (<think>) before the answer" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("template", "fault"),
     [

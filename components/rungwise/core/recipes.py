@@ -11,11 +11,11 @@ STAGES: Final = ("ingest", "validate", "split", "augment", "climb")
 """The stages that DVC runs, in order."""
 RECIPES: Final[Mapping[str, int]] = {"ingest": 6, "validate": 5, "split": 7, "augment": 4, "climb": 11}
 """Stage -> recipe number."""
-TRAINING: Final = 7
+TRAINING: Final = 8
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""
-ANSWERING: Final = 8
+ANSWERING: Final = 9
 """Raise it when equal models give other answers to equal rows."""
-PROMPTING: Final = 2
+PROMPTING: Final = 3
 """Raise it when a rung of method `prompt` chooses another form or gives other answers."""
 CLASSICAL: Final = 2
 """Raise it when a rung without a language model gives other answers."""

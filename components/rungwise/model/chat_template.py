@@ -7,6 +7,7 @@ another.
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import time
@@ -25,6 +26,8 @@ _DEADLINE_SECONDS: Final = 120.0
 _HAS_ADDRESS_LIMIT: Final = sys.platform == "linux"
 """Whether the system holds a process to its limit of memory. macOS does not, so that this process looks after it."""
 _LOOK_SECONDS: Final = 0.02
+_REASONING: Final = re.compile(r"<(think|thinking|thought|reasoning|seed:think)>")
+"""The beginning of a reasoning block."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +35,18 @@ class Rendered:
     """A conversation in the form of a chat template."""
 
     text: str
+    """With a reasoning block that the template opens before the answer closed."""
     fault: str = ""
     """Why there is no text, on one line: the template refuses the conversation, or has an error."""
+    reasoning: str = ""
+    """The tag of a reasoning block before the answer, such as `think`, which is empty; no text: there is none."""
 
 
 def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, where: str) -> Rendered:
-    """Returns a conversation as the tokenizer's chat template writes it.
+    """Returns a conversation as the tokenizer's chat template writes it, without reasoning before an answer.
+
+    Answers are short and follow at once: a template is asked not to open a reasoning block (`enable_thinking`, as in
+    the cards of Qwen3 and SmolLM3), and one that it opens all the same is closed.
 
     Args:
         tokenizer: a transformers tokenizer with a chat template.
@@ -51,13 +60,16 @@ def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, w
     from transformers import PreTrainedTokenizerBase
 
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
-        return _own(tokenizer, turns, opens)  # code of transformers or code that was allowed, and no template
+        return _closed(
+            _own(tokenizer, turns, opens), opens
+        )  # code of transformers or code that was allowed, and no template
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # several templates, and none is the default
         return Rendered("", " ".join(str(error).split())[:200])
     messages = [dict(turn) for turn in turns]
     variables = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": opens}
+    variables |= {"enable_thinking": False, "thinking": False}
     job = {"template": template, "variables": {**tokenizer.special_tokens_map, **variables}}
     result = _outcome(json.dumps(job, default=str), SECONDS, BYTES)
     if limit := result.get("limit"):
@@ -70,7 +82,19 @@ def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, w
                 do="set the rung's `template: plain`, or choose another base",
             )
         )
-    return Rendered(result.get("text", ""), result.get("fault", ""))
+    return _closed(Rendered(result.get("text", ""), result.get("fault", "")), opens)
+
+
+def _closed(rendered: Rendered, opens: bool) -> Rendered:
+    """Returns the text with the reasoning block at its end closed, if the assistant's turn is opened in it."""
+    last = next(reversed(list(_REASONING.finditer(rendered.text))), None) if opens else None
+    if last is None:
+        return rendered
+    tag, inside = last[1], rendered.text[last.end() :]
+    if f"</{tag}>" not in inside:
+        return Rendered(f"{rendered.text.rstrip()}\n\n</{tag}>\n\n", rendered.fault, tag)
+    is_last = not inside.partition(f"</{tag}>")[2].strip()  # otherwise it belongs to an earlier turn
+    return Rendered(rendered.text, rendered.fault, tag if is_last else "")
 
 
 def _own(tokenizer: Any, turns: Sequence[Mapping[str, str]], opens: bool) -> Rendered:

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from rungwise.core.errors import ModelError, Problem, SettingsError
+from rungwise.core.progress import say
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
 from rungwise.model.bases import base_digest, base_folder, check_writes, code_refused, local_folder, may_run_code
@@ -290,6 +291,11 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
                 wanted="a template for a single message of the user",
                 do="set the rung's `template: plain`",
             )
+        )
+    if rendered.reasoning:
+        tag, name = rendered.reasoning, base.name
+        say(
+            f"{name}: its chat template has a reasoning block (<{tag}>) before the answer. It is left empty and closed."
         )
     pieces = rendered.text.split(_USER)
     if len(pieces) != 2:
