@@ -126,3 +126,19 @@ def test_a_cell_that_no_base_can_read_is_a_rejection(tmp_path, name, monkeypatch
     first, second = read(tmp_path, "\n".join(lines) + "\n", name)
     assert first.values["body"] == "b" * 9
     assert (second.reason, second.detail) == ("too_long_to_read", "column body holds 10 characters, at most 9 are read")
+
+
+def test_links_of_a_cache_are_named_with_the_remedy(tmp_path):
+    raw, cache = tmp_path / "data/raw", tmp_path / ".dvc/cache"
+    raw.mkdir(parents=True)
+    cache.mkdir(parents=True)
+    (cache / "3f").write_text("body,queue\na,b\n")
+    (raw / "x.csv").symlink_to(cache / "3f")
+    with pytest.raises(DataError, match=r"(?s)is a link to .*3f.*dvc unprotect data/raw/x.csv"):
+        files(SourceSettings(name="s", path="x.csv"), raw)
+    (cache / "3f").unlink()
+    for pattern in ("x.csv", "*.csv"):
+        with pytest.raises(
+            DataError, match=r"(?s)a link to a file that does not exist.*x.csv -> .*dvc checkout --relink"
+        ):
+            files(SourceSettings(name="s", path=pattern), raw)

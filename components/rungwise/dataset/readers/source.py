@@ -45,6 +45,7 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
     paths = sorted({f for p in matches for f in ([p] if p.is_file() else files_in(p)) if f != raw / FINGERPRINTS})
     where = f"ingest.sources: {source.name}, {raw / source.path}"
     check_regular(matches, where)
+    _check_links([*matches, *([raw / source.path] if (raw / source.path).is_symlink() else [])], where)
     if not paths:
         others = sorted(p.name for p in raw.glob("*") if not p.name.startswith(".")) if raw.is_dir() else []
         raise DataError(
@@ -62,8 +63,8 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
                 Problem(
                     "a source's file is outside data/raw",
                     where=where,
-                    found=f"{path.name} is a link to another folder",
-                    do="copy the file into data/raw",
+                    found=f"{path.name} is a link to {path.resolve()}",
+                    do="copy the file into data/raw" + _unprotect(path),
                 )
             )
         if path.stat().st_size == 0:
@@ -71,6 +72,31 @@ def files(source: SourceSettings, raw: Path) -> tuple[Path, ...]:
                 Problem("a source's file is empty", where=str(path), found="0 bytes", wanted="a header and rows")
             )
     return tuple(paths)
+
+
+def _unprotect(path: Path) -> str:
+    """Returns what DVC can do about a link that it made itself."""
+    return f"; if DVC made the link: dvc unprotect data/raw/{path.name}" if ".dvc" in path.resolve().parts else ""
+
+
+def _check_links(paths: Iterable[Path], where: str) -> None:
+    """Checks that no path is a link to nothing, such as a file of DVC's cache on a drive that is not there.
+
+    Raises:
+        DataError: one is.
+    """
+    for path in paths:
+        if path.is_symlink() and not path.exists():
+            raise DataError(
+                Problem(
+                    "a source's file is a link to a file that does not exist",
+                    where=where,
+                    found=f"{path.name} -> {path.readlink()}",
+                    wanted="the file",
+                    do="mount the drive that it is on; if DVC made the link and its cache has moved: dvc checkout "
+                    "--relink, then dvc unprotect",
+                )
+            )
 
 
 def check_regular(paths: Iterable[Path], where: str) -> None:
