@@ -1,5 +1,8 @@
 """Files that are small on the disk and large in memory are refused before a row is read."""
 
+import gzip
+import zipfile
+
 import pytest
 
 from rungwise.core.errors import DataError
@@ -58,3 +61,18 @@ def test_only_the_columns_that_are_read_count(tmp_path, monkeypatch):
     check_growth(path, ["body", "n"])
     with pytest.raises(DataError, match="grows too much"):
         check_growth(path, None)
+
+
+@pytest.mark.parametrize("ending", [".csv.gz", ".zip"])
+def test_a_packed_file_that_grows_without_end_is_refused_before_it_costs_memory(tmp_path, ending):
+    path, line = tmp_path / f"x{ending}", b"a" * 2**20
+    if ending == ".zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed, packed.open("x.csv", "w") as stream:
+            for _ in range(80):
+                stream.write(line)
+    else:
+        with gzip.open(path, "wb") as stream:
+            for _ in range(80):
+                stream.write(line)
+    with pytest.raises(DataError, match="grows too much"):
+        read(tmp_path, path.read_bytes(), path.name)

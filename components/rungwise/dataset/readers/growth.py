@@ -1,6 +1,6 @@
-"""Whether a Parquet file stays within bounds when it is read: a kilobyte can hold gigabytes of repeated text.
+"""Whether a Parquet or packed file stays within bounds when it is read: a kilobyte can hold gigabytes of repeated text.
 
-Pages are compressed, and a value that repeats is stored once. Both are counted before a row is read.
+Pages of Parquet are compressed, and a value that repeats is stored once. Both are counted before a row is read.
 https://parquet.apache.org/docs/file-format/data-pages/encodings/
 """
 
@@ -27,12 +27,12 @@ def check_growth(path: Path, columns: Sequence[str] | None) -> None:
     from pyarrow import parquet
 
     metadata = parquet.read_metadata(path)
-    limit = max(FREE_BYTES, MAX_GROWTH * path.stat().st_size)
+    limit = growth_limit(path)
     leaves = [metadata.schema.column(i) for i in range(metadata.num_columns)]
     chosen = [i for i, leaf in enumerate(leaves) if columns is None or leaf.path.split(".")[0] in columns]
     groups = range(metadata.num_row_groups)
     pages = sum(metadata.row_group(g).column(i).total_uncompressed_size for g in groups for i in chosen)
-    _check(path, pages + _ROW_BYTES * metadata.num_rows, limit)
+    check_size(path, pages + _ROW_BYTES * metadata.num_rows, limit)
     texts = [leaves[i].path for i in chosen if leaves[i].physical_type == "BYTE_ARRAY"]
     total = _ROW_BYTES * metadata.num_rows
     with parquet.ParquetFile(path, read_dictionary=texts) as file:
@@ -40,7 +40,7 @@ def check_growth(path: Path, columns: Sequence[str] | None) -> None:
             for name in texts:
                 (column,) = file.read_row_group(group, columns=[name]).columns
                 total += sum(_text_bytes(chunk) for chunk in column.chunks)
-                _check(path, total, limit)
+                check_size(path, total, limit)
 
 
 def _text_bytes(array: Any) -> int:
@@ -56,7 +56,17 @@ def _text_bytes(array: Any) -> int:
     return int(compute.sum(compute.take(lengths, array.indices)).as_py() or 0)
 
 
-def _check(path: Path, size: int, limit: int) -> None:
+def growth_limit(path: Path) -> int:
+    """Returns how many bytes a file may stand for."""
+    return max(FREE_BYTES, MAX_GROWTH * path.stat().st_size)
+
+
+def check_size(path: Path, size: int, limit: int) -> None:
+    """Checks that a file stands for at most `limit` bytes.
+
+    Raises:
+        DataError: it stands for more.
+    """
     if size > limit:
         raise DataError(
             Problem(

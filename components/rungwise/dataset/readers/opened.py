@@ -6,11 +6,12 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO, Final, cast
+from typing import IO, Any, Final, cast
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
+from rungwise.dataset.readers.growth import check_size, growth_limit
 from rungwise.dataset.readers.row import encoding_of
 
 PACKED: Final = (".gz", ".zip")
@@ -56,6 +57,33 @@ def _member(path: Path) -> zipfile.ZipInfo:
     return members[0]
 
 
+class _Bounded(io.RawIOBase):
+    """The bytes of a packed file, up to a limit: a kilobyte can hold gigabytes."""
+
+    def __init__(self, path: Path, stream: IO[bytes]) -> None:
+        self._path, self._stream, self._n = path, stream, 0
+
+    def readable(self) -> bool:
+        """Returns true, as `io.BufferedReader` requires."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Reads into a buffer; returns the number of bytes, 0 at the end.
+
+        Raises:
+            DataError: the file has grown beyond its limit.
+        """
+        content = self._stream.read(len(buffer))
+        buffer[: len(content)] = content
+        self._n += len(content)
+        check_size(self._path, self._n, growth_limit(self._path))
+        return len(content)
+
+
+def _bounded(path: Path, stream: IO[bytes]) -> IO[bytes]:
+    return cast("IO[bytes]", io.BufferedReader(_Bounded(path, stream), 2**16))
+
+
 @contextmanager
 def opened(path: Path) -> Iterator[IO[bytes]]:
     """Context with the bytes of a file, unpacked.
@@ -68,10 +96,10 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
         if last == ".zip":
             member = _member(path)
             with zipfile.ZipFile(path) as packed, packed.open(member) as stream:
-                yield stream
+                yield _bounded(path, stream)
         elif last == ".gz":
             with gzip.open(path) as unpacked:
-                yield cast("IO[bytes]", unpacked)
+                yield _bounded(path, cast("IO[bytes]", unpacked))
         else:
             with path.open("rb") as stream:
                 yield stream
