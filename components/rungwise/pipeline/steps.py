@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from rungwise.climbing.incumbent import ask_incumbent, incumbent_lines
-from rungwise.climbing.ladder import check_bases, climb_ladder
+from rungwise.climbing.ladder import check_bases, climb_ladder, last_climb
 from rungwise.climbing.rungs import evaluate_rung, is_stored, task_climb, train_rung
 from rungwise.config import Settings
 from rungwise.core.decisions import ClimbedAlone, NothingRegistered, Reason
-from rungwise.core.errors import RungwiseError
+from rungwise.core.errors import RungwiseError, WorkspaceError
 from rungwise.core.progress import LineProgress
 from rungwise.core.words import sentence_of, sentences_of
 from rungwise.dataset.collect import Collected
@@ -126,15 +126,26 @@ def run(root: Path, runner: Runner, task: str | None = None) -> tuple[TaskResult
 
 
 def _missing(root: Path, settings: Settings, but: str) -> list[str]:
-    """Returns `task/rung` for the rungs of the other tasks that the store lacks."""
+    """Returns `task/rung` for the rungs of the other tasks that their climbs reach and the store lacks."""
     return [
-        f"{name}/{rung.name}"
+        f"{name}/{rung}"
         for name in settings.tasks
         if name != but
         for one in [task_climb(root, settings, name)]
-        for rung in settings.ladder
-        if not is_stored(one, rung.name)
+        for rung in _reached(root, settings, name)
+        if not is_stored(one, rung)
     ]
+
+
+def _reached(root: Path, settings: Settings, task: str) -> list[str]:
+    """Returns the rungs that a climb of the task reaches: up to the one that passed last time, otherwise all."""
+    names = [rung.name for rung in settings.ladder]
+    try:
+        last = last_climb(root, task)
+    except WorkspaceError:
+        return names
+    passes = last.decision.passes and last.target == settings.tasks[task].target and last.decision.rung in names
+    return names[: names.index(str(last.decision.rung)) + 1] if passes else names
 
 
 def _alone(root: Path, settings: Settings, runner: Runner, task: str, missing: Sequence[str]) -> TaskResult:
