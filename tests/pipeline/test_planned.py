@@ -84,10 +84,9 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     shown = capsys.readouterr().out
     assert "urgent: classical is good enough" in shown and "route" not in shown
 
-    more = "ladder:\n- {name: able, base: pocket-s, method: lora, steps: 4}\n"
-    classical = [line for line in params.read_text().splitlines() if "method: classical" in line]
-    assert len(classical) == 1
-    params.write_text(params.read_text().replace(classical[0], classical[0] + "\n" + more.splitlines()[1]))
+    rung = "  - {name: classical, method: classical}\n"
+    more = rung + "  - {name: able, base: pocket-s, method: lora, steps: 4}\n"
+    params.write_text(params.read_text().replace(rung, more))
     assert cli.main(["run", "--task", "urgent"]) == 0  # the climb of the other task does not reach its new rung
     assert "urgent: classical is good enough" in capsys.readouterr().out
     assert not list(Paths(root).attempts.glob("*able*")) and len(list(Paths(root).attempts.glob("train-*"))) == 2
