@@ -233,7 +233,7 @@ def test_the_plan_of_the_gpu_is_todays_and_close_to_the_recorded_peaks():
 
 
 def test_the_table_of_real_data_is_the_one_on_record():
-    assert table(measured("real_data-trec-snips")["details"]) in RESULTS
+    assert table(measured("real_data-bf16")["details"]) in RESULTS
 
 
 def test_the_figures_of_real_data_with_a_small_base_are_those_on_record():
