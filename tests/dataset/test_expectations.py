@@ -93,3 +93,14 @@ def test_rows_with_items_that_a_closed_list_does_not_have_are_rejected():
 
 def replace_answer(answer):
     return TASK.model_copy(update={"answer": answer})
+
+
+def test_expectations_are_found_by_the_names_that_great_expectations_gives_them():
+    weights = {"values": sorted({e.answer for e in examples(100)})}
+    weights["weights"] = [1 / len(weights["values"])] * len(weights["values"])
+    name = "expect_column_kl_divergence_to_be_less_than"  # its class is ExpectColumnKLDivergenceToBeLessThan
+    arguments = {"threshold": 0.5, "partition_object": weights}
+    result = validate(own(expect=name, column="answer", severity="warn", arguments=arguments), TASK, examples(100))
+    assert [check.success for check in result.checks if check.expectation == name] == [True]
+    with pytest.raises(RungwiseError, match="similar names: expect_column_kl_divergence"):
+        validate(own(expect="expect_column_k_l_divergence_to_be_less_than", column="answer"), TASK, examples(100))
