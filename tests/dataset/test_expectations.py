@@ -96,8 +96,8 @@ def replace_answer(answer):
 
 
 def test_expectations_are_found_by_the_names_that_great_expectations_gives_them():
-    weights = {"values": sorted({e.answer for e in examples(100)})}
-    weights["weights"] = [1 / len(weights["values"])] * len(weights["values"])
+    labels = sorted({e.answer for e in examples(100)})
+    weights = {"values": labels, "weights": [1 / len(labels)] * len(labels)}
     name = "expect_column_kl_divergence_to_be_less_than"  # its class is ExpectColumnKLDivergenceToBeLessThan
     arguments = {"threshold": 0.5, "partition_object": weights}
     result = validate(own(expect=name, column="answer", severity="warn", arguments=arguments), TASK, examples(100))

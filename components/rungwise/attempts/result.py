@@ -105,7 +105,7 @@ def check_spec(folder: Path, spec: AttemptSpec) -> None:
         ]
         raise WorkspaceError(
             Problem(
-                "the settings of an attempt are not those that its name stands for",
+                "the settings of an attempt do not match its name",
                 where=str(folder / SPEC),
                 found=f"another {joined(differ)[:200]}",
                 wanted="the settings of the rung",

@@ -368,7 +368,7 @@ def _size(value: Any, known: dict[int, int]) -> int:
     `known` holds the sizes of the lists and mappings so far, by identity; 0: its size is being counted.
 
     Raises:
-        ValueError: an alias stands for something that holds it.
+        ValueError: an alias contains itself.
     """
     if not isinstance(value, dict | list):
         return len(value) if isinstance(value, str) else 1

@@ -41,7 +41,7 @@ def disk_errors() -> Iterator[None]:
 
 
 def disk_error(error: BaseException) -> WorkspaceError | None:
-    """Returns the error about a fault of the disk that an exception, or one of its causes, stands for; else None."""
+    """Returns the error about a fault of the disk that an exception, or one of its causes, reports; else None."""
     cause: BaseException | None = error
     while cause:
         number = _number(cause)

@@ -1,6 +1,6 @@
 """Reads an answer's value from the cells of a row: a label, a text, or the items of a list."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rungwise.config import FieldSettings
@@ -19,7 +19,7 @@ class NoAnswer(Exception):
 
 
 def items_in(cell: Cell, separator: str) -> list[str]:
-    """Returns the items of a cell, each once: those of a list, also of one that stands in a text, or separated ones."""
+    """Returns the items of a cell, each once: those of a list, of a text that is a list, or separated ones."""
     items = cell if isinstance(cell, tuple) else list_in(cell or "")
     if items is None:
         return parse_list(text_of(cell), separator)
@@ -34,11 +34,11 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     """
     cell = values[field.column]
     if field.format != "list":
-        text = _stripped(field, text_of(cell))
+        text = without_markers(text_of(cell), field.strip)
         if not text or _means_nothing(field, text):
             raise NoAnswer("no_answer", f"column {field.column} is empty")
         return text if field.format == "label" else redact(text)
-    items = [redact(item) for one in items_in(cell, field.separator) if (item := _stripped(field, one))]
+    items = [redact(item) for one in items_in(cell, field.separator) if (item := without_markers(one, field.strip))]
     items = [item for item in items if not _means_nothing(field, item)]
     if any(field.separator in item for item in items):
         detail = f"an item of column {field.column} contains the separator `{field.separator}`: set `answer.separator`"
@@ -56,11 +56,11 @@ def _means_nothing(field: FieldSettings, text: str) -> bool:
     return bool(field.no_value) and text.casefold() in (one.casefold() for one in field.no_value)
 
 
-def _stripped(field: FieldSettings, text: str) -> str:
-    """Returns the text without white space and the field's `strip` texts at its ends."""
+def without_markers(text: str, markers: Sequence[str]) -> str:
+    """Returns the text without white space and markers at its ends, however often they are repeated."""
     text, before = text.strip(), ""
-    while field.strip and text != before:
+    while markers and text != before:
         before = text
-        for one in field.strip:
-            text = text.removeprefix(one).removesuffix(one).strip()
+        for marker in markers:
+            text = text.removeprefix(marker).removesuffix(marker).strip()
     return text

@@ -1,4 +1,4 @@
-"""Cleans answers before their format is guessed: markers at their ends, and words that stand for no answer."""
+"""Cleans answers before their format is guessed: markers at their ends, and words that mean no answer."""
 
 import json
 import re
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 
 from rungwise.core.folders import joined
+from rungwise.dataset.answer_cells import without_markers
 from rungwise.dataset.readers import Cell
 
 NO_VALUE = {"nan", "none", "null", "n/a", "na", "<na>", "-"}
@@ -63,7 +64,7 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
     """Returns the rows without markers that nearly all answers have, and without those that have no answer."""
     strip = _markers([answer for _, answer in rows if isinstance(answer, str)], len(rows))
     if strip:
-        rows = [(text, _without(answer, strip)) for text, answer in rows]
+        rows = [(text, without_markers(answer, strip) if isinstance(answer, str) else answer) for text, answer in rows]
     counts = Counter(answer for _, answer in rows if isinstance(answer, str))
     no_value = tuple(
         sorted(answer for answer in counts if answer.casefold() in NO_VALUE or _is_missing_class(answer, counts))
@@ -80,17 +81,6 @@ def _is_missing_class(answer: str, counts: Counter[str]) -> bool:
     return answer == "-1" and all(other.isdecimal() for other in counts if other != answer)
 
 
-def _without(answer: Cell, markers: Sequence[str]) -> Cell:
-    if not isinstance(answer, str):
-        return answer
-    before = ""
-    while answer != before:
-        before = answer
-        for marker in markers:
-            answer = answer.removeprefix(marker).removesuffix(marker).strip()
-    return answer
-
-
 def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
     """Returns the markers that nearly all answers begin or end with, the outermost first."""
     markers: list[str] = []
@@ -102,7 +92,7 @@ def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
             if not marker or count < NEARLY_ALL * n or len(markers) == 4:
                 break
             markers.append(marker)
-            texts = [str(_without(text, [marker])) for text in texts]
+            texts = [without_markers(text, [marker]) for text in texts]
     return tuple(dict.fromkeys(markers))
 
 

@@ -37,7 +37,7 @@ class Columns:
 def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer: str | None) -> Columns:
     """Returns the columns that the user named; guesses those that were not named.
 
-    A column of a chat format stands for the whole chat if the other columns of the format have values.
+    A column of a chat format means the whole chat if the other columns of the format have values.
 
     Raises:
         DataError: a named column does not exist, or none can be guessed.

@@ -62,17 +62,17 @@ def growth_limit(path: Path) -> int:
 
 
 def check_size(path: Path, size: int, limit: int) -> None:
-    """Checks that a file stands for at most `limit` bytes.
+    """Checks that a file unpacks to at most `limit` bytes.
 
     Raises:
-        DataError: it stands for more.
+        DataError: it unpacks to more.
     """
     if size > limit:
         raise DataError(
             Problem(
                 "a file grows too much when it is read",
                 where=str(path),
-                found=f"{path.stat().st_size:,} bytes that stand for more than {size:,}",
+                found=f"{path.stat().st_size:,} bytes that unpack to more than {size:,}",
                 wanted=f"at most {limit:,}",
                 do="don't use it if it comes from others; otherwise write its rows as JSON lines",
             )
