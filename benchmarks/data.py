@@ -53,7 +53,7 @@ def once(source: Path, n: int) -> dict[str, Any]:
     from rungwise.dataset.split import split
     from rungwise.dataset.validate import validate
 
-    task = TaskSettings.model_validate({"prompt": "{text} Label:", "answer": {"column": "label"}, "target": 0.9})
+    task = TaskSettings.model_validate({"prompt": "{text} Label:", "answer": {"column": "label"}})
     measured: dict[str, Any] = {"rows": n, "seconds": {}, "wall": {}}
     with tempfile.TemporaryDirectory() as folder:
         with (Path(folder) / "rows.csv").open("w", encoding="utf-8", newline="") as stream:

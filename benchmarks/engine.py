@@ -1,6 +1,7 @@
 """Checks of the training engine on this machine's device, on a tiny model in fp32."""
 
 import gc
+import math
 import tempfile
 import traceback
 import warnings
@@ -14,6 +15,10 @@ from benchmarks.random_base import SHAPES, Size, made, rows_of, spec_for, traine
 
 TINY: Final = SHAPES["tiny"]
 WIDE: Final = {**TINY, "hidden_size": 512, "intermediate_size": 2048}
+RAGGED: Final = {**TINY, "hidden_size": 256}
+"""Heads of 64, as real models have them."""
+ROUNDING_OF_GRADIENTS: Final = 0.05
+"""Relative difference of two gradients in bf16 that counts as rounding."""
 TOLERANCE: Final = 1e-3
 """Difference of two losses or logits that counts as rounding."""
 AGAIN, RESUMED = "equal seeds give equal losses", "a resumed run has equal losses"
@@ -54,6 +59,7 @@ class Checks:
         self.own: Final = {
             "the answer's logits are those of the whole row": self.last_logits,
             "a step in microbatches has the loss of the whole": self.parts,
+            "a row's gradient does not depend on padding": self.padding,
             AGAIN: self.again,
             "checkpointed activations give equal losses": self.checkpointed,
             RESUMED: self.resumed,
@@ -84,6 +90,34 @@ class Checks:
     def parts(self) -> Outcome:
         """Compares a run with one in small microbatches."""
         return compared(self.losses(), self.losses(max_tokens_per_microbatch=200))
+
+    def padding(self) -> Outcome:
+        """Compares the gradient of rows of very different lengths with the sum of each row's own, in bf16.
+
+        Batches are as wide as the blocks of a GPU's attention, and as no block.
+        """
+        import torch
+
+        from rungwise.model.kernels.training_attention import training_attention
+        from rungwise.training.batches import TokenRow
+        from rungwise.training.step import loss_sum
+
+        lm = made(RAGGED, self.size, "bf16")
+        weight = lm.model.get_input_embeddings().weight.requires_grad_()
+
+        def gradient(some: list[TokenRow]) -> torch.Tensor:
+            return torch.autograd.grad(loss_sum(lm.model, some, lm), weight)[0].float()
+
+        gaps = []
+        for width in (64, 128, 256, 401):
+            # the last token is left out of the input
+            rows = [TokenRow(tuple(range(1, n - 1)), (5, 7, 0)) for n in (width // 8, width // 3, width)]
+            with training_attention():
+                together = gradient(rows)
+                alone = sum((gradient([row]) for row in rows), torch.zeros_like(together))
+            gaps.append(float((together - alone).norm() / alone.norm()))
+        gap = max(gaps, key=lambda one: (math.isnan(one), one))  # NaN is the largest
+        return Outcome(gap < ROUNDING_OF_GRADIENTS, gap)
 
     def again(self) -> Outcome:
         """Compares two equal runs, and if their bits differ, two with torch's deterministic algorithms."""

@@ -3,7 +3,7 @@
     python examples/own_csv.py ROWS.csv TEXT_COLUMN ANSWER_COLUMN FOLDER [BASE ...]
 
 Makes a workspace in FOLDER, runs it, and answers the first row of the file. The language model is BASE, by default
-SmolLM2-135M, which is fetched when it is needed. The bar in FOLDER/params.yaml is a guess: set `target` to what your
+SmolLM2-135M, which is fetched when it is needed. The bar in FOLDER/params.yaml is a guess: write what your
 users would call good enough, and run again.
 """
 

@@ -108,7 +108,7 @@ tasks:
   route:
     prompt: "{{body}}\\nQueue:"
     answer: {{column: queue}}
-    target: {target}
+bars: {{route: {target}}}
 ladder:
 {ladder}
 ingest:
@@ -148,7 +148,7 @@ tasks:
   route:
     prompt: "{{body}}\\nQueue:"
     answer: {{column: queue}}
-    target: {target}
+bars: {{route: {target}}}
 ladder:
 {ladder}
 ingest:

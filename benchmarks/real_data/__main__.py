@@ -69,6 +69,7 @@ def make_workspace(
         **COMMON,
         "ladder": ladder,
         "tasks": one["tasks"],
+        "bars": one["bars"],
         "ingest": {"sources": one["sources"], "max_rejected_share": 0.1},
         "split": one["split"],
         "train": train,
@@ -144,7 +145,7 @@ def measure(root: Path) -> dict[str, Any]:
     return {
         "task": name,
         "metric": settings.tasks[name].measure,
-        "bar": settings.tasks[name].target,
+        "bar": settings.bars[name],
         "rows": {"train": len(climb.train), "dev": len(climb.dev), "test": len(test)},
         "run_seconds": done["seconds"],
         "champion": state["champion"] and state["champion"]["rung"],

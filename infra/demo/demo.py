@@ -147,16 +147,16 @@ def add_full(params: Path, *, with_gemma: bool) -> list[str]:
     text, full = params.read_text(encoding="utf-8"), FULL.read_text(encoding="utf-8")
     values, more = (YAML(typ="safe").load(one) for one in (text, full))
     added = []
-    for section in ("tasks", "ladder") if with_gemma else ("tasks",):
+    for section in ("tasks", "bars", "ladder") if with_gemma else ("tasks", "bars"):
         entries = zip(_names(more[section]), edit.entries_of(full, section), strict=True)
         missing = {name: entry for name, entry in entries if name not in _names(values[section])}
         text = edit.extended(text, section, list(missing.values()))
-        added += missing
+        added += [name for name in missing if section != "bars"]
     if added:
-        tasks = {**more["tasks"], **values["tasks"]}
+        own = {name: {**more[name], **values[name]} for name in ("tasks", "bars")}
         ladder = [*values["ladder"], *(rung for rung in more["ladder"] if rung["name"] in added)]
         problem = Problem("full.yaml can't be added to params.yaml", where=str(params), do=f"add {FULL} by hand")
-        edit.write(params, text, lambda result: result == {**values, "tasks": tasks, "ladder": ladder}, problem)
+        edit.write(params, text, lambda result: result == {**values, **own, "ladder": ladder}, problem)
     return added
 
 

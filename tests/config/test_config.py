@@ -7,7 +7,8 @@ from rungwise.core.errors import SettingsError, WorkspaceError
 from tests.conftest import PARAMS
 
 GOOD: dict[str, Any] = {
-    "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}, "target": 0.9}},
+    "tasks": {"route": {"prompt": "{body}\nQueue:", "answer": {"column": "queue"}}},
+    "bars": {"route": 0.9},
     "ladder": [{"name": "small", "base": "models/x", "method": "lora"}],
     "ingest": {"sources": [{"name": "tickets", "path": "tickets.csv"}]},
     "seed": 7,
@@ -102,9 +103,9 @@ def test_a_wrong_setting_is_named(path, value, words):
 
 
 def test_a_misspelled_key_comes_before_the_key_that_is_missing_because_of_it():
-    values = changed("tasks/route/taget", 0.9)
-    del values["tasks"]["route"]["target"]
-    with pytest.raises(SettingsError, match=r"(?s)unknown key \(1 more: tasks.route.target\).*taget"):
+    values = changed("tasks/route/question", "{body}")
+    del values["tasks"]["route"]["prompt"]
+    with pytest.raises(SettingsError, match=r"(?s)unknown key \(1 more: tasks.route.prompt\).*question"):
         config.parse(values)
 
 

@@ -138,3 +138,63 @@ def test_a_pin_that_can_not_be_written_does_not_change_the_file(tmp_path, worksp
     with pytest.raises(SettingsError, match="with escapes(.|\n)*by hand"):
         config.pin(path, lambda name: "a" * 40)
     assert path.read_text() == text
+
+
+OLD_BARS = """\
+seed: 7
+tasks:
+  route:
+    prompt: "{body}:"
+    answer: {column: queue}
+    target: 0.85   # why
+  # a comment
+  reply: {prompt: "{body}:", target: 0.5, answer: {column: reply, format: text}}
+  last: {prompt: "{body}:", answer: {column: reply, format: text}, target: 0.6}   # a comment
+# the rungs
+ladder:
+  - {name: classical, method: classical}
+ingest: {sources: [{name: a, path: a.csv}]}
+validate: {}
+split: {}
+augment: {}
+train: {}
+evaluate: {}
+decide: {}
+"""
+NEW_BARS = """\
+seed: 7
+tasks:
+  route:
+    prompt: "{body}:"
+    answer: {column: queue}
+  # a comment
+  reply: {prompt: "{body}:", answer: {column: reply, format: text}}
+  last: {prompt: "{body}:", answer: {column: reply, format: text}}   # a comment
+bars:
+  route: 0.85   # why
+  reply: 0.5
+  last: 0.6
+# the rungs
+ladder:
+"""
+
+
+def test_bars_move_out_of_the_tasks_with_their_comments(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(OLD_BARS)
+    with pytest.warns(RenamedSetting) as warned:
+        assert config.load(path).bars == {"route": 0.85, "reply": 0.5, "last": 0.6}
+    assert len(warned) == 3 and "tasks.route.target is deprecated, use bars.route" in str(warned[0].message)
+    assert rename_settings(path) == {f"tasks.{name}.target": f"bars.{name}" for name in ("route", "reply", "last")}
+    assert path.read_text() == NEW_BARS + OLD_BARS.partition("ladder:\n")[2]
+    assert rename_settings(path) == {}
+
+
+def test_a_task_with_two_bars_and_bars_that_cant_be_moved_are_errors(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text(OLD_BARS + "bars: {route: 0.9}\n")
+    with pytest.raises(SettingsError, match="a task has two bars"):
+        config.load(path)
+    path.write_text(OLD_BARS.replace("target: 0.85   # why", "target:\n      0.85"))
+    with pytest.raises(SettingsError, match=r"(?s)can't be moved.*bars\.route: 0\.85"):
+        rename_settings(path)

@@ -5,7 +5,7 @@ from rungwise.config import AnswerSettings, AugmentSettings, TaskSettings
 from rungwise.dataset.augment import augment
 from tests.conftest import examples
 
-TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"))
 TEMPLATES = ("Hi, {body}", "{body} Thanks.")
 
 
@@ -85,9 +85,7 @@ def test_synthetic_rows_are_not_parents_and_count_towards_the_share():
 
 
 def test_slices_of_a_slot_are_filled_up_for_any_kind_of_answer():
-    task = TaskSettings(
-        prompt="{body} ({language}) Reply:", answer=AnswerSettings(column="reply", format="text"), target=0.5
-    )
+    task = TaskSettings(prompt="{body} ({language}) Reply:", answer=AnswerSettings(column="reply", format="text"))
     languages = ["de", "en", "en", "en"]
     train = [
         replace(e, answer=f"Reply {i}", fields={**e.fields, "language": languages[i % 4]})

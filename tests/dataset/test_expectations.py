@@ -8,7 +8,7 @@ from rungwise.core.errors import DataError, RungwiseError
 from rungwise.dataset.validate import validate
 from tests.conftest import examples
 
-TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"))
 
 
 def own(**values):

@@ -40,7 +40,7 @@ def test_a_given_side_must_be_one_of_three(tmp_path):
 
 
 def task(**answer):
-    return TaskSettings.model_validate({"prompt": "{body}", "answer": answer, "target": 0.5}, strict=False)
+    return TaskSettings.model_validate({"prompt": "{body}", "answer": answer}, strict=False)
 
 
 def test_a_list_is_one_line_with_each_item_once(tmp_path):

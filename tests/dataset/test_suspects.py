@@ -6,7 +6,7 @@ from rungwise.dataset.suspects import suspects
 from rungwise.dataset.validate import validate
 from tests.conftest import examples
 
-TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"))
 
 
 def test_a_label_that_the_other_rows_contradict_is_listed_and_stays():

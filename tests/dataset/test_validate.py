@@ -57,4 +57,4 @@ def test_the_report_holds_no_text_of_a_row():
     assert "secret" not in repr(result.checks) + repr(result.rejections)
 
 
-TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"), target=0.9)
+TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"))

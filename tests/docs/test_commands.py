@@ -24,7 +24,7 @@ TUTORIAL_TYPED = [
     "head -2 mails.csv",
     "rungwise init mine --rows mails.csv --text body --answer keywords --base pocket-s --base pocket-m",
     "cd mine",
-    "sed -i 's/target: 0.75/target: 0.8/' params.yaml",
+    "sed -i 's/task: 0.75/task: 0.8/' params.yaml",
     "sed -i 's/^split: .*/split: {group: problem_id, dev: 0.2, test: 0.2}/' params.yaml",
 ]
 """Typed where the clone is; the run that follows is typed with other rows, on which the first rung passes."""
@@ -55,6 +55,11 @@ EXAMPLES = ["rungwise init queues --rows infra/demo/tickets.csv --text body --an
 HISTORY, TRAINING, PLAN = "tests/history/test_history.py", "tests/cli/test_training.py", "tests/planning/test_plan.py"
 ELSEWHERE = {
     "rungwise incumbent": ("tests/climbing/test_incumbent.py", 'cli.main(["incumbent"])'),
+    **{
+        line: ("tests/pipeline/test_figures.py", f'"{line.partition(" -S")[0]}')
+        for line in commands(REPOSITORY / "docs/howto/schedule.md")
+        if line.startswith(("dvc metrics", "dvc params", "dvc plots", "dvc exp"))
+    },
     "rungwise upgrade": ("tests/workspace/test_upgrade.py", '"upgrade"'),
     "rungwise data diff OLD NEW": (HISTORY, '"data", "diff"'),
     "rungwise data forget ROW": (HISTORY, '"data", "forget", row]'),

@@ -21,7 +21,7 @@ def test_an_edit_while_the_flow_runs_is_an_error_and_nothing_wrong_is_recorded(p
 
     def edited_meanwhile(climb, rung, *arguments):
         text = (workspace / "params.yaml").read_text()
-        (workspace / "params.yaml").write_text(text.replace("target: 0.9", "target: 0.1"))
+        (workspace / "params.yaml").write_text(text.replace("bars: {route: 0.9}", "bars: {route: 0.1}"))
         return score(climb, rung, *arguments)
 
     (workspace / "elsewhere.csv").write_text("body,queue\n")

@@ -39,7 +39,7 @@ def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folde
     assert "Warning: with 90 test rows, a score of 0.97 is needed to show the bar of 0.9" in done.stdout
     assert "LoRA on your bases: able" in done.stdout
     params = load(target / "params.yaml")
-    assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.tasks["task"].target == 0.9
+    assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.bars == {"task": 0.9}
     assert (target / ".dvc").is_dir() and (target / ".git").is_dir()
     ran = rungwise(target, "run")
     assert ran.returncode == 0 and "You do not need a language model for this" in ran.stdout, ran.stderr

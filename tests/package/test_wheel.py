@@ -68,7 +68,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator
     given = ("--rows", "rows.csv", "--text", "body", "--answer", "queue", "--base", "pocket-s")
     one.ok("rungwise", "init", "workspace", *given)
     params = workspace / "params.yaml"
-    text = params.read_text().replace("target: 0.9 ", "target: 0.4 ")
+    text = params.read_text().replace("task: 0.9 ", "task: 0.4 ")
     text = re.sub(r"steps: \d+", "steps: 60", text)
     params.write_text(text.replace("  - {name: classical, method: classical}\n", "").replace("test: 0.15", "test: 0.3"))
     yield Installed(python, workspace)

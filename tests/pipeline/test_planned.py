@@ -15,7 +15,7 @@ SECOND = """\
   urgent:
     prompt: "{body}\\nUrgent:"
     answer: {column: queue}
-    target: 0.8
+bars: {route: 0.8, urgent: 0.8}
 ladder:
 """
 
@@ -43,7 +43,7 @@ def two_tasks(tmp_path_factory):
     rows = [row for side in ("train", "dev", "test") for row in sided_rows(80, side)]
     root = write_sided(tmp_path_factory.mktemp("tasks") / "ws", rows)
     params = root / "params.yaml"
-    params.write_text(params.read_text().replace("ladder:\n", SECOND))
+    params.write_text(params.read_text().replace("bars: {route: 0.8}\nladder:\n", SECOND))
     return with_dvc(root)
 
 

@@ -256,7 +256,7 @@ def climb_with(prompted, root, target):
     """Copies the workspace and climbs with another target and without a floor; the evidence is in the store."""
     shutil.copytree(prompted, root, symlinks=True)
     params = (root / "params.yaml").read_text()
-    (root / "params.yaml").write_text(params.replace("target: 0.02", f"target: {target}"))
+    (root / "params.yaml").write_text(params.replace("route: 0.02", f"route: {target}"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("rungwise.climbing.ladder.floor_of", lambda *_: None)
         run_stage(root, "climb")

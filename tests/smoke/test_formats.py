@@ -18,19 +18,17 @@ tasks:
   words:
     prompt: "{body}\\nQueue:"
     answer: {column: words, format: list}
-    target: 0.7
   reply:
     prompt: "{body}\\nQueue:"
     answer: {column: queue, format: text, facts: queue}
     metric: chrf_facts
-    target: 0.8
   both:
     prompt: "{body}\\nQueue:"
     answer:
       format: json
       facts: queue
       fields: {q: {column: queue}, w: {column: words, format: list}}
-    target: 0.8
+bars: {words: 0.7, reply: 0.8, both: 0.8}
 """
 
 

@@ -62,7 +62,7 @@ PARTS = {
         ["Danke", "Bitte um Antwort", "Schöne Grüße", "Bis bald"],
     ),
 }
-TASK = TaskSettings(prompt="{body}", answer=AnswerSettings(column="queue"), target=0.9)
+TASK = TaskSettings(prompt="{body}", answer=AnswerSettings(column="queue"))
 
 
 def rows_in(language):

@@ -82,9 +82,10 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
 
     floor = floor_of(one.metric, slots(one.task.prompt), one.train, one.dev, settings.evaluate.confidence)
     ceiling = ceiling_of(one.train, one.dev) if one.task.answer.format == "label" else None
-    policy = functools.partial(decide, settings.decide, one.task.target, one.metric, floor=floor, ceiling=ceiling)
+    target = settings.bars[one.name]
+    policy = functools.partial(decide, settings.decide, target, one.metric, floor=floor, ceiling=ceiling)
     names = [rung.name for rung in settings.ladder]
-    result, outcomes = climb(one.name, one.task.measure, one.task.target, names, attempt, policy)
+    result, outcomes = climb(one.name, one.task.measure, target, names, attempt, policy)
     comparison = compare(one.metric, outcomes, result.decision)
     result = replace(result, comparison=comparison, floor=floor.floor if floor else None)
     files: dict[str, str | Path | Json] = {"climb.json": to_json(result)}

@@ -6,6 +6,7 @@ Positions come from ruamel.yaml's round-trip loader (https://yaml.dev/doc/ruamel
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,31 @@ def inserted(text: str, section: str, name: str, value: str) -> str:
         line, column = _place(block.lc.key(next(iter(block))))
         lines.insert(line, " " * column + f"{name}: {value}\n")
     return "".join(lines)
+
+
+def without(text: str, keys: Sequence[Key]) -> tuple[str, dict[Key, str]]:
+    """Returns the text without the settings at `keys`, and each one's value as it was written, with its comment.
+
+    A setting whose value does not begin on the line of its name stays, and its value is empty.
+    """
+    loaded, lines = _loaded(text), text.splitlines(keepends=True)
+    places = {_place(_at(loaded, key[:-1]).lc.key(key[-1])): key for key in keys}
+    taken: dict[Key, str] = {}
+    for (line, column), key in sorted(places.items(), reverse=True):
+        before, after = lines[line][:column], lines[line][column:]
+        is_flow = _at(loaded, key[:-1]).fa.flow_style()
+        match = re.match(r"[^:]+:\s*([^,}\s]+)(\s*,\s*)?" if is_flow else r"[^:]+:[ \t]*(\S.*)\n?", after)
+        taken[key] = match[1].rstrip() if match else ""
+        if match:
+            rest = after[match.end() :]
+            before = before.rstrip().removesuffix(",") if rest.startswith("}") else before
+            lines[line] = before + rest if is_flow else ""
+    return "".join(lines), {key: taken[key] for key in keys}
+
+
+def with_section(text: str, name: str, entries: Mapping[str, str], behind: str) -> str:
+    """Returns the text with a new block section after the section `behind`."""
+    return extended(text, behind, [f"{name}:", *(f"  {key}: {value}" for key, value in entries.items())])
 
 
 def extended(text: str, section: str, entries: Sequence[str]) -> str:

@@ -118,7 +118,7 @@ METRICS: Mapping[str, tuple[str, ...]] = {
 
 
 class TaskSettings(Section):
-    """One task: its prompt, the form of its answers, and the bar."""
+    """One task: its prompt and the form of its answers. Its bar is in the section `bars`."""
 
     family: Literal["extract", "expand", "combined"] = "extract"
     """A note for people: `extract`, the model finds the answer in the text; `expand`, it writes the answer; `combined`,
@@ -135,8 +135,6 @@ class TaskSettings(Section):
     metric: Literal["", "accuracy", "set_f1", "chrf", "facts", "chrf_facts", "fields"] = ""
     """The score, a mean over the scored rows (see `evidence.metrics`). By default that of the answer's format: accuracy
     for labels, set_f1 for lists, chrf for text, fields for json."""
-    target: Annotated[float, Field(gt=0.0, lt=1.0)]
-    """The bar, from 0 to 1. A rung passes if the lower end of its score's interval reaches it."""
     sources: tuple[Name, ...] = ()
     """The sources that this task uses. By default all."""
 

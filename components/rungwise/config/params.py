@@ -32,7 +32,7 @@ from rungwise.config.ladder import (
     TaskSettings,
     TrainSettings,
 )
-from rungwise.config.section import Count, Name, Section, check_unique
+from rungwise.config.section import Bar, Count, Name, Section, check_unique
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import check_conflicts, joined
 from rungwise.core.methods import METHODS, RENAMED_METHODS
@@ -53,6 +53,9 @@ class Settings(Section):
     """The seed from which all random numbers are derived."""
     tasks: Annotated[dict[Name, TaskSettings], Field(min_length=1)]
     """Task name -> task. A workspace can have several tasks on the same rows."""
+    bars: Annotated[dict[Name, Bar], Field(min_length=1)]
+    """Task name -> its bar, from 0 to 1. A rung passes if the lower end of its score's interval reaches it. Only the
+    climb and the promotion read the bars: after a change no rows are prepared again and nothing is trained again."""
     ladder: Annotated[tuple[RungSettings, ...], Field(min_length=1)]
     """The rungs, the cheapest first. They are tried in this order until one passes."""
     ingest: IngestSettings
@@ -89,6 +92,10 @@ class Settings(Section):
             for other in self.collect:
                 if one is not other and other.target.startswith(one.target.rstrip("/") + "/"):
                     raise ValueError(f"collect.to: {other.name} ({other.target}) is inside {one.name} ({one.target})")
+        if missing := [name for name in self.tasks if name not in self.bars]:
+            raise ValueError(f"bars: task {missing[0]} has no bar; write `bars: {{{missing[0]}: 0.9}}`")
+        if unknown := [name for name in self.bars if name not in self.tasks]:
+            raise ValueError(f"bars: there is no task {unknown[0]!r}")
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:
@@ -227,13 +234,14 @@ def rename_settings(path: Path) -> dict[str, str]:
     Raises:
         SettingsError: params.yaml can't be read, or a setting is written in a form that can't be edited.
     """
+    moved = _move_bars(path)
     values = read_raw(path)
     old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
     methods: dict[edit.Key, str] = {
         ("ladder", number, "method"): RENAMED_METHODS[name] for number, name in _old_methods(values)
     }
     if not old and not methods:
-        return {}
+        return moved
     wanted = _with_new_names(values, str(path))
     shown = {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
     shown |= {f"ladder.method {name}": RENAMED_METHODS[name] for _, name in _old_methods(values)}
@@ -245,6 +253,31 @@ def rename_settings(path: Path) -> dict[str, str]:
         do="write the new names by hand: " + joined([f"{name} -> {new}" for name, new in shown.items()]),
     )
     text = edit.replaced(edit.renamed(path.read_text(encoding="utf-8"), old), methods)
+    edit.write(path, text, lambda edited: edited == wanted, problem)
+    return moved | shown
+
+
+def _move_bars(path: Path) -> dict[str, str]:
+    """Moves each `tasks.NAME.target` to the section `bars`; returns old place -> new place.
+
+    Raises:
+        SettingsError: params.yaml can't be read, or it is written in a form that can't be edited.
+    """
+    values = read_raw(path)
+    names = [name for name, bar in _old_bars(values).items() if bar is not None]
+    if not names:
+        return {}
+    wanted = _with_bars(values, str(path))
+    shown = {f"tasks.{name}.target": f"bars.{name}" for name in names}
+    problem = Problem(
+        "the bars can't be moved out of `tasks`",
+        where=f"{path}: tasks",
+        found=joined(list(shown)),
+        wanted="`target` on a line of its own, or in `{...}`, and no section `bars`",
+        do="write by hand: " + "; ".join(f"bars.{name}: {_old_bars(values)[name]}" for name in names),
+    )
+    text, taken = edit.without(path.read_text(encoding="utf-8"), [("tasks", name, "target") for name in names])
+    text = edit.with_section(text, "bars", {str(key[1]): value for key, value in taken.items()}, behind="tasks")
     edit.write(path, text, lambda edited: edited == wanted, problem)
     return shown
 
@@ -275,6 +308,39 @@ def _old_methods(values: Mapping[str, Any]) -> list[tuple[int, str]]:
         [rung.get("method") if isinstance(rung, dict) else None for rung in rungs] if isinstance(rungs, list) else []
     )
     return [(n, name) for n, name in enumerate(methods) if isinstance(name, str) and name in RENAMED_METHODS]
+
+
+def _old_bars(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns task name -> the bar where it was until version 0.1, `tasks.NAME.target`."""
+    tasks = values.get("tasks")
+    entries = tasks.items() if isinstance(tasks, dict) else ()
+    return {name: task["target"] for name, task in entries if isinstance(task, dict) and "target" in task}
+
+
+def _with_bars(values: dict[str, Any], where: str) -> dict[str, Any]:
+    """Returns the values with each `tasks.NAME.target` as `bars.NAME`.
+
+    Raises:
+        SettingsError: a task has a bar in both places.
+    """
+    old, bars = _old_bars(values), values.get("bars") or {}
+    if not old or not isinstance(bars, dict):
+        return values
+    if both := [name for name in old if name in bars]:
+        raise SettingsError(
+            Problem(
+                "a task has two bars",
+                where=where,
+                found=f"tasks.{both[0]}.target and bars.{both[0]}",
+                wanted=f"bars.{both[0]}",
+                do="remove the first",
+            )
+        )
+    tasks = {
+        name: {key: value for key, value in task.items() if key != "target"} if name in old else task
+        for name, task in values["tasks"].items()
+    }
+    return {**values, "tasks": tasks, "bars": {**old, **bars}}
 
 
 def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
@@ -402,6 +468,10 @@ def parse(values: dict[str, Any], where: str = "params.yaml") -> Settings:
         SettingsError: it names the first error with its key, and counts the others.
     """
     values = _with_new_names(values, where)
+    old, values = _old_bars(values), _with_bars(values, where)
+    for name in old:
+        message = f"{where}: tasks.{name}.target is deprecated, use bars.{name}: `rungwise upgrade` moves it"
+        warnings.warn(message, RenamedSetting, stacklevel=2)
     try:
         return Settings.model_validate_json(json.dumps(values))
     except ValidationError as error:
@@ -434,7 +504,8 @@ def _explain(error: ValidationError, where: str) -> Problem:
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
         wanted = f"the section `{key}`"
-        do = "write `seed: 7`" if key == "seed" else f"write `{key}: {{}}` for its defaults"
+        examples = {"seed": "seed: 7", "bars": "bars: {TASK: 0.9}, with the name of each task"}
+        do = f"write `{examples[key]}`" if key in examples else f"write `{key}: {{}}` for its defaults"
     return Problem(what + more, where=f"{where}: {key}", found=value, wanted=wanted, do=do)
 
 

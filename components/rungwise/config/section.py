@@ -40,6 +40,7 @@ def _template(text: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 RawPath = Annotated[str, AfterValidator(_inside)]
 Template = Annotated[str, AfterValidator(_template)]
+Bar = Annotated[float, Field(gt=0.0, lt=1.0)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Positive = Annotated[int, Field(ge=1)]
 Count = Annotated[int, Field(ge=0)]

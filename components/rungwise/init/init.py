@@ -29,7 +29,7 @@ from rungwise.init.warnings import language_warnings, length_warnings, row_warni
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
 
-IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\n"
+IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\ndvc_plots/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
 LEAST_EVALUATION_ROWS = 45
 """Rows that are split off at least if there are three times as many: chance makes a side smaller, and `min_scored`
@@ -115,7 +115,7 @@ def init(
         *(sentence for one in files for sentence in one.notes),
         *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
-        f"The bar {guessed.bar:g} is a guess. Set `target` to the score that is good enough for your users.",
+        f"The bar {guessed.bar:g} is a guess. Under `bars`, write the score that is good enough for your users.",
         *answers.sentences,
         *label_words.sentences(words),
         rungs.sentence,
@@ -242,7 +242,8 @@ tasks:
     prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
     answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
-    target: {guessed.bar:g}         # a guess: set the score that is good enough for your users
+bars:
+  task: {guessed.bar:g}          # a guess: set the score that is good enough for your users
 ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:

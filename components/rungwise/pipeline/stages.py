@@ -34,6 +34,7 @@ from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
+from rungwise.pipeline.figures import LADDER, METRICS, ladder_of, metrics_of
 from rungwise.workspace import dvc
 from rungwise.workspace.caretaker import leave_caretaker
 from rungwise.workspace.layout import (
@@ -183,7 +184,7 @@ def split(root: Path, before: Snapshot | None = None) -> None:
 
 def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
     """Returns what a reader of the scores should know about the split, one sentence each."""
-    messages = _few_test_rows(settings, task, len(split.test))
+    messages = _few_test_rows(settings, len(split.test))
     if task.answer.format == "label":
         messages += _rare_labels(split)
         messages += _unseen_labels(split)
@@ -214,17 +215,21 @@ def _unseen_labels(split: "Split") -> list[str]:
     return messages
 
 
-def _few_test_rows(settings: Settings, task: TaskSettings, n: int) -> list[str]:
+def _few_test_rows(settings: Settings, n: int) -> list[str]:
+    wanted = settings.split.min_test
+    return [f"{n} test rows are fewer than `split.min_test` ({wanted})"] if n < wanted else []
+
+
+def _warn_of_few_rows(root: Path, settings: Settings, name: str) -> None:
+    """Says before anything is trained what score few test rows ask for."""
     from rungwise.evidence.intervals import share_needed
 
+    n = len(_rows(Paths(root).output("split"), name, "test"))
     if n >= settings.split.min_test:
-        return []
-    score = share_needed(n, task.target, settings.evaluate.confidence)
+        return
+    score = share_needed(n, settings.bars[name], settings.evaluate.confidence)
     needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"
-    return [
-        f"{n} test rows are fewer than `split.min_test` ({settings.split.min_test}): {needed} to show the bar of "
-        f"{task.target:g}"
-    ]
+    say(f"climb {name}: warning: with {n} test rows, {needed} to show the bar of {settings.bars[name]:g}")
 
 
 def _rare_labels(split: "Split") -> list[str]:
@@ -289,9 +294,11 @@ def climb(
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name in settings.tasks:
+        _warn_of_few_rows(root, settings, name)
         result = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
         climbs.append(result.climb)
         out |= {f"{name}/{path}": content for path, content in result.files.items()}
+    out |= {METRICS: metrics_of(climbs), LADDER: ladder_of(climbs)}
     _seal(root, "climb", before, out)
     return tuple(climbs)
 

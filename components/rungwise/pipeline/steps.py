@@ -144,7 +144,7 @@ def _reached(root: Path, settings: Settings, task: str) -> list[str]:
         last = last_climb(root, task)
     except WorkspaceError:
         return names
-    passes = last.decision.passes and last.target == settings.tasks[task].target and last.decision.rung in names
+    passes = last.decision.passes and last.target == settings.bars[task] and last.decision.rung in names
     return names[: names.index(str(last.decision.rung)) + 1] if passes else names
 
 

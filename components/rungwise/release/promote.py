@@ -75,7 +75,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     from rungwise.serving.answerer import Answerer
 
     settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task
-    target = settings.tasks[task].target
+    target = settings.bars[task]
     challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
         return Verdict("keep", (AlreadyChampion(champion.number),))

@@ -157,7 +157,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
         tasks[name] = TaskStatus(
             name=name,
             metric=task.measure,
-            target=task.target,
+            target=settings.bars[name],
             ladder=tuple(r.name for r in settings.ladder),
             evidence=climb.evidence if climb else (),
             decision=climb.decision if climb else None,

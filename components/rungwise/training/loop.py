@@ -20,7 +20,7 @@ from rungwise.core.records import AttemptSpec
 from rungwise.model.adapters import attach, trained_parameters, trained_weights
 from rungwise.model.kernels.low_rank import fuse
 from rungwise.model.kernels.rms_norm import fuse_norms
-from rungwise.model.kernels.short_attention import short_attention
+from rungwise.model.kernels.training_attention import training_attention
 from rungwise.model.language_model import LanguageModel, Progress
 from rungwise.training.batches import TokenRow, batches
 from rungwise.training.checkpoints import Checkpoint, Checkpoints
@@ -89,7 +89,7 @@ def train(
         max_tokens_per_microbatch=spec.max_tokens_per_microbatch or max(r.length for r in rows) * spec.batch_size,
         n_shared=0 if is_sharded else shared_prefix_length(tuned, spec, rows),
     )
-    with torch.random.fork_rng(), short_attention():
+    with torch.random.fork_rng(), training_attention():
         torch.manual_seed(spec.seed)  # for dropout
         check_probe(model, tuned, rows, spec, run.n_shared)
         if checkpoints and (last := checkpoints.last()):

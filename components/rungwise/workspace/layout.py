@@ -21,7 +21,7 @@ PARAMS: Mapping[str, tuple[str, ...]] = {
     "validate": ("tasks", "validate"),
     "split": ("tasks", "split"),
     "augment": ("seed", "tasks", "augment"),
-    "climb": ("seed", "tasks", "ladder", "train", "evaluate", "decide"),
+    "climb": ("seed", "tasks", "bars", "ladder", "train", "evaluate", "decide"),
 }
 """The sections of params.yaml that each stage's output depends on; dvc.yaml repeats them."""
 

@@ -11,7 +11,10 @@ from rungwise.config import rename_settings
 from rungwise.core.folders import replace_text
 from rungwise.core.recipes import RECIPES
 from rungwise.workspace.layout import Paths, stage_command
+from rungwise.workspace.resources import package_file
 
+_FIGURES: Final = "# What `dvc metrics`"
+"""The part of dvc.yaml from here on names what DVC shows."""
 _COMMAND: Final = re.compile(
     r"exec python (?:-P )?-m (?:components\.stages|rungwise\.pipeline\.stages) (\w+) --recipe (\d+)"
 )
@@ -38,6 +41,19 @@ def upgrade(root: Path) -> list[str]:
             return stage_command(verb, recipe if keeps_recipe else RECIPES[verb])
 
         if (changed := _COMMAND.sub(current, text)) != text:
-            replace_text(path, changed)
             lines.append(f"{name}: updated the commands of the stages")
+        if not keeps_recipe and (more := _with_bars_and_figures(changed)) != changed:
+            changed = more
+            lines.append(f"{name}: the climb depends on `bars`, and DVC shows its scores")
+        if changed != text:
+            replace_text(path, changed)
     return lines
+
+
+def _with_bars_and_figures(graph: str) -> str:
+    """Returns dvc.yaml with the section `bars` as a parameter of the climb, and with the files that DVC shows."""
+    graph = graph.replace("params: [seed, tasks, ladder,", "params: [seed, tasks, bars, ladder,")
+    if re.search(r"^(metrics|plots):", graph, flags=re.MULTILINE):
+        return graph
+    own = package_file("init", "graph.yaml").read_text(encoding="utf-8")
+    return graph.rstrip("\n") + "\n" + own[own.index(_FIGURES) :]

@@ -1,4 +1,4 @@
-"""Attention of short rows equals torch's, in value and gradient."""
+"""Attention in training equals torch's, in value and gradient, and no token sees nothing."""
 
 import time
 from typing import Any
@@ -9,8 +9,8 @@ from torch.nn.functional import scaled_dot_product_attention
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
-from rungwise.model.kernels import short_attention as short
-from rungwise.model.kernels.short_attention import short_attention
+from rungwise.model.kernels import training_attention as short
+from rungwise.model.kernels.training_attention import seeing_itself, training_attention
 from rungwise.model.language_model import encode_answers, encode_prompts, load
 from rungwise.training.batches import TokenRow
 from rungwise.training.loop import train
@@ -48,7 +48,7 @@ def test_values_and_gradients_are_those_of_torch_in_fp32(kind, groups, monkeypat
     key, value = (x.repeat_interleave(6 // groups, 1) for x in exact[1:])
     wanted = scaled_dot_product_attention(exact[0], key, value, attn_mask=mask, is_causal=mask is None, scale=0.3)
     uses = counted(monkeypatch, short._Attention)
-    with short_attention():
+    with training_attention():
         actual, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](torch.nn.Identity(), *inputs, mask, scaling=0.3)
     actual = actual.transpose(1, 2)
     weights = torch.randn(actual.shape, generator=torch.Generator().manual_seed(2))
@@ -84,6 +84,39 @@ def test_everything_else_is_left_to_torch(change, is_short):
     assert short._mask(query, key[:, :, :5], None) is None, "a mask that transformers left out for another reason"
 
 
+@pytest.mark.parametrize("keys", [7, 11])
+def test_every_token_sees_itself_and_no_other_token_is_added(keys):
+    query, key, _ = tensors(keys=keys)
+    mask = padded_mask(keys=keys)
+    seeing = seeing_itself(mask, query, key)
+    assert seeing is seeing_itself(mask, query, key), "computed once for all layers"
+    assert seeing.any(-1).all() and mask[0].any(-1).all() == (keys == 11)
+    added = (seeing & ~mask).nonzero()
+    assert all(int(column) == int(row) + keys - 7 for _, _, row, column in added)
+    for other in (None, torch.zeros(3, 1, 7, keys), mask[..., :5]):
+        assert seeing_itself(other, query, key) is other
+
+
+@pytest.mark.parametrize("method", ["lora", "prefix-tuning", "full"])
+def test_no_token_of_a_padded_batch_sees_nothing_while_a_model_is_trained(base_folder, monkeypatch, method):
+    """A GPU makes the gradient of a block of such tokens NaN."""
+    blind = []
+
+    def attended(query, key, value, attn_mask=None, **settings):
+        if torch.is_grad_enabled() and query.requires_grad:
+            blind.append(attn_mask is not None and not bool(attn_mask.any(-1).all()))
+        return scaled_dot_product_attention(query, key, value, attn_mask=attn_mask, **settings)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", attended)
+    lm = load(Base(str(base_folder)), base_folder)
+    rows = [TokenRow(tuple(range(3, 6 + 20 * (i % 4))), (5, 7, 2)) for i in range(8)]
+    more: dict[str, Any] = {"lora": {"rank": 2}, "prefix-tuning": {"tokens": 3}, "full": {}}[method]
+    spec = AttemptSpec(lm.base, method, "{body}", AnswerForm("label", ("a",)), steps=2, batch_size=8,
+                       learning_rate=1e-3, **more)  # fmt: skip
+    train(lm, spec, rows, progress=lambda *_: None)
+    assert len(blind) >= 2 and not any(blind)
+
+
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", OWN)
 def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
@@ -97,7 +130,7 @@ def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
 
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
     wanted, wanted_grad = computed()
-    with short_attention():
+    with training_attention():
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
         actual, actual_grad = computed()
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
@@ -142,5 +175,5 @@ def test_it_takes_less_time():
         return min(times)
 
     before = seconds()
-    with short_attention():
+    with training_attention():
         assert seconds() < 0.8 * before
