@@ -17,7 +17,7 @@ from typing import Any, Final
 from rungwise.climbing.rungs import TaskClimb, evaluate_rung, task_climb, train_rung
 from rungwise.config import RungSettings, Settings
 from rungwise.core.records import Interval
-from rungwise.report.figure import GREEN, GREY, Panel, ScoreRow, scores_figure
+from rungwise.evidence.figure import GREEN, GREY, Panel, ScoreRow, scores_figure
 from rungwise.report.read import explain, explain_json, status, status_json
 from rungwise.report.text import sentence
 from rungwise.workspace.layout import settings_of

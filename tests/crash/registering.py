@@ -82,7 +82,9 @@ def held(root: Path) -> dict[str, Any]:
     models = client.search_logged_models(experiments)
     versions = client.search_model_versions("name = 'route'")
     return {
-        "runs": sorted([run.data.tags["rungwise.rung"], run.info.status, run.info.lifecycle_stage] for run in runs),
+        "runs": sorted(
+            [run.data.tags.get("rungwise.rung", ""), run.info.status, run.info.lifecycle_stage] for run in runs
+        ),
         "metrics": [len(client.get_metric_history(run.info.run_id, "dev_score")) for run in runs],
         "models": [str(model.status) for model in models],
         "versions": [[v.version, v.tags.get("rungwise.reload")] for v in versions],

@@ -12,12 +12,12 @@ from tests.conftest import REPOSITORY, environment, write_workspace
 
 EXPECTED = {
     "again": [0, 0],
-    "runs": [["words", "FINISHED", "active"]],
-    "metrics": [1],
+    "runs": [["", "FINISHED", "active"], ["words", "FINISHED", "active"]],  # of the climb, of its attempt
+    "metrics": [1, 1],
     "models": ["READY"],
     "versions": [[1, "exact"]],
     "aliases": {"challenger": 1},
-    "folders": 2,
+    "folders": 3,
     "left": [],
 }
 

@@ -281,7 +281,7 @@ def test_a_diff_lists_rows_edited_in_case_and_tasks_of_one_version_only(copied, 
     path.write_text("\n".join(lines) + "\n")
     text = (copied / "params.yaml").read_text()
     (copied / "params.yaml").write_text(
-        text.replace("  route:\n", "  route: &route\n").replace("ladder:", "  more: *route\nladder:")
+        text.replace("  route:\n", "  route: &route\n").replace("bars: {", "  more: *route\nbars: {more: 0.5, ")
     )
     old = log(copied)[-1]["data_version"]
     new = run(copied).version

@@ -22,7 +22,7 @@ from rungwise.release.connection import Connection
 from rungwise.release.promote import promote
 from rungwise.release.register import register
 from rungwise.release.registry import CHAMPION, Registry
-from rungwise.release.runs import log_attempt
+from rungwise.release.runs import log_climb
 from rungwise.report.read import status
 from rungwise.report.text import status_text
 from rungwise.workspace.layout import Paths
@@ -127,6 +127,6 @@ def test_answers_of_training_rows_are_not_logged_with_a_run(promoted, tmp_path):
     folder = tmp_path / "attempt"
     shutil.copytree(Paths(promoted).attempts / f"train-{evidence.attempt}", folder)
     (folder / ANSWERS).write_text('{"": ["an answer of a row"]}')
-    run_id = log_attempt(Connection(promoted), "other", climb, evidence, folder, "other-data")
+    run_id = log_climb(Connection(promoted), "other", climb, {evidence.rung: folder}, "other-data")[evidence.rung]
     logged = {path.name for path in (promoted / "mlartifacts").glob(f"**/{run_id}/artifacts/attempt/*")}
     assert RESULT in logged and ANSWERS not in logged

@@ -10,6 +10,7 @@ from rungwise.climbing.ladder import last_climb
 from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompared, ChampionFails, OtherData, Text
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
 from rungwise.core.folders import read_json, read_lines
+from rungwise.core.logs import read_log
 from rungwise.core.recipes import STAGES
 from rungwise.model.base_cache import Source, write_source
 from rungwise.pipeline.stages import run_stage
@@ -91,8 +92,10 @@ def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed
 
     client = mlflow.MlflowClient(f"sqlite:///{climbed / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("rungwise")
-    runs = {r.data.tags["rungwise.rung"]: r for r in client.search_runs([experiment.experiment_id])}
-    assert set(runs) == {"prompt", "rank-8"}
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    every = client.search_runs([experiment.experiment_id])
+    runs = {r.data.tags["rungwise.rung"]: r for r in every if r.data.tags["rungwise.kind"] == "attempt"}
+    assert set(runs) == {"prompt", "rank-8"} and len(every) == 3
     lora = runs["rank-8"]
     shown = runs["prompt"].data.params
     assert shown["template"] == "plain" and shown["calibration"] in ("none", "content_free", "fitted")
@@ -101,6 +104,55 @@ def test_a_run_per_attempt_with_parameters_metrics_cost_and_data_version(climbed
     assert {"dev_score", "dev_score_low", "train_tokens"} <= set(lora.data.metrics)
     assert lora.data.tags["rungwise.data_version"] == data_version(climbed)
     assert any(f.path.endswith("safetensors") for f in client.list_artifacts(lora.info.run_id, "attempt"))
+
+
+def test_runs_show_what_users_of_mlflow_look_for(climbed):
+    import mlflow
+
+    client = mlflow.MlflowClient(f"sqlite:///{climbed / 'mlflow.db'}")
+    every = client.search_runs([client.get_experiment_by_name("rungwise").experiment_id])
+    (whole,) = [r for r in every if r.data.tags["rungwise.kind"] == "climb"]
+    lora, prompt = (next(r for r in every if r.data.tags.get("rungwise.rung") == name) for name in ("rank-8", "prompt"))
+    assert {r.data.tags["mlflow.parentRunId"] for r in (lora, prompt)} == {whole.info.run_id}
+    took = (lora.info.end_time - lora.info.start_time) / 1000
+    assert took == pytest.approx(lora.data.metrics["train_seconds"], abs=0.01)
+    assert whole.info.start_time <= lora.info.start_time <= lora.info.end_time <= whole.info.end_time
+    assert lora.data.params["metric"] == "accuracy" and float(lora.data.params["learning_rate"]) > 0
+    assert "examples" not in lora.data.params and not {"steps", "rank", "alpha"} & set(prompt.data.params)
+
+    losses = client.get_metric_history(lora.info.run_id, "train_loss")
+    steps = int(lora.data.params["steps"])
+    assert [m.step for m in losses] == list(range(1, steps + 1)) and losses[-1].value < losses[0].value
+    inputs = {one.dataset.name: one.dataset for one in lora.inputs.dataset_inputs}
+    assert set(inputs) == {"route-train", "route-dev"} and inputs["route-dev"].digest == data_version(climbed)
+    assert json.loads(inputs["route-dev"].profile)["num_rows"] == lora.data.metrics["dev_rows"]
+    assert lora.data.tags["mlflow.source.name"] == "rungwise run"
+    assert client.download_artifacts(lora.info.run_id, "identity.json")
+
+    note = whole.data.tags["mlflow.note.content"]
+    assert "| rank-8 | lora |" in note and "passes" in note
+    names = {f.path for f in client.list_artifacts(whole.info.run_id)}
+    assert names == {"ladder.svg", "confusion.svg"}
+
+
+def test_a_version_shows_its_test_score_its_inputs_and_what_it_is(climbed):
+    import mlflow
+
+    uri = f"sqlite:///{climbed / 'mlflow.db'}"
+    client = mlflow.MlflowClient(uri, uri)
+    version = client.get_model_version("route", "1")
+    look = read_log(Paths(climbed).ledger)[0]
+    score = next(reason["score"] for reason in look["reasons"] if reason["code"] == "challenger_score")
+    assert version.tags["rungwise.test_score"] == f"{score['value']:g}" and version.tags["rungwise.bar"]
+    assert version.tags["rungwise.test_low"] == f"{score['low']:g}"
+    assert "- test rows: " in version.description and "rank-8" in version.description
+    assert "*route*" in client.get_registered_model("route").description
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    info = mlflow.models.get_model_info("models:/route/1")
+    assert info.signature and info.saved_input_example_info
+    model = mlflow.models.Model.load(info.model_uri)
+    assert model.load_input_example(mlflow.artifacts.download_artifacts(info.model_uri)) == [{"body": "text of body"}]
 
 
 def test_a_new_process_answers_exactly_as_was_scored(climbed):

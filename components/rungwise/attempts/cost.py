@@ -4,6 +4,7 @@ import os
 import platform
 import sys
 import time
+from datetime import UTC, datetime
 from typing import Any
 
 from rungwise.attempts.store import versions
@@ -17,6 +18,7 @@ def cost_of(spec: AttemptSpec, started: float) -> dict[str, Any]:
 
     return {
         "seconds": round(time.perf_counter() - started, 3),
+        "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "threads": torch.get_num_threads(),
         "processes": int(os.environ.get("WORLD_SIZE", "1")),
         "peak_mib": round(peak_mib(), 1),

@@ -131,7 +131,9 @@ class Connection:
             self._check_place(name, experiment.artifact_location)
             return str(experiment.experiment_id)
         local = (self.root / "mlartifacts").as_uri() if self.database else None
-        return str(client.create_experiment(name, artifact_location=local))
+        # the experiment opens in the view for training runs
+        tags = {"mlflow.experimentKind": "custom_model_development"}
+        return str(client.create_experiment(name, artifact_location=local, tags=tags))
 
     def _check_place(self, name: str, location: str) -> None:
         """Checks that the files of the workspace's own database are in the workspace.

@@ -13,6 +13,7 @@ from rungwise.climbing.rungs import form_of
 from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
+    ChallengerScore,
     ChampionFails,
     Climb,
     NoChampion,
@@ -31,6 +32,7 @@ from rungwise.release import parity
 from rungwise.release.gate import Verdict, after_refusal, judge
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
+from rungwise.release.versions import note_test
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 
@@ -94,6 +96,8 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
         "attempt": challenger.tags["attempt"],
     }
     past = _answered(ledger, question)
+    if past:
+        _note(root, climb, challenger, past)
     if past and past.action != "promote":
         return past
     with registry.attempt_folder(challenger) as folder:
@@ -113,7 +117,15 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     append_log(ledger, {**question, **to_json(verdict), "when": _now()})
     if verdict.action == "promote":
         registry.set_alias(challenger, CHAMPION)
+    _note(root, climb, challenger, verdict)
     return verdict
+
+
+def _note(root: Path, climb: Climb, challenger: Version, verdict: Verdict) -> None:
+    """Writes the challenger's score on the test rows into the registry."""
+    for reason in verdict.reasons:
+        if isinstance(reason, ChallengerScore):
+            note_test(root, climb, challenger, reason.score, reason.target)
 
 
 def _challenger(registry: Registry, climb: Climb) -> Version:

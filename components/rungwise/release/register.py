@@ -8,6 +8,7 @@ from pathlib import Path
 from rungwise.climbing.ladder import BEST, last_climb
 from rungwise.config import Settings
 from rungwise.core.folders import is_sealed
+from rungwise.core.prompts import slots
 from rungwise.core.records import digest
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
@@ -44,21 +45,22 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
     from rungwise.release import parity
     from rungwise.release.connection import Connection
     from rungwise.release.leftovers import remove_leftovers
-    from rungwise.release.runs import log_attempt
+    from rungwise.release.pictures import pictures_of
+    from rungwise.release.runs import log_climb
     from rungwise.release.versions import add_version
 
     settings, climb = settings_of(root), last_climb(root, task)
     connection, data = Connection(root), data_version(root)
-    runs = {}
-    for evidence in climb.evidence:
-        folder = Paths(root).attempts / f"train-{evidence.attempt}"
-        attempt = folder if is_sealed(folder) else None
-        runs[evidence.rung] = log_attempt(connection, settings.register_.experiment, climb, evidence, attempt, data)
+    folders = {e.rung: Paths(root).attempts / f"train-{e.attempt}" for e in climb.evidence}
+    attempts = {rung: folder if is_sealed(folder) else None for rung, folder in folders.items()}
+    pictures = pictures_of(climb, Paths(root).output("climb") / task / "predictions")
+    runs = log_climb(connection, settings.register_.experiment, climb, attempts, data, pictures=pictures)
     remove_leftovers(connection, task, [evidence.attempt for evidence in climb.evidence])
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:
         return Registration(task, None, None)
     attempt_files = Paths(root).output("climb") / task / BEST
     prove = prove or functools.partial(parity.prove, root=root)
-    version = add_version(root, climb, attempt_files, runs[rung], data, split_version(settings), prove)
+    names = slots(settings.task(task).prompt)
+    version = add_version(root, climb, attempt_files, runs[rung], data, split_version(settings), prove, slots=names)
     return Registration(task, rung, version.number)

@@ -1,68 +1,162 @@
-"""The runs in MLflow: one for each attempt on each version of the rows, with its settings, metrics and files."""
+"""The runs in MLflow: one for each climb, and nested in it one for each attempt, with settings, metrics and files."""
 
-import time
-from collections.abc import Sequence
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-from rungwise.attempts.store import COST, RESULT, SHOWN, SPEC
+from rungwise.attempts.store import SHOWN
 from rungwise.core.decisions import Climb
-from rungwise.core.folders import read_json
-from rungwise.core.records import Evidence
+from rungwise.core.records import Evidence, digest
 from rungwise.model.embed import ANSWERS
 from rungwise.release.connection import TAG, Connection, all_pages
+from rungwise.release.facts import Times, climb_note, curves_of, metrics_of, params_of, times_of
 
-_IDENTITY: Final = ("task", "rung", "attempt", "data_version", "target")
-"""The tags that identify the run of an attempt."""
+_NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"
+"""MLflow's own tags for a description and for the run in which a run is nested."""
 
 
-def log_attempt(
+def log_climb(
     connection: Connection,
     experiment: str,
     climb: Climb,
-    evidence: Evidence,
-    attempt: Path | None,
+    attempts: Mapping[str, Path | None],
     data_version: str,
-) -> str:
-    """Returns the id of the attempt's run on this data version, which is complete.
+    *,
+    pictures: Mapping[str, str] | None = None,
+) -> dict[str, str]:
+    """Logs a climb as a run and its attempts as runs nested in it; returns rung -> the id of its run.
 
-    The run is logged unless it exists. One that a killed process left is completed.
+    Runs that exist are not logged again, and those that a killed process left are completed.
+
+    Args:
+        connection: to MLflow.
+        experiment: the experiment's name.
+        climb: the climb.
+        attempts: rung -> the attempt's folder; None where the store has none.
+        data_version: the rows of the climb.
+        pictures: file name -> SVG, which become files of the climb's run.
     """
+    own = {"task": climb.task, "data_version": data_version, "climb": climb_name(climb, data_version)}
+    times = {rung: times_of(attempt) for rung, attempt in attempts.items()}
+    whole = Times(
+        min((one.start for one in times.values() if one.start), default=None),
+        max((one.end for one in times.values() if one.end), default=None),
+    )
     with connection.client() as (mlflow, client):
         experiment_id = connection.experiment(client, experiment)
-        tags = {
-            "task": climb.task,
-            "rung": evidence.rung,
-            "attempt": evidence.attempt,
-            "data_version": data_version,
-            "target": str(climb.target),
-            "base": evidence.base,
-            "base_sha256": evidence.base_digest,
-        }
-        query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items() if k in _IDENTITY)
-        runs = client.search_runs([experiment_id], query, order_by=["attributes.status ASC"])  # FINISHED, RUNNING
-        if runs and runs[0].info.status == "FINISHED":
-            return str(runs[0].info.run_id)
-        if runs:
-            run = runs[0]
-            connection.remove(run.info.artifact_uri)  # perhaps half a file
-        else:
+        logged = _Logged(connection, mlflow, client, experiment_id)
+        title = f"{climb.task}: data {data_version}"
+        parent, is_new = logged.opened({**own, "kind": "climb"}, title, whole, {_NOTE: climb_note(climb, data_version)})
+        runs = {}
+        for evidence in climb.evidence:
+            attempt = attempts[evidence.rung]
+            tags = {**own, "kind": "attempt", "rung": evidence.rung, "attempt": evidence.attempt}
             name = f"{climb.task}/{evidence.rung}"
-            run = client.create_run(experiment_id, run_name=name, tags={TAG + k: v for k, v in tags.items()})
-        run_id, now = str(run.info.run_id), round(1000 * time.time())
-        params = {k: v for k, v in _params(evidence, attempt).items() if k not in run.data.params}
-        numbers = {k: v for k, v in _metrics(evidence, attempt).items() if k not in run.data.metrics}
-        client.log_batch(
-            run_id,
-            [mlflow.entities.Metric(key, number, now, 0) for key, number in numbers.items()],
-            [mlflow.entities.Param(key, str(value)) for key, value in params.items()],
-        )
-        if attempt is not None:
-            for path in sorted(attempt.iterdir()):
-                if path.name not in (SHOWN, ANSWERS):  # they hold text of rows, which must not leave the workspace
-                    client.log_artifact(run_id, str(path), "attempt")
-        client.set_terminated(run_id, "FINISHED")
-        return run_id
+            run, is_open = logged.opened(tags, name, times[evidence.rung], {_PARENT: parent.info.run_id})
+            runs[evidence.rung] = str(run.info.run_id)
+            if is_open:
+                logged.attempt(run, climb, evidence, attempt, data_version)
+                client.set_terminated(run.info.run_id, "FINISHED", times[evidence.rung].end)
+        if is_new:
+            logged.climb(parent, climb, data_version, pictures or {})
+            client.set_terminated(parent.info.run_id, "FINISHED", whole.end)
+        return runs
+
+
+def climb_name(climb: Climb, data_version: str) -> str:
+    """Returns the short name of a climb: its task, rows, bar and attempts."""
+    return digest([climb.task, data_version, climb.metric, climb.target, [e.attempt for e in climb.evidence]])[:12]
+
+
+class _Logged:
+    """Writes runs through one client."""
+
+    def __init__(self, connection: Connection, mlflow: Any, client: Any, experiment_id: str) -> None:
+        self.connection, self.mlflow, self.client, self.experiment_id = connection, mlflow, client, experiment_id
+
+    def opened(self, tags: Mapping[str, str], name: str, times: Times, more: Mapping[str, str]) -> tuple[Any, bool]:
+        """Returns the run with these tags, and whether it is to be completed."""
+        query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items())
+        runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.status ASC"])
+        if runs and runs[0].info.status == "FINISHED":
+            return runs[0], False
+        if runs:
+            self.connection.remove(runs[0].info.artifact_uri)  # perhaps half a file
+            return runs[0], True
+        every = {TAG + key: value for key, value in tags.items()} | dict(more) | _source(self.connection.root)
+        run = self.client.create_run(self.experiment_id, start_time=times.start, run_name=name, tags=every)
+        return run, True
+
+    def attempt(self, run: Any, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str) -> None:
+        """Logs an attempt's settings, metrics, curves, rows and files."""
+        points = {name: [(0, value)] for name, value in metrics_of(evidence, attempt).items()} | curves_of(attempt)
+        self._batch(run, params_of(climb, evidence, attempt), points, times_of(attempt))
+        self._inputs(run, climb, data_version, {"train": evidence.train_rows, "dev": evidence.n})
+        hashes = {"attempt": evidence.attempt, "base_sha256": evidence.base_digest, "data_version": data_version}
+        self.client.log_dict(run.info.run_id, hashes, "identity.json")
+        for path in sorted(attempt.iterdir()) if attempt is not None else ():
+            if path.name not in (SHOWN, ANSWERS):  # they hold text of rows, which must not leave the workspace
+                self.client.log_artifact(run.info.run_id, str(path), "attempt")
+
+    def climb(self, run: Any, climb: Climb, data_version: str, pictures: Mapping[str, str]) -> None:
+        """Logs a climb's bar, best score and pictures."""
+        best = next((e for e in climb.evidence if e.rung == climb.decision.rung and e.score), None)
+        points: dict[str, list[tuple[int, float]]] = {"bar": [(0, climb.target)]}
+        if best and best.score:
+            values = {"dev_score": best.score.value, "dev_score_low": best.score.low, "dev_score_high": best.score.high}
+            points |= {name: [(0, value)] for name, value in values.items()}
+        chosen = {"chosen": climb.decision.rung or "none", "passes": climb.decision.passes}
+        params = {"metric": climb.metric, "bar": climb.target, "data_version": data_version, **chosen}
+        self._batch(run, params, points, Times())
+        for name, picture in pictures.items():
+            self.client.log_text(run.info.run_id, picture, name)
+
+    def _batch(
+        self,
+        run: Any,
+        params: Mapping[str, Any],
+        points: Mapping[str, Sequence[tuple[int, float]]],
+        times: Times,
+    ) -> None:
+        """Logs what the run lacks, in one request."""
+        entities, when = self.mlflow.entities, times.end or run.info.start_time
+        metrics = [
+            entities.Metric(name, value, when, step)
+            for name, curve in points.items()
+            if name not in run.data.metrics
+            for step, value in curve
+        ]
+        new = [entities.Param(key, str(value)) for key, value in params.items() if key not in run.data.params]
+        self.client.log_batch(run.info.run_id, metrics, new)
+
+    def _inputs(self, run: Any, climb: Climb, data_version: str, rows: Mapping[str, int]) -> None:
+        """Names the rows as datasets: their name, version and number, no text."""
+        entities = self.mlflow.entities
+        source = json.dumps({"uri": f"data/split/{climb.task}"})
+        inputs = [
+            entities.DatasetInput(
+                entities.Dataset(
+                    f"{climb.task}-{side}", data_version, "local", source, profile=json.dumps({"num_rows": n})
+                ),
+                [entities.InputTag("mlflow.data.context", side)],
+            )
+            for side, n in rows.items()
+        ]
+        self.client.log_inputs(run.info.run_id, inputs)
+
+
+def _source(root: Path) -> dict[str, str]:
+    """Returns MLflow's tags for what made a run: the command, and the workspace's commit if it is a repository."""
+    command = ["git", "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        commit = "" if done.returncode else done.stdout.strip()
+    except OSError:  # there is no git
+        commit = ""
+    tags = {"mlflow.source.name": "rungwise run", "mlflow.source.type": "LOCAL"}
+    return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
 def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: Sequence[str]) -> tuple[int, list[str]]:
@@ -91,29 +185,3 @@ def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: 
             if run.info.lifecycle_stage == "active":
                 client.delete_run(run_id)
     return len(runs), left
-
-
-def _params(evidence: Evidence, attempt: Path | None) -> dict[str, Any]:
-    spec = read_json(attempt / SPEC) if attempt else {}
-    spec = {k: v for k, v in spec.items() if k not in ("prompt", "form", "base", "prompting")}
-    chosen = read_json(attempt / RESULT).get("prompting") if attempt else None
-    if chosen:
-        form = chosen["form"]
-        spec |= {"template": form["template"], "examples": chosen["examples_shown"], "calibration": form["calibration"]}
-    return {**spec, "base": evidence.base, "rung": evidence.rung, "train_rows": evidence.train_rows}
-
-
-def _metrics(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
-    metrics: dict[str, float] = {
-        "trained_parameters": evidence.trained_parameters,
-        "train_tokens": evidence.train_tokens,
-        "dev_rows": evidence.n,
-        "dev_unscored": sum(evidence.unscored.values()),
-    }
-    if evidence.score:
-        score = evidence.score
-        metrics |= {"dev_score": score.value, "dev_score_low": score.low, "dev_score_high": score.high}
-    metrics |= {f"dev_{name.replace(' ', '_')}": also.value for name, also in evidence.also.items()}
-    if attempt and (attempt / COST).is_file():
-        metrics["train_seconds"] = read_json(attempt / COST)["seconds"]
-    return metrics

@@ -4,7 +4,7 @@ import contextlib
 import io
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -14,10 +14,11 @@ from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import RegistryError
 from rungwise.core.folders import read_json, tree_digests
-from rungwise.core.records import Base, Evidence, digest, spec_from_json
+from rungwise.core.records import Base, Evidence, Interval, digest, spec_from_json
 from rungwise.model.bases import quantization
 from rungwise.release import parity
 from rungwise.release.connection import TAG, Connection
+from rungwise.release.facts import version_note
 from rungwise.release.leftovers import SCRATCH
 from rungwise.release.registry import CHALLENGER, Registry, Version, version_of
 
@@ -30,6 +31,8 @@ def add_version(
     data_version: str,
     split_version: str,
     prove: Callable[[Path], None],
+    *,
+    slots: Sequence[str],
 ) -> Version:
     """Registers the climb's attempt as challenger, after a proof that it reloads exactly; returns its version.
 
@@ -44,6 +47,7 @@ def add_version(
         data_version: the rows of the climb.
         split_version: the rules that split them.
         prove: proves the model in a folder; see `parity.Prover`.
+        slots: the names of the prompt's slots, which are the model's inputs.
 
     Raises:
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
@@ -56,10 +60,24 @@ def add_version(
             break
     else:
         tags = {"data_version": data_version, "split_version": split_version}
-        version = _stored(root, climb, evidence, attempt, run_id, tags)
+        version = _stored(root, climb, evidence, attempt, run_id, tags, slots)
         _prove(root, version, prove)
+    _describe(root, climb, evidence, version)
     registry.set_alias(version, CHALLENGER)
     return version
+
+
+def _describe(root: Path, climb: Climb, evidence: Evidence, version: Version) -> None:
+    """Writes what the model and the version are into their descriptions, once."""
+    with Connection(root).client() as (_, client):
+        if not client.get_model_version(version.task, str(version.number)).description:
+            note = version_note(climb, evidence, version.tags.get("data_version", ""))
+            client.update_model_version(version.task, str(version.number), note)
+        if not client.get_registered_model(version.task).description:
+            about = (
+                f"Answers *{version.task}*. The alias `champion` is what is served: it passed the gate on test rows."
+            )
+            client.update_registered_model(version.task, about)
 
 
 def _names(version: Version) -> tuple[str | None, str | None]:
@@ -120,7 +138,13 @@ def _is_whole(registry: Registry, version: Version) -> bool:
 
 
 def _stored(
-    root: Path, climb: Climb, evidence: Evidence, attempt: Path, run_id: str, versions: Mapping[str, str]
+    root: Path,
+    climb: Climb,
+    evidence: Evidence,
+    attempt: Path,
+    run_id: str,
+    versions: Mapping[str, str],
+    slots: Sequence[str],
 ) -> Version:
     """Stores the attempt as a model and registers it; returns its version, which is not proved yet."""
     with _scratch(root) as temporary, Connection(root).client() as (mlflow, client):
@@ -130,18 +154,44 @@ def _stored(
         spec = spec_from_json(read_json(folder / SPEC))
         tags = {**_tags(root, climb, evidence, spec.base), **versions, "run_id": run_id}
         tags["artifact_sha256"] = digest(tree_digests(folder))
+        run = client.get_run(run_id)
         with mlflow.start_run(run_id=run_id), contextlib.redirect_stderr(io.StringIO()):
             logged = mlflow.pyfunc.log_model(
                 name="attempt",
                 python_model=str(files("rungwise.serving") / "pyfunc.py"),
                 artifacts={"attempt": str(folder)},
+                input_example=[{name: f"text of {name}" for name in slots}],
                 pip_requirements=_requirements(answering_versions(spec)),
                 tags={TAG + key: tags[key] for key in ("task", "attempt")},
             )
             registered = mlflow.register_model(
                 f"models:/{logged.model_id}", climb.task, tags={TAG + k: v for k, v in tags.items()}
             )
+        # `start_run` opened the run again, and ended it now
+        client.set_terminated(run_id, "FINISHED", run.info.end_time)
         return version_of(client.get_model_version(climb.task, registered.version))
+
+
+def note_test(root: Path, climb: Climb, version: Version, score: Interval, target: float) -> None:
+    """Writes the score on the test rows and the bar on a version, once; also into its description."""
+    numbers = {
+        "test_score": score.value,
+        "test_low": score.low,
+        "test_high": score.high,
+        "test_n": score.n,
+        "bar": target,
+    }
+    tags = {name: f"{number:g}" for name, number in numbers.items()}
+    if all(version.tags.get(name) == value for name, value in tags.items()):
+        return
+    evidence = next((e for e in climb.evidence if e.attempt == version.tags.get("attempt")), None)
+    with Connection(root).client() as (_, client):
+        number = str(version.number)
+        for name, value in tags.items():
+            client.set_model_version_tag(version.task, number, TAG + name, value)
+        if evidence:
+            note = version_note(climb, evidence, version.tags.get("data_version", ""), score)
+            client.update_model_version(version.task, number, note)
 
 
 def _tags(root: Path, climb: Climb, evidence: Evidence, base: Base | None) -> dict[str, str]:

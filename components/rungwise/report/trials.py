@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rungwise.climbing.trials import Trial, Trials, rows, sentences
-from rungwise.report.figure import BLACK, BLUE, GREEN, ORANGE, Panel, ScoreRow, axis_limits, scores_figure
+from rungwise.evidence.figure import BLACK, BLUE, GREEN, ORANGE, Panel, ScoreRow, axis_limits, scores_figure
 from rungwise.report.text import table
 
 HEADER: Final = ("method", "family", "trainable (share)", "peak memory", "time", "dev score (interval)",

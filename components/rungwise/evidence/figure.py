@@ -171,3 +171,39 @@ def _svg(figure: "Figure") -> str:
     figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     return text[text.index("<svg") :]  # without the XML declaration, so that a page can contain it
+
+
+def confusion_figure(title: str, labels: Sequence[str], counts: Mapping[tuple[str, str], int]) -> str:
+    """Returns an SVG with one row for each expected label and one column for each answer, each cell with its number.
+
+    Args:
+        title: above the figure.
+        labels: the labels, in the order of rows and columns; at most about 30 stay readable.
+        counts: (expected, answer) -> number of rows.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    n, names = len(labels), [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
+    side = max(2.2, 0.32 * n)
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = Figure(figsize=(side + 2.6, side + 2.2))
+        axes = figure.add_axes((2.2 / (side + 2.6), 1.6 / (side + 2.2), side / (side + 2.6), side / (side + 2.2)))
+        shares = [[counts.get((row, column), 0) for column in labels] for row in labels]
+        totals = [max(1, sum(row)) for row in shares]
+        for y, row in enumerate(shares):
+            for x, count in enumerate(row):
+                if count:
+                    colour = GREEN if x == y else RED
+                    axes.fill_between((x - 0.5, x + 0.5), y - 0.5, y + 0.5, color=colour, alpha=0.6 * count / totals[y],
+                                      linewidth=0)  # fmt: skip
+                    axes.text(x, y, str(count), ha="center", va="center", fontsize=8)
+        axes.set_xlim(-0.5, n - 0.5)
+        axes.set_ylim(n - 0.5, -0.5)
+        axes.set_xticks(range(n), names, rotation=90)
+        axes.set_yticks(range(n), names)
+        axes.tick_params(axis="both", length=0, pad=6)
+        axes.set_xlabel("answer")
+        axes.set_ylabel("expected")
+        axes.set_title(title, fontsize=10.5, fontweight="bold")
+        return _svg(figure)

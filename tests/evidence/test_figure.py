@@ -7,7 +7,7 @@ import pytest
 
 from rungwise.climbing.trials import Trial, Trials
 from rungwise.core.records import Interval
-from rungwise.report.figure import GREEN, Panel, ScoreRow, axis_limits, scores_figure
+from rungwise.evidence.figure import GREEN, Panel, ScoreRow, axis_limits, scores_figure
 from rungwise.report.trials import picture
 
 SCORE = Interval(0.6, 0.5, 0.7, 100, 0.95)

@@ -1,0 +1,51 @@
+"""Pictures of a climb, as SVG: the ladder, and what the chosen rung takes for what."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from rungwise.core.decisions import Climb
+from rungwise.core.folders import read_lines
+from rungwise.evidence.figure import BLACK, GREEN, GREY, Panel, ScoreRow, axis_limits, confusion_figure, scores_figure
+
+MOST_LABELS: Final = 30
+"""With more labels a picture of all pairs is not readable."""
+
+
+def pictures_of(climb: Climb, predictions: Path) -> dict[str, str]:
+    """Returns file name -> SVG. They hold names of rungs and labels, and no text of rows.
+
+    Args:
+        climb: the climb.
+        predictions: the folder with each rung's answers to the validation rows.
+    """
+    made = {"ladder.svg": ladder_picture(climb)}
+    answers = predictions / f"{climb.decision.rung}.jsonl"
+    if climb.metric == "accuracy" and climb.decision.rung and answers.is_file():
+        made |= confusion_picture(climb, read_lines(answers))
+    return made
+
+
+def ladder_picture(climb: Climb) -> str:
+    """Returns each rung's score with its interval, the floor and the bar."""
+    rows = [ScoreRow(climb.floor.name, climb.floor.score, "no training", GREY)] if climb.floor else []
+    for one in climb.evidence:
+        is_chosen = one.rung == climb.decision.rung
+        note = one.note or (("passes" if climb.decision.passes else "best so far") if is_chosen else "")
+        rows.append(ScoreRow(one.rung, one.score, note[:40], GREEN if is_chosen else BLACK))
+    scores = [row.score for row in rows if row.score]
+    low, high = axis_limits(scores)
+    limits = min(low, climb.target), max(high, climb.target)
+    panel = Panel(climb.task, tuple(rows), f"{climb.metric} on validation rows, with its interval", bar=climb.target)
+    return scores_figure([panel], limits=limits)
+
+
+def confusion_picture(climb: Climb, predictions: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Returns the confusion matrix of the chosen rung; nothing if there are too many labels."""
+    counts = Counter((row["expected"], row["answer"]) for row in predictions if row["answer"] is not None)
+    labels = sorted({label for pair in counts for label in pair})
+    if not labels or len(labels) > MOST_LABELS:
+        return {}
+    title = f"{climb.task}: {climb.decision.rung} on validation rows"
+    return {"confusion.svg": confusion_figure(title, labels, counts)}
