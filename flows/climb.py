@@ -1,7 +1,8 @@
 """The climb with one Prefect task per rung and step; progress and the ladder are published as artifacts."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -13,9 +14,11 @@ from prefect.utilities.annotations import quote
 from rungwise.attempts.store import Attempt
 from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
+from rungwise.climbing.ladder import last_climb
 from rungwise.core.progress import Pace
-from rungwise.core.words import sentence_of
+from rungwise.flows.shown import logged, show_picture
 from rungwise.pipeline import stages
+from rungwise.release.pictures import ladder_picture
 from rungwise.report.read import status
 from rungwise.report.text import header, ladder_rows, sentence
 from rungwise.workspace.layout import Snapshot, check_recipe
@@ -24,8 +27,12 @@ SECONDS_BETWEEN = 2.0
 """Least time between two updates of a progress artifact."""
 
 
-def _progress(what: str) -> Callable[[int, int, str], None]:
-    """Returns a progress callback that updates a Prefect artifact and writes lines into the run's log."""
+@contextmanager
+def _progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """Yields a progress callback that updates a Prefect artifact and writes lines into the run's log.
+
+    Work that ends without an error is at 100 %, also where it was in the store.
+    """
     key = what.replace(" ", "-").replace("/", "-")
     artifact = create_progress_artifact(progress=0.0, key=key, description=what)
     assert isinstance(artifact, UUID)
@@ -38,19 +45,22 @@ def _progress(what: str) -> Callable[[int, int, str], None]:
         if pace.is_due(done, total):
             get_run_logger().info("%s: %d/%d %s", what, done, total, unit)
 
-    return show
+    yield show
+    update_progress_artifact(artifact_id=artifact, progress=100.0)
 
 
 @task(name="train")
 def train(climb: rungs.TaskClimb, rung: str) -> Attempt:
     """Returns a rung's attempt, from the store or trained now."""
-    return rungs.train_rung(climb, rung, _progress(f"train {climb.name}/{rung}"))
+    with _progress(f"train {climb.name}/{rung}") as show:
+        return rungs.train_rung(climb, rung, show)
 
 
 @task(name="evaluate")
 def evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
     """Returns a rung's evidence and predictions on the validation rows."""
-    return rungs.evaluate_rung(climb, rung, attempt, _progress(f"evaluate {climb.name}/{rung}"))
+    with _progress(f"evaluate {climb.name}/{rung}") as show:
+        return rungs.evaluate_rung(climb, rung, attempt, show)
 
 
 def _train(climb: rungs.TaskClimb, rung: str) -> Attempt:
@@ -72,6 +82,7 @@ def ladder_table(root: Path, name: str) -> None:
     current = status(root).tasks[name]
     rows = [dict(zip(header(current), row, strict=True)) for row in ladder_rows(current)]
     create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(current))
+    show_picture(f"ladder-picture-{name}", ladder_picture(last_climb(root, name)), sentence(current))
 
 
 def climb(root: Path, before: Snapshot) -> bool:
@@ -80,7 +91,7 @@ def climb(root: Path, before: Snapshot) -> bool:
         get_run_logger().info("climb: nothing changed")
         return False
     check_recipe(root, "climb")
-    for result in stages.climb(root, before, train=_train, evaluate=_evaluate):
-        get_run_logger().info("%s: %s", result.task, sentence_of(result.decision.reasons[-1]))
+    with logged("climb"):
+        stages.climb(root, before, train=_train, evaluate=_evaluate)
     stages.record(root, "climb", before)
     return True

@@ -13,8 +13,9 @@ from prefect import flow, get_run_logger, task
 from rungwise.core.texts import visible
 from rungwise.flows.climb import climb, ladder_table
 from rungwise.flows.prepare import prepare
+from rungwise.flows.shown import rename_run, run_name, show_errors_once
 from rungwise.pipeline import steps
-from rungwise.workspace.layout import Snapshot
+from rungwise.workspace.layout import Snapshot, data_version
 from rungwise.workspace.process import workspace_root
 
 T = TypeVar("T")
@@ -28,6 +29,8 @@ class PrefectRunner:
     def stages(self, name: str, root: Path, before: Snapshot) -> None:
         """Runs the stages of a step as tasks."""
         {"prepare": prepare, "climb": climb}[name](root, before)
+        if name == "prepare":
+            rename_run(data_version(root))
 
     def step(self, name: str, task_name: str, act: Callable[[], T]) -> T:
         """Does one step as a task of its name."""
@@ -44,9 +47,10 @@ class PrefectRunner:
         ladder_table(root, task_name)
 
 
-@flow(name="rungwise")
+@flow(name="rungwise", flow_run_name=run_name)
 def pipeline() -> dict[str, str]:
     """Runs every step once; returns task -> action (`promote`, `keep`, `refuse`, or `not registered`)."""
+    show_errors_once()
     results = steps.run(workspace_root(), PrefectRunner())
     return {result.task: "not registered" if result.action == "none" else result.action for result in results}
 

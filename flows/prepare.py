@@ -5,6 +5,7 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from rungwise.core.recipes import STAGES
+from rungwise.flows.shown import logged
 from rungwise.pipeline.stages import is_current, record, run_stage
 from rungwise.workspace.layout import Snapshot, check_recipe
 
@@ -16,7 +17,8 @@ def stage(root: Path, verb: str, before: Snapshot) -> bool:
         get_run_logger().info("%s: nothing changed", verb)
         return False
     check_recipe(root, verb)
-    run_stage(root, verb, before)
+    with logged(verb):
+        run_stage(root, verb, before)
     record(root, verb, before)
     get_run_logger().info("%s: done and recorded", verb)
     return True

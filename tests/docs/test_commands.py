@@ -192,7 +192,8 @@ def home(tmp_path_factory):
         shutil.copy(REPOSITORY / file, origin / file, follow_symlinks=False)
     params = (origin / "params.yaml").read_text().replace("min_rows_per_label: 20", "min_rows_per_label: 2")
     lines = [line for line in params.splitlines() if "base: " not in line]
-    text = re.sub(r"(?s)  reply:\n.*?(?=ladder:)", "", "\n".join(lines) + "\n")
+    text = re.sub(r"(?s)  reply:\n.*?(?=bars:)", "", "\n".join(lines) + "\n")
+    text = re.sub(r"  reply: 0.*\n", "", text)
     (origin / "params.yaml").write_text(text)
     for command in ("init -q", "add -A", "-c user.name=t -c user.email=t@example.com commit -qm all"):
         subprocess.run(["git", *command.split()], cwd=origin, check=True, capture_output=True)

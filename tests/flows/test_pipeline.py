@@ -1,10 +1,14 @@
 """The flow in this process: the error names an input that was edited meanwhile, or who holds the workspace."""
 
+import base64
+import re
+
 import pytest
 
 from rungwise.climbing import rungs
-from rungwise.core.errors import ChangedUnderRun, WorkspaceBusy
-from tests.conftest import with_dvc
+from rungwise.core.errors import ChangedUnderRun, RungwiseError, WorkspaceBusy
+from rungwise.workspace.layout import data_version
+from tests.conftest import sided_rows, with_dvc, write_sided
 from tests.workspace.test_workspace import hold
 
 
@@ -28,7 +32,7 @@ def test_an_edit_while_the_flow_runs_is_an_error_and_nothing_wrong_is_recorded(p
     with (workspace / "params.yaml").open("a") as stream:
         stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
     monkeypatch.setattr(rungs, "evaluate_rung", edited_meanwhile)
-    with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: tasks"):
+    with pytest.raises(ChangedUnderRun, match=r"changed: params\.yaml: bars"):
         pipeline()
     assert (workspace / "data/raw/more.csv").is_file()  # collected before anything was compared
     assert not (workspace / "data/climb").exists()
@@ -41,3 +45,53 @@ def test_a_flow_in_a_busy_workspace_names_the_process_that_holds_it(pipeline, wo
         with pytest.raises(WorkspaceBusy, match=rf"process {holder.pid} holds the lock \(a long run\)"):
             pipeline()
         holder.kill()
+
+
+@pytest.fixture
+def small(prefect_server, tmp_path, monkeypatch):
+    """A workspace with one rung without a language model, as `rungwise.flows.pipeline` would run it."""
+    rows = [row for side in ("train", "dev", "test") for row in sided_rows(80, side)]
+    root = with_dvc(write_sided(tmp_path / "shop", rows))
+    monkeypatch.setenv("RUNGWISE_WORKSPACE", str(root))
+    return root
+
+
+def runs_and_artifacts(n_flows):
+    from prefect.client.orchestration import get_client
+
+    with get_client(sync_client=True) as client:
+        flows = sorted(client.read_flow_runs(), key=lambda run: run.created)[-n_flows:]
+        artifacts = [one for one in client.read_artifacts() if one.flow_run_id in {run.id for run in flows}]
+    return flows, {one.key: one for one in artifacts}
+
+
+def test_a_run_is_named_and_shows_what_each_step_did(small, caplog):
+    from rungwise.flows.pipeline import pipeline
+
+    caplog.set_level("INFO")
+    assert pipeline() == {"route": "promote"}
+    (run,), artifacts = runs_and_artifacts(1)
+    assert re.fullmatch(rf"shop: run \d{{4}}-\d\d-\d\d, data {data_version(small)}", run.name)
+    assert {"ingest", "validate", "split", "augment", "climb", "ladder-route", "ladder-picture-route"} <= set(artifacts)
+    assert "240 rows" in artifacts["ingest"].data and "split.min\\_test" in artifacts["split"].data
+    assert artifacts["train-route-classical"].data == artifacts["evaluate-route-classical"].data == 100.0
+    address = artifacts["ladder-picture-route"].data
+    assert b"classical" in base64.b64decode(address.partition("base64,")[2].rstrip(")"))
+    warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert any("test rows are fewer" in line for line in warned), "warnings are in the run's log"
+    assert any("climb route on data" in record.getMessage() for record in caplog.records)
+
+
+def test_an_error_of_the_user_is_shown_once_and_without_a_traceback(small, caplog):
+    from rungwise.flows.pipeline import pipeline
+
+    params = small / "params.yaml"
+    params.write_text(params.read_text().replace("min_rows: 20", "min_rows: 1000"))
+    with pytest.raises(RungwiseError):
+        pipeline()
+    (run,), _ = runs_and_artifacts(1)
+    assert run.state.is_failed() and "240" in run.state.message
+    records = [one for one in caplog.records if one.name.startswith("prefect.")]
+    texts = [one.getMessage() for one in records if "meet an expectation" in one.getMessage()]
+    assert len(texts) == 1 and "\n  do:     " in texts[0], texts
+    assert not any(one.exc_info or one.exc_text for one in records)

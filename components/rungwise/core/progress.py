@@ -3,6 +3,8 @@
 import shutil
 import sys
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from rungwise.core.texts import visible
@@ -62,7 +64,24 @@ class LineProgress:
             self._bar = None
 
 
+_listeners: list[Callable[[str], None]] = []
+
+
 def say(text: str) -> None:
-    """Writes one line to standard error; text of rows in it can't control the terminal."""
-    sys.stderr.write(visible(text) + "\n")
+    """Writes one line to standard error, or tells it to who listens; text of rows in it can't control the terminal."""
+    line = visible(text)
+    if _listeners:
+        _listeners[-1](line)
+        return
+    sys.stderr.write(line + "\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def heard(listener: Callable[[str], None]) -> Iterator[None]:
+    """Context in which `listener` gets each line of `say`, in place of standard error."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)

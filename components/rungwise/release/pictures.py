@@ -29,7 +29,7 @@ def pictures_of(climb: Climb, predictions: Path) -> dict[str, str]:
 
 def ladder_picture(climb: Climb) -> str:
     """Returns each rung's score with its interval, the floor and the bar."""
-    rows = [ScoreRow(climb.floor.name, climb.floor.score, "no training", GREY)] if climb.floor else []
+    rows = [ScoreRow("floor", climb.floor.score, climb.floor.name, GREY)] if climb.floor else []
     for one in climb.evidence:
         is_chosen = one.rung == climb.decision.rung
         note = one.note or (("passes" if climb.decision.passes else "best so far") if is_chosen else "")

@@ -1,0 +1,102 @@
+"""What a run shows in Prefect: lines in its log, an artifact for each step, its name, and an error of the user once."""
+
+import base64
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from prefect import get_run_logger, runtime
+from prefect.artifacts import create_markdown_artifact
+from prefect.client.orchestration import get_client
+
+from rungwise.core.errors import RungwiseError
+from rungwise.core.progress import heard
+from rungwise.workspace.process import workspace_root
+
+
+@contextmanager
+def logged(step: str) -> Iterator[None]:
+    """Context in which what a step says goes to the run's log, and is published as an artifact when the step ends."""
+    lines: list[str] = []
+    logger = get_run_logger()
+
+    def hear(line: str) -> None:
+        lines.append(line)
+        logger.log(logging.WARNING if "warning:" in line else logging.INFO, line)
+
+    with heard(hear):
+        yield
+    if lines:
+        create_markdown_artifact("\n".join(f"- {_plain(line)}" for line in lines), key=step, description=f"Step {step}")
+
+
+def _plain(line: str) -> str:
+    """Returns a line so that Markdown shows it as it is."""
+    for mark in "\\`*_[]<>|":
+        line = line.replace(mark, f"\\{mark}")
+    return line
+
+
+def show_picture(key: str, svg: str, description: str) -> None:
+    """Publishes an SVG as an artifact that holds it, so that no server has to keep the file."""
+    address = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    create_markdown_artifact(f"![{_plain(description)}]({address})", key=key, description=description)
+
+
+def run_name(data_version: str = "") -> str:
+    """Returns the name of a run: the workspace, the deployment, the day, and the rows once they are known."""
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    name = f"{workspace_root().name}: {runtime.deployment.name or 'run'} {day}"
+    return f"{name}, data {data_version}" if data_version else name
+
+
+def rename_run(data_version: str) -> None:
+    """Adds the version of the rows to the name of the flow's run."""
+    run = runtime.flow_run.id
+    if run:
+        with get_client(sync_client=True) as client:
+            client.update_flow_run(run, name=run_name(data_version))
+
+
+class OwnErrors(logging.Filter):
+    """Shows an error that a user can fix once, as the flow's message: no traceback, and not for its task again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: set[str] = set()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Returns whether the record is shown."""
+        error = record.exc_info[1] if record.exc_info else None
+        if not isinstance(error, RungwiseError):
+            self._shorten(record)
+            return True
+        self._seen.add(str(error).partition("\n")[0])
+        record.exc_info, record.exc_text = None, None
+        record.msg, record.args = "%s", (str(error),)
+        return not record.name.startswith("prefect.task_runs")
+
+    def _shorten(self, record: logging.LogRecord) -> None:
+        """Leaves the error's text out of the line that names a run's last state."""
+        text = record.getMessage()
+        state, bracket, rest = text.partition("(")
+        if (
+            state.startswith("Finished in state Failed")
+            and bracket
+            and any(self._is_in(one, rest) for one in self._seen)
+        ):
+            record.msg, record.args = state, ()
+
+    @staticmethod
+    def _is_in(first: str, text: str) -> bool:
+        return first in text.replace("\\'", "'")
+
+
+def show_errors_once() -> None:
+    """Makes Prefect's logs show errors of the user as `OwnErrors` says, for the rest of this process."""
+    loggers = [logging.getLogger(name) for name in ("prefect.flow_runs", "prefect.task_runs")]
+    if not any(isinstance(one, OwnErrors) for one in loggers[0].filters):
+        own = OwnErrors()
+        for logger in loggers:
+            logger.addFilter(own)
