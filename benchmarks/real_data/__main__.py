@@ -148,11 +148,19 @@ def measure(root: Path) -> dict[str, Any]:
         "bar": settings.bars[name],
         "rows": {"train": len(climb.train), "dev": len(climb.dev), "test": len(test)},
         "run_seconds": done["seconds"],
+        "card": card(),
         "champion": state["champion"] and state["champion"]["rung"],
         "decision": [reason["sentence"] for reason in state["decision"]["reasons"]],
         "test_look": [reason["sentence"] for look in state["test_looks"][-1:] for reason in look["reasons"]],
         "rungs": {rung: scored(climb, rows, rung) for rung, rows in sides.items()},
     }
+
+
+def card() -> str:
+    """Returns the name of the GPU; empty without one."""
+    import torch
+
+    return f"one {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
 
 
 def figures(rows: Mapping[str, Any]) -> dict[str, Figure]:
@@ -183,7 +191,9 @@ def table(rows: Mapping[str, Any]) -> str:
         n = row["rows"]["test"]
         cells = [_cell(row["rungs"].get(rung), n, row["champion"] == rung) for rung in rungs]
         about = f"| {name} | {row['metric']}, {row['bar']:g} | {n:,} "
-        lines.append(f"{about}| {' | '.join(cells)} | {row['champion'] or 'none'} | {row['run_seconds']:.0f} s |")
+        where = f", {row['card']}" if row.get("card") else ""
+        run = f"{row['run_seconds']:.0f} s{where}"
+        lines.append(f"{about}| {' | '.join(cells)} | {row['champion'] or 'none'} | {run} |")
     return "\n".join(lines)
 
 

@@ -47,6 +47,7 @@ def test_a_rung_that_was_scored_on_a_sample_shows_its_number_of_rows():
     assert table({"a": row}).splitlines()[-1] == (
         "| a | accuracy, 0.9 | 2,000 | 0.500 (0.400 to 0.600) | 0.500 (0.400 to 0.600, n=100) | none | 1 s |"
     )
+    assert table({"a": {**row, "card": "one H200"}}).endswith("| none | 1 s, one H200 |")
 
 
 def test_rows_out_of_scope_are_counted_apart():
