@@ -99,8 +99,11 @@ def dvc_at_work(folder):
     """A process with the command line of `dvc repro`, which ends with its input."""
     script = folder / "bin" / "dvc"
     script.parent.mkdir()
-    script.write_text("input()\n")
-    return subprocess.Popen([sys.executable, str(script), "repro"], cwd=folder, stdin=subprocess.PIPE)
+    script.write_text("print(flush=True)\ninput()\n")
+    command = [sys.executable, str(script), "repro"]
+    process = subprocess.Popen(command, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout and process.stdout.readline()  # a process has no command line in its first moment
+    return process
 
 
 def test_a_run_waits_for_dvc_and_a_stage_does_not(root, monkeypatch):

@@ -1,13 +1,34 @@
 """What a killed registration leaves in MLflow and in the workspace: running runs, models without a version."""
 
 import shutil
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from rungwise.release.connection import TAG, Connection, all_pages
 
 SCRATCH: Final = ".rungwise/registering"
 """The folder for temporary files of a registration, in the workspace."""
+
+
+@contextmanager
+def scratch(root: Path) -> Iterator[Path]:
+    """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
+    folder, before = root / SCRATCH, tempfile.tempdir
+    if quote(str(folder)) == str(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        tempfile.tempdir = str(folder)
+    else:  # MLflow takes a folder whose path has %, ? or # for an address
+        folder = Path(tempfile.mkdtemp(prefix="rungwise-registering-"))
+    try:
+        yield folder
+    finally:
+        tempfile.tempdir = before
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def remove_leftovers(connection: Connection, task: str, attempts: Sequence[str]) -> None:

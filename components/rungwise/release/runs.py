@@ -12,6 +12,7 @@ from rungwise.core.records import Evidence, digest
 from rungwise.model.embed import ANSWERS
 from rungwise.release.connection import TAG, Connection, all_pages
 from rungwise.release.facts import Times, climb_note, curves_of, metrics_of, params_of, times_of
+from rungwise.release.leftovers import scratch
 
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"
 """MLflow's own tags for a description and for the run in which a run is nested."""
@@ -44,7 +45,7 @@ def log_climb(
         min((one.start for one in times.values() if one.start), default=None),
         max((one.end for one in times.values() if one.end), default=None),
     )
-    with connection.client() as (mlflow, client):
+    with scratch(connection.root), connection.client() as (mlflow, client):
         experiment_id = connection.experiment(client, experiment)
         logged = _Logged(connection, mlflow, client, experiment_id)
         title = f"{climb.task}: data {data_version}"

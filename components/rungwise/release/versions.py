@@ -3,12 +3,9 @@
 import contextlib
 import io
 import shutil
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from urllib.parse import quote
 
 from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
@@ -19,7 +16,7 @@ from rungwise.model.bases import quantization
 from rungwise.release import parity
 from rungwise.release.connection import TAG, Connection
 from rungwise.release.facts import version_note
-from rungwise.release.leftovers import SCRATCH
+from rungwise.release.leftovers import scratch
 from rungwise.release.registry import CHALLENGER, Registry, Version, version_of
 
 
@@ -112,22 +109,6 @@ def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
         client.set_model_version_tag(version.task, str(version.number), TAG + "reload", "exact")
 
 
-@contextmanager
-def _scratch(root: Path) -> Iterator[Path]:
-    """Yields a folder for temporary files, also MLflow's: those of a killed process are found and removed."""
-    folder, before = root / SCRATCH, tempfile.tempdir
-    if quote(str(folder)) == str(folder):
-        folder.mkdir(parents=True)
-        tempfile.tempdir = str(folder)
-    else:  # MLflow takes a folder whose path has %, ? or # for an address
-        folder = Path(tempfile.mkdtemp(prefix="rungwise-registering-"))
-    try:
-        yield folder
-    finally:
-        tempfile.tempdir = before
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _is_whole(registry: Registry, version: Version) -> bool:
     """Whether the version's files exist and are those that were registered."""
     try:
@@ -147,7 +128,7 @@ def _stored(
     slots: Sequence[str],
 ) -> Version:
     """Stores the attempt as a model and registers it; returns its version, which is not proved yet."""
-    with _scratch(root) as temporary, Connection(root).client() as (mlflow, client):
+    with scratch(root) as temporary, Connection(root).client() as (mlflow, client):
         folder = temporary / "attempt"
         shutil.copytree(attempt, folder)
         parity.record(folder, root)
