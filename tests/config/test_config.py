@@ -250,3 +250,25 @@ def test_the_marks_of_a_conflict_are_named(tmp_path):
     (tmp_path / "params.yaml").write_text("seed: 7\n<<<<<<< HEAD\ntasks: {}\n=======\nladder: []\n>>>>>>> other\n")
     with pytest.raises(WorkspaceError, match=r"conflict marks(.|\n)*params\.yaml, line 2(.|\n)*resolve"):
         config.read_raw(tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("bars", "words"),
+    [
+        ({"rout": 0.9}, "task route has no bar, and there is no task 'rout'"),
+        ({"route": 0.9, "other": 0.5}, "there is no task 'other'"),
+        ({"route": 1.0}, "bars.route"),
+        ({}, "bars"),
+    ],
+)
+def test_every_task_has_one_bar(bars, words):
+    with pytest.raises(SettingsError) as error:
+        config.parse(changed("bars", bars))
+    assert words in str(error.value)
+
+
+def test_a_missing_section_of_bars_says_what_to_write():
+    values = changed("seed", 1)
+    del values["bars"]
+    with pytest.raises(SettingsError, match=r"(?s)the section `bars`.*write `bars: \{TASK: 0.9\}"):
+        config.parse(values)
