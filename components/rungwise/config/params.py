@@ -94,8 +94,8 @@ class Settings(Section):
                     raise ValueError(f"collect.to: {other.name} ({other.target}) is inside {one.name} ({one.target})")
         unknown = [name for name in self.bars if name not in self.tasks]
         if missing := [name for name in self.tasks if name not in self.bars]:
-            other = f", and there is no task {unknown[0]!r}" if unknown else ""
-            raise ValueError(f"bars: task {missing[0]} has no bar{other}; write `bars: {{{missing[0]}: 0.9}}`")
+            more = f", and there is no task {unknown[0]!r}" if unknown else ""
+            raise ValueError(f"bars: task {missing[0]} has no bar{more}; write `bars: {{{missing[0]}: 0.9}}`")
         if unknown:
             raise ValueError(f"bars: there is no task {unknown[0]!r}")
         known = {s.name for s in self.ingest.sources}
