@@ -49,6 +49,9 @@ def tries(root, *arguments):
 def test_registering_after_a_kill_leaves_what_one_registering_leaves(climbed, arguments):
     whole, *killed = tries(climbed, *arguments)
     assert whole["status"] == 0 and whole["events"] > 50, whole
-    assert len(killed) == int(arguments[0]) and all(one["status"] == -9 for one in killed)
+    assert len(killed) == int(arguments[0])
+    # tries differ by a few events, so that the last point may lie after the end
+    assert all(one["status"] == -9 or one["events"] < one["point"] for one in killed), killed
+    assert sum(one["status"] == -9 for one in killed) >= len(killed) - 1
     for one in (whole, *killed):
         assert {name: one.get(name) for name in EXPECTED} == EXPECTED, one
