@@ -255,8 +255,8 @@ def test_the_marks_of_a_conflict_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("bars", "words"),
     [
-        ({"rout": 0.9}, "task route has no bar, and there is no task 'rout'"),
-        ({"route": 0.9, "other": 0.5}, "there is no task 'other'"),
+        ({"rout": 0.9}, "task route has no bar, and 'rout' is not a task"),
+        ({"route": 0.9, "other": 0.5}, "'other' is not a task"),
         ({"route": 1.0}, "bars.route"),
         ({}, "bars"),
     ],

@@ -1,7 +1,7 @@
 """params.yaml as immutable, documented settings. No other room reads the file.
 
-`section` has the base class, `data`, `ladder` and `endpoint` have the sections, `params` reads and `edit` changes the
-file.
+`section` has the base class, `data`, `ladder` and `endpoint` have the sections, and `params` puts them together. `read`
+reads the file, `edit` changes it, and `renamed` knows the old names and places of settings.
 """
 
 from rungwise.config.data import (
@@ -33,19 +33,17 @@ from rungwise.config.ladder import (
     base_of,
 )
 from rungwise.config.params import (
-    RENAMED,
     SECTIONS,
-    RenamedSetting,
     Settings,
     augment_field,
     inner_section,
     load,
     parse,
     pin,
-    read_raw,
-    rename_settings,
     set_precision,
 )
+from rungwise.config.read import read_raw
+from rungwise.config.renamed import RENAMED, RenamedSetting, rename_settings
 
 __all__ = [
     "HUB_NAME",

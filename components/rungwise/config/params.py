@@ -1,14 +1,12 @@
-"""Reads, checks and edits params.yaml. The YAML 1.2 parser is DVC's, so that both see the same values.
+"""All sections of params.yaml, checked together, and edits of single settings.
 
 Unknown keys, wrong types, and names that are unsafe in a path or a shell are errors that name the key.
 """
 
 import json
-import math
-import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, ValidationError, model_validator
 
@@ -32,14 +30,13 @@ from rungwise.config.ladder import (
     TaskSettings,
     TrainSettings,
 )
+from rungwise.config.read import read_raw
+from rungwise.config.renamed import with_new_names
 from rungwise.config.section import Bar, Count, Name, Section, check_unique
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.folders import check_conflicts, joined
-from rungwise.core.methods import METHODS, RENAMED_METHODS
+from rungwise.core.folders import joined
+from rungwise.core.methods import METHODS
 from rungwise.core.prompts import slots
-
-_MAX_CHARACTERS: Final = 10_000_000
-"""Of params.yaml with all its aliases written out."""
 
 
 class Settings(Section):
@@ -94,10 +91,10 @@ class Settings(Section):
                     raise ValueError(f"collect.to: {other.name} ({other.target}) is inside {one.name} ({one.target})")
         unknown = [name for name in self.bars if name not in self.tasks]
         if missing := [name for name in self.tasks if name not in self.bars]:
-            more = f", and there is no task {unknown[0]!r}" if unknown else ""
+            more = f", and {unknown[0]!r} is not a task" if unknown else ""
             raise ValueError(f"bars: task {missing[0]} has no bar{more}; write `bars: {{{missing[0]}: 0.9}}`")
         if unknown:
-            raise ValueError(f"bars: there is no task {unknown[0]!r}")
+            raise ValueError(f"bars: {unknown[0]!r} is not a task")
         known = {s.name for s in self.ingest.sources}
         for name, task in self.tasks.items():
             for source in task.sources:
@@ -230,237 +227,8 @@ def set_precision(path: Path, precision: str) -> bool:
     return True
 
 
-def rename_settings(path: Path) -> dict[str, str]:
-    """Replaces old names of settings in params.yaml; returns old name -> new name, both with their section.
-
-    Raises:
-        SettingsError: params.yaml can't be read, or a setting is written in a form that can't be edited.
-    """
-    moved = _move_bars(path)
-    values = read_raw(path)
-    old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
-    methods: dict[edit.Key, str] = {
-        ("ladder", number, "method"): RENAMED_METHODS[name] for number, name in _old_methods(values)
-    }
-    if not old and not methods:
-        return moved
-    wanted = _with_new_names(values, str(path))
-    shown = {_dotted(key): f"{key[0]}.{new}" for key, new in old.items()}
-    shown |= {f"ladder.method {name}": RENAMED_METHODS[name] for _, name in _old_methods(values)}
-    problem = Problem(
-        "old names of settings can't be replaced",
-        where=str(path),
-        found=joined(list(shown)),
-        wanted="one setting per line, or all of a section in `{...}`",
-        do="write the new names by hand: " + joined([f"{name} -> {new}" for name, new in shown.items()]),
-    )
-    text = edit.replaced(edit.renamed(path.read_text(encoding="utf-8"), old), methods)
-    edit.write(path, text, lambda edited: edited == wanted, problem)
-    return moved | shown
-
-
-def _move_bars(path: Path) -> dict[str, str]:
-    """Moves each `tasks.NAME.target` to the section `bars`; returns old place -> new place.
-
-    Raises:
-        SettingsError: params.yaml can't be read, or it is written in a form that can't be edited.
-    """
-    values = read_raw(path)
-    names = [name for name, bar in _old_bars(values).items() if bar is not None]
-    if not names:
-        return {}
-    wanted = _with_bars(values, str(path))
-    shown = {f"tasks.{name}.target": f"bars.{name}" for name in names}
-    problem = Problem(
-        "the bars can't be moved out of `tasks`",
-        where=f"{path}: tasks",
-        found=joined(list(shown)),
-        wanted="`target` on a line of its own, or in `{...}`, and no section `bars`",
-        do="write by hand: " + "; ".join(f"bars.{name}: {_old_bars(values)[name]}" for name in names),
-    )
-    text, taken = edit.without(path.read_text(encoding="utf-8"), [("tasks", name, "target") for name in names])
-    text = edit.with_section(text, "bars", {str(key[1]): value for key, value in taken.items()}, behind="tasks")
-    edit.write(path, text, lambda edited: edited == wanted, problem)
-    return shown
-
-
-def _dotted(key: edit.Key) -> str:
-    return ".".join(str(part) for part in key)
-
-
 SECTIONS = tuple(field.alias or name for name, field in Settings.model_fields.items())
 """The sections of params.yaml, in the order of their documentation."""
-RENAMED: Final[Mapping[tuple[str, str], str]] = {
-    ("split", "copies"): "leaks",
-    ("train", "look_every"): "eval_every",
-    ("train", "look_rows"): "eval_rows",
-    ("train", "tokens_at_once"): "max_tokens_per_microbatch",
-}
-"""Section and old name of a setting -> new name. Old names still work in version 0.2 and are errors after it."""
-
-
-class RenamedSetting(FutureWarning):
-    """params.yaml uses the old name of a setting or of a method."""
-
-
-def _old_methods(values: Mapping[str, Any]) -> list[tuple[int, str]]:
-    """Returns the place and the old method of each rung whose method has a new name."""
-    rungs = values.get("ladder")
-    methods = (
-        [rung.get("method") if isinstance(rung, dict) else None for rung in rungs] if isinstance(rungs, list) else []
-    )
-    return [(n, name) for n, name in enumerate(methods) if isinstance(name, str) and name in RENAMED_METHODS]
-
-
-def _old_bars(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns task name -> the bar where it was until version 0.1, `tasks.NAME.target`."""
-    tasks = values.get("tasks")
-    entries = tasks.items() if isinstance(tasks, dict) else ()
-    return {name: task["target"] for name, task in entries if isinstance(task, dict) and "target" in task}
-
-
-def _with_bars(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Returns the values with each `tasks.NAME.target` as `bars.NAME`.
-
-    Raises:
-        SettingsError: a task has a bar in both places.
-    """
-    old, bars = _old_bars(values), values.get("bars") or {}
-    if not old or not isinstance(bars, dict):
-        return values
-    if both := [name for name in old if name in bars]:
-        raise SettingsError(
-            Problem(
-                "a task has two bars",
-                where=where,
-                found=f"tasks.{both[0]}.target and bars.{both[0]}",
-                wanted=f"bars.{both[0]}",
-                do="remove the first",
-            )
-        )
-    tasks = {
-        name: {key: value for key, value in task.items() if key != "target"} if name in old else task
-        for name, task in values["tasks"].items()
-    }
-    return {**values, "tasks": tasks, "bars": {**old, **bars}}
-
-
-def _with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
-    """Returns the values with new names in place of old ones, in the same order.
-
-    Raises:
-        SettingsError: a setting has both its old and its new name.
-    """
-    renamed = dict(values)
-    for (section, old), new in RENAMED.items():
-        settings = renamed.get(section)
-        if not isinstance(settings, dict) or old not in settings:
-            continue
-        if new in settings:
-            raise SettingsError(
-                Problem(
-                    "a setting has both its old and its new name",
-                    where=f"{where}: {section}",
-                    found=f"{old} and {new}",
-                    wanted=new,
-                    do=f"remove {old}",
-                )
-            )
-        renamed[section] = {new if name == old else name: value for name, value in settings.items()}
-        message = f"{where}: {section}.{old} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
-        warnings.warn(message, RenamedSetting, stacklevel=3)
-    for number, name in _old_methods(values):
-        new = RENAMED_METHODS[name]
-        renamed = edit.with_value(renamed, ("ladder", number, "method"), new)
-        message = f"{where}: ladder: method {name} is deprecated, use {new}: `rungwise upgrade` renames it in the file"
-        warnings.warn(message, RenamedSetting, stacklevel=3)
-    return renamed
-
-
-def read_raw(path: Path) -> dict[str, Any]:
-    """Returns params.yaml as plain values, without checking them against the settings.
-
-    Raises:
-        SettingsError: the file is missing, is not UTF-8, is not YAML, has a key twice, or is not a mapping.
-    """
-    from ruamel.yaml.error import YAMLError
-
-    try:
-        values = _loaded(path.read_text(encoding="utf-8"))
-        if _size(values, {}) > _MAX_CHARACTERS:
-            raise ValueError(f"its aliases stand for more than {_MAX_CHARACTERS:,} characters")
-        if place := _not_finite(values):
-            raise ValueError(f"{place} is not a finite number")
-        json.dumps(values, allow_nan=False, sort_keys=True, ensure_ascii=False).encode()
-    except FileNotFoundError:
-        raise SettingsError(
-            Problem(
-                "there is no params.yaml here",
-                where=str(path),
-                wanted="the folder of a Rungwise workspace",
-                do="change to the workspace's folder, or set RUNGWISE_WORKSPACE to it",
-            )
-        ) from None
-    except (UnicodeDecodeError, YAMLError, ValueError, TypeError, RecursionError) as error:
-        check_conflicts(path)
-        message = _one_line(error)
-        do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
-        raise SettingsError(
-            Problem("params.yaml can't be read", where=str(path), found=message, wanted="UTF-8 YAML", do=do)
-        ) from None
-    if not isinstance(values, dict):
-        raise SettingsError(
-            Problem(
-                "params.yaml has no settings",
-                where=str(path),
-                found=type(values).__name__ if values is not None else "an empty file",
-                wanted=f"a mapping with the sections {', '.join(SECTIONS)}",
-            )
-        )
-    return values
-
-
-def _loaded(text: str) -> Any:
-    """Returns the values as DVC's own call reads them.
-
-    It uses libyaml if it is installed, which requires quotes around an address in `{}`.
-    """
-    from ruamel.yaml import YAML
-
-    return YAML(typ="safe").load(text)
-
-
-def _size(value: Any, known: dict[int, int]) -> int:
-    """Returns the characters of a value with all aliases written out, without writing them out.
-
-    `known` holds the sizes of the lists and mappings so far, by identity; 0: its size is being counted.
-
-    Raises:
-        ValueError: an alias contains itself.
-    """
-    if not isinstance(value, dict | list):
-        return len(value) if isinstance(value, str) else 1
-    if id(value) not in known:
-        known[id(value)] = 0
-        inner = [*value, *value.values()] if isinstance(value, dict) else value
-        known[id(value)] = 1 + sum(_size(one, known) for one in inner)
-    if not known[id(value)]:
-        raise ValueError("an alias refers to itself")
-    return known[id(value)]
-
-
-def _not_finite(value: Any, place: str = "") -> str:
-    """Returns the key of the first number that is infinite or NaN; empty if all are finite."""
-    if isinstance(value, float):
-        return "" if math.isfinite(value) else place
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return next((inner_place for key, v in inner if (inner_place := _not_finite(v, f"{place}.{key}".lstrip(".")))), "")
-
-
-def _one_line(error: Exception) -> str:
-    mark = getattr(error, "problem_mark", None)
-    text = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{text} (line {mark.line + 1})" if mark else str(text)
 
 
 def parse(values: dict[str, Any], where: str = "params.yaml") -> Settings:
@@ -469,13 +237,8 @@ def parse(values: dict[str, Any], where: str = "params.yaml") -> Settings:
     Raises:
         SettingsError: it names the first error with its key, and counts the others.
     """
-    values = _with_new_names(values, where)
-    old, values = _old_bars(values), _with_bars(values, where)
-    for name in old:
-        message = f"{where}: tasks.{name}.target is deprecated, use bars.{name}: `rungwise upgrade` moves it"
-        warnings.warn(message, RenamedSetting, stacklevel=2)
     try:
-        return Settings.model_validate_json(json.dumps(values))
+        return Settings.model_validate_json(json.dumps(with_new_names(values, where)))
     except ValidationError as error:
         raise SettingsError(_explain(error, where)) from None
 

@@ -154,7 +154,7 @@ def _source(root: Path) -> dict[str, str]:
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         commit = "" if done.returncode else done.stdout.strip()
-    except OSError:  # there is no git
+    except OSError:  # git is not installed
         commit = ""
     tags = {"mlflow.source.name": "rungwise run", "mlflow.source.type": "LOCAL"}
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})

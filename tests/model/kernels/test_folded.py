@@ -63,6 +63,14 @@ def random_model(kind: str, *, is_folded: bool = True, **more: Any) -> LanguageM
     return LanguageModel(Base("b"), "", model.requires_grad_(False), None, (), (), 2, "plain", 128, "cpu")
 
 
+def loss_and_gradient(lm: LanguageModel) -> tuple[float, torch.Tensor]:
+    """The loss of four rows of different lengths, and its gradient in the embeddings."""
+    embedding = lm.model.get_input_embeddings().weight.requires_grad_()
+    rows = [TokenRow(tuple(range(3, 6 + 2 * i)), (5, 7, 2)) for i in range(4)]
+    loss = loss_sum(lm.model, rows, lm)
+    return float(loss), torch.autograd.grad(loss, embedding)[0].float()
+
+
 class FrozenWeights(TorchDispatchMode):  # type: ignore[misc]  # torch is not followed by mypy
     """Lists the operations that expand or copy a frozen matrix, or will: a linear layer that reads a slice."""
 

@@ -12,10 +12,9 @@ from rungwise.model.kernels.rms_norm import fuse_norms
 from rungwise.model.language_model import encode_answers, encode_prompts, load
 from rungwise.training.batches import TokenRow
 from rungwise.training.loop import train
-from rungwise.training.step import loss_sum
 from tests.conftest import planted_rows
 from tests.model.kernels.counting import counted
-from tests.model.kernels.test_folded import OWN, random_model
+from tests.model.kernels.test_folded import OWN, loss_and_gradient, random_model
 
 WITHOUT = ("gpt_neox", "gpt2", "phi", "cohere")
 """Architectures with norms of other kinds."""
@@ -65,16 +64,9 @@ def test_values_and_gradients_are_those_of_transformers(kind, dtype):
 @pytest.mark.parametrize("kind", OWN)
 def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
     lm = random_model(kind)
-    embedding = lm.model.get_input_embeddings().weight.requires_grad_()
-    rows = [TokenRow(tuple(range(3, 6 + 2 * i)), (5, 7, 2)) for i in range(4)]
-
-    def computed() -> tuple[float, torch.Tensor]:
-        loss = loss_sum(lm.model, rows, lm)
-        return float(loss), torch.autograd.grad(loss, embedding)[0].float()
-
-    wanted, wanted_grad = computed()
+    wanted, wanted_grad = loss_and_gradient(lm)
     assert (fuse_norms(lm.model) == 0) == (kind in WITHOUT)
-    actual, actual_grad = computed()
+    actual, actual_grad = loss_and_gradient(lm)
     assert actual == pytest.approx(wanted, rel=5e-3)
     assert float((actual_grad - wanted_grad).norm() / wanted_grad.norm()) < 0.05
 

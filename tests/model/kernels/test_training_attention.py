@@ -14,10 +14,9 @@ from rungwise.model.kernels.training_attention import seeing_itself, training_at
 from rungwise.model.language_model import encode_answers, encode_prompts, load
 from rungwise.training.batches import TokenRow
 from rungwise.training.loop import train
-from rungwise.training.step import loss_sum
 from tests.conftest import planted_rows
 from tests.model.kernels.counting import counted
-from tests.model.kernels.test_folded import OWN, random_model
+from tests.model.kernels.test_folded import OWN, loss_and_gradient, random_model
 
 
 def tensors(rows=3, heads=6, groups=2, tokens=7, keys=7, size=8):
@@ -121,18 +120,11 @@ def test_no_token_of_a_padded_batch_sees_nothing_while_a_model_is_trained(base_f
 @pytest.mark.parametrize("kind", OWN)
 def test_a_models_loss_and_gradient_are_equal_up_to_rounding(kind):
     lm = random_model(kind)
-    embedding = lm.model.get_input_embeddings().weight.requires_grad_()
-    rows = [TokenRow(tuple(range(3, 6 + 2 * i)), (5, 7, 2)) for i in range(4)]
-
-    def computed() -> tuple[float, torch.Tensor]:
-        loss = loss_sum(lm.model, rows, lm)
-        return float(loss), torch.autograd.grad(loss, embedding)[0].float()
-
     before = ALL_ATTENTION_FUNCTIONS["sdpa"]
-    wanted, wanted_grad = computed()
+    wanted, wanted_grad = loss_and_gradient(lm)
     with training_attention():
         assert ALL_ATTENTION_FUNCTIONS["sdpa"] is not before
-        actual, actual_grad = computed()
+        actual, actual_grad = loss_and_gradient(lm)
     assert ALL_ATTENTION_FUNCTIONS["sdpa"] is before
     assert actual == pytest.approx(wanted, rel=5e-3)
     assert float((actual_grad - wanted_grad).norm() / wanted_grad.norm()) < 0.05
