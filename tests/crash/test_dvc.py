@@ -89,7 +89,7 @@ def test_the_next_command_of_dvc_continues_after_a_kill(tmp_path, pattern, at):
     assert changed(root) == ["copy"] and (root / "dvc.lock").read_text() == before
 
 
-@pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), pytest.param(LIST, 6, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), pytest.param(LIST, 15, marks=pytest.mark.slow)])
 def test_bare_dvc_repro_continues_after_a_kill(prepared, tmp_path, pattern, at):
     root = tmp_path / "ws"
     shutil.copytree(prepared, root, symlinks=True)
