@@ -68,7 +68,7 @@ _listeners: list[Callable[[str], None]] = []
 
 
 def say(text: str) -> None:
-    """Writes one line to standard error, or tells it to who listens; text of rows in it can't control the terminal."""
+    """Writes one line to standard error, or passes it to the listener; row text in it can't control a terminal."""
     line = visible(text)
     if _listeners:
         _listeners[-1](line)
