@@ -269,7 +269,10 @@ def _explain(error: ValidationError, where: str) -> Problem:
     do = "correct params.yaml"
     if first["type"] == "missing" and key in SECTIONS:
         wanted = f"the section `{key}`"
-        examples = {"seed": "seed: 7", "bars": "bars: {TASK: 0.9}` with the name of each task, such as `bars: {route: 0.9}"}
+        examples = {
+            "seed": "seed: 7",
+            "bars": "bars: {TASK: 0.9}` with the name of each task, such as `bars: {route: 0.9}",
+        }
         do = f"write `{examples[key]}`" if key in examples else f"write `{key}: {{}}` for its defaults"
     return Problem(what + more, where=f"{where}: {key}", found=value, wanted=wanted, do=do)
 
