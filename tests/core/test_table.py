@@ -19,6 +19,7 @@ ROW = st.builds(
     role=st.sampled_from([None, "train", "dev", "test"]),
     parents=st.tuples(TEXT) | st.just(()),
     facts=st.tuples(TEXT, TEXT) | st.just(()),
+    references=st.tuples(TEXT, TEXT) | st.just(()),
 )
 
 

@@ -2,7 +2,7 @@ import pytest
 
 from rungwise.config import AnswerSettings
 from rungwise.core.errors import RungwiseError
-from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, texts_in
 
 
 def value(cell, **settings):
@@ -43,7 +43,46 @@ def test_items_of_other_columns():
     assert items_in(None, ";") == [] and items_in("a;b", ";") == ["a", "b"] == items_in(("a", "b", "a"), ";")
 
 
-@pytest.mark.parametrize("settings", [{"may_be_empty": True}, {"format": "text", "merge_labels": True}])
-def test_settings_of_other_formats_are_errors(settings):
-    with pytest.raises((RungwiseError, ValueError), match="may_be_empty|merge_labels"):
-        AnswerSettings.model_validate({"column": "c", **settings})
+def test_a_text_can_have_several_right_answers():
+    answer = AnswerSettings(column="c", format="text", any_of=True, no_value=("none",), strip=("</s>",))
+    for cell in (("a secret</s>", "b", " ", "None", "b"), '["a secret", "b"]', "['a secret</s>', 'b']"):
+        assert texts_in(answer, cell, lambda text: text.replace("secret", "[X]")) == ["a [X]", "b"]
+    assert texts_in(answer, "one; text", str) == ["one; text"]
+    for nothing in (None, "", (), ("none",), "[]"):
+        with pytest.raises(NoAnswer, match="no_answer"):
+            texts_in(answer, nothing, str)
+
+
+def test_one_hot_columns_are_a_label_or_items():
+    label = AnswerSettings(one_hot=("billing", "tech"))
+    items = AnswerSettings(one_hot=("billing", "tech"), format="list")
+    assert label.labels == items.labels == ("billing", "tech") and items.is_closed
+    for yes, no in (("1", "0"), ("True", "False"), ("1.0", "0.0"), (" yes ", None)):
+        assert answer_in(label, {"billing": no, "tech": yes}, str) == "tech"
+        assert answer_in(items, {"billing": yes, "tech": yes}, str) == ["billing", "tech"]
+    for cells, of, reason_ in [
+        (("1", "1"), label, "not_one_hot"), (("0", "0"), label, "not_one_hot"), (("2", "0"), items, "not_one_hot"),
+        ((None, ""), items, "no_answer"), (("0", "0"), items, "empty_list"),
+    ]:  # fmt: skip
+        with pytest.raises(NoAnswer, match=reason_):
+            answer_in(of, dict(zip(("billing", "tech"), cells, strict=True)), str)
+    assert answer_in(items.model_copy(update={"may_be_empty": True}), {"billing": "0", "tech": ""}, str) == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"column": "c", "may_be_empty": True}, "may_be_empty"),
+        ({"column": "c", "format": "text", "merge_labels": True}, "merge_labels"),
+        ({"column": "c", "any_of": True}, "any_of"),
+        ({}, "column"),
+        ({"column": "c", "one_hot": ("a", "b")}, "either"),
+        ({"one_hot": ("a", "b"), "format": "text"}, "one_hot"),
+        ({"one_hot": ("a",)}, "at least two"),
+        ({"one_hot": ("a", "b"), "labels": ("a", "c")}, "the same names"),
+        ({"one_hot": ("a;b", "c"), "format": "list"}, "separator"),
+    ],
+)
+def test_settings_that_do_not_fit_are_errors(settings, message):
+    with pytest.raises((RungwiseError, ValueError), match=message):
+        AnswerSettings.model_validate(settings)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from rungwise.core.records import AnswerForm, Prediction
@@ -42,6 +44,13 @@ def test_good_wording_does_not_compensate_for_a_missing_fact():
     assert Metric("chrf_facts", TEXT)(row(right, right, facts)) == pytest.approx(1.0)
     wrong = row(right, "Send order 4712 back within 20 days.", facts)
     assert Metric("chrf", TEXT)(wrong) > 0.6 and Metric("chrf_facts", TEXT)(wrong) == 0.0
+
+
+def test_of_several_right_answers_the_best_match_counts():
+    two = Prediction("r", "g", "We repair it.", "Please send it back.", references=("Please send it back.", "No."))
+    assert Metric("chrf", TEXT)(two) == pytest.approx(1.0)
+    assert other_metrics(TEXT, [two], 0.95)["chrF"].value == pytest.approx(1.0)
+    assert Metric("chrf", TEXT)(replace(two, references=())) < 0.3
 
 
 @pytest.mark.parametrize(

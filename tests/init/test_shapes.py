@@ -373,3 +373,48 @@ def test_a_chat_in_a_cell_is_read_and_one_that_is_not_json_is_counted_with_its_r
         DataError, match=r"(?s)bad_shape: 120 \(first: line 2, a conversation is a text that is not JSON"
     ):
         init(tmp_path / "other", file)
+
+
+def test_several_right_answers_are_kept_and_the_first_is_the_answer(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    facts = [["Ada", "LIVES_IN", "Rome"], ["Ada", "BORN", "1900"]]
+    texts = ["Ada lives in the city of {} today.", "The city of {} is where Ada lives now."]
+    file.write_text(
+        "".join(
+            json.dumps({"facts": [*facts, ["N", "IS", str(i)]], "notes": [{"text": t.format(i)} for t in texts]}) + "\n"
+            for i in range(120)
+        )
+    )
+    said, rows = ingested(tmp_path, file, "facts", "notes[*].text")
+    assert "Format text: the answers are lists of 2.0 texts" in said and "learns the first" in said
+    assert rows[3]["fields"] == {"facts": "Ada | LIVES_IN | Rome; Ada | BORN | 1900; N | IS | 3"}
+    assert rows[3]["answer"] == "Ada lives in the city of 3 today."
+    assert rows[3]["references"] == ["The city of 3 is where Ada lives now."]
+
+
+@pytest.mark.parametrize("answer", [None, "tech,billing"])
+def test_one_hot_columns_are_found_or_named(tmp_path, answer):
+    file = tmp_path / "rows.csv"
+    queues = ["billing", "tech", "other"]
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["number", "body", *queues])
+        for i in range(120):
+            writer.writerow([i, f"mail number {i}", *(int(i % 3 == place) for place in range(3))])
+    said, rows = ingested(tmp_path, file, "body", answer)
+    if answer is None:
+        assert "the answers are in columns billing, tech, other: 1 means that it applies" in said
+        assert "Format label: exactly one of 3 columns applies to each row" in said
+        assert [row["answer"] for row in rows[:3]] == queues
+    else:
+        assert "Format list: 0.7 of 2 columns apply to a row on average; 40 rows have none" in said
+        assert [row["answer"] for row in rows[:3]] == ["billing", "tech", ""]
+
+
+def test_a_cell_that_is_neither_one_nor_zero_is_counted(tmp_path):
+    file = tmp_path / "rows.csv"
+    rows = [f"mail number {i},{i % 2},{1 - i % 2}\n" for i in range(120)]
+    file.write_text("body,billing,tech\n" + "mail number x,maybe,1\n" + "".join(rows))
+    said, rows = ingested(tmp_path, file, "body", "billing,tech")
+    assert "not_one_hot: 1 (first: line 2, column billing must say 1 or 0, true or false, yes or no)" in said
+    assert len(rows) == 120

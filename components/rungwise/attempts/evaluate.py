@@ -9,7 +9,15 @@ from typing import Any, Final
 from rungwise.attempts.cost import cost_of
 from rungwise.attempts.store import COST, PREDICTIONS, Attempt, evaluation_name, open_attempt
 from rungwise.core.folders import is_sealed, read_lines, write_folder, write_json, write_lines
-from rungwise.core.records import AttemptSpec, Example, Prediction, digest, prediction_from_json, to_lines
+from rungwise.core.records import (
+    AttemptSpec,
+    Example,
+    Prediction,
+    digest,
+    prediction_from_json,
+    prediction_of,
+    to_lines,
+)
 from rungwise.model.language_model import Progress
 
 LATENCY_ROWS: Final = 20
@@ -23,7 +31,7 @@ def evaluate_attempt(
 ) -> tuple[Prediction, ...]:
     """Returns the attempt's predictions on `rows`; computes them only if the store does not have them."""
     if attempt.result["note"]:
-        return tuple(Prediction(e.id, e.group, e.answer, None, unscored="not_trained", facts=e.facts) for e in rows)
+        return tuple(prediction_of(row, None, unscored="not_trained") for row in rows)
     folder = store / evaluation_name(attempt.digest, rows)
     if not is_sealed(folder):
         started = time.perf_counter()

@@ -90,7 +90,7 @@ def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_
             "base": base_digest(base_folder(spec.base, root)) if spec.base else "",
             "settings": to_json(spec),
             "rows": _deciding(spec, rows),
-            **({"eval_rows": [[e.id, dict(e.fields), e.answer] for e in eval_rows]} if eval_rows else {}),
+            **({"eval_rows": [[e.id, dict(e.fields), e.answer, *_others(e)] for e in eval_rows]} if eval_rows else {}),
             "versions": versions_of(spec),
             "recipes": recipes_of(spec),
         }
@@ -103,15 +103,20 @@ def _deciding(spec: AttemptSpec, rows: Sequence[Example]) -> list[Json]:
     Where settings are compared on the training rows, this includes which rows belong together.
     """
     if spec.method == "prompt":
-        return [[dict(e.fields), e.answer, e.group, list(e.facts)] for e in rows if not e.is_synthetic]
+        return [[dict(e.fields), e.answer, e.group, list(e.facts), *_others(e)] for e in rows if not e.is_synthetic]
     if METHODS[spec.method].engine in ("classical", "encoder"):
         return [[dict(e.fields), e.answer, e.group] for e in rows]
     return [[dict(e.fields), e.answer] for e in rows]
 
 
+def _others(row: Example) -> list[list[str]]:
+    """Returns a row's further right answers, if it has any."""
+    return [list(row.references)] if row.references else []
+
+
 def evaluation_name(attempt: str, rows: Sequence[Example]) -> str:
     """Returns the name in the store of an attempt's predictions on `rows`; `attempt` is its digest."""
-    content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts)] for e in rows]
+    content = [[e.id, e.group, dict(e.fields), e.answer, list(e.facts), *_others(e)] for e in rows]
     return f"evaluate-{digest({'attempt': attempt, 'rows': content, 'recipe': ANSWERING})}"
 
 

@@ -26,6 +26,7 @@ from rungwise.core.records import (
     digest,
     from_json,
     prediction_from_json,
+    prediction_of,
     to_json,
     to_lines,
 )
@@ -193,12 +194,11 @@ def _predictions(form: AnswerForm, rows: Sequence[Example], asked: Asked) -> tup
     for row in rows:
         answer = asked.answers.get(row.id)
         if answer is None:
-            missing = asked.missing[row.id]
-            predictions.append(Prediction(row.id, row.group, row.answer, None, unscored=missing, facts=row.facts))
+            predictions.append(prediction_of(row, None, unscored=asked.missing[row.id]))
             continue
         text, flaw = read_answer(form, answer.content or "")
         flaws += [flaw] if flaw else []
-        predictions.append(Prediction(row.id, row.group, row.answer, text, facts=row.facts, is_cut=_is_cut(answer)))
+        predictions.append(prediction_of(row, text, is_cut=_is_cut(answer)))
     return predictions, flaws
 
 

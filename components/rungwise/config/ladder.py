@@ -76,6 +76,12 @@ class AnswerSettings(FieldSettings):
     merge_labels: bool = False
     """Format `label`: whether labels that differ only in case, white space, Unicode form or a final `.0` become the
     most frequent one of them."""
+    any_of: bool = False
+    """Format `text`: whether a list in the column holds several right answers. Each is right: a score is that of the
+    best match. A model learns the first."""
+    one_hot: tuple[Text, ...] = ()
+    """Formats `label` and `list`, instead of `column`: the columns named like the labels or items. A cell of 1, `true`
+    or `yes` means that it applies. A label needs exactly one of them."""
     facts: Text | None = None
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
@@ -85,10 +91,14 @@ class AnswerSettings(FieldSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> "AnswerSettings":
-        if self.format == "json" and (not self.fields or self.column):
-            raise ValueError("format json: set `fields`, each with a column, and no `column`")
-        if self.format != "json" and (self.fields or not self.column):
+        if self.format == "json" and (not self.fields or self.column or self.one_hot):
+            raise ValueError("format json: set `fields`, each with a column, and no `column` or `one_hot`")
+        if self.format != "json" and self.fields:
             raise ValueError("set `column`; `fields` are for format json")
+        if self.format != "json" and bool(self.column) == bool(self.one_hot):
+            raise ValueError("set either `column` or, for labels and lists, `one_hot`")
+        if self.any_of and self.format != "text":
+            raise ValueError("any_of: only format text can have several right answers")
         if self.facts and self.format not in ("text", "json"):
             raise ValueError("facts: only formats text and json can have facts")
         if self.merge_labels and self.format != "label":
@@ -102,9 +112,21 @@ class AnswerSettings(FieldSettings):
                 raise ValueError(str(error)) from None
         return self
 
+    @model_validator(mode="after")
+    def _one_hot_fits(self) -> "AnswerSettings":
+        if self.one_hot and self.format == "text":
+            raise ValueError("one_hot: only formats label and list can have it")
+        if self.one_hot and (len(self.one_hot) < 2 or {*self.labels} not in (set(), {*self.one_hot})):
+            raise ValueError("one_hot: name at least two columns; `labels`, if set, are the same names")
+        if self.format == "list" and any(self.separator in name for name in self.one_hot):
+            raise ValueError("one_hot: a column's name contains the separator: set `separator` to another one")
+        if self.one_hot and not self.labels:
+            object.__setattr__(self, "labels", self.one_hot)  # the section is frozen, and not yet seen by anyone
+        return self
+
     def columns(self) -> tuple[str, ...]:
         """Returns all columns that the answer is read from, each once."""
-        named = [f.column for f in self.fields.values()] if self.fields else [str(self.column)]
+        named = [f.column for f in self.fields.values()] or [*self.one_hot] or [str(self.column)]
         return tuple(dict.fromkeys([*named, *([self.facts] if self.facts else [])]))
 
 

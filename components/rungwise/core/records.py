@@ -21,7 +21,7 @@ Record = TypeVar("Record")
 Json = Any
 _LORA: Final[Mapping[str, Any]] = METHODS["lora"].settings
 """The defaults of a spec: those of the most common method."""
-_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False), ("prompting", None))
+_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False), ("prompting", None), ("references", ()))
 """Fields with the defaults at which `to_json` leaves them out."""
 SIDES = ("train", "dev", "test")
 """The sides of a split: training, validation and test rows."""
@@ -49,6 +49,8 @@ class Example:
     """Ids of the rows that a synthetic row was generated from; empty for a collected row."""
     facts: tuple[str, ...] = ()
     """Texts that a written answer must contain; empty if the task names none."""
+    references: tuple[str, ...] = ()
+    """Further right answers, as good as `answer`: a score is that of the best match."""
 
     @property
     def is_synthetic(self) -> bool:
@@ -191,6 +193,8 @@ class Prediction:
     """Texts that the answer must contain (see Example)."""
     is_cut: bool = False
     """Whether a written answer reached the token limit before its end."""
+    references: tuple[str, ...] = ()
+    """Further right answers (see Example)."""
 
 
 @dataclass(frozen=True)
@@ -290,6 +294,15 @@ def example_from_json(value: Json) -> Example:
 def prediction_from_json(value: Json) -> Prediction:
     """Returns the Prediction that `to_json` made `value` from."""
     return from_json(Prediction, value)
+
+
+def prediction_of(
+    row: Example, answer: str | None, probability: float = 0.0, *, unscored: str = "", is_cut: bool = False
+) -> Prediction:
+    """Returns a model's answer to a row, with what the row says about right answers."""
+    return Prediction(
+        row.id, row.group, row.answer, answer, probability, unscored, row.facts, is_cut, references=row.references
+    )
 
 
 def derive_seed(seed: int, *names: str) -> int:

@@ -30,13 +30,14 @@ class Table(Sequence[Example]):
     role: list[str | None]
     parents: list[tuple[str, ...]]
     facts: list[tuple[str, ...]]
+    references: list[tuple[str, ...]]
 
     @classmethod
     def of(cls, examples: Iterable[Example]) -> "Table":
         """Returns examples as columns; a Table is returned unchanged. All examples have the fields of the first."""
         if isinstance(examples, Table):
             return examples
-        table = cls([], {}, [], [], [], [], [], [], [])
+        table = cls([], {}, [], [], [], [], [], [], [], [])
         fields: dict[str, list[str]] = {}
         for example in examples:
             if not table.id:
@@ -51,10 +52,11 @@ class Table(Sequence[Example]):
             table.role.append(example.role)
             table.parents.append(example.parents)
             table.facts.append(example.facts)
+            table.references.append(example.references)
         return cls(**{**table._columns(), "fields": fields})  # type: ignore[arg-type]  # each column under its name
 
     def _columns(self) -> dict[str, list[object]]:
-        names = ("id", "answer", "source", "line", "group", "role", "parents", "facts")
+        names = ("id", "answer", "source", "line", "group", "role", "parents", "facts", "references")
         return {name: getattr(self, name) for name in names}
 
     def __len__(self) -> int:
@@ -84,6 +86,7 @@ class Table(Sequence[Example]):
             role=self.role[index],
             parents=self.parents[index],
             facts=self.facts[index],
+            references=self.references[index],
         )
 
     def __iter__(self) -> Iterator[Example]:
@@ -113,7 +116,7 @@ class Table(Sequence[Example]):
         names = sorted(self.fields)
         columns = zip(
             self.answer, self.facts, zip(*(self.fields[n] for n in names), strict=True), self.group, self.id,
-            self.line, self.parents, self.role, self.source, strict=True,
+            self.line, self.parents, self.references, self.role, self.source, strict=True,
         )  # fmt: skip
         with path.open("wb") as stream:
             while block := list(islice(columns, LINES_AT_ONCE)):
@@ -128,12 +131,13 @@ class Table(Sequence[Example]):
                                 "id": row_id,
                                 "line": line,
                                 "parents": parents,
+                                **({"references": references} if references else {}),
                                 "role": role,
                                 "source": source,
                             },
                             option=orjson.OPT_APPEND_NEWLINE,
                         )
-                        for answer, facts, texts, group, row_id, line, parents, role, source in block
+                        for answer, facts, texts, group, row_id, line, parents, references, role, source in block
                     )
                 )
 
@@ -142,7 +146,7 @@ class Table(Sequence[Example]):
         """Returns the rows of a file that `write` wrote."""
         import orjson
 
-        table = cls([], {}, [], [], [], [], [], [], [])
+        table = cls([], {}, [], [], [], [], [], [], [], [])
         fields: dict[str, list[str]] = {}
         known: dict[str, str] = {}  # labels and sources repeat: rows share one text
         with path.open("rb") as stream:
@@ -160,6 +164,7 @@ class Table(Sequence[Example]):
                 table.role.append(row["role"])
                 table.parents.append(tuple(row["parents"]))
                 table.facts.append(tuple(row["facts"]))
+                table.references.append(tuple(row.get("references", ())))
         return cls(**{**table._columns(), "fields": fields})  # type: ignore[arg-type]  # each column under its name
 
 

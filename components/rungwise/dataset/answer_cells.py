@@ -1,9 +1,10 @@
 """Reads an answer's value from the cells of a row: a label, a text, or the items of a list."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rungwise.config import FieldSettings
+from rungwise.config import AnswerSettings, FieldSettings
+from rungwise.core.folders import joined
 from rungwise.core.prompts import parse_list
 from rungwise.dataset.readers import Cell, list_in, text_of
 
@@ -32,7 +33,9 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     Raises:
         NoAnswer: the row has none, or its list can't be written with the field's separator.
     """
-    cell = values[field.column]
+    if isinstance(field, AnswerSettings) and field.one_hot:
+        return _of_columns(field, values)
+    cell = values[str(field.column)]
     if field.format != "list":
         text = without_markers(text_of(cell), field.strip)
         if not text or _means_nothing(field, text):
@@ -50,6 +53,57 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
         detail = f"column {field.column} is an empty list: set `answer.may_be_empty: true` if that is an answer"
         raise NoAnswer("empty_list", detail)
     raise NoAnswer("no_answer", f"column {field.column} is empty")
+
+
+def _of_columns(answer: AnswerSettings, values: Mapping[str, Cell]) -> str | list[str]:
+    """Returns the label, or the items, of one-hot columns."""
+    names = names_in(answer.one_hot, values)
+    if answer.format == "label":
+        if len(names) != 1:
+            raise NoAnswer("not_one_hot", f"{len(names)} of the columns say 1, and a label needs exactly one")
+        return names[0]
+    if not names and not answer.may_be_empty:
+        raise NoAnswer("empty_list", "no column says 1: set `answer.may_be_empty: true` if that is an answer")
+    return names
+
+
+def texts_in(answer: AnswerSettings, cell: Cell, redact: Callable[[str], str]) -> list[str]:
+    """Returns the right answers of a cell with a list of texts or with one text, redacted, each once.
+
+    Raises:
+        NoAnswer: there is none.
+    """
+    items = cell if isinstance(cell, tuple) else list_in(cell or "")
+    items = (text_of(cell),) if items is None else items
+    texts = [text for item in items if (text := without_markers(item, answer.strip))]
+    texts = [redact(text) for text in dict.fromkeys(texts) if not _means_nothing(answer, text)]
+    if not texts:
+        raise NoAnswer("no_answer", f"column {answer.column} is empty")
+    return texts
+
+
+_APPLIES = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
+"""What a one-hot cell can say, in small letters, and whether its label applies; an empty cell says no."""
+
+
+def says_no(cells: Iterable[Cell]) -> bool:
+    """Whether a column's cells all say whether a label applies, and at least one says that it does not."""
+    texts = {text_of(cell).strip().casefold() for cell in cells}
+    return texts <= {*_APPLIES, ""} and any(_APPLIES.get(text) is False for text in texts)
+
+
+def names_in(columns: Sequence[str], values: Mapping[str, Cell]) -> list[str]:
+    """Returns the names of the one-hot columns whose cells say that they apply.
+
+    Raises:
+        NoAnswer: a cell says something else, or all are empty.
+    """
+    texts = {name: text_of(values[name]).strip().casefold() for name in columns}
+    if odd := [name for name, text in texts.items() if text and text not in _APPLIES]:
+        raise NoAnswer("not_one_hot", f"column {odd[0]} must say 1 or 0, true or false, yes or no")
+    if not any(texts.values()):
+        raise NoAnswer("no_answer", f"columns {joined(columns)} are empty")
+    return [name for name, text in texts.items() if _APPLIES.get(text)]
 
 
 def _means_nothing(field: FieldSettings, text: str) -> bool:

@@ -18,7 +18,7 @@ from rungwise.core.prompts import list_text, object_text, slots
 from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
 from rungwise.core.texts import normalised
-from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, texts_in
 from rungwise.dataset.duplicates import Duplicate, deduplicate
 from rungwise.dataset.labels import alike, listed, merged
 from rungwise.dataset.readers import Bad, Cell, Note, Row, files, rows, text_of
@@ -159,7 +159,7 @@ class _Reading:
                 return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
             fields[name] = self.redact(text)
         try:
-            answer = _answer(task.answer, row.values, self.redact)
+            answer, *references = _answers(task.answer, row.values, self.redact)
         except NoAnswer as error:
             return Rejection("ingest", source.name, row.line, error.reason, error.detail)
         parents = items_in(row.values[source.parents], ";") if source.parents else []
@@ -194,6 +194,7 @@ class _Reading:
             role=role,
             parents=tuple(parents),
             facts=tuple(self.redact(fact) for fact in facts),
+            references=tuple(references),
         )
 
 
@@ -206,16 +207,18 @@ def _time(text: str) -> datetime | None:
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
-def _answer(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callable[[str], str]) -> str:
-    """Returns the answer as a model should write it.
+def _answers(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callable[[str], str]) -> list[str]:
+    """Returns the answer as a model should write it, then further right answers.
 
     Raises:
         NoAnswer: a column has none.
     """
     if answer.format == "json":
-        return object_text({name: answer_in(field, values, redact) for name, field in answer.fields.items()})
+        return [object_text({name: answer_in(field, values, redact) for name, field in answer.fields.items()})]
+    if answer.any_of:
+        return texts_in(answer, values[str(answer.column)], redact)
     value = answer_in(answer, values, redact)
-    return value if isinstance(value, str) else list_text(value, answer.separator)
+    return [value if isinstance(value, str) else list_text(value, answer.separator)]
 
 
 def _refuse_unanswered(source: SourceSettings, n: int, task: TaskSettings) -> None:

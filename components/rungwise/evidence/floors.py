@@ -11,7 +11,7 @@ from typing import Final, TypeVar
 
 from rungwise.core.decisions import Floor
 from rungwise.core.prompts import list_text, object_text, parse_list, parse_object
-from rungwise.core.records import AnswerForm, Example, Prediction
+from rungwise.core.records import AnswerForm, Example, Prediction, prediction_of
 from rungwise.evidence.metrics import Metric, estimate
 
 FREQUENT: Final = "most frequent answer"
@@ -33,9 +33,7 @@ def floor_of(
     """Returns the floor of a task, the first of equals; None without rows. `slots`: the fields of the prompt."""
     best: FloorAnswers | None = None
     for name, answers in _answers(metric.form, slots, train, dev):
-        predictions = tuple(
-            Prediction(e.id, e.group, e.answer, answer, facts=e.facts) for e, answer in zip(dev, answers, strict=True)
-        )
+        predictions = tuple(prediction_of(row, answer) for row, answer in zip(dev, answers, strict=True))
         score = estimate(metric, predictions, confidence)
         if score and (best is None or score.value > best.floor.score.value):
             best = FloorAnswers(Floor(name, score), predictions)

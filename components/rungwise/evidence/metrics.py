@@ -1,5 +1,7 @@
 """Metrics: each gives every answered row a score from 0 to 1; their mean has a confidence interval.
 
+Where a row has several right answers, its score is that of the best match.
+
 accuracy    the label is the expected one
 set_f1      harmonic mean of precision and recall of a list's items, ignoring case, white space, order and duplicates
 chrf        sentence-level chrF of a text (Popovic, 2015, doi:10.18653/v1/W15-3049), computed by sacrebleu
@@ -60,7 +62,7 @@ class Metric:
         if self.name == "fields":
             scores = field_scores(self.form, prediction)
             return sum(scores.values()) / len(scores) if scores else 0.0
-        wording = 1.0 if self.name == "facts" else chrf(expected, written)
+        wording = 1.0 if self.name == "facts" else chrf(expected, written, *prediction.references)
         return wording if self.name == "chrf" else wording * coverage(prediction.facts, written)
 
 
@@ -76,7 +78,7 @@ def other_metrics(form: AnswerForm, predictions: Sequence[Prediction], confidenc
     for p in scored:
         row: dict[str, float] = {}
         if form.format == "text":
-            row["chrF"] = chrf(p.expected, str(p.answer))
+            row["chrF"] = chrf(p.expected, str(p.answer), *p.references)
         elif form.format == "json":
             fields = field_scores(form, p)
             row["valid objects"] = float(bool(fields))
@@ -112,9 +114,9 @@ def set_f1(expected: Sequence[str], written: Sequence[str]) -> float:
     return 2 * len(wanted & given) / (len(wanted) + len(given)) if wanted or given else 1.0
 
 
-def chrf(expected: str, written: str) -> float:
-    """Returns the chrF of a text against one reference, 0 to 1."""
-    return float(_chrf().sentence_score(written, [expected]).score) / 100 if written else 0.0
+def chrf(expected: str, written: str, *references: str) -> float:
+    """Returns the chrF of a text against the right answer, or the best of several, 0 to 1."""
+    return float(_chrf().sentence_score(written, [expected, *references]).score) / 100 if written else 0.0
 
 
 @functools.cache

@@ -10,7 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.config import AugmentSettings, Settings, SplitSettings, TaskSettings, augment_field, base_named
+from rungwise.config import (
+    AnswerSettings,
+    AugmentSettings,
+    Settings,
+    SplitSettings,
+    TaskSettings,
+    augment_field,
+    base_named,
+)
 from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined, open_sealed, replace_text
 from rungwise.core.progress import LineProgress
@@ -184,7 +192,7 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
     Raises:
         SettingsError: the file exists already, or can't be written.
     """
-    own = [*slots(task.prompt), str(task.answer.column)]
+    own = [*slots(task.prompt), *_answer_cells(task.answer, "")]
     unsafe = sorted(name for name in (*own, *request.wanted) if _unrun(name) != name)
     more = [name for name in dict.fromkeys((split.given, split.by_time, split.group)) if name and name not in own]
     try:
@@ -192,10 +200,10 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
             writer = csv.writer(stream)
             writer.writerow([_unrun(name) for name in (*own, *more)])
             for name, n in sorted(request.wanted.items()):
-                cell = _unrun(name)
-                row = [cell if slot == request.slice else "" for slot in slots(task.prompt)]
+                row = [_unrun(name) if slot == request.slice else "" for slot in slots(task.prompt)]
+                answer = _answer_cells(task.answer, "" if request.slice else name)
                 ends = ["train" if column == split.given else "" for column in more]
-                writer.writerows([[*row, "" if request.slice else cell, *ends]] * n)
+                writer.writerows([[*row, *map(_unrun, answer.values()), *ends]] * n)
     except OSError as error:
         exists = path.exists()
         raise SettingsError(
@@ -222,6 +230,13 @@ def _write_empty(path: Path, task: TaskSettings, request: DataRequest, split: Sp
     return "; ".join(notes)
 
 
+def _answer_cells(answer: AnswerSettings, label: str) -> dict[str, str]:
+    """Returns column -> its cell in a row with this label; empty cells without a label."""
+    if answer.one_hot:
+        return {name: str(int(name == label)) if label else "" for name in answer.one_hot}
+    return {str(answer.column): label}
+
+
 def _unrun(cell: str) -> str:
     """Returns a cell that no spreadsheet runs as a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
     runs = re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"[+-]?\d+([.,]\d+)?%?", cell)
@@ -236,7 +251,7 @@ def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> l
             {
                 **train[places[draft.parents[0]]].fields,
                 field: draft.text,
-                str(task.answer.column): draft.label,
+                **_answer_cells(task.answer, draft.label),
                 "parents": ";".join(draft.parents),
             }
         )

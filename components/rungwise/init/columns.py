@@ -9,6 +9,7 @@ from pathlib import Path
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.dataset.answer_cells import says_no
 from rungwise.dataset.readers import Cell, Row, columns, columns_read, is_chat, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 
@@ -26,10 +27,13 @@ _TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "messa
 
 @dataclass(frozen=True)
 class Columns:
-    """The two columns of a task."""
+    """The columns of a task."""
 
     text: str
     answer: str
+    """The column with the answers; several names with commas if `one_hot` has them."""
+    one_hot: tuple[str, ...] = ()
+    """Columns named like the labels, if each says whether its label applies."""
     sentences: tuple[str, ...] = ()
     """What was guessed or is not read."""
 
@@ -48,7 +52,8 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     if is_chat(sample) and not any(name in sample for name in COLUMNS):
         text, answer = _of_chat(sample, text, answer, sentences)
     known = {*sample, *(COLUMNS if is_chat(sample) else ())}
-    for option, name in (("--text", text), ("--answer", answer)):
+    one_hot = _several(answer, known)
+    for option, name in (("--text", text), *(("--answer", name) for name in one_hot or [answer])):
         if name is not None and not _is_known(name, known):
             raise DataError(
                 Problem(
@@ -62,10 +67,14 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 )
             )
     if text is None or answer is None:
+        if answer is None:
+            one_hot = _one_hot(sample, text)
+            answer = ",".join(one_hot) or None
         text, answer = _guessed(sample, path, text, answer)
-        sentences.append(f"The model reads column {text}, and the answers are in column {answer}.")
+        where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
+        sentences.append(f"The model reads column {text}, and the answers are in {where}.")
         sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
-    if text == answer:
+    if text == answer or text in one_hot:
         raise SettingsError(
             Problem(
                 "text and answer are the same column",
@@ -73,7 +82,23 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    return Columns(text, answer, tuple(sentences))
+    return Columns(text, answer, one_hot, tuple(sentences))
+
+
+def _several(answer: str | None, known: set[str]) -> tuple[str, ...]:
+    """Returns the names in a list of columns with commas between them; none if it is the name of one column."""
+    names = tuple(name.strip() for name in (answer or "").split(",")) if answer not in known else ()
+    return names if len(names) > 1 else ()
+
+
+def _one_hot(sample: Mapping[str, Sequence[Cell]], text: str | None) -> tuple[str, ...]:
+    """Returns the columns of which each says whether a label applies, if there is no other column with answers."""
+    if any(name.lower() in _ANSWER_NAMES for name in sample):
+        return ()
+    names = tuple(name for name, cells in sample.items() if name != text and says_no(cells))
+    others = [name for name in sample if name not in (*names, text)]
+    repeated = [name for name in others if _is_repeated(sample[name])]
+    return names if len(names) > 1 and not repeated else ()
 
 
 def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
@@ -130,10 +155,10 @@ def _guessed(sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None,
     if answer is None:
         free = [name for name in filled if name != text]
         named = [name for usual in _ANSWER_NAMES for name in free if name.lower() == usual]
-        repeated = [name for name in free if 2 <= _distinct(sample[name]) <= len(sample[name]) / 5]
+        repeated = [name for name in free if _is_repeated(sample[name])]
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
     if text is None:
-        free = [name for name in filled if name != answer]
+        free = [name for name in filled if name not in (answer or "").split(",")]
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
         text = next(iter(named or by_length), None)
@@ -151,5 +176,6 @@ def _guessed(sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None,
     return text, answer
 
 
-def _distinct(cells: Sequence[Cell]) -> int:
-    return len({cell for cell in cells if cell})
+def _is_repeated(cells: Sequence[Cell]) -> bool:
+    """Whether a column has few different values, as labels have."""
+    return 2 <= len({cell for cell in cells if cell}) <= len(cells) / 5

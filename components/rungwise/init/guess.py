@@ -21,6 +21,8 @@ from rungwise.workspace.resources import POCKET_BASES, package_file
 
 SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 """What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
+MAX_ITEM_WORDS = 5
+"""The items of a list are at most this long; a list of longer ones holds several right answers."""
 MOST = 0.9
 """A form that at least this share of the answers has is the form of all."""
 DEFAULT_BASE = "smollm2-135m"
@@ -42,6 +44,10 @@ class Guess:
     """The separator of a list's items."""
     may_be_empty: bool = False
     """Whether an empty list is an answer."""
+    any_of: bool = False
+    """Whether an answer is a list of right answers."""
+    one_hot: tuple[str, ...] = ()
+    """Columns named like the labels, if each says whether its label applies."""
     fields: Mapping[str, "Guess"] = field(default_factory=dict)
     """Key -> format of its value (format `json`)."""
 
@@ -65,16 +71,25 @@ class Guess:
         if self.fields:
             inner = (f"{json.dumps(key)}: {one.setting(f'{column}.{key}')}" for key, one in self.fields.items())
             return f"{{format: json, fields: {{{', '.join(inner)}}}{more}}}"
-        text = f"{{column: {json.dumps(column, ensure_ascii=False)}, format: {self.format}"
+        place = (
+            f"one_hot: {json.dumps(self.one_hot, ensure_ascii=False)}"
+            if self.one_hot
+            else f"column: {json.dumps(column, ensure_ascii=False)}"
+        )
+        text = f"{{{place}, format: {self.format}"
         if self.format == "list":
             text += f", separator: {json.dumps(self.separator, ensure_ascii=False)}"
         if self.may_be_empty:
             text += ", may_be_empty: true"
+        if self.any_of:
+            text += ", any_of: true"
         return f"{text}{more}}}"
 
 
-def guess(answers: Sequence[Cell]) -> Guess:
+def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = ()) -> Guess:
     """Returns the format of the answers, each a text or the items of a list.
+
+    `one_hot`: the columns that the items of the lists come from, if each says whether it applies.
 
     Raises:
         DataError: all answers are equal, or they are lists of zeros and ones.
@@ -89,6 +104,8 @@ def guess(answers: Sequence[Cell]) -> Guess:
                 do="choose another column with --answer",
             )
         )
+    if one_hot:
+        return _of_columns([answer for answer in answers if isinstance(answer, tuple)], one_hot)
     lists = [answer if isinstance(answer, tuple) else list_in(answer or "") for answer in answers]
     if any(isinstance(answer, tuple) for answer in answers) and any(
         object_in(item) for answer in answers if isinstance(answer, tuple) for item in answer[:1]
@@ -101,7 +118,8 @@ def guess(answers: Sequence[Cell]) -> Guess:
             )
         )
     if any(isinstance(answer, tuple) for answer in answers) or sum(one is not None for one in lists) >= MOST * n:
-        return _list_of([one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)])
+        items = [one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)]
+        return _any_of(items) or _list_of(items)
     texts = [text_of(answer) for answer in answers]
     objects = [found for text in texts if (found := object_in(text))]
     keys = Counter(tuple(sorted(one)) for one in objects)
@@ -116,11 +134,34 @@ def guess(answers: Sequence[Cell]) -> Guess:
     for separator in SEPARATORS:
         split = [[item.strip() for item in text.split(separator) if item.strip()] for text in texts]
         several = sum(len(items) > 1 for items in split) / n
-        short = statistics.mean(n_words(item) <= 5 for items in split for item in items)
+        short = statistics.mean(n_words(item) <= MAX_ITEM_WORDS for items in split for item in items)
         if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s|[。！？]", text) for text in texts[:200]):
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
+
+
+def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Guess:
+    """Returns the format of answers in one-hot columns: a label if each row has exactly one."""
+    if all(len(one) == 1 for one in lists):
+        return Guess("label", f"exactly one of {len(names)} columns applies to each row", one_hot=names)
+    separator = next((one for one in SEPARATORS if not any(one in name for name in names)), SEPARATORS[0])
+    n_empty = sum(not one for one in lists)
+    why = f"{statistics.mean(map(len, lists)):.1f} of {len(names)} columns apply to a row on average"
+    why += f"; {n_empty} rows have none, which is an answer" if n_empty else ""
+    return Guess("list", why, separator, may_be_empty=n_empty > 0, one_hot=names)
+
+
+def _any_of(lists: Sequence[tuple[str, ...]]) -> Guess | None:
+    """Returns the format of lists whose items are whole texts, each a right answer; None for other lists."""
+    items = [item for one in lists for item in one]
+    if not items or sum(n_words(item) > MAX_ITEM_WORDS for item in items) < len(items) / 2:
+        return None
+    why = (
+        f"the answers are lists of {len(items) / len(lists):.1f} texts of {statistics.median(map(n_words, items)):.0f} "
+        "words, so each is taken as a right answer, and the model learns the first"
+    )
+    return Guess("text", why, any_of=True)
 
 
 def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:

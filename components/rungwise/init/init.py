@@ -19,7 +19,7 @@ from rungwise.core.disk import disk_errors
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
-from rungwise.dataset.readers import Cell, text_of
+from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
@@ -97,11 +97,14 @@ def init(
             sides[side] = files[-1].rows
     counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n, side) for side in ("dev", "test")}
     shares = {side: counts[side] / n for side in counts if side not in sides}
-    guessed = guess([answer for _, answer in rows])
+    guessed = guess([answer for _, answer in rows], files[0].columns.one_hot)
+    if guessed.any_of:
+        answers = cleaned([(text, _first(answer)) for text, answer in rows])
+        rows = answers.rows
     rungs = ladder_of(bases, ladder, guessed.format)
     n_train = n - sum(counts[side] for side in shares)
     trained = training(n_train, rungs.bases)
-    labelled = [(text, str(answer)) for text, answer in rows] if guessed.format == "label" else []
+    labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
     limits = _limits(files, answers.n_without, counts)
     more = answers.setting + label_words.setting(words)
@@ -126,6 +129,11 @@ def init(
         *length_warnings(plain, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
+
+
+def _first(answer: Cell) -> Cell:
+    """Returns the first of several right answers, which the model learns."""
+    return next(iter(answer), "") if isinstance(answer, tuple) else next(iter(list_in(answer or "") or [answer]), "")
 
 
 def _evaluation_rows(n: int, side: str) -> int:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from rungwise.config import SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.dataset.answer_cells import NoAnswer, names_in
 from rungwise.dataset.readers import (
     COLUMN_WISE,
     LOST_BYTE,
@@ -135,15 +136,16 @@ def read_rows_file(
     complete: list[tuple[str, Cell]] = []
     lost: dict[str, Lost] = {}
     for file in stored.values():
-        for row in rows(source, file, (slot, columns.answer)):
+        for row in rows(source, file, (slot, *(columns.one_hot or [columns.answer]))):
             if isinstance(row, Note):
                 continue  # it is among the notes already, or the run says it of each file
-            reason, detail = _fault(row, slot, columns.answer) if isinstance(row, Row) else (row.reason, row.detail)
-            if not reason and isinstance(row, Row):
-                answer = row.values[columns.answer]
-                text = text_of(row.values[slot])
-                complete.append((text, answer.strip() if isinstance(answer, str) else answer))
-                continue
+            try:
+                if isinstance(row, Row):
+                    complete.append(_pair(row, slot, columns))
+                    continue
+                reason, detail = row.reason, row.detail
+            except NoAnswer as error:
+                reason, detail = error.reason, error.detail
             before = lost.get(reason)
             lost[reason] = replace(before, n=before.n + 1) if before else Lost(1, row.line, detail)
     result = RowsFile(source, given.name, stored, complete, lost, columns, slot, tuple(notes))
@@ -152,14 +154,21 @@ def read_rows_file(
     return result
 
 
-def _fault(row: Row, slot: str, answer: str) -> tuple[str, str]:
-    """Returns why a row can't be used, and the detail; two empty texts if it can be."""
-    if not text_of(row.values[slot]).strip():
-        return "no_text", f"column {slot} is empty"
-    cell = row.values[answer]
+def _pair(row: Row, slot: str, columns: Columns) -> tuple[str, Cell]:
+    """Returns a row's text and answer.
+
+    Raises:
+        NoAnswer: one of them is missing.
+    """
+    text = text_of(row.values[slot])
+    if not text.strip():
+        raise NoAnswer("no_text", f"column {slot} is empty")
+    if columns.one_hot:
+        return text, tuple(names_in(columns.one_hot, row.values))
+    cell = row.values[columns.answer]
     if cell is None or (isinstance(cell, str) and not cell.strip()):
-        return "no_answer", f"column {answer} is empty"
-    return "", ""
+        raise NoAnswer("no_answer", f"column {columns.answer} is empty")
+    return text, cell.strip() if isinstance(cell, str) else cell
 
 
 def listed(lost: Mapping[str, Lost]) -> str:

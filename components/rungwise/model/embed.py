@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from rungwise.core.folders import read_json, write_json
 from rungwise.core.prompts import list_text, object_text, parse_list, parse_object, slots
-from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prediction
+from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prediction, prediction_of
 from rungwise.model.encoder import Encoder
 from rungwise.model.language_model import Progress
 from rungwise.model.linear import Fitted, fit_items, fit_labels, label_shares, sigmoid
@@ -56,8 +56,7 @@ class Embedded:
         parts = {name: self._part(name, vectors_ND) for name in _forms(self._spec.form)}
         answers = [self._answer({name: part[i] for name, part in parts.items()}) for i in range(len(rows))]
         return tuple(
-            Prediction(e.id, e.group, e.answer, text, round(share, 6), facts=e.facts)
-            for e, (text, share) in zip(rows, answers, strict=True)
+            prediction_of(row, text, round(share, 6)) for row, (text, share) in zip(rows, answers, strict=True)
         )
 
     def probe(self, texts: Sequence[Mapping[str, str]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import torch
 
 from rungwise.core.prompts import fill, prompt_text, slots
-from rungwise.core.records import AttemptSpec, Example, Prediction
+from rungwise.core.records import AttemptSpec, Example, Prediction, prediction_of
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.constrain import Constraint, constraint_of
 from rungwise.model.language_model import LanguageModel, Progress, encode_answers, encode_prompts, fits
@@ -21,7 +21,7 @@ def answer_limit(lm: LanguageModel, rows: Sequence[Example]) -> int:
 
 def over_context(row: Example) -> Prediction:
     """Returns the prediction of a row whose prompt and longest answer exceed the model's context."""
-    return Prediction(row.id, row.group, row.answer, None, unscored="over_context", facts=row.facts)
+    return prediction_of(row, None, unscored="over_context")
 
 
 class AnswerModel(Protocol):
@@ -76,9 +76,7 @@ class Prompted:
         is_label = self.spec.form.format == "label"
         answers = self._labels(prompts, progress) if is_label else self._written(prompts, progress)
         return tuple(
-            Prediction(row.id, row.group, row.answer, *answers[i][:2], facts=row.facts, is_cut=answers[i][2])
-            if i in answers
-            else over_context(row)
+            prediction_of(row, *answers[i][:2], is_cut=answers[i][2]) if i in answers else over_context(row)
             for i, row in enumerate(rows)
         )
 

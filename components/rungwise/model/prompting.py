@@ -12,7 +12,7 @@ import torch
 
 from rungwise.core.instructions import instruction, label_words
 from rungwise.core.prompts import fill, prompt_text, slots
-from rungwise.core.records import AttemptSpec, Example, Prediction, Prompting
+from rungwise.core.records import AttemptSpec, Example, Prediction, Prompting, prediction_of
 from rungwise.model.answers import score_labels, write_answers
 from rungwise.model.constrain import Constraint, constraint_of
 from rungwise.model.frames import Frame, answer_tokens, frames_of, solved_tokens, text_tokens, writer
@@ -145,9 +145,7 @@ class Untuned:
             zip(fitting_rows, answer([prompts[i] for i in fitting_rows], progress) if fitting_rows else (), strict=True)
         )
         return tuple(
-            Prediction(row.id, row.group, row.answer, *answers[i][:2], facts=row.facts, is_cut=answers[i][2])
-            if i in answers
-            else over_context(row)
+            prediction_of(row, *answers[i][:2], is_cut=answers[i][2]) if i in answers else over_context(row)
             for i, row in enumerate(rows)
         )
 

@@ -65,6 +65,8 @@ class ShownRow:
     dropped: str = ""
     """The step that dropped it, its reason and the details; empty if it was not dropped."""
     group: str = ""
+    references: tuple[str, ...] = ()
+    """Further right answers."""
     parents: tuple[str, ...] = ()
     """The ids of the rows that a synthetic row was made from."""
     suspicion: Suspicion | None = None
@@ -140,7 +142,8 @@ class TaskRows:
         else:
             row = ShownRow(
                 id_, self.task, "", example.source, example.line, example.fields, example.answer,
-                side=self._sides.get(id_, ""), group=example.group, parents=example.parents,
+                side=self._sides.get(id_, ""), group=example.group, references=example.references,
+                parents=example.parents,
             )  # fmt: skip
         dropped = ""
         if rejection and not row.side:
@@ -218,7 +221,7 @@ def _texts(row: ShownRow, indent: str) -> list[str]:
     if not row.fields:
         return [f"{indent}nothing holds its text any more"]
     lines = []
-    for name, text in (*row.fields.items(), ("answer", row.answer)):
+    for name, text in (*row.fields.items(), ("answer", row.answer), *(("or", text) for text in row.references)):
         first, *more = visible(text).split("\n") if text else [""]
         lines += [f"{indent}{name}: {first}", *(f"{indent}  {line}" for line in more)]
     return lines

@@ -1,6 +1,5 @@
 """Attention in training equals torch's, in value and gradient, and no token sees nothing."""
 
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ from rungwise.training.loop import train
 from tests.conftest import planted_rows
 from tests.model.kernels.counting import counted
 from tests.model.kernels.test_folded import OWN, loss_and_gradient, random_model
+from tests.timing import time_ratio
 
 
 def tensors(rows=3, heads=6, groups=2, tokens=7, keys=7, size=8):
@@ -157,15 +157,12 @@ def test_it_takes_less_time():
     module: Any = torch.nn.Identity()
     module.num_key_value_groups = 3
 
-    def seconds() -> float:
-        times = []
-        for _ in range(20):
-            started = time.process_time()
-            out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, *inputs, mask, scaling=0.125)
-            out.backward(torch.ones_like(out))
-            times.append(time.process_time() - started)
-        return min(times)
+    def theirs() -> None:
+        out, _ = ALL_ATTENTION_FUNCTIONS["sdpa"](module, *inputs, mask, scaling=0.125)
+        out.backward(torch.ones_like(out))
 
-    before = seconds()
-    with training_attention():
-        assert seconds() < 0.8 * before
+    def ours() -> None:
+        with training_attention():
+            theirs()
+
+    assert time_ratio(ours, theirs, rounds=20) < 0.8

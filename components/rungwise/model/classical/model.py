@@ -14,7 +14,7 @@ import numpy as np
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import read_json, write_json
 from rungwise.core.prompts import list_text, object_text, parse_list, parse_object, slots
-from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prediction
+from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prediction, prediction_of
 from rungwise.model.classical.features import Array, Features, Sparse, affordable, text_of
 from rungwise.model.classical.labels import Labels
 from rungwise.model.classical.lists import Lists
@@ -164,9 +164,7 @@ class Classical:
         for number, row in enumerate(rows):
             values = {name: one[number][0] for name, one in answers.items()}
             share = min(one[number][1] for one in answers.values())
-            predictions.append(
-                Prediction(row.id, row.group, row.answer, self._written(values), round(share, 6), facts=row.facts)
-            )
+            predictions.append(prediction_of(row, self._written(values), round(share, 6)))
         return tuple(predictions)
 
     def _written(self, values: Mapping[str, Value]) -> str:
