@@ -36,16 +36,16 @@ def test_every_example_is_run_here() -> None:
 
 def test_the_examples_run_one_after_the_other(folder: Path) -> None:
     shown = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace", "pocket-s")
-    assert "task: " in shown and "  classical: " in shown
+    assert "queue: " in shown and "  classical: " in shown
     assert "the champion's answer to the first row: " in shown, "the planted rows need no language model"
     again = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace")
-    assert again.splitlines()[0] == "task: keep"
-    made = run(folder, "own_metric_and_generator.py", "workspace", "task", "billing")
+    assert again.splitlines()[0] == "queue: keep"
+    made = run(folder, "own_metric_and_generator.py", "workspace", "queue", "billing")
     assert "classical: " in made and "5 rows for billing" in made and "parents: parents" in made
     params = folder / "workspace" / "params.yaml"
     params.write_text(params.read_text().replace("steps: 100", "steps: 4"))
-    carried = run(folder, "gpu_bundle.py", "workspace", "task", "pocket-s", "bundle")
-    assert "packed attempt" in carried and "is stored for task/pocket-s" in carried
+    carried = run(folder, "gpu_bundle.py", "workspace", "queue", "pocket-s", "bundle")
+    assert "packed attempt" in carried and "is stored for queue/pocket-s" in carried
 
 
 def test_an_example_ends_with_what_to_do_where_the_rows_can_not_be_used(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from rungwise.config import load
-from rungwise.core.errors import DataError, RungwiseError
+from rungwise.core.errors import DataError, RungwiseError, SettingsError
 from rungwise.init.guess import guess
 from rungwise.init.init import init
 from rungwise.init.rows_file import _encoding
@@ -39,7 +39,7 @@ def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folde
     assert "Warning: with 90 test rows, a score of 0.97 is needed to show the bar of 0.9" in done.stdout
     assert "LoRA on your bases: able" in done.stdout
     params = load(target / "params.yaml")
-    assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.bars == {"task": 0.9}
+    assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.bars == {"queue": 0.9}
     assert (target / ".dvc").is_dir() and (target / ".git").is_dir()
     ran = rungwise(target, "run")
     assert ran.returncode == 0 and "You do not need a language model for this" in ran.stdout, ran.stderr
@@ -115,7 +115,7 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
     odd = write(tmp_path / "odd.csv", ("seed: {x}", "tasks"), planted_rows(60))
     init(tmp_path / "a", odd, "seed: {x}", "tasks")
     params = load(tmp_path / "a/params.yaml")
-    assert params.ingest.sources[0].columns == {"text": "seed: {x}"} and params.tasks["task"].answer.column == "tasks"
+    assert params.ingest.sources[0].columns == {"text": "seed: {x}"} and params.tasks["tasks"].answer.column == "tasks"
     halves = {"train": planted_rows(90), "val": planted_rows(80, 5), "test": planted_rows(220, 3)}
     (tmp_path / "clinc.json").write_text(json.dumps(halves))
     file = tmp_path / "clinc.json"
@@ -128,7 +128,7 @@ def test_columns_with_any_name_and_rows_that_are_lists(tmp_path):
 
     for verb in ("ingest", "validate", "split"):
         run_stage(tmp_path / "b", verb)
-    sides = {s: (tmp_path / f"b/data/split/task/{s}.jsonl").read_text().count("\n") for s in ("train", "dev", "test")}
+    sides = {s: (tmp_path / f"b/data/split/b/{s}.jsonl").read_text().count("\n") for s in ("train", "dev", "test")}
     assert sides["test"] == 220 and sides["train"] + sides["dev"] > 165
     semicolons = tmp_path / "semi.csv"
     semicolons.write_text("body;queue\n" + "".join(f"{t};{q}\n" for t, q in planted_rows(60)))
@@ -144,7 +144,7 @@ def test_lines_of_a_label_and_a_text_in_another_encoding(tmp_path):
     from rungwise.pipeline.stages import run_stage
 
     run_stage(tmp_path / "ws", "ingest")
-    first = json.loads((tmp_path / "ws/data/ingest/task/examples.jsonl").read_text().splitlines()[0])
+    first = json.loads((tmp_path / "ws/data/ingest/ws/examples.jsonl").read_text().splitlines()[0])
     assert first["fields"]["text"].endswith("caf\xe9 ?") and first["answer"] in {
         "account",
         "billing",
@@ -180,7 +180,7 @@ def test_names_that_are_patterns_and_files_of_one_name(tmp_path):
     from rungwise.pipeline.stages import run_stage
 
     run_stage(tmp_path / "my ws", "ingest")
-    assert (tmp_path / "my ws/data/ingest/task/examples.jsonl").read_text().count("\n") == 380
+    assert (tmp_path / "my ws/data/ingest/queue/examples.jsonl").read_text().count("\n") == 380
 
 
 @pytest.mark.parametrize(
@@ -363,5 +363,32 @@ def test_words_are_proposed_for_labels_that_are_codes(tmp_path):
     coded = [(f"{text} {answer}", queues[answer]) for text, answer in planted_rows(600)]
     said = init(tmp_path / "mine", write(tmp_path / "coded.csv", ("body", "queue"), coded), "body", "queue")
     assert any("Some labels look like codes" in line and "ACC: account" in line for line in said)
-    answer = load(tmp_path / "mine" / "params.yaml").tasks["task"].answer
+    answer = load(tmp_path / "mine" / "params.yaml").tasks["queue"].answer
     assert answer.words == {code: label for label, code in queues.items()}
+
+
+@pytest.mark.parametrize(
+    ("folder", "column", "given", "task", "models"),
+    [
+        ("mine", "queue", None, "queue", "mine-{task}"),
+        ("My Mails", "Answer", None, "my-mails", "{task}"),
+        ("tickets", "Main topic", None, "main-topic", "tickets-{task}"),
+        ("2024", "label", None, "answers", "workspace-{task}"),
+        ("mine", "label", "spam", "spam", "mine-{task}"),
+        ("null", "True", None, "answers", "workspace-{task}"),
+    ],
+)
+def test_workspace_and_task_have_names_that_say_something(tmp_path, folder, column, given, task, models):
+    file = tmp_path / "rows.csv"
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("body", column), *planted_rows(120)])
+    init(tmp_path / folder, file, "body", column, task=given)
+    settings = load(tmp_path / folder / "params.yaml")
+    assert list(settings.tasks) == list(settings.bars) == [task] and settings.register_.models == models
+
+
+@pytest.mark.parametrize("name", ["", "Spam", "a/b", "spam" * 20])
+def test_a_name_that_a_task_can_not_have_is_an_error(tmp_path, name):
+    with pytest.raises(SettingsError, match="--task"):
+        init(tmp_path / "ws", tmp_path / "no-file.csv", "body", "queue", task=name)
+    assert not (tmp_path / "ws").exists()

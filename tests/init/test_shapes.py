@@ -27,7 +27,7 @@ def quick(tmp_path, monkeypatch):
 def ingested(tmp_path, file, text=None, answer=None, **options):
     """Returns what `init` printed, and the rows after `ingest`."""
     root = tmp_path / "ws"
-    lines = init(root, file, text, answer, **options)
+    lines = init(root, file, text, answer, task="task", **options)
     run_stage(root, "ingest")
     return "\n".join(lines), list(read_lines(root / "data/ingest/task/examples.jsonl"))
 

@@ -68,7 +68,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator
     given = ("--rows", "rows.csv", "--text", "body", "--answer", "queue", "--base", "pocket-s")
     one.ok("rungwise", "init", "workspace", *given)
     params = workspace / "params.yaml"
-    text = params.read_text().replace("task: 0.9 ", "task: 0.4 ")
+    text = params.read_text().replace("queue: 0.9 ", "queue: 0.4 ")
     text = re.sub(r"steps: \d+", "steps: 60", text)
     params.write_text(text.replace("  - {name: classical, method: classical}\n", "").replace("test: 0.15", "test: 0.3"))
     yield Installed(python, workspace)
@@ -104,7 +104,7 @@ def test_a_new_user_gets_from_rows_to_an_answer(installed: Installed) -> None:
     assert 'base: "pocket-s"' in (installed.workspace / "params.yaml").read_text()
     shown = installed.ok("rungwise", "run")
     assert "is good enough" in shown and "it is the champion, version 1" in shown
-    answer = json.loads(installed.ok("rungwise", "predict", "task", "please the parcel when", "--json"))
+    answer = json.loads(installed.ok("rungwise", "predict", "queue", "please the parcel when", "--json"))
     assert answer["version"] == 1 and answer["answer"] in {"delivery", "billing", "repair", "account"}
 
 
@@ -118,9 +118,9 @@ def test_the_registered_model_loads_in_a_process_with_only_the_wheel(installed: 
     code = """
 import mlflow
 mlflow.set_tracking_uri("sqlite:///mlflow.db")
-model = mlflow.pyfunc.load_model("models:/task@champion")
+model = mlflow.pyfunc.load_model("models:/workspace-queue@champion")
 print(model.predict([{"body": "please the parcel when"}])[0].answer)
-print(mlflow.pyfunc.get_model_dependencies("models:/task@champion"))
+print(mlflow.pyfunc.get_model_dependencies("models:/workspace-queue@champion"))
 """
     answer, requirements = installed.ok(str(installed.python), "-W", "ignore", "-c", code).splitlines()[:2]
     assert answer in {"delivery", "billing", "repair", "account"}

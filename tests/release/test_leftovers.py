@@ -27,7 +27,7 @@ def test_models_without_a_version_go_and_runs_end(tmp_path, monkeypatch, is_serv
         client.set_terminated(made["a", "registered"][0])
         if is_server:
             monkeypatch.setattr(Connection, "database", None)
-        remove_leftovers(connection, "a", ["1"])
+        remove_leftovers(connection, "a", "a", ["1"])
         left = {model.model_id for model in all_pages(client.search_logged_models, [experiment], "")}
         status = {name: client.get_run(run).info.status for name, (run, *_) in made.items()}
     # on a server, the runs and models of other attempts may be those of another workspace

@@ -3,6 +3,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -198,7 +199,7 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
 def test_a_challenger_of_other_data_is_refused_without_a_test_set_look(climbed, monkeypatch):
     registry, ledger = Registry(climbed), Paths(climbed).ledger.read_text()
     second = registry.version("route", CHAMPION)
-    other = type(second)("route", 9, {**second.tags, "data_version": "older"})
+    other = replace(second, number=9, tags={**second.tags, "data_version": "older"})
     monkeypatch.setattr(Registry, "version", lambda self, task, alias: other if alias == CHALLENGER else second)
     verdict = promote(climbed, "route")
     assert verdict == Verdict("refuse", (OtherData(9, "older", data_version(climbed)),))

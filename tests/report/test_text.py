@@ -26,7 +26,7 @@ SMALL = Evidence(
 )
 PASSES = Decision("stop", "small", True, (Text("because"),))
 FAILS = Decision("exhausted", "small", False, ())
-CHAMPION = Version("route", 3, {"attempt": "a1", "rung": "small", "base": "b"})
+CHAMPION = Version("route", 3, {"attempt": "a1", "rung": "small", "base": "b"}, "route")
 TASK = TaskStatus("route", "accuracy", 0.9, ("small", "large"), (SMALL,), PASSES, None, None, None, ())
 
 

@@ -20,6 +20,7 @@ def add(add: Add) -> None:
     )
     init.add_argument("--text", metavar="COLUMN", help="the column that the model reads; guessed by default")
     init.add_argument("--answer", metavar="COLUMN", help="the column with the right answers; guessed by default")
+    init.add_argument("--task", metavar="NAME", help="the task's name; by default from the answer column or the folder")
     init.add_argument("--dev", metavar="FILE", help="validation rows, if you have split them yourself")
     init.add_argument("--test", metavar="FILE", help="test rows, if you have split them yourself")
     init.add_argument("--encoding", metavar="NAME", help="the text encoding, such as cp1252; found out by default")
@@ -72,6 +73,7 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         ladder=arguments.ladder,
         encoding=arguments.encoding,
         has_header=not arguments.no_header,
+        task=arguments.task,
     )
     show("\n".join(lines))
     return 0

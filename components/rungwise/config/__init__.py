@@ -44,6 +44,7 @@ from rungwise.config.params import (
 )
 from rungwise.config.read import read_raw
 from rungwise.config.renamed import RENAMED, RenamedSetting, rename_settings
+from rungwise.config.section import check_name
 
 __all__ = [
     "HUB_NAME",
@@ -78,6 +79,7 @@ __all__ = [
     "augment_field",
     "base_named",
     "base_of",
+    "check_name",
     "inner_section",
     "load",
     "parse",

@@ -343,6 +343,9 @@ class RegisterSettings(Section):
 
     experiment: Name = "rungwise"
     """The MLflow experiment of the attempts' runs."""
+    models: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*\{task\}[A-Za-z0-9._-]*$", max_length=80)] = "{task}"
+    """The names of the registered models; `{task}` stands for the task. Workspaces that share a server need different
+    ones, such as `tickets-{task}`. With another name, the next run registers the tasks' models anew."""
 
 
 class PromoteSettings(Section):

@@ -23,6 +23,7 @@ from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
+from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, Options, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
@@ -54,6 +55,7 @@ def init(
     ladder: str | None = None,
     encoding: str | None = None,
     has_header: bool = True,
+    task: str | None = None,
 ) -> list[str]:
     """Makes a workspace in `target`; returns the guesses, their reasons and warnings, one sentence per line.
 
@@ -72,11 +74,13 @@ def init(
         ladder: the name of a preset, instead of `bases`.
         encoding: the text encoding of all files; found out by default.
         has_header: whether the first line of a CSV file has the column names.
+        task: the task's name; by default from the answer column or the folder.
 
     Raises:
         RungwiseError: the rows can't be used, or the folder can't become a workspace.
     """
     _check_target(target)
+    check_task(task)
     given = [file] if isinstance(file, Path) else list(file)
     options = Options(text, answer, encoding, has_header)
     files: list[RowsFile] = []
@@ -108,7 +112,8 @@ def init(
     words = label_words.proposed(labelled)
     limits = _limits(files, answers.n_without, counts)
     more = answers.setting + label_words.setting(words)
-    params = _params(files, guessed, rungs, shares, trained, more, limits)
+    names = names_of(target, files[0], task)
+    params = _params(files, guessed, rungs, shares, trained, more, limits, names)
     settings = _checked(params)
     _write(target, params, {stored: path for one in files for stored, path in one.files.items()})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
@@ -118,6 +123,7 @@ def init(
         *(sentence for one in files for sentence in one.notes),
         *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
+        f"The task is called {names.task}; --task names it.",
         f"The bar {guessed.bar:g} is a guess. Under `bars`, write the score that is good enough for your users.",
         *answers.sentences,
         *label_words.sentences(words),
@@ -213,6 +219,7 @@ def _params(
     trained: Training,
     more: str,
     limits: Mapping[str, float],
+    names: Names,
 ) -> str:
     """Returns the text of params.yaml.
 
@@ -224,6 +231,7 @@ def _params(
         trained: the settings of the training.
         more: further settings of the answer.
         limits: see `_limits`.
+        names: the names of the workspace and its task.
     """
     first = files[0]
     lines = []
@@ -245,13 +253,13 @@ def _params(
 # Guessed from {json.dumps(first.title)}. Correct what is wrong.
 seed: 7
 tasks:
-  task:
+  {names.task}:
     family: {guessed.family}
     prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
     answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
 bars:
-  task: {guessed.bar:g}          # a guess: set the score that is good enough for your users
+  {names.task}: {guessed.bar:g}          # a guess: set the score that is good enough for your users
 ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:
@@ -261,7 +269,7 @@ augment: {{}}
 train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
 evaluate: {{confidence: 0.95}}
 decide: {{{f"min_scored: {min_scored:g}" if min_scored else ""}}}
-register: {{}}
+register: {{experiment: {names.workspace}, models: "{names.models}"}}
 promote: {{}}
 """
 

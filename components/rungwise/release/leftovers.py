@@ -31,18 +31,20 @@ def scratch(root: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def remove_leftovers(connection: Connection, task: str, attempts: Sequence[str]) -> None:
+def remove_leftovers(connection: Connection, task: str, name: str, attempts: Sequence[str]) -> None:
     """Removes a task's models without a version, and temporary files; ends its runs that nobody continues as killed.
 
     Hold the workspace's lock, and log the runs of the last climb before, which completes theirs. A server may be in use
     by other workspaces: there, only what belongs to `attempts`, the digests of the last climb, counts.
+
+    `name`: the name of the task's registered model.
     """
     shutil.rmtree(connection.root / SCRATCH, ignore_errors=True)
     own = f"tags.`{TAG}task` = '{task}'"
-    queries = [own] if connection.database else [f"{own} AND tags.`{TAG}attempt` = '{name}'" for name in attempts]
+    queries = [own] if connection.database else [f"{own} AND tags.`{TAG}attempt` = '{one}'" for one in attempts]
     with connection.client() as (_, client):
         experiments = [e.experiment_id for e in client.search_experiments()]
-        registered = {version.source for version in client.search_model_versions(f"name = '{task}'")}
+        registered = {version.source for version in client.search_model_versions(f"name = '{name}'")}
         for query in queries:
             for model in list(all_pages(client.search_logged_models, experiments, query)):
                 if f"models:/{model.model_id}" not in registered:

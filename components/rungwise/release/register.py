@@ -46,6 +46,7 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
     from rungwise.release.connection import Connection
     from rungwise.release.leftovers import remove_leftovers
     from rungwise.release.pictures import pictures_of
+    from rungwise.release.registry import Registry
     from rungwise.release.runs import log_climb
     from rungwise.release.versions import add_version
 
@@ -55,7 +56,7 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
     attempts = {rung: folder if is_sealed(folder) else None for rung, folder in folders.items()}
     pictures = pictures_of(climb, Paths(root).output("climb") / task / "predictions")
     runs = log_climb(connection, settings.register_.experiment, climb, attempts, data, pictures=pictures)
-    remove_leftovers(connection, task, [evidence.attempt for evidence in climb.evidence])
+    remove_leftovers(connection, task, Registry(root).model(task), [evidence.attempt for evidence in climb.evidence])
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:
         return Registration(task, None, None)

@@ -5,6 +5,7 @@ Only the attempt (adapter, spec, recorded logits) is stored, with the base's nam
 version, `runs` logs the runs.
 """
 
+import functools
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from rungwise.core.folders import tree_digests
 from rungwise.core.records import digest
 from rungwise.release.aliases import aliases_of, folder_of
 from rungwise.release.connection import Connection, own_tags
+from rungwise.workspace.layout import settings_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
 
@@ -29,6 +31,13 @@ class Version:
     number: int
     tags: Mapping[str, str]
     """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, dev_score ..."""
+    model: str
+    """The name of the registered model (see `register.models`)."""
+
+    @property
+    def uri(self) -> str:
+        """Its address in MLflow."""
+        return f"models:/{self.model}/{self.number}"
 
 
 @dataclass(frozen=True)
@@ -41,6 +50,18 @@ class Registry:
     def _mlflow(self) -> Connection:
         return Connection(self.root)
 
+    @functools.cached_property
+    def _names(self) -> str:
+        return settings_of(self.root).register_.models
+
+    def model(self, task: str) -> str:
+        """Returns the name of a task's registered model."""
+        return self._names.format(task=task)
+
+    def version_of(self, task: str, answered: Any) -> Version:
+        """Returns a version of a task's model from MLflow's answer."""
+        return Version(task, int(answered.version), own_tags(answered.tags), self.model(task))
+
     def aliases(self, task: str) -> dict[str, Version]:
         """Returns alias -> version of a task's model; empty where the model is not registered.
 
@@ -50,9 +71,10 @@ class Registry:
         if self._mlflow.has_no_database():
             return {}
         if self._mlflow.database:
-            read = aliases_of(self._mlflow.database, task)
+            model = self.model(task)
+            read = aliases_of(self._mlflow.database, model)
             if read is not None:
-                return {alias: Version(task, number, own_tags(tags)) for alias, (number, tags) in read.items()}
+                return {alias: Version(task, number, own_tags(tags), model) for alias, (number, tags) in read.items()}
         asked = {alias: self.version(task, alias) for alias in (CHALLENGER, CHAMPION)}
         return {alias: version for alias, version in asked.items() if version}
 
@@ -62,19 +84,19 @@ class Registry:
             return None
         with self._mlflow.client() as (mlflow, client):
             try:
-                version = client.get_model_version_by_alias(task, alias)
+                version = client.get_model_version_by_alias(self.model(task), alias)
             except mlflow.exceptions.MlflowException as error:
                 if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
                     return None
                 raise
-            return version_of(version)
+            return self.version_of(task, version)
 
     def versions(self, task: str) -> list[Version]:
         """Returns all versions of a task's model, oldest first."""
         if self._mlflow.has_no_database():
             return []
         with self._mlflow.client() as (_, client):
-            versions = [version_of(v) for v in client.search_model_versions(f"name = '{task}'")]
+            versions = [self.version_of(task, v) for v in client.search_model_versions(f"name = '{self.model(task)}'")]
         return sorted(versions, key=lambda version: version.number)
 
     def delete(self, task: str, number: int) -> list[str]:
@@ -83,8 +105,8 @@ class Registry:
         Returns the places of files outside the workspace, which are not removed.
         """
         with self._mlflow.client() as (mlflow, client):
-            version = client.get_model_version(task, str(number))
-            client.delete_model_version(task, str(number))
+            version = client.get_model_version(self.model(task), str(number))
+            client.delete_model_version(self.model(task), str(number))
             model_id = getattr(version, "model_id", None) or version.source.removeprefix("models:/")
             try:
                 folder = client.get_logged_model(model_id).artifact_location
@@ -96,7 +118,7 @@ class Registry:
     def set_alias(self, version: Version, alias: str) -> None:
         """Sets `alias` to the version."""
         with self._mlflow.client() as (_, client):
-            client.set_registered_model_alias(version.task, alias, str(version.number))
+            client.set_registered_model_alias(version.model, alias, str(version.number))
 
     @contextmanager
     def attempt_folder(self, version: Version) -> Iterator[Path]:
@@ -112,7 +134,7 @@ class Registry:
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
-                        where=f"models:/{version.task}/{version.number}",
+                        where=version.uri,
                         found=stored_digest,
                         wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
                         do="register it again (`rungwise run`)",
@@ -123,19 +145,13 @@ class Registry:
     @contextmanager
     def _stored(self, version: Version) -> Iterator[Path]:
         """Yields the folder of a version's files: the registry's own where it is on this machine, else a copy."""
-        local = folder_of(self._mlflow.database, version.task, version.number) if self._mlflow.database else None
+        local = folder_of(self._mlflow.database, version.model, version.number) if self._mlflow.database else None
         if local:
             yield local
             return
         with self._mlflow.client() as (mlflow, _), tempfile.TemporaryDirectory() as temporary:
             try:
-                uri = f"models:/{version.task}/{version.number}"
-                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=temporary))
+                fetched = Path(mlflow.artifacts.download_artifacts(artifact_uri=version.uri, dst_path=temporary))
             except OSError:
                 fetched = Path(temporary)
             yield fetched
-
-
-def version_of(found: Any) -> Version:
-    """Returns the version that MLflow found."""
-    return Version(found.name, int(found.version), own_tags(found.tags))

@@ -17,7 +17,7 @@ from rungwise.release import parity
 from rungwise.release.connection import TAG, Connection
 from rungwise.release.facts import version_note
 from rungwise.release.leftovers import scratch
-from rungwise.release.registry import CHALLENGER, Registry, Version, version_of
+from rungwise.release.registry import CHALLENGER, Registry, Version
 
 
 def add_version(
@@ -67,14 +67,14 @@ def add_version(
 def _describe(root: Path, climb: Climb, evidence: Evidence, version: Version) -> None:
     """Writes what the model and the version are into their descriptions, once."""
     with Connection(root).client() as (_, client):
-        if not client.get_model_version(version.task, str(version.number)).description:
+        if not client.get_model_version(version.model, str(version.number)).description:
             note = version_note(climb, evidence, version.tags.get("data_version", ""))
-            client.update_model_version(version.task, str(version.number), note)
-        if not client.get_registered_model(version.task).description:
+            client.update_model_version(version.model, str(version.number), note)
+        if not client.get_registered_model(version.model).description:
             about = (
                 f"Answers *{version.task}*. The alias `champion` is what is served: it passed the gate on test rows."
             )
-            client.update_registered_model(version.task, about)
+            client.update_registered_model(version.model, about)
 
 
 def _names(version: Version) -> tuple[str | None, str | None]:
@@ -106,7 +106,7 @@ def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
     with Registry(root).attempt_folder(version) as folder:
         prove(folder)
     with Connection(root).client() as (_, client):
-        client.set_model_version_tag(version.task, str(version.number), TAG + "reload", "exact")
+        client.set_model_version_tag(version.model, str(version.number), TAG + "reload", "exact")
 
 
 def _is_whole(registry: Registry, version: Version) -> bool:
@@ -135,7 +135,8 @@ def _stored(
         spec = spec_from_json(read_json(folder / SPEC))
         tags = {**_tags(root, climb, evidence, spec.base), **versions, "run_id": run_id}
         tags["artifact_sha256"] = digest(tree_digests(folder))
-        run = client.get_run(run_id)
+        registry = Registry(root)
+        model, run = registry.model(climb.task), client.get_run(run_id)
         with mlflow.start_run(run_id=run_id), contextlib.redirect_stderr(io.StringIO()):
             logged = mlflow.pyfunc.log_model(
                 name="attempt",
@@ -146,11 +147,11 @@ def _stored(
                 tags={TAG + key: tags[key] for key in ("task", "attempt")},
             )
             registered = mlflow.register_model(
-                f"models:/{logged.model_id}", climb.task, tags={TAG + k: v for k, v in tags.items()}
+                f"models:/{logged.model_id}", model, tags={TAG + k: v for k, v in tags.items()}
             )
         # `start_run` opened the run again, and ended it now
         client.set_terminated(run_id, "FINISHED", run.info.end_time)
-        return version_of(client.get_model_version(climb.task, registered.version))
+        return registry.version_of(climb.task, client.get_model_version(model, registered.version))
 
 
 def note_test(root: Path, climb: Climb, version: Version, score: Interval, target: float) -> None:
@@ -169,10 +170,10 @@ def note_test(root: Path, climb: Climb, version: Version, score: Interval, targe
     with Connection(root).client() as (_, client):
         number = str(version.number)
         for name, value in tags.items():
-            client.set_model_version_tag(version.task, number, TAG + name, value)
+            client.set_model_version_tag(version.model, number, TAG + name, value)
         if evidence:
             note = version_note(climb, evidence, version.tags.get("data_version", ""), score)
-            client.update_model_version(version.task, number, note)
+            client.update_model_version(version.model, number, note)
 
 
 def _tags(root: Path, climb: Climb, evidence: Evidence, base: Base | None) -> dict[str, str]:
