@@ -4,21 +4,27 @@
 are those of `pipeline.steps`, with a Prefect task per step.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from prefect import flow, get_run_logger, task
 
 from rungwise.core.texts import visible
 from rungwise.flows.climb import climb, ladder_table
 from rungwise.flows.prepare import prepare
-from rungwise.flows.shown import rename_run, run_name, show_errors_once
+from rungwise.flows.shown import may_pass, rename_run, run_name, show_errors_once
 from rungwise.pipeline import steps
 from rungwise.workspace.layout import Snapshot, data_version
 from rungwise.workspace.process import workspace_root
 
 T = TypeVar("T")
+RETRIES: Final[Mapping[str, Any]] = {
+    "retries": 2,
+    "retry_delay_seconds": [10, 60],
+    "retry_condition_fn": may_pass,
+}
+"""Steps outside DVC's graph reach sources and MLflow, and can be repeated safely."""
 
 
 class PrefectRunner:
@@ -33,8 +39,9 @@ class PrefectRunner:
             rename_run(data_version(root))
 
     def step(self, name: str, task_name: str, act: Callable[[], T]) -> T:
-        """Does one step as a task of its name."""
-        as_task: Any = task(name=name, task_run_name=f"{name} {task_name}".strip())(act)
+        """Does one step as a task of its name; again, if a server could not be reached."""
+        named: Any = task(name=name, task_run_name=f"{name} {task_name}".strip(), **RETRIES)
+        as_task: Any = named(act)
         result: T = as_task()
         return result
 

@@ -5,10 +5,12 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
 from prefect.client.orchestration import get_client
+from prefect.client.schemas.objects import State
 
 from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import heard
@@ -59,6 +61,13 @@ def rename_run(data_version: str) -> None:
             client.update_flow_run(run, name=run_name(data_version))
 
 
+def may_pass(task: object, run: object, state: State[Any]) -> bool:
+    """Whether a task that failed may succeed when it is run again: it could not reach a server."""
+    del task, run
+    error = state.data
+    return isinstance(error, RungwiseError) and error.problem.is_passing
+
+
 class OwnErrors(logging.Filter):
     """Shows an error that a user can fix once, as the flow's message: no traceback, and not for its task again."""
 
@@ -68,6 +77,9 @@ class OwnErrors(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Returns whether the record is shown."""
+        if isinstance(record.args, tuple) and any(isinstance(one, RungwiseError) for one in record.args):
+            lines = [one.problem.line if isinstance(one, RungwiseError) else one for one in record.args]
+            record.msg, record.args = str(record.msg).replace("%r", "%s"), tuple(lines)
         error = record.exc_info[1] if record.exc_info else None
         if not isinstance(error, RungwiseError):
             self._shorten(record)

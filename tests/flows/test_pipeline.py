@@ -2,6 +2,8 @@
 
 import base64
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -95,3 +97,57 @@ def test_an_error_of_the_user_is_shown_once_and_without_a_traceback(small, caplo
     texts = [one.getMessage() for one in records if "meet an expectation" in one.getMessage()]
     assert len(texts) == 1 and "\n  do:     " in texts[0], texts
     assert not any(one.exc_info or one.exc_text for one in records)
+
+
+@pytest.fixture
+def server():
+    """A server of one file of rows that answers with the codes in `codes` first, and counts the requests."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            code = codes.pop(0) if codes else 200
+            self.send_response(code)
+            self.send_header("Content-Length", str(len(ROWS) if code == 200 else 0))
+            self.end_headers()
+            if code == 200:
+                self.wfile.write(ROWS)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *arguments):
+            pass
+
+    codes: list[int] = []
+    asked: list[str] = []
+    served = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=served.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{served.server_port}/more.csv", codes, asked
+    served.shutdown()
+    served.server_close()
+
+
+ROWS = b"body,queue\nthe parcel is late,delivery\n"
+
+
+@pytest.mark.parametrize(("refused", "ends"), [([503], True), ([503] * 20, False), ([403], False)])
+def test_a_server_that_fails_is_asked_again_and_one_that_refuses_is_not(
+    small, server, caplog, monkeypatch, refused, ends
+):
+    from rungwise.flows import pipeline as flow
+
+    monkeypatch.setattr(flow, "RETRIES", {**flow.RETRIES, "retry_delay_seconds": 0})
+    address, codes, asked = server
+    codes += refused
+    with (small / "params.yaml").open("a") as stream:
+        stream.write(f"collect: [{{name: more, from: '{address}', to: more.csv}}]\n")
+    caplog.set_level("INFO")
+    if ends:
+        assert flow.pipeline() == {"route": "promote"}
+        assert (small / "data/raw/more.csv").read_bytes() == ROWS
+    else:
+        with pytest.raises(RungwiseError, match=f"HTTP {refused[0]}"):
+            flow.pipeline()
+        assert len(asked) == min(3, len(refused))
+    again = [one.getMessage() for one in caplog.records if "Retry 1/2" in one.getMessage()]
+    assert len(again) == (refused[0] == 503) and not any("Problem(" in line for line in again), again

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from rungwise.attempts.bundle import RESULT
 from rungwise.core import errors
@@ -40,7 +40,7 @@ def launched(
     if command[0] in _LAUNCHERS:  # the one of this environment, not the first on the path
         arguments[:1] = [sys.executable, "-m", _LAUNCHERS[command[0]]]
     last: list[str] = []
-    failed: tuple[str, dict[str, str]] | None = None
+    failed: tuple[str, dict[str, Any]] | None = None
     try:
         process = subprocess.Popen(
             arguments, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"

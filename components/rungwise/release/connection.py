@@ -30,6 +30,14 @@ def _without_secrets(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//", text)
 
 
+def _is_passing(error: Exception) -> bool:
+    """Whether MLflow could not reach its server or database, or that was busy."""
+    busy = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
+    text = str(error)
+    is_lost = text.startswith("API request to") and ("exception" in text or re.search(r"error code 5\d\d", text))
+    return getattr(error, "error_code", "") in busy or bool(is_lost) or "database is locked" in text
+
+
 @contextmanager
 def _quiet() -> Iterator[Any]:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -56,6 +64,7 @@ def _quiet() -> Iterator[Any]:
                     do="restore the database file, or move it away: `rungwise run` registers again"
                     if is_file
                     else "check MLFLOW_TRACKING_URI and the server's log",
+                    is_passing=_is_passing(error),
                 )
             ) from None
 

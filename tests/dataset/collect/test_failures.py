@@ -1,3 +1,4 @@
+import sqlite3
 import sys
 
 import pytest
@@ -15,3 +16,17 @@ def test_a_missing_driver_and_a_missing_query_are_named(tmp_path, monkeypatch):
             run(tmp_path, settings(url_env="CRM_URL", query="select 1"))
         with pytest.raises(DataError, match="the source has no `query`"):
             run(tmp_path, settings(url_env="CRM_URL"))
+
+
+def test_a_failure_that_may_pass_is_said_to(tmp_path, monkeypatch):
+    monkeypatch.setenv("CRM_URL", "postgresql+psycopg://h/d")
+    monkeypatch.setenv("CRM_FILE", f"sqlite:///{tmp_path / 'rows.db'}")
+    lost = "http://127.0.0.1:9/rows.csv"  # nobody listens there
+    with pytest.raises(DataError) as error:
+        run(tmp_path, settings(**{"from": lost}))
+    assert error.value.problem.is_passing
+    for given in ({"from": str(tmp_path / "no.csv")}, {"url_env": "CRM_FILE", "query": "select * from nothing"}):
+        sqlite3.connect(tmp_path / "rows.db").close()
+        with pytest.raises(DataError) as error:
+            run(tmp_path, settings(**given))
+        assert not error.value.problem.is_passing, given

@@ -29,8 +29,21 @@ def collect_error(source: CollectSettings, address: str, error: Exception) -> Da
             found=f"{type(error).__name__}: {text[:300]}",
             wanted="an address and a query that work" if source.query else "an address that can be read",
             do=f"pip install {missing}" if missing else _advice(source, address),
+            is_passing=_is_passing(error, address),
         )
     )
+
+
+def _is_passing(error: BaseException, address: str) -> bool:
+    """Whether a lost connection, a timeout or a locked database is behind the failure."""
+    chain: list[BaseException] = []
+    while error and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]  # None ends the loop
+    names = [cls.__name__ for one in chain for cls in type(one).__mro__]
+    if "OperationalError" in names and address.startswith("sqlite"):
+        return "locked" in str(chain[0])
+    return any("Connect" in name or "Timeout" in name or name == "OperationalError" for name in names)
 
 
 def _advice(source: CollectSettings, address: str) -> str:

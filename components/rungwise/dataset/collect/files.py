@@ -74,7 +74,8 @@ def _exists_on_web(address: str) -> bool:
     """Whether a web server has the file; False if it answers 404 or 410.
 
     Raises:
-        ConnectionError: the server can't be reached, or answers with another error.
+        ConnectionError: the server can't be reached, or fails.
+        PermissionError: it refuses.
     """
     import requests
 
@@ -83,7 +84,9 @@ def _exists_on_web(address: str) -> bool:
             if answer.status_code in (404, 410):
                 return False
             if answer.status_code >= 400:
-                raise ConnectionError(f"the server answers with HTTP {answer.status_code}")
+                is_busy = answer.status_code >= 500 or answer.status_code == 429
+                kind = ConnectionError if is_busy else PermissionError
+                raise kind(f"the server answers with HTTP {answer.status_code}")
     except requests.RequestException as error:
         host = urlsplit(address).netloc.rpartition("@")[2]
         raise ConnectionError(f"the server {host} can't be reached ({type(error).__name__})") from None
