@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def test_the_tags_of_a_version_describe_its_attempt(climbed):
     evidence = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8")
     assert version.number == 1 and version.tags["reload"] == "exact"
     assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
-    assert version.tags["base_sha256"] == evidence.base_digest and version.tags["dev_n"] == str(evidence.score.n)
+    assert version.tags["base_sha256"] == evidence.base_digest and f"n={evidence.score.n})" in version.tags["dev_score"]
     assert version.tags["data_version"] == data_version(climbed)
     assert version.tags["base_quantization"] == "Q4_1"  # as the base's source.json says
 
@@ -142,16 +143,19 @@ def test_a_version_shows_its_test_score_its_inputs_and_what_it_is(climbed):
     uri = f"sqlite:///{climbed / 'mlflow.db'}"
     client = mlflow.MlflowClient(uri, uri)
     version = client.get_model_version("route", "1")
+    hashes = [name for name, value in version.tags.items() if re.fullmatch("[0-9a-f]{32,}", value)]
+    assert not hashes and len(version.tags) <= 12, "hashes are in one tag"
     look = read_log(Paths(climbed).ledger)[0]
     score = next(reason["score"] for reason in look["reasons"] if reason["code"] == "challenger_score")
-    assert version.tags["rungwise.test_score"] == f"{score['value']:g}" and version.tags["rungwise.bar"]
-    assert version.tags["rungwise.test_low"] == f"{score['low']:g}"
+    shown = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"
+    assert version.tags["rungwise.test_score"] == shown and version.tags["rungwise.bar"]
     assert "- test rows: " in version.description and "rank-8" in version.description
     assert "*route*" in client.get_registered_model("route").description
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     info = mlflow.models.get_model_info("models:/route/1")
-    assert info.signature and info.saved_input_example_info
+    assert info.signature.inputs.input_names() == ["body"]
+    assert info.signature.outputs.input_names() == ["answer", "probability"]
     model = mlflow.models.Model.load(info.model_uri)
     assert model.load_input_example(mlflow.artifacts.download_artifacts(info.model_uri)) == [{"body": "text of body"}]
 

@@ -3,6 +3,7 @@
 By default MLflow uses SQLite and a folder in the workspace; MLFLOW_TRACKING_URI names a server instead.
 """
 
+import json
 import logging
 import os
 import re
@@ -21,6 +22,8 @@ from rungwise.release.aliases import address_of, database_of, local_path
 
 TAG: Final = "rungwise."
 """The prefix of this project's own tags."""
+IDENTITY: Final = "identity"
+"""The tag of a version with the hashes and ids that only programs read, as JSON."""
 _SERVER = "MLFLOW_TRACKING_URI"
 _ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
 """Environment variables that MLflow sets when its addresses are set."""
@@ -186,5 +189,10 @@ def all_pages(search: Any, experiments: Sequence[str], query: str, **more: Any) 
 
 
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns this project's own tags without their prefix, in the order of their names."""
-    return {k.removeprefix(TAG): v for k, v in sorted(tags.items()) if k.startswith(TAG)}
+    """Returns this project's own tags without their prefix, in the order of their names, and what `IDENTITY` holds."""
+    own = {k.removeprefix(TAG): v for k, v in sorted(tags.items()) if k.startswith(TAG)}
+    try:
+        identity = dict(json.loads(own.pop(IDENTITY, "{}")))
+    except (ValueError, TypeError):
+        identity = {}  # edited by hand: a proof that needs it says what is missing
+    return {**own, **{name: str(value) for name, value in identity.items()}}

@@ -6,15 +6,17 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
+from typing import Any, Final
 
 from rungwise.attempts.store import SPEC, answering_versions
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import RegistryError
 from rungwise.core.folders import read_json, tree_digests
-from rungwise.core.records import Base, Evidence, Interval, digest, spec_from_json
+from rungwise.core.records import Base, Evidence, Interval, canonical_json, digest, spec_from_json
+from rungwise.evidence.evaluate import interval_text
 from rungwise.model.bases import quantization
 from rungwise.release import parity
-from rungwise.release.connection import TAG, Connection
+from rungwise.release.connection import IDENTITY, TAG, Connection
 from rungwise.release.facts import version_note
 from rungwise.release.leftovers import scratch
 from rungwise.release.registry import CHALLENGER, Registry, Version
@@ -142,28 +144,31 @@ def _stored(
                 name="attempt",
                 python_model=str(files("rungwise.serving") / "pyfunc.py"),
                 artifacts={"attempt": str(folder)},
+                signature=_signature(mlflow, slots),
                 input_example=[{name: f"text of {name}" for name in slots}],
                 pip_requirements=_requirements(answering_versions(spec)),
                 tags={TAG + key: tags[key] for key in ("task", "attempt")},
             )
             registered = mlflow.register_model(
-                f"models:/{logged.model_id}", model, tags={TAG + k: v for k, v in tags.items()}
+                f"models:/{logged.model_id}", model, tags={TAG + k: v for k, v in _readable(tags).items()}
             )
         # `start_run` opened the run again, and ended it now
         client.set_terminated(run_id, "FINISHED", run.info.end_time)
         return registry.version_of(climb.task, client.get_model_version(model, registered.version))
 
 
+def _signature(mlflow: Any, slots: Sequence[str]) -> Any:
+    """Returns what the model takes and gives: a text for each slot, an answer and its probability."""
+    from mlflow.types import ColSpec, Schema
+
+    inputs = Schema([ColSpec("string", name) for name in slots])
+    outputs = Schema([ColSpec("string", "answer", required=False), ColSpec("double", "probability")])
+    return mlflow.models.ModelSignature(inputs=inputs, outputs=outputs)
+
+
 def note_test(root: Path, climb: Climb, version: Version, score: Interval, target: float) -> None:
     """Writes the score on the test rows and the bar on a version, once; also into its description."""
-    numbers = {
-        "test_score": score.value,
-        "test_low": score.low,
-        "test_high": score.high,
-        "test_n": score.n,
-        "bar": target,
-    }
-    tags = {name: f"{number:g}" for name, number in numbers.items()}
+    tags = {"test_score": interval_text(score), "bar": f"{target:g}"}
     if all(version.tags.get(name) == value for name, value in tags.items()):
         return
     evidence = next((e for e in climb.evidence if e.attempt == version.tags.get("attempt")), None)
@@ -187,8 +192,17 @@ def _tags(root: Path, climb: Climb, evidence: Evidence, base: Base | None) -> di
         "base_sha256": evidence.base_digest,
         "base_quantization": quantization(base, root) if base else "",
         "base_parameters": str(evidence.base_parameters),
-        **_score_tags(evidence),
+        "dev_score": interval_text(evidence.score) if evidence.score else "",
     }
+
+
+_HASHES: Final = ("attempt", "artifact_sha256", "base_revision", "base_sha256", "run_id", "split_version")
+
+
+def _readable(tags: Mapping[str, str]) -> dict[str, str]:
+    """Returns the tags with the hashes in one of them, and without empty ones."""
+    identity = {name: tags[name] for name in _HASHES if tags[name]}
+    return {k: v for k, v in tags.items() if k not in _HASHES and v} | {IDENTITY: canonical_json(identity)}
 
 
 def _requirements(libraries: Mapping[str, str]) -> list[str]:
@@ -196,11 +210,3 @@ def _requirements(libraries: Mapping[str, str]) -> list[str]:
     from importlib.metadata import version
 
     return [f"rungwise=={version('rungwise')}", *(f"{name}=={number}" for name, number in libraries.items())]
-
-
-def _score_tags(evidence: Evidence) -> dict[str, str]:
-    score = evidence.score
-    if score is None:
-        return {}
-    numbers = {"dev_score": score.value, "dev_low": score.low, "dev_high": score.high, "dev_n": score.n}
-    return {name: f"{number:g}" for name, number in numbers.items()}

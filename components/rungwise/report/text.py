@@ -161,7 +161,7 @@ def _task_text(task: TaskStatus) -> str:
         lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
         if version:
-            base, revision = version.tags["base"], version.tags.get("base_revision")
+            base, revision = version.tags.get("base"), version.tags.get("base_revision")
             on = f" on {base}" + (f"@{revision}" if revision else "") if base else ", no language model"
             lines.append(f"{alias}: version {version.number} ({version.tags['rung']}{on})")
     lines += [f"test look: {look['action']}: {sentences_of(look['reasons'])}" for look in task.test_looks[-1:]]

@@ -1,6 +1,6 @@
 """A registered model for MLflow's serving ("models from code"): rows in, answers with their probabilities out.
 
-Used by `mlflow.pyfunc.load_model("models:/TASK@champion")` and `mlflow models serve`. MLflow stores only the attempt.
+Used by `mlflow.pyfunc.load_model("models:/NAME@champion")` and `mlflow models serve`. MLflow stores only the attempt.
 The base is loaded from the path in the attempt's spec, and must have the recorded digest.
 """
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import pandas
 from pydantic import BaseModel
 
 from rungwise.serving.answerer import Answerer
@@ -30,9 +31,13 @@ class ServedAttempt(mlflow.pyfunc.PythonModel):  # type: ignore[misc]
         """Loads base and adapter once."""
         self._answerer = Answerer(Path(context.artifacts["attempt"]), workspace_root())
 
-    def predict(self, model_input: list[dict[str, str]]) -> list[Answer]:
-        """Returns the answer to each row (slot name -> text) with its probability."""
-        return [Answer(answer=p.answer, probability=p.probability) for p in self._answerer(model_input)]
+    def predict(self, model_input: pandas.DataFrame) -> list[Answer]:
+        """Returns the answer to each row, in order; a column for each slot of the prompt.
+
+        MLflow also takes a list of dictionaries, and checks the columns against the model's signature.
+        """
+        rows = model_input.to_dict("records")
+        return [Answer(answer=p.answer, probability=p.probability) for p in self._answerer(rows)]
 
 
 mlflow.models.set_model(ServedAttempt())
