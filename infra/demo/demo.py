@@ -39,7 +39,7 @@ Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, its score, and why the climb continued or stopped
   params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
   data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
-  mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > rungwise)
+  mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > tickets)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """
 NO_BASES = """make demo: the bases can't be fetched. To run without them, set `base: pocket-m` on the rung

@@ -137,6 +137,7 @@ def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None, stor
 
         return Embedded(folder, spec, load_encoder(spec.base, root, precision=spec.precision), store)
     from rungwise.model.adapter_files import load as load_adapter
+    from rungwise.model.kernels.low_rank import fuse_for_answers
     from rungwise.model.language_model import load
     from rungwise.model.predict import Prompted
 
@@ -148,5 +149,6 @@ def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None, stor
         lm = load(spec.base, root, template="plain", precision=spec.precision)
         examples = [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
         return Untuned(lm, spec, from_json(PromptForm, result["prompting"]["form"]), examples, limit)
-    lm = load(spec.base, root, template=spec.template, precision=spec.precision)
-    return Prompted(load_adapter(lm, folder), spec, limit)
+    lm = load_adapter(load(spec.base, root, template=spec.template, precision=spec.precision), folder)
+    fuse_for_answers(lm.model)
+    return Prompted(lm, spec, limit)

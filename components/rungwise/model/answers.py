@@ -216,9 +216,13 @@ def _write_batch(
     guides = [Guide(constraint, max_tokens) for _ in prompts] if constraint else []
     for _ in range(max_tokens):
         out = lm.model(**given, use_cache=True, logits_to_keep=1)
-        logp_BV = log_softmax(out.logits[:, -1].float(), dim=-1)
-        _check_finite(lm, logp_BV[:, 0])
-        next_tokens, log_shares = _next_tokens(logp_BV, [guides[row] for row in rows] if guides else None)
+        logits_BV = out.logits[:, -1]
+        best_B, log_total_B = logits_BV.max(-1), _log_total(logits_BV)
+        _check_finite(lm, log_total_B)
+        chosen = best_B.indices.tolist()
+        next_tokens = choose([guides[row] for row in rows], logits_BV, chosen) if guides else chosen
+        index_B1 = torch.tensor([token or 0 for token in next_tokens], device=lm.device)[:, None]
+        log_shares = (logits_BV.gather(1, index_B1)[:, 0].float() - log_total_B).tolist()
         open_places = []
         for place, (row, token, log_share) in enumerate(zip(rows, next_tokens, log_shares, strict=True)):
             if token is None:
@@ -247,14 +251,19 @@ def _write_batch(
     return list(zip(tokens, totals, is_cut, strict=True))
 
 
-def _next_tokens(logp_BV: torch.Tensor, guides: list[Guide] | None) -> tuple[Sequence[int | None], list[float]]:
-    """Returns each row's next token and its log-probability without a constraint; None: its answer is complete."""
-    best_B = logp_BV.max(-1)
-    if guides is None:
-        return best_B.indices.tolist(), best_B.values.tolist()
-    chosen = choose(guides, logp_BV, best_B.indices.tolist())
-    index_B1 = torch.tensor([token or 0 for token in chosen], device=logp_BV.device)[:, None]
-    return chosen, logp_BV.gather(1, index_B1)[:, 0].tolist()
+def _log_total(logits_BV: torch.Tensor) -> torch.Tensor:
+    """Returns the logarithm of each row's summed exponentials, in fp32; NaN where a logit is not finite.
+
+    A few rows at a time, so that their fp32 copies stay in the caches of a processor: with a large vocabulary the
+    log-probabilities of all tokens take longer than a small model.
+    """
+    most_B1 = logits_BV.max(-1, keepdim=True).values.float()
+    rows = max(1, 2**18 // logits_BV.shape[1]) if logits_BV.device.type == "cpu" else len(logits_BV)
+    totals = [
+        (logits.float() - most).exp_().sum(-1)
+        for logits, most in zip(logits_BV.split(rows), most_B1.split(rows), strict=True)
+    ]
+    return torch.cat(totals).log_() + most_B1[:, 0]
 
 
 def _score_batch(

@@ -164,20 +164,20 @@ def constraint_of(lm: LanguageModel, form: AnswerForm) -> Constraint:
     return constraint
 
 
-def choose(guides: Sequence[Guide], logp_BV: torch.Tensor, likeliest: Sequence[int]) -> list[int | None]:
+def choose(guides: Sequence[Guide], logits_BV: torch.Tensor, likeliest: Sequence[int]) -> list[int | None]:
     """Returns the next token of each row: the likeliest that its guide allows; None if the answer is complete.
 
     Args:
         guides: one for each row; they move on.
-        logp_BV: log-probabilities of the next token.
+        logits_BV: logits of the next token.
         likeliest: each row's likeliest token. In a trained model it is nearly always allowed, so that the masks of
             whole vocabularies are computed for few rows.
     """
     tokens = list(likeliest)
     rows = [b for b, (guide, token) in enumerate(zip(guides, tokens, strict=True)) if not guide.is_closing]
     if refused := [b for b in rows if not guides[b].allows(tokens[b])]:
-        allowed_RV = _unpacked([guides[b].mask() for b in refused], logp_BV.shape[1], logp_BV.device)
-        best_R = logp_BV[refused].masked_fill(~allowed_RV, -math.inf).max(-1)
+        allowed_RV = _unpacked([guides[b].mask() for b in refused], logits_BV.shape[1], logits_BV.device)
+        best_R = logits_BV[refused].masked_fill(~allowed_RV, -math.inf).max(-1)
         if best_R.values.isneginf().any():
             raise ModelError(
                 Problem(
