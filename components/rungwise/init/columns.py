@@ -18,7 +18,7 @@ SHOWN_CHARACTERS = 40
 """Longest example of a cell in a message."""
 _ANSWER_NAMES = (
     "completion", "answer", "answers", "label", "labels", "output", "target", "category", "class", "intent", "queue",
-    "tag", "tags", "keywords", "response", "reply", "summary",
+    "tag", "tags", "keywords", "response", "reply", "summary", "reference", "references", "solution",
 )  # fmt: skip
 """Usual names of the column with the answers, the most certain first."""
 _TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "message", "utterance", "content")

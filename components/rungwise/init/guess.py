@@ -153,9 +153,13 @@ def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Gue
 
 
 def _any_of(lists: Sequence[tuple[str, ...]]) -> Guess | None:
-    """Returns the format of lists whose items are whole texts, each a right answer; None for other lists."""
+    """Returns the format of lists whose items are whole texts, each a right answer; None for other lists.
+
+    In lists of one text each, such as the spans of a question's answer, the text may be short.
+    """
     items = [item for one in lists for item in one]
-    if not items or sum(n_words(item) > MAX_ITEM_WORDS for item in items) < len(items) / 2:
+    are_long = bool(items) and sum(n_words(item) > MAX_ITEM_WORDS for item in items) >= len(items) / 2
+    if not are_long and not (all(len(one) == 1 for one in lists) and guess(items).format == "text"):
         return None
     why = (
         f"the answers are lists of {len(items) / len(lists):.1f} texts of {statistics.median(map(n_words, items)):.0f} "

@@ -89,6 +89,9 @@ def init(
         files.append(read_rows_file(name, path, options, records, files))
         options = replace(options, text=files[0].columns.text, answer=files[0].columns.answer)
     answers = cleaned([row for one in files for row in one.rows])
+    guessed = guess([answer for _, answer in answers.rows], files[0].columns.one_hot)
+    if guessed.any_of:
+        answers = cleaned([(text, _first(answer)) for text, answer in answers.rows])
     rows, n = answers.rows, len(answers.rows)
     sides: dict[str, Sequence[tuple[str, Cell]]] = {}
     own_files = {
@@ -101,16 +104,12 @@ def init(
             sides[side] = files[-1].rows
     counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n, side) for side in ("dev", "test")}
     shares = {side: counts[side] / n for side in counts if side not in sides}
-    guessed = guess([answer for _, answer in rows], files[0].columns.one_hot)
-    if guessed.any_of:
-        answers = cleaned([(text, _first(answer)) for text, answer in rows])
-        rows = answers.rows
     rungs = ladder_of(bases, ladder, guessed.format)
     n_train = n - sum(counts[side] for side in shares)
     trained = training(n_train, rungs.bases)
     labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
-    limits = _limits(files, answers.n_without, counts)
+    limits = _limits(files, sum(len(one.rows) for one in files[: len(given)]) - n, counts)
     more = answers.setting + label_words.setting(words)
     names = names_of(target, files[0], task)
     params = _params(files, guessed, rungs, shares, trained, more, limits, names)
