@@ -30,8 +30,8 @@ DISK_MIB, MEMORY_MIB = 1500, 4000
 QUESTIONS = {
     "route": ["The zip of my tent is stuck"],
     "keywords": ["The zip of my tent is stuck"],
-    "reply": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is stuck. Order FW-12345."],
-    "triage": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is stuck. Order FW-12345."],
+    "reply": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is broken. Order FW-12345."],
+    "triage": ["--field", "tenant=fernweg", "--field", "body=The zip of my tent is broken. Order FW-12345."],
 }
 """Task -> what its champion is asked: arguments of `rungwise predict`."""
 NEXT = """

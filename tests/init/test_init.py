@@ -367,6 +367,77 @@ def test_words_are_proposed_for_labels_that_are_codes(tmp_path):
     assert answer.words == {code: label for label, code in queues.items()}
 
 
+def test_lists_of_one_text_each_are_texts_and_of_one_label_each_are_lists():
+    spans = guess([(f"span {i}",) for i in range(100)])
+    assert (spans.format, spans.any_of) == ("text", True) and "lists of 1.0 texts" in spans.why
+    labels = guess([(f"label {i % 4}",) for i in range(100)])
+    assert (labels.format, labels.any_of) == ("list", False)
+    keywords = guess([(f"word {i}", f"other {i}") for i in range(100)])
+    assert (keywords.format, keywords.any_of) == ("list", False)
+
+
+def test_rows_without_any_right_answer_are_counted(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    lists = [[] if i % 5 == 0 else [f"A right answer, number {i} of many."] for i in range(150)]
+    file.write_text("".join(json.dumps({"text": f"text {i}", "references": a}) + "\n" for i, a in enumerate(lists)))
+    lines = init(tmp_path / "ws", file)
+    assert lines[0].startswith("120 rows in rows.jsonl") and "column references" in "".join(lines)
+    assert load(tmp_path / "ws/params.yaml").ingest.max_rejected_share == 0.25
+
+
+def test_answers_that_combine_items_are_lists_and_labels_with_commas_are_labels():
+    draw = random.Random(3)
+    tags = [", ".join(sorted(draw.sample(["bug", "ui", "api", "perf"], draw.choice([1, 2, 3])))) for _ in range(300)]
+    assert (guess(tags).format, guess(tags).separator) == ("list", ",")
+    assert guess(["Billing, payments", "Returns, exchanges", "Other"] * 50).format == "label"
+
+
+def test_an_object_with_a_list_of_one_text_is_still_an_object(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows = [
+        {"body": f"mail {i}", "out": {"reason": [f"Because part {i} broke."], "code": f"c{i % 3}"}} for i in range(90)
+    ]
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    init(tmp_path / "ws", file, "body", "out")
+    fields = load(tmp_path / "ws/params.yaml").tasks["out"].answer.fields
+    assert {name: field.format for name, field in fields.items()} == {"reason": "text", "code": "label"}
+
+
+@pytest.mark.parametrize(
+    "names", [("-1", "0", "1"), ("None", "Low", "High"), ("NA", "EU", "APAC"), ("None", "Low", "Medium", "High")]
+)
+def test_a_word_for_nothing_that_is_as_frequent_as_the_labels_is_one(tmp_path, names):
+    file = write(tmp_path / "rows.csv", ("body", "level"), [(f"mail {i}", names[i % len(names)]) for i in range(120)])
+    lines = init(tmp_path / "ws", file, "body", "level")
+    answer = load(tmp_path / "ws/params.yaml").tasks["level"].answer
+    assert answer.no_value == () and lines[0].startswith("120 rows")
+    assert len(set(answer.words.values())) == len(answer.words), "no two labels have the same words"
+
+
+def test_an_end_marker_on_some_answers_is_stripped(tmp_path):
+    rows = [(f"mail {i}", ["late", "lost"][i % 2] + ("<|im_end|>" if i % 3 else "")) for i in range(120)]
+    init(tmp_path / "ws", write(tmp_path / "rows.csv", ("body", "queue"), rows), "body", "queue")
+    answer = load(tmp_path / "ws/params.yaml").tasks["queue"].answer
+    assert answer.strip == ("<|im_end|>",) and answer.format == "label"
+
+
+def test_a_first_line_that_may_be_a_row_is_said_and_one_without_names_is_an_error(tmp_path):
+    plain = write(
+        tmp_path / "plain.csv", ("billing", "mail 0"), [(["late", "billing"][i % 2], f"mail {i}") for i in range(90)]
+    )
+    assert any("--no-header" in line for line in init(tmp_path / "a", plain))
+    title = tmp_path / "title.csv"
+    title.write_text("Ticket export,\n" + "".join(f"mail {i},{'ab'[i % 2]}\n" for i in range(90)))
+    with pytest.raises(DataError, match="a column has no name"):
+        init(tmp_path / "b", title)
+
+
+def test_texts_that_say_nothing_are_reported(tmp_path):
+    rows = [("NaN" if i % 10 == 0 else f"mail {i}", "ab"[i % 2]) for i in range(120)]
+    lines = init(tmp_path / "ws", write(tmp_path / "rows.csv", ("body", "queue"), rows), "body", "queue")
+    assert any("12 texts say only that there is none" in line for line in lines)
+
+
 @pytest.mark.parametrize(
     ("folder", "column", "given", "task", "models"),
     [
@@ -376,6 +447,7 @@ def test_words_are_proposed_for_labels_that_are_codes(tmp_path):
         ("2024", "label", None, "answers", "workspace-{task}"),
         ("mine", "label", "spam", "spam", "mine-{task}"),
         ("null", "True", None, "answers", "workspace-{task}"),
+        ("mails2", "Catégorie", None, "categorie", "mails2-{task}"),
     ],
 )
 def test_workspace_and_task_have_names_that_say_something(tmp_path, folder, column, given, task, models):

@@ -251,7 +251,7 @@ def test_a_marker_at_the_end_of_the_answers_is_neither_learned_nor_a_separator(t
     rows = [(t, f"We will look at your {q} mail number {i}.{marker}") for i, (t, q) in enumerate(ROWS)]
     file.write_text(lines_of(rows))
     text, read = ingested(tmp_path, file, "body", "queue")
-    assert f"nearly all answers begin or end with {marker!r}" in text and "Format text" in text
+    assert f"Warning: answers begin or end with {marker!r}" in text and "Format text" in text
     assert read[0]["answer"] == rows[0][1].removesuffix(marker)
 
 
@@ -418,3 +418,24 @@ def test_a_cell_that_is_neither_one_nor_zero_is_counted(tmp_path):
     said, rows = ingested(tmp_path, file, "body", "billing,tech")
     assert "not_one_hot: 1 (first: line 2, column billing must say 1 or 0, true or false, yes or no)" in said
     assert len(rows) == 120
+
+
+def test_a_column_that_numbers_the_rows_is_no_label(tmp_path):
+    file = tmp_path / "rows.csv"
+    lines = [f"{i % 2},mail number {i},{int(i % 3 == 0)},{int(i % 3 > 0)}\n" for i in range(120)]
+    file.write_text("id,body,billing,tech\n" + "".join(lines))
+    said, rows = ingested(tmp_path, file)
+    assert "the answers are in columns billing, tech" in said and rows[0]["answer"] == "billing"
+
+
+def test_a_system_text_or_history_that_says_nothing_is_none(tmp_path):
+    file = tmp_path / "rows.csv"
+    with file.open("w", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["messages", "system", "history"])
+        for i in range(120):
+            chat = [{"role": "user", "content": f"mail {i}"}, {"role": "assistant", "content": "ab"[i % 2]}]
+            writer.writerow([json.dumps(chat), ["null", "None", "", "Sort."][i % 4], ["nan", "", "[]"][i % 3]])
+    _, rows = ingested(tmp_path, file)
+    assert rows[0]["fields"]["prompt"] == "mail 0" and len(rows) == 120
+    assert rows[3]["fields"]["prompt"] == "System: Sort.\nUser: mail 3"

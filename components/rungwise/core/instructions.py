@@ -14,7 +14,9 @@ MAX_CODE = 4
 
 
 def readable(label: str) -> str:
-    """Returns a label as words: `card_arrival` as `card arrival`, `ACCOUNT` as `account`; a code stays as it is."""
+    """Returns a label as words: `card_arrival` as `card arrival`, `ACCOUNT` as `account`; codes and numbers stay."""
+    if not any(map(str.isalpha, label)):
+        return label
     parts = [part for part in _PARTS.split(label) if part]
     return " ".join(part if part.isupper() and len(part) <= MAX_CODE else part.lower() for part in parts) or label
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,11 +14,30 @@ from rungwise.dataset.readers import Cell
 
 NO_VALUE = {"nan", "none", "null", "n/a", "na", "<na>", "-"}
 """What programs write into a cell without a value."""
+NEVER_A_VALUE = {"nan", "null", "<na>"}
+"""Those that no person uses as a label."""
+_SCALE = {
+    "low",
+    "medium",
+    "mid",
+    "high",
+    "mild",
+    "moderate",
+    "severe",
+    "some",
+    "little",
+    "minor",
+    "major",
+    "all",
+    "full",
+}
 NEARLY_ALL = 0.95
 """Share of the answers that must have a marker."""
 MIN_PHRASE = 8
 """A phrase that begins or ends nearly all answers is reported from this many characters on."""
 _MARKER = r"<[|/]?[\w .:|/-]{1,30}>|\[/?[A-Z_]{2,20}\]|#{3,}|\*{3,}|={3,}"
+_END = re.compile(r"(?:<\|[\w ]{1,30}\|>|</s>|<e[on]d?s>|<eot>|<pad>)\s*\Z")
+"""A marker by which tokenizers end a text. It never belongs to an answer, however few have it."""
 _LAST, _FIRST = re.compile(rf"(?:{_MARKER})\s*\Z"), re.compile(rf"\A\s*(?:{_MARKER}|[A-Z][A-Za-z ]{{0,20}}:(?=\s))")
 
 
@@ -48,8 +68,8 @@ class Cleaned:
         if self.strip:
             markers = joined(map(repr, self.strip))
             made.append(
-                f"Warning: nearly all answers begin or end with {markers}. It is removed (`answer.strip`), so that it "
-                "is neither learned nor scored."
+                f"Warning: answers begin or end with {markers}. It is removed (`answer.strip`), so that it is neither "
+                "learned nor scored."
             )
         if self.no_value:
             words = joined(map(repr, self.no_value))
@@ -66,9 +86,7 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
     if strip:
         rows = [(text, without_markers(answer, strip) if isinstance(answer, str) else answer) for text, answer in rows]
     counts = Counter(answer for _, answer in rows if isinstance(answer, str))
-    no_value = tuple(
-        sorted(answer for answer in counts if answer.casefold() in NO_VALUE or _is_missing_class(answer, counts))
-    )
+    no_value = tuple(sorted(answer for answer in counts if _means_nothing(answer, counts)))
     n_without = sum(counts[answer] for answer in no_value)
     if no_value and n_without < len(rows) / 2 and len(counts) > len(no_value) + 1:
         kept = [(text, answer) for text, answer in rows if answer not in no_value and answer != ""]
@@ -76,20 +94,31 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
     return Cleaned([row for row in rows if row[1] != ""], strip, (), 0)
 
 
-def _is_missing_class(answer: str, counts: Counter[str]) -> bool:
-    """Whether an answer is -1 among class numbers that begin with 0."""
-    return answer == "-1" and all(other.isdecimal() for other in counts if other != answer)
+def _means_nothing(answer: str, counts: Counter[str]) -> bool:
+    """Whether an answer stands for none: a program's word for it, or -1 among class numbers.
+
+    On a scale (`none`, `low`, `high`), and next to two others that are about as frequent (-1, 0, 1), it is a label.
+    """
+    if answer.casefold() in NEVER_A_VALUE:
+        return True
+    others = {other: n for other, n in counts.items() if other != answer}
+    is_missing_class = answer == "-1" and all(other.isdecimal() for other in others)
+    if answer.casefold() not in NO_VALUE and not is_missing_class:
+        return False
+    is_scale = len({other.casefold() for other in others} & _SCALE) > len(others) / 2
+    is_one_of_three = len(others) == 2 and counts[answer] >= statistics.median(others.values()) / 2
+    return not is_scale and not is_one_of_three
 
 
 def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
-    """Returns the markers that nearly all answers begin or end with, the outermost first."""
+    """Returns the markers that nearly all answers begin or end with, and those by which tokenizers end a text."""
     markers: list[str] = []
-    for pattern in (_LAST, _FIRST):
-        texts = list(answers)
+    for pattern, least in ((_END, 1), (_LAST, NEARLY_ALL * n), (_FIRST, NEARLY_ALL * n)):
+        texts = [without_markers(text, markers) for text in answers]
         while True:
             counts = Counter(match[0].strip() for text in texts if (match := pattern.search(text)))
             marker, count = counts.most_common(1)[0] if counts else ("", 0)
-            if not marker or count < NEARLY_ALL * n or len(markers) == 4:
+            if not marker or count < least or len(markers) == 4:
                 break
             markers.append(marker)
             texts = [without_markers(text, [marker]) for text in texts]

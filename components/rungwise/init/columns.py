@@ -1,5 +1,6 @@
 """The columns of a file of rows: which one the model reads, which one has the answers, and what the others are."""
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,10 @@ _ANSWER_NAMES = (
 """Usual names of the column with the answers, the most certain first."""
 _TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "message", "utterance", "content")
 """Usual names of the column that a model reads."""
+
+
+_NUMBER = re.compile(r"(?:.*[ _-])?(?:id|idx|index|row|nr|no|number)|unnamed: \d+", re.IGNORECASE)
+"""Names of columns that number the rows."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,21 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
+    if "" in (text, answer, *one_hot):
+        raise DataError(
+            Problem(
+                "a column has no name",
+                where=f"{path}, the first line",
+                found=examples(sample),
+                wanted="the names of the columns",
+                do="remove what comes before the header, or use --no-header if the first line is a row",
+            )
+        )
+    if source.header and answer in sample and sum(text_of(cell) == answer for cell in sample[answer]) > 1:
+        sentences.append(
+            f"Warning: the name {answer!r} of a column is also an answer, so the first line may be a row. If so, use "
+            "--no-header."
+        )
     return Columns(text, answer, one_hot, tuple(sentences))
 
 
@@ -95,8 +115,8 @@ def _one_hot(sample: Mapping[str, Sequence[Cell]], text: str | None) -> tuple[st
     """Returns the columns of which each says whether a label applies, if there is no other column with answers."""
     if any(name.lower() in _ANSWER_NAMES for name in sample):
         return ()
-    names = tuple(name for name, cells in sample.items() if name != text and says_no(cells))
-    others = [name for name in sample if name not in (*names, text)]
+    names = tuple(name for name in sample if name != text and not _NUMBER.fullmatch(name) and says_no(sample[name]))
+    others = [name for name in sample if name not in (*names, text) and not _NUMBER.fullmatch(name)]
     repeated = [name for name in others if _is_repeated(sample[name])]
     return names if len(names) > 1 and not repeated else ()
 

@@ -23,6 +23,7 @@ SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 """What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
 MAX_ITEM_WORDS = 5
 """The items of a list are at most this long; a list of longer ones holds several right answers."""
+SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
 MOST = 0.9
 """A form that at least this share of the answers has is the form of all."""
 DEFAULT_BASE = "smollm2-135m"
@@ -125,6 +126,10 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = ()) -> Guess:
     keys = Counter(tuple(sorted(one)) for one in objects)
     if len(objects) >= MOST * n and keys.most_common(1)[0][1] >= MOST * n and _can_be_fields(objects[0]):
         return _object_of([one for one in objects if tuple(sorted(one)) == keys.most_common(1)[0][0]])
+    if separator := _combined(distinct):
+        return Guess(
+            "list", f"the answers combine the same items in different ways, separated by `{separator}`", separator
+        )
     words = [n_words(text) for text in texts]
     repeated = sum(count for count in distinct.values() if count > 1) / n
     if len(distinct) <= max(2, n / 5) and repeated >= 0.8 and statistics.median(words) <= 8:
@@ -139,6 +144,21 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = ()) -> Guess:
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
+
+
+def _combined(distinct: Counter[Cell]) -> str:
+    """Returns the separator of items that the answers combine in different ways; empty for labels and texts."""
+    for separator in SEPARATORS:
+        parts = [[part.strip() for part in text_of(one).split(separator)] for one in distinct]
+        several = [one for one in parts if len(one) > 1]
+        items = Counter(part for one in parts for part in set(one))
+        if len(several) < max(3, 0.3 * len(parts)) or "" in items:
+            continue
+        if len(items) <= 0.6 * len(parts) and all(
+            n > 1 and n_words(item) <= MAX_ITEM_WORDS for item, n in items.items()
+        ):
+            return separator
+    return ""
 
 
 def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Guess:
@@ -158,7 +178,8 @@ def _any_of(lists: Sequence[tuple[str, ...]]) -> Guess | None:
     In lists of one text each, such as the spans of a question's answer, the text may be short.
     """
     items = [item for one in lists for item in one]
-    are_long = bool(items) and sum(n_words(item) > MAX_ITEM_WORDS for item in items) >= len(items) / 2
+    n_texts = sum(n_words(item) > MAX_ITEM_WORDS or item.rstrip()[-1:] in SENTENCE_ENDS for item in items)
+    are_long = bool(items) and n_texts >= len(items) / 2
     if not are_long and not (all(len(one) == 1 for one in lists) and guess(items).format == "text"):
         return None
     why = (
@@ -215,7 +236,8 @@ def _object_of(objects: Sequence[Mapping[str, Any]]) -> Guess:
             fields[key] = guess([cell for cell in cells if cell is not None])
         except (DataError, IndexError):  # the same value everywhere, or none
             fields[key] = Guess("label" if any(cells) else "text", "")
-    fields = {key: one if not one.fields else Guess("text", "") for key, one in fields.items()}
+    plain = {key for key, one in fields.items() if one.fields or one.any_of}  # a field has one right value
+    fields = {key: Guess("text", "") if key in plain else one for key, one in fields.items()}
     named = joined([f"{key} ({one.format})" for key, one in fields.items()], 10)
     return Guess("json", f"the answers are objects with the keys {named}", fields=fields)
 

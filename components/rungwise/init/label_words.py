@@ -28,7 +28,8 @@ def proposed(rows: Sequence[tuple[str, str]]) -> dict[str, str]:
             words[label] = next(
                 (word for word in _words_beginning_with(label, rows) if word not in taken), words[label]
             )
-    return words
+    alike = {text for text, n in Counter(words.values()).items() if n > 1}
+    return {label: label if text in alike else text for label, text in words.items()}
 
 
 def _words_beginning_with(label: str, rows: Sequence[tuple[str, str]]) -> list[str]:

@@ -1,6 +1,7 @@
 """Names a new workspace and its task: they name what people see in MLflow and type on the command line."""
 
 import re
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,7 +40,8 @@ def names_of(target: Path, file: RowsFile, task: str | None) -> Names:
 
 def _name(text: str) -> str:
     """Returns a text as a name (see `config.check_name`); an empty text if nothing is left, or YAML reads a value."""
-    name = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:40].strip("-")
+    plain = "".join(c for c in unicodedata.normalize("NFKD", text.lower()) if not unicodedata.combining(c))
+    name = re.sub(r"[^a-z0-9]+", "-", plain).lstrip("-0123456789")[:40].strip("-")
     return "" if name in ("true", "false", "null") else name
 
 

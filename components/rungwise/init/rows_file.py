@@ -306,7 +306,7 @@ def _source(
 
 
 _OPTIONS = {
-    "format": "rename the file so that it has one of these endings",
+    "format": "save a spreadsheet as CSV; a text file with one row per line needs one of these endings",
     "records": "give the place of the rows: --records KEY.[] (or --dev-records ...)",
     "encoding": "name the encoding: --encoding NAME",
 }

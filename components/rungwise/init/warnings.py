@@ -13,7 +13,7 @@ from rungwise.dataset.labels import alike, unseen_labels
 from rungwise.dataset.labels import listed as listed_labels
 from rungwise.dataset.readers import Cell, text_of
 from rungwise.evidence.intervals import share_needed
-from rungwise.init.answers import common_phrases
+from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
 from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile, listed
 from rungwise.model.bases import local_folder
@@ -59,6 +59,9 @@ def row_warnings(
                 f"nearly all answers begin or end with {phrase[:60]!r}. A score of the text counts it; `answer.strip` "
                 "leaves it out."
             )
+    n_nothing = sum(text.strip().casefold() in NO_VALUE for text, _ in rows)
+    if n_nothing:
+        messages.append(f"{n_nothing} texts say only that there is none, such as `NaN` or `N/A`: remove these rows.")
     n_texts = len({normalised(text) for text, _ in rows})
     if n_texts < len(rows) / 2:
         messages.append(f"the {len(rows)} rows have only {n_texts} different texts. Exact duplicates are dropped.")

@@ -75,6 +75,7 @@ def _conversation(turns: list[_Turn]) -> dict[str, str]:
 def _before(row: Mapping[str, Any]) -> list[_Turn]:
     """Returns the turns that the columns next to a conversation hold: system text, tools, earlier turns."""
     turns = []
+    row = {name: None if _is_nothing(row.get(name)) else row.get(name) for name in _FIRST}
     if (system := _text(row.get("system"))).strip():
         turns.append(("System", system))
     if tools := row.get("tools"):
@@ -86,6 +87,11 @@ def _before(row: Mapping[str, Any]) -> list[_Turn]:
         else:
             turns += _turns([earlier])
     return turns
+
+
+def _is_nothing(value: Any) -> bool:
+    """Whether a value is how programs write that there is none."""
+    return isinstance(value, str) and value.strip().casefold() in ("", "null", "none", "nan")
 
 
 def _list(value: Any, what: str) -> list[Any]:
