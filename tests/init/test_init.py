@@ -447,7 +447,7 @@ def test_texts_that_say_nothing_are_reported(tmp_path):
         ("2024", "label", None, "answers", "workspace-{task}"),
         ("mine", "label", "spam", "spam", "mine-{task}"),
         ("null", "True", None, "answers", "workspace-{task}"),
-        ("mails2", "Catégorie", None, "categorie", "mails2-{task}"),
+        ("mails2", "Überblick", None, "uberblick", "mails2-{task}"),
     ],
 )
 def test_workspace_and_task_have_names_that_say_something(tmp_path, folder, column, given, task, models):
