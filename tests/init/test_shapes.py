@@ -420,7 +420,7 @@ def test_a_cell_that_is_neither_one_nor_zero_is_counted(tmp_path):
     assert len(rows) == 120
 
 
-def test_a_column_that_numbers_the_rows_is_no_label(tmp_path):
+def test_a_column_that_numbers_the_rows_is_not_a_label(tmp_path):
     file = tmp_path / "rows.csv"
     lines = [f"{i % 2},mail number {i},{int(i % 3 == 0)},{int(i % 3 > 0)}\n" for i in range(120)]
     file.write_text("id,body,billing,tech\n" + "".join(lines))
