@@ -439,3 +439,25 @@ def test_a_system_text_or_history_that_says_nothing_is_none(tmp_path):
     _, rows = ingested(tmp_path, file)
     assert rows[0]["fields"]["prompt"] == "mail 0" and len(rows) == 120
     assert rows[3]["fields"]["prompt"] == "System: Sort.\nUser: mail 3"
+
+
+def test_files_named_after_sides_are_reported_when_they_are_mixed(tmp_path):
+    (tmp_path / "both").mkdir()
+    for name, rows in (("train.csv", ROWS[:80]), ("test.csv", ROWS[80:])):
+        (tmp_path / "both" / name).write_text(csv_text(rows))
+    said, _ = ingested(tmp_path, tmp_path / "both")
+    assert "the files are named test, train" in said and "--rows TRAIN" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("text,label\n" + "".join(f'"He said "hi" then, {i}",a\n' for i in range(90)), "line 2"),
+        ("text,label\n", "no rows below the header"),
+    ],
+)
+def test_a_file_without_a_readable_row_says_why(tmp_path, text, message):
+    file = tmp_path / "rows.csv"
+    file.write_text(text)
+    with pytest.raises(DataError, match=f"(?s)no row of a file can be read.*{message}"):
+        init(tmp_path / "ws", file)

@@ -11,7 +11,7 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import says_no
-from rungwise.dataset.readers import Cell, Row, columns, columns_read, is_chat, rows, text_of
+from rungwise.dataset.readers import Bad, Cell, Row, columns, columns_read, is_chat, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 
 SAMPLED_ROWS = 300
@@ -53,6 +53,8 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         SettingsError: text and answer are the same column.
     """
     sample = sampled(source, path)
+    if not any(sample.values()):
+        _refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
     if is_chat(sample) and not any(name in sample for name in COLUMNS):
         text, answer = _of_chat(sample, text, answer, sentences)
@@ -103,6 +105,21 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
             "--no-header."
         )
     return Columns(text, answer, one_hot, tuple(sentences))
+
+
+def _refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
+    """Raises DataError for a file of which no row can be read, with the first reason."""
+    given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
+    bad = next((one for one in given if isinstance(one, Bad)), None)
+    raise DataError(
+        Problem(
+            "no row of a file can be read",
+            where=f"{path}, line {bad.line}" if bad else str(path),
+            found=f"{bad.reason}: {bad.detail}" if bad else "no rows below the header",
+            wanted="rows with the columns of the header",
+            do="check the quotes and the delimiter; a quote inside a quoted cell is doubled" if bad else "add rows",
+        )
+    )
 
 
 def _several(answer: str | None, known: set[str]) -> tuple[str, ...]:

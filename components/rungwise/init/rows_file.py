@@ -40,6 +40,7 @@ MIN_EVALUATION_ROWS = 200
 """With fewer validation or test rows, `init` warns about what they can show."""
 EVALUATION_SHARE = 0.15
 """Share of the rows that become validation rows, and share that become test rows."""
+_SIDES = {"train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval"}
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 
 
@@ -148,10 +149,22 @@ def read_rows_file(
                 reason, detail = error.reason, error.detail
             before = lost.get(reason)
             lost[reason] = replace(before, n=before.n + 1) if before else Lost(1, row.line, detail)
+    notes += _named_sides(paths)
     result = RowsFile(source, given.name, stored, complete, lost, columns, slot, tuple(notes))
     if len(complete) < MIN_ROWS:
         _refuse(result, given)
     return result
+
+
+def _named_sides(paths: Sequence[Path]) -> list[str]:
+    """Returns a warning if files that are read together are named after the sides of a split."""
+    names = {word for path in paths for word in re.split("[^a-z]+", path.stem.lower())} & _SIDES
+    if "train" not in names or len(names) == 1:
+        return []
+    return [
+        f"Warning: the files are named {joined(sorted(names))}, and all of them are split anew. To keep their split, "
+        "give them one by one: --rows TRAIN --dev DEV --test TEST."
+    ]
 
 
 def _pair(row: Row, slot: str, columns: Columns) -> tuple[str, Cell]:
