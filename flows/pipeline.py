@@ -13,7 +13,7 @@ from prefect import flow, get_run_logger, task
 from rungwise.core.texts import visible
 from rungwise.flows.climb import climb, ladder_table
 from rungwise.flows.prepare import prepare
-from rungwise.flows.shown import may_pass, rename_run, run_name, show_errors_once
+from rungwise.flows.shown import is_transient_failure, rename_run, run_name, show_errors_once
 from rungwise.pipeline import steps
 from rungwise.workspace.layout import Snapshot, data_version
 from rungwise.workspace.process import workspace_root
@@ -22,7 +22,7 @@ T = TypeVar("T")
 RETRIES: Final[Mapping[str, Any]] = {
     "retries": 2,
     "retry_delay_seconds": [10, 60],
-    "retry_condition_fn": may_pass,
+    "retry_condition_fn": is_transient_failure,
 }
 """Steps outside DVC's graph reach sources and MLflow, and can be repeated safely."""
 

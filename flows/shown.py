@@ -61,11 +61,11 @@ def rename_run(data_version: str) -> None:
             client.update_flow_run(run, name=run_name(data_version))
 
 
-def may_pass(task: object, run: object, state: State[Any]) -> bool:
+def is_transient_failure(task: object, run: object, state: State[Any]) -> bool:
     """Whether a task that failed may succeed when it is run again: it could not reach a server."""
     del task, run
     error = state.data
-    return isinstance(error, RungwiseError) and error.problem.is_passing
+    return isinstance(error, RungwiseError) and error.problem.is_transient
 
 
 class OwnErrors(logging.Filter):

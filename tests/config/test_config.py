@@ -272,3 +272,10 @@ def test_a_missing_section_of_bars_says_what_to_write():
     del values["bars"]
     with pytest.raises(SettingsError, match=r"(?s)the section `bars`.*write `bars: \{TASK: 0.9\}"):
         config.parse(values)
+
+
+@pytest.mark.parametrize("models", ["mine", "a/{task}", "{task}{task}", "", "mine {task}"])
+def test_names_of_models_contain_the_task_once(models):
+    with pytest.raises(ValueError, match="such as `tickets-"):
+        config.RegisterSettings(models=models)
+    assert config.RegisterSettings(models="tickets-{task}").models.format(task="route") == "tickets-route"

@@ -2,7 +2,7 @@ import pytest
 
 from rungwise.config import AnswerSettings
 from rungwise.core.errors import RungwiseError
-from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, texts_in
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, one_hot_in, texts_in
 
 
 def value(cell, **settings):
@@ -58,15 +58,15 @@ def test_one_hot_columns_are_a_label_or_items():
     items = AnswerSettings(one_hot=("billing", "tech"), format="list")
     assert label.labels == items.labels == ("billing", "tech") and items.is_closed
     for yes, no in (("1", "0"), ("True", "False"), ("1.0", "0.0"), (" yes ", None)):
-        assert answer_in(label, {"billing": no, "tech": yes}, str) == "tech"
-        assert answer_in(items, {"billing": yes, "tech": yes}, str) == ["billing", "tech"]
+        assert one_hot_in(label, {"billing": no, "tech": yes}) == "tech"
+        assert one_hot_in(items, {"billing": yes, "tech": yes}) == ["billing", "tech"]
     for cells, of, reason_ in [
         (("1", "1"), label, "not_one_hot"), (("0", "0"), label, "not_one_hot"), (("2", "0"), items, "not_one_hot"),
         ((None, ""), items, "no_answer"), (("0", "0"), items, "empty_list"),
     ]:  # fmt: skip
         with pytest.raises(NoAnswer, match=reason_):
-            answer_in(of, dict(zip(("billing", "tech"), cells, strict=True)), str)
-    assert answer_in(items.model_copy(update={"may_be_empty": True}), {"billing": "0", "tech": ""}, str) == []
+            one_hot_in(of, dict(zip(("billing", "tech"), cells, strict=True)))
+    assert one_hot_in(items.model_copy(update={"may_be_empty": True}), {"billing": "0", "tech": ""}) == []
 
 
 @pytest.mark.parametrize(

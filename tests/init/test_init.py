@@ -9,9 +9,9 @@ import pytest
 
 from rungwise.config import load
 from rungwise.core.errors import DataError, RungwiseError, SettingsError
+from rungwise.init.file_form import _encoding
 from rungwise.init.guess import guess
 from rungwise.init.init import init
-from rungwise.init.rows_file import _encoding
 from rungwise.init.warnings import ENGLISH, language_warnings, tokenizer_folders
 from rungwise.workspace.resources import package_file
 from tests.conftest import environment, error_of, planted_rows, with_dvc
@@ -457,6 +457,13 @@ def test_workspace_and_task_have_names_that_say_something(tmp_path, folder, colu
     init(tmp_path / folder, file, "body", column, task=given)
     settings = load(tmp_path / folder / "params.yaml")
     assert list(settings.tasks) == list(settings.bars) == [task] and settings.register_.models == models
+
+
+def test_an_answer_column_may_have_a_comma_in_its_name(tmp_path):
+    file = write(tmp_path / "rows.csv", ("body", "queue, final"), planted_rows(120))
+    init(tmp_path / "ws", file, answer="queue, final")
+    task = load(tmp_path / "ws/params.yaml").tasks["queue-final"]
+    assert task.answer.column == "queue, final" and "{body}" in task.prompt
 
 
 @pytest.mark.parametrize("name", ["", "Spam", "a/b", "spam" * 20])

@@ -150,5 +150,6 @@ def open_attempt(folder: Path, root: Path, spec: AttemptSpec | None = None, stor
         examples = [(dict(fields), answer) for fields, answer in read_json(folder / SHOWN)]
         return Untuned(lm, spec, from_json(PromptForm, result["prompting"]["form"]), examples, limit)
     lm = load_adapter(load(spec.base, root, template=spec.template, precision=spec.precision), folder)
-    fuse_for_answers(lm.model)
+    if METHODS[spec.method].is_low_rank:
+        fuse_for_answers(lm.model)
     return Prompted(lm, spec, limit)

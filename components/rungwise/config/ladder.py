@@ -343,9 +343,15 @@ class RegisterSettings(Section):
 
     experiment: Name = "rungwise"
     """The MLflow experiment of the attempts' runs."""
-    models: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]*\{task\}[A-Za-z0-9._-]*$", max_length=80)] = "{task}"
-    """The names of the registered models; `{task}` stands for the task. Workspaces that share a server need different
-    ones, such as `tickets-{task}`. With another name, the next run registers the tasks' models anew."""
+    models: str = "{task}"
+    """The names of the registered models, with `{task}` for the task's name. Workspaces that share a server need
+    different names, such as `tickets-{task}`. Under a new name, the next run registers the models again."""
+
+    @model_validator(mode="after")
+    def _names_models(self) -> "RegisterSettings":
+        if not re.fullmatch(r"[A-Za-z0-9._-]{0,60}\{task\}[A-Za-z0-9._-]{0,60}", self.models):
+            raise ValueError("models: letters, digits, dots, dashes and, once, `{task}`, such as `tickets-{task}`")
+        return self
 
 
 class PromoteSettings(Section):

@@ -33,7 +33,7 @@ class Problem:
     """The next thing to try."""
     setting: str = ""
     """The setting at fault, where a command has an option of its own for it: `columns`, `format`, `records`, `base`."""
-    is_passing: bool = False
+    is_transient: bool = False
     """Whether the same call may succeed later without a change: a server that can't be reached, or is too busy."""
 
     def __str__(self) -> str:

@@ -33,9 +33,7 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     Raises:
         NoAnswer: the row has none, or its list can't be written with the field's separator.
     """
-    if isinstance(field, AnswerSettings) and field.one_hot:
-        return _of_columns(field, values)
-    cell = values[str(field.column)]
+    cell = values[field.column]
     if field.format != "list":
         text = without_markers(text_of(cell), field.strip)
         if not text or _means_nothing(field, text):
@@ -55,8 +53,12 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     raise NoAnswer("no_answer", f"column {field.column} is empty")
 
 
-def _of_columns(answer: AnswerSettings, values: Mapping[str, Cell]) -> str | list[str]:
-    """Returns the label, or the items, of one-hot columns."""
+def one_hot_in(answer: AnswerSettings, values: Mapping[str, Cell]) -> str | list[str]:
+    """Returns the label, or the items, of one-hot columns.
+
+    Raises:
+        NoAnswer: none or, for a label, several of them apply, or a cell does not say whether it does.
+    """
     names = names_in(answer.one_hot, values)
     if answer.format == "label":
         if len(names) != 1:
@@ -86,7 +88,7 @@ _APPLIES = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0"
 """What a one-hot cell can say, in small letters, and whether its label applies; an empty cell says no."""
 
 
-def says_no(cells: Iterable[Cell]) -> bool:
+def looks_one_hot(cells: Iterable[Cell]) -> bool:
     """Whether a column's cells all say whether a label applies, and at least one says that it does not."""
     texts = {text_of(cell).strip().casefold() for cell in cells}
     return texts <= {*_APPLIES, ""} and any(_APPLIES.get(text) is False for text in texts)

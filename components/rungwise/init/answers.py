@@ -95,7 +95,7 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
 
 
 def _means_nothing(answer: str, counts: Counter[str]) -> bool:
-    """Whether an answer stands for none: a program's word for it, or -1 among class numbers.
+    """Whether an answer means that there is none: a word that programs write, or -1 among class numbers.
 
     On a scale (`none`, `low`, `high`), and next to two others that are about as frequent (-1, 0, 1), it is a label.
     """

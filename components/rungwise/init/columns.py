@@ -10,7 +10,7 @@ from pathlib import Path
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
-from rungwise.dataset.answer_cells import says_no
+from rungwise.dataset.answer_cells import looks_one_hot
 from rungwise.dataset.readers import Bad, Cell, Row, columns, columns_read, is_chat, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 
@@ -77,7 +77,7 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         if answer is None:
             one_hot = _one_hot(sample, text)
             answer = ",".join(one_hot) or None
-        text, answer = _guessed(sample, path, text, answer)
+        text, answer = _guessed(sample, path, text, answer, one_hot)
         where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
         sentences.append(f"The model reads column {text}, and the answers are in {where}.")
         sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
@@ -129,12 +129,12 @@ def _several(answer: str | None, known: set[str]) -> tuple[str, ...]:
 
 
 def _one_hot(sample: Mapping[str, Sequence[Cell]], text: str | None) -> tuple[str, ...]:
-    """Returns the columns of which each says whether a label applies, if there is no other column with answers."""
+    """Returns the columns that look like one label each; none if another column may have the answers."""
     if any(name.lower() in _ANSWER_NAMES for name in sample):
         return ()
-    names = tuple(name for name in sample if name != text and not _NUMBER.fullmatch(name) and says_no(sample[name]))
-    others = [name for name in sample if name not in (*names, text) and not _NUMBER.fullmatch(name)]
-    repeated = [name for name in others if _is_repeated(sample[name])]
+    free = [name for name in sample if name != text and not _NUMBER.fullmatch(name)]
+    names = tuple(name for name in free if looks_one_hot(sample[name]))
+    repeated = [name for name in free if name not in names and _is_repeated(sample[name])]
     return names if len(names) > 1 and not repeated else ()
 
 
@@ -182,7 +182,9 @@ def _is_known(name: str, known: set[str]) -> bool:
     return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
 
 
-def _guessed(sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None, answer: str | None) -> tuple[str, str]:
+def _guessed(
+    sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None, answer: str | None, one_hot: tuple[str, ...]
+) -> tuple[str, str]:
     """Returns the columns, guessed by their usual names and by their cells.
 
     Raises:
@@ -195,7 +197,7 @@ def _guessed(sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None,
         repeated = [name for name in free if _is_repeated(sample[name])]
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
     if text is None:
-        free = [name for name in filled if name not in (answer or "").split(",")]
+        free = [name for name in filled if name not in (answer, *one_hot)]
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
         text = next(iter(named or by_length), None)

@@ -22,9 +22,10 @@ from rungwise.core.recipes import STAGES
 from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
+from rungwise.init.file_form import Options
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.names import Names, check_task, names_of
-from rungwise.init.rows_file import EVALUATION_SHARE, Options, RowsFile, read_rows_file
+from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
 from rungwise.workspace.dvc import init_repository

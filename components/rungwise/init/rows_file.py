@@ -1,38 +1,18 @@
-"""A user's rows: their files, encoding, delimiter, columns, and the settings of the source that reads them."""
+"""A user's rows: their files and columns, and which of them can't be used and why."""
 
-import codecs
 import glob
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
 
 from rungwise.config import SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import NoAnswer, names_in
-from rungwise.dataset.readers import (
-    COLUMN_WISE,
-    LOST_BYTE,
-    Cell,
-    Note,
-    Row,
-    beginning,
-    dialect_of,
-    document_of,
-    files_in,
-    form_of,
-    is_column_wise,
-    opened,
-    opened_text,
-    rows,
-    text_of,
-    wide_encoding,
-)
+from rungwise.dataset.readers import Cell, Note, Row, files_in, rows, text_of
 from rungwise.init.columns import Columns, chosen_columns
+from rungwise.init.file_form import Options, source_of, with_options
 
 MIN_ROWS = ValidateSettings().min_rows
 """Fewest rows with text and answer: with fewer, no guess is possible and the run would fail."""
@@ -41,20 +21,6 @@ MIN_EVALUATION_ROWS = 200
 EVALUATION_SHARE = 0.15
 """Share of the rows that become validation rows, and share that become test rows."""
 _SIDES = {"train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval"}
-_BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
-
-
-@dataclass(frozen=True)
-class Options:
-    """How the user says that rows are read; what is None is found out."""
-
-    text: str | None = None
-    """The text column."""
-    answer: str | None = None
-    """The answer column."""
-    encoding: str | None = None
-    has_header: bool = True
-    """Whether the first line of a CSV file has the column names."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +82,7 @@ def read_rows_file(
     paths = _files(given)
     _check_names(paths, options)
     stored = _stored(name, given, paths, others)
-    source, notes = _source(name, given, stored, options, records)
+    source, notes = source_of(name, given, stored, options, records)
     for other in others:
         if set(other.files.values()) & set(stored.values()) and other.source.records == source.records:
             raise SettingsError(
@@ -131,7 +97,7 @@ def read_rows_file(
     try:
         columns = chosen_columns(source, first, options.text, options.answer)
     except DataError as error:
-        raise DataError(replace(error.problem, do=_OPTIONS.get(error.problem.setting, error.problem.do))) from None
+        raise with_options(error) from None
     slot = _slot(columns)
     source = source.model_copy(update={"columns": {} if slot == columns.text else {slot: columns.text}})
     complete: list[tuple[str, Cell]] = []
@@ -278,133 +244,3 @@ def _slot(columns: Columns) -> str:
         do = "rename the answer column"
         raise SettingsError(Problem("the answer column can't be called `text` here", found=columns.text, do=do))
     return slot
-
-
-def _source(
-    name: str, given: Path, stored: Mapping[str, Path], options: Options, records: str | None
-) -> tuple[SourceSettings, list[str]]:
-    """Returns the settings of the source that reads the files, and what was found out, one sentence each."""
-    first = next(iter(stored.values()))
-    one = next(iter(stored))
-    place = one if len(stored) == 1 and given.is_file() else one.partition("/")[0]
-    encoding = options.encoding or _encoding(first)
-    values: dict[str, Any] = {
-        "name": name,
-        "path": glob.escape(place),
-        "role": name.removesuffix("-rows") if name.endswith("-rows") else None,
-        "records": records or "[]",
-        "encoding": encoding,
-        "header": options.has_header,
-    }
-    notes = [f"{first.name} is not UTF-8 and was read as {encoding}. Check a row that has an accent."]
-    notes = notes if encoding != "utf-8" and not options.encoding else []
-    try:
-        source = SourceSettings.model_validate(values)
-    except ValidationError as error:
-        fault = error.errors(include_url=False)[0]
-        raise SettingsError(
-            Problem("params.yaml can't name this file of rows", found=str(given), wanted=str(fault["msg"]))
-        ) from None
-    try:
-        form = form_of(source, first)
-    except DataError as error:
-        raise DataError(replace(error.problem, do=_OPTIONS.get(error.problem.setting, error.problem.do))) from None
-    if form == "csv":
-        source, why = _csv_source(source, first, is_alone=len(stored) == 1)
-        notes += [f"{first.name}: {why}."] if why else []
-    if form == "json" and records is None:
-        source, why = _json_source(source, first)
-        notes += [f"{first.name}: {why}."] if why else []
-    return source, notes
-
-
-_OPTIONS = {
-    "format": "save a spreadsheet as CSV; a text file with one row per line needs one of these endings",
-    "records": "give the place of the rows: --records KEY.[] (or --dev-records ...)",
-    "encoding": "name the encoding: --encoding NAME",
-}
-"""Setting at fault -> what to do about it with the options of `rungwise init`."""
-
-
-def _csv_source(source: SourceSettings, file: Path, *, is_alone: bool) -> tuple[SourceSettings, str]:
-    """Returns the source with the file's delimiter and quoting, and why; several files decide for themselves."""
-    if file.suffix.lower() != ".tsv":
-        source = source.model_copy(update={"delimiter": _delimiter(source, file)})
-    dialect = dialect_of(source, file)
-    if not is_alone:
-        return source, dialect.why
-    quotes = None if dialect.quotes else False
-    return source.model_copy(update={"quotes": quotes, "escape": dialect.escape}), dialect.why
-
-
-def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, str]:
-    """Returns the source with the place of a JSON document's rows, and a sentence about it if it is not plain.
-
-    Raises:
-        DataError: the document has several lists of rows, or none.
-    """
-    document = document_of(source, file)
-    if isinstance(document, list):
-        return source, ""
-    if is_column_wise(document):
-        return source.model_copy(update={"records": COLUMN_WISE}), "it has a list for each column"
-    places = _lists_of_rows(document)
-    if len(places) == 1:
-        return source.model_copy(update={"records": places[0]}), f"its rows are at `{places[0]}`"
-    raise DataError(
-        Problem(
-            "the rows of a JSON file can't be found" if not places else "a JSON file has several lists of rows",
-            where=str(file),
-            found=joined(places) or f"an object with {joined(document)}",
-            wanted="one list of objects, or the place of the rows",
-            do="give the place of the rows: --records KEY.[] (and --dev-records, --test-records)",
-            setting="records",
-        )
-    )
-
-
-def _lists_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
-    """Returns the paths of the lists of objects or lists in a document."""
-    if isinstance(value, list):
-        return [f"{path}[]"] if value and all(isinstance(item, dict | list) for item in value) else []
-    if not isinstance(value, dict) or not depth:
-        return []
-    return [place for key, inner in value.items() for place in _lists_of_rows(inner, f"{path}{key}.", depth - 1)]
-
-
-def _encoding(file: Path) -> str:
-    """Returns the encoding that fits a file's bytes best.
-
-    UTF-16 or UTF-32 if the file begins like it. UTF-8 if most of its non-ASCII characters are valid UTF-8: the rows
-    that are not are rejected and counted. Otherwise Windows' cp1252 if it can decode every byte, else latin-1, which
-    can decode any byte.
-    """
-    if file.suffix.lower() in (".parquet", ".arrow"):
-        return "utf-8"
-    if wide := wide_encoding(beginning(file)):
-        return wide
-    valid = invalid = 0
-    with opened(file) as stream:
-        utf_8, cp1252 = (codecs.getincrementaldecoder(name) for name in ("utf-8", "cp1252"))
-        as_utf_8, as_cp1252, is_cp1252 = utf_8("surrogateescape"), cp1252(), True
-        while block := stream.read(2**20):
-            text = as_utf_8.decode(block)
-            if not text.isascii():
-                lost = len(LOST_BYTE.findall(text))
-                invalid, valid = invalid + lost, valid + len(_BEYOND_ASCII.findall(text)) - lost
-            try:
-                as_cp1252.decode(block)
-            except UnicodeDecodeError:
-                is_cp1252 = False
-    if invalid <= valid:
-        return "utf-8"
-    return "cp1252" if is_cp1252 else "latin-1"
-
-
-def _delimiter(source: SourceSettings, file: Path) -> str | None:
-    """Returns the delimiter of a CSV file's header; None for a comma."""
-    with opened_text(source, file) as stream:
-        header = stream.readline(100_000)
-    counts = {d: header.count(d) for d in (";", "\t", "|")}
-    best = max(counts, key=lambda d: counts[d])
-    return best if counts[best] > header.count(",") else None

@@ -217,7 +217,8 @@ def _write_batch(
     for _ in range(max_tokens):
         out = lm.model(**given, use_cache=True, logits_to_keep=1)
         logits_BV = out.logits[:, -1]
-        best_B, log_total_B = logits_BV.max(-1), _log_total(logits_BV)
+        best_B = logits_BV.max(-1)
+        log_total_B = _log_total(logits_BV, best_B.values)
         _check_finite(lm, log_total_B)
         chosen = best_B.indices.tolist()
         next_tokens = choose([guides[row] for row in rows], logits_BV, chosen) if guides else chosen
@@ -251,13 +252,13 @@ def _write_batch(
     return list(zip(tokens, totals, is_cut, strict=True))
 
 
-def _log_total(logits_BV: torch.Tensor) -> torch.Tensor:
-    """Returns the logarithm of each row's summed exponentials, in fp32; NaN where a logit is not finite.
+def _log_total(logits_BV: torch.Tensor, largest_B: torch.Tensor) -> torch.Tensor:
+    """Returns the logarithm of each row's summed exponentials, in fp32; NaN where a logit is NaN or infinite.
 
-    A few rows at a time, so that their fp32 copies stay in the caches of a processor: with a large vocabulary the
-    log-probabilities of all tokens take longer than a small model.
+    A few rows at a time, so that their fp32 copies stay in a processor's caches: with a large vocabulary the
+    log-probabilities of all tokens take longer than a small model. `largest_B`: each row's largest logit.
     """
-    most_B1 = logits_BV.max(-1, keepdim=True).values.float()
+    most_B1 = largest_B.float()[:, None]
     rows = max(1, 2**18 // logits_BV.shape[1]) if logits_BV.device.type == "cpu" else len(logits_BV)
     totals = [
         (logits.float() - most).exp_().sum(-1)

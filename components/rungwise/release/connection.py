@@ -33,7 +33,7 @@ def _without_secrets(text: str) -> str:
     return re.sub(r"//[^/@\s]+@", "//", text)
 
 
-def _is_passing(error: Exception) -> bool:
+def _is_transient(error: Exception) -> bool:
     """Whether MLflow could not reach its server or database, or that was busy."""
     busy = ("TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED")
     text = str(error)
@@ -67,7 +67,7 @@ def _quiet() -> Iterator[Any]:
                     do="restore the database file, or move it away: `rungwise run` registers again"
                     if is_file
                     else "check MLFLOW_TRACKING_URI and the server's log",
-                    is_passing=_is_passing(error),
+                    is_transient=_is_transient(error),
                 )
             ) from None
 

@@ -24,9 +24,9 @@ def test_a_failure_that_may_pass_is_said_to(tmp_path, monkeypatch):
     lost = "http://127.0.0.1:9/rows.csv"  # nobody listens there
     with pytest.raises(DataError) as error:
         run(tmp_path, settings(**{"from": lost}))
-    assert error.value.problem.is_passing
+    assert error.value.problem.is_transient
     for given in ({"from": str(tmp_path / "no.csv")}, {"url_env": "CRM_FILE", "query": "select * from nothing"}):
         sqlite3.connect(tmp_path / "rows.db").close()
         with pytest.raises(DataError) as error:
             run(tmp_path, settings(**given))
-        assert not error.value.problem.is_passing, given
+        assert not error.value.problem.is_transient, given

@@ -29,12 +29,12 @@ def collect_error(source: CollectSettings, address: str, error: Exception) -> Da
             found=f"{type(error).__name__}: {text[:300]}",
             wanted="an address and a query that work" if source.query else "an address that can be read",
             do=f"pip install {missing}" if missing else _advice(source, address),
-            is_passing=_is_passing(error, address),
+            is_transient=_is_transient(error, address),
         )
     )
 
 
-def _is_passing(error: BaseException, address: str) -> bool:
+def _is_transient(error: BaseException, address: str) -> bool:
     """Whether a lost connection, a timeout or a locked database is behind the failure."""
     chain: list[BaseException] = []
     while error and error not in chain:
