@@ -2,7 +2,7 @@ import pytest
 
 from rungwise.config import AnswerSettings
 from rungwise.core.errors import RungwiseError
-from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, one_hot_in, texts_in
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, looks_one_hot, one_hot_in, texts_in
 
 
 def value(cell, **settings):
@@ -66,6 +66,9 @@ def test_one_hot_columns_are_a_label_or_items():
     ]:  # fmt: skip
         with pytest.raises(NoAnswer, match=reason_):
             one_hot_in(of, dict(zip(("billing", "tech"), cells, strict=True)))
+    assert one_hot_in(items, {"billing": "X", "tech": ""}) == ["billing"]
+    assert looks_one_hot(["x", "", "X"]) and looks_one_hot(["✓", None]) and not looks_one_hot(["x"])
+    assert not looks_one_hot(["", None])
     assert one_hot_in(items.model_copy(update={"may_be_empty": True}), {"billing": "0", "tech": ""}) == []
 
 

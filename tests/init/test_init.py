@@ -254,7 +254,7 @@ def test_lists_of_texts_in_json_are_items(tmp_path):
         (lambda p: write(p, ("body", "queue"), planted_rows(5)), "too few rows.*5 rows"),
         (lambda p: write(p, ("body", "queue"), []), "no row of a file can be read.*no rows below"),
         (lambda p: p.with_name("nothing.csv"), "the file of rows does not exist"),
-        (lambda p: write(p, ("Body", "queue"), planted_rows(50)), "a column is missing.*--text COLUMN --answer COLUMN"),
+        (lambda p: write(p, ("mail", "queue"), planted_rows(50)), "a column is missing.*--text COLUMN --answer COLUMN"),
         (lambda p: p.write_text("") and p or p, "a file of rows is empty"),
     ],
 )
@@ -287,12 +287,15 @@ def test_a_file_in_place_of_a_folder_is_named(tmp_path, rows):
 
 
 def test_it_warns_of_duplicates_and_of_answers_without_a_value(tmp_path):
-    few = planted_rows(20)
-    path = write(tmp_path / "x.csv", ("body", "queue"), [*few * 3, *((t + " x", "None") for t, _ in few)])
+    few = planted_rows(60)
+    path = write(tmp_path / "x.csv", ("body", "queue"), [*few, *((t + " x", "None") for t, _ in few[:20])])
     lines = " ".join(init(tmp_path / "ws", path, "body", "queue"))
-    assert "20 answers are 'None'" in lines and "the 80 rows have only" not in lines
+    assert "20 answers are 'None'" in lines and "rows have only" not in lines
     path = write(tmp_path / "y.csv", ("body", "queue"), few * 3)
-    assert "the 60 rows have only 20 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
+    assert "the 180 rows have only 60 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
+    path = write(tmp_path / "z.csv", ("body", "queue"), few[:20] * 3)
+    with pytest.raises(DataError, match=r"(?s)too few rows are different.*20 different ones of 60"):
+        init(tmp_path / "third", path, "body", "queue")
 
 
 def test_it_warns_of_rows_that_a_base_can_not_read(tmp_path, base_folder):

@@ -368,11 +368,147 @@ def test_a_chat_in_a_cell_is_read_and_one_that_is_not_json_is_counted_with_its_r
     with file.open("w", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(["messages"])
-        writer.writerows([[repr(turns(t, q))] for t, q in ROWS])
+        writer.writerows([[repr(turns(t, q))[:-1]] for t, q in ROWS])
     with pytest.raises(
         DataError, match=r"(?s)bad_shape: 120 \(first: line 2, a conversation is a text that is not JSON"
     ):
         init(tmp_path / "other", file)
+
+
+@pytest.mark.parametrize("printed", [repr, lambda turns: f"[{turns[0]}\n {turns[1]}]"])
+def test_a_chat_as_python_and_numpy_print_it_is_read(tmp_path, printed):
+    file = tmp_path / "x.csv"
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([["messages"], *([printed(turns(t, q))] for t, q in ROWS)])
+    _, rows = ingested(tmp_path, file)
+    assert sorted((row["fields"]["prompt"], row["answer"]) for row in rows) == sorted(ROWS)
+
+
+def chatml(text, answer):
+    return f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>\n"
+
+
+@pytest.mark.parametrize(
+    ("make", "read", "left_out"),
+    [
+        (lambda t, q: {"text": chatml(t, q)}, "text", ""),
+        (lambda t, q: {"text": chatml(t, q), "source": "web"}, "text", "Not read: source."),
+        (lambda t, q: {"dialog": [{"human": t, "assistant": q}]}, "dialog", ""),
+        (lambda t, q: {"prompt": t, "chosen": q, "rejected": "no"}, "chosen, prompt", "Not read: rejected."),
+    ],
+)
+def test_conversations_are_found_in_any_column(tmp_path, make, read, left_out):
+    text, rows = ingested(tmp_path, chats(tmp_path, "x.jsonl", make))
+    assert f"A chat format: {read} become `prompt` and `completion`." in text and left_out in text
+    assert sorted((row["fields"]["prompt"], row["answer"]) for row in rows) == sorted(ROWS)
+
+
+def test_columns_that_mean_something_together_are_one_prompt(tmp_path):
+    file = tmp_path / "x.jsonl"
+    words = [(f"The customer wrote: {ROWS[i // 6][0]}", f"{text} {i}") for i, (text, _) in enumerate(ROWS)]
+    file.write_text(
+        "".join(
+            json.dumps({"idx": i, "Premise": a, "hypothesis": b, "label": i % 3}) + "\n"
+            for i, (a, b) in enumerate(words)
+        )
+    )
+    text, rows = ingested(tmp_path, file)
+    assert "The model reads columns Premise, hypothesis, and the answers are in column label." in text
+    prompt = load(tmp_path / "ws/params.yaml").tasks["task"].prompt
+    assert prompt == "Premise: {Premise}\nHypothesis: {hypothesis}\nLabel:"
+    assert rows[0]["fields"] == {"Premise": words[0][0], "hypothesis": words[0][1]}
+
+
+def test_several_text_columns_can_be_named(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(
+        "Mail text,from/to,queue,note\n" + "".join(f"{t},{t[:3]}-{i},{q},n\n" for i, (t, q) in enumerate(ROWS))
+    )
+    text, rows = ingested(tmp_path, file, "from/to,Mail text", "queue")
+    assert "Not read: note. The model reads several columns with --text A,B." in text
+    prompt = load(tmp_path / "ws/params.yaml").tasks["task"].prompt
+    assert prompt == "From to: {from_to}\nMail text: {mail_text}\nLabel:"
+    assert rows[5]["fields"] == {"from_to": f"{ROWS[5][0][:3]}-5", "mail_text": ROWS[5][0]}
+
+
+def squad(i, text):
+    return {"id": str(i), "title": "t", "context": f"In {text} it was {i}.", "question": f"When was {text}?",
+            "answers": {"text": [f"in {i}"], "answer_start": [3]}}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["jsonl", "csv"])
+def test_the_spans_of_a_text_are_answers_to_a_question_about_it(tmp_path, form):
+    rows = [squad(i, text) for i, (text, _) in enumerate(ROWS)]
+    file = tmp_path / f"x.{form}"
+    if form == "jsonl":
+        file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    else:
+        with file.open("w", newline="") as stream:
+            writer = csv.DictWriter(stream, list(rows[0]))
+            writer.writeheader()
+            writer.writerows({**row, "answers": numpy_printed(row["answers"])} for row in rows)
+    text, read = ingested(tmp_path, file)
+    assert "The answers are in column answers, key `text`" in text and "columns context, question" in text
+    assert read[0]["answer"] == "in 0" and read[0]["fields"]["context"] == rows[0]["context"]
+
+
+def numpy_printed(answers):
+    return f"{{'text': array({answers['text']}, dtype=object), 'answer_start': array([3], dtype=int32)}}"
+
+
+def test_the_keys_of_an_object_are_offered_as_columns(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"translation": {"en": t, "de": t[::-1]}})
+    with pytest.raises(DataError, match=r"(?s)translation.en \('.*translation.de \('"):
+        init(tmp_path / "ws", file)
+    _, rows = ingested(tmp_path, file, "translation.en", "translation.de")
+    assert rows[0]["answer"] == rows[0]["fields"]["text"][::-1]
+
+
+@pytest.mark.parametrize(("wrapped", "place"), [(False, "{id}"), (True, "data.{id}")])
+def test_rows_under_their_ids_are_read_as_rows(tmp_path, wrapped, place):
+    file = tmp_path / "x.json"
+    rows = {f"r{i}": {"body": t, "queue": q} for i, (t, q) in enumerate(ROWS)}
+    file.write_text(json.dumps({"data": rows, "version": 1} if wrapped else rows))
+    text, read = ingested(tmp_path, file, "body", "queue")
+    assert f"x.json: its rows are at `{place}`." in text and len(read) == len(ROWS)
+
+
+def test_a_line_that_names_the_delimiter_is_not_a_header(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(
+        "sep=;\n" + csv_text(header="body,queue\n").replace(",", ";").replace("queue\n", "queue\n", 1) + "lost\n"
+    )
+    text, rows = ingested(tmp_path, file, "body", "queue")
+    assert len(rows) == len(ROWS) and "too_few_fields: 1 (first: line 123" in text
+
+
+def test_another_spelling_of_a_column_in_the_test_file_is_the_same_column(tmp_path):
+    train, test = tmp_path / "train.csv", tmp_path / "test.csv"
+    train.write_text(csv_text(ROWS[:60]))
+    test.write_text(csv_text([(t, q.upper()) for t, q in ROWS[60:]], header="Body, QUEUE\n"))
+    text, rows = ingested(tmp_path, train, "body", "queue", test=test)
+    assert "test.csv: column 'Body' is body, column ' QUEUE' is queue." in text
+    assert sum(row["role"] == "test" for row in rows) == 60
+    assert "differ only in case" in text and "`answer.merge_labels: true` makes them one" in text
+
+
+def test_flags_of_a_row_are_no_labels_and_marks_are(tmp_path):
+    file = tmp_path / "x.csv"
+    names = ["pay", "parcel"]
+    file.write_text(
+        "body,is_read,has_image,pay,parcel\n"
+        + "".join(f"{t},{i % 2},1,{'x' * (i % 2)},{'' if i % 2 else 'X'}\n" for i, (t, _) in enumerate(ROWS))
+    )
+    text, rows = ingested(tmp_path, file)
+    assert "the answers are in columns pay, parcel" in text
+    assert [row["answer"] for row in rows[:2]] == [names[1], names[0]]
+
+
+def test_a_column_that_occurs_twice_is_to_be_renamed(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text(csv_text([(t, f"{q},{q}") for t, q in ROWS], header="body,queue,queue\n"))
+    with pytest.raises(DataError, match=r"(?s)occurs twice.*rename one of them in the header"):
+        init(tmp_path / "ws", file, "body", "queue")
 
 
 def test_several_right_answers_are_kept_and_the_first_is_the_answer(tmp_path):

@@ -18,7 +18,9 @@ def add(add: Add) -> None:
         help="the rows: a file, a folder or a pattern (CSV, TSV, JSON, JSON lines, Parquet, Arrow, lines of a label "
         "and a text; also .gz and .zip); can be repeated",
     )
-    init.add_argument("--text", metavar="COLUMN", help="the column that the model reads; guessed by default")
+    init.add_argument(
+        "--text", metavar="COLUMN", help="the column that the model reads, or several: A,B; guessed by default"
+    )
     init.add_argument("--answer", metavar="COLUMN", help="the column with the right answers; guessed by default")
     init.add_argument("--task", metavar="NAME", help="the task's name; by default from the answer column or the folder")
     init.add_argument("--dev", metavar="FILE", help="validation rows, if you have split them yourself")

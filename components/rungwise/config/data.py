@@ -93,6 +93,9 @@ class SourceSettings(Section):
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Column -> its name in the file, if it has another one there. In JSON, a path such as `data[].text` (several texts
     are joined), `data[*].text` (a list of them), or `[0]` for the first item of a row that is a list."""
+    chat: Text | None = None
+    """The column with a conversation in each row, read as `prompt` and `completion`, if it is not called `messages` or
+    `conversations`: a list of turns, or the text that a chat template writes."""
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split for all rows of this source: `dev` is the validation set. By default, and with `train`,
     `split` decides."""

@@ -84,14 +84,20 @@ def texts_in(answer: AnswerSettings, cell: Cell, redact: Callable[[str], str]) -
     return texts
 
 
-_APPLIES = {"1": True, "1.0": True, "true": True, "yes": True, "0": False, "0.0": False, "false": False, "no": False}
+_MARKS = ("x", "✓", "✔", "☑")
+"""What a person writes into a cell of a table where a label applies; the others stay empty."""
+_APPLIES = {
+    **dict.fromkeys(("1", "1.0", "true", "yes", "y", *_MARKS), True),
+    **dict.fromkeys(("0", "0.0", "false", "no", "n", "☐"), False),
+}
 """What a one-hot cell can say, in small letters, and whether its label applies; an empty cell says no."""
 
 
 def looks_one_hot(cells: Iterable[Cell]) -> bool:
     """Whether a column's cells all say whether a label applies, and at least one says that it does not."""
     texts = {text_of(cell).strip().casefold() for cell in cells}
-    return texts <= {*_APPLIES, ""} and any(_APPLIES.get(text) is False for text in texts)
+    is_marked = "" in texts and len(texts) > 1 and texts <= {*_MARKS, ""}
+    return is_marked or (texts <= {*_APPLIES, ""} and any(_APPLIES.get(text) is False for text in texts))
 
 
 def names_in(columns: Sequence[str], values: Mapping[str, Cell]) -> list[str]:

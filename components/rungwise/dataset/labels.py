@@ -1,34 +1,56 @@
 """Finds labels that are the same for a person but not for a program: `Billing`, `billing `; `1`, `1.0`."""
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rungwise.core.folders import joined
 from rungwise.core.texts import normalised
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")
+_TRUTH = {"true": "1", "yes": "1", "y": "1", "false": "0", "no": "0", "n": "0"}
+"""Words for 1 and 0, if all labels are such words or 1 and 0."""
 
 
 def alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
     """Returns the groups of labels that differ only in case, white space, Unicode form or a final `.0`.
 
-    The most frequent label of a group comes first; of equally frequent ones the first by name.
+    Where all labels say yes or no, those that say the same are a group, such as `true`, `yes` and `1`. The most
+    frequent label of a group comes first; of equally frequent ones the first by name.
     """
     counts = Counter(labels)
+    keys = {label: _key(label) for label in counts}
+    if set(keys.values()) <= {*_TRUTH, "0", "1"}:
+        keys = {label: _TRUTH.get(key, key) for label, key in keys.items()}
     groups: dict[str, list[str]] = {}
-    for label in counts:
-        key = normalised(label)
-        whole = _WHOLE.fullmatch(key)
-        groups.setdefault(whole[1] if whole else key, []).append(label)
+    for label, key in keys.items():
+        groups.setdefault(key, []).append(label)
     ordered = [sorted(group, key=lambda label: (-counts[label], label)) for group in groups.values() if len(group) > 1]
     return sorted(tuple(group) for group in ordered)
 
 
+def _key(label: str) -> str:
+    key = normalised(label)
+    whole = _WHOLE.fullmatch(key)
+    return whole[1] if whole else key
+
+
 def listed(groups: Sequence[Sequence[str]]) -> str:
-    """Returns what the groups mean, one sentence without its full stop. Letters beyond ASCII are shown as codes."""
-    shown = joined([" = ".join(map(ascii, group)) for group in groups])
-    return f"{len(groups)} group(s) of labels differ only in case, white space, Unicode form or a final `.0`: {shown}"
+    """Returns what the groups mean, one sentence without its full stop.
+
+    Letters beyond ASCII are shown as codes where labels would look the same.
+    """
+    shown = joined([" = ".join(map(_writing_of(group), group)) for group in groups])
+    return (
+        f"{len(groups)} group(s) of labels differ only in case, white space, Unicode form, a final `.0` or the word "
+        f"for yes and no: {shown}"
+    )
+
+
+def _writing_of(group: Sequence[str]) -> Callable[[str], str]:
+    """Returns `repr`, or `ascii` if two labels of the group look the same on a screen."""
+    return repr if len({unicodedata.normalize("NFKC", label) for label in group}) == len(group) else ascii
 
 
 def merged(labels: Sequence[str], groups: Sequence[Sequence[str]]) -> list[str]:

@@ -11,7 +11,18 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import looks_one_hot
-from rungwise.dataset.readers import Bad, Cell, Row, columns, columns_read, is_chat, rows, text_of
+from rungwise.dataset.readers import (
+    Bad,
+    Cell,
+    Row,
+    columns,
+    columns_read,
+    is_chat,
+    is_conversation,
+    object_in,
+    rows,
+    text_of,
+)
 from rungwise.dataset.readers.chats import COLUMNS
 
 SAMPLED_ROWS = 300
@@ -24,6 +35,18 @@ _ANSWER_NAMES = (
 """Usual names of the column with the answers, the most certain first."""
 _TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "message", "utterance", "content")
 """Usual names of the column that a model reads."""
+_TEXTS_TOGETHER = (
+    ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
+    ("question1", "question2"), ("text1", "text2"), ("text_a", "text_b"), ("query", "document"), ("query", "passage"),
+    ("context", "question"), ("passage", "question"), ("article", "question"), ("document", "question"),
+    ("question", "choices"), ("question", "options"), ("subject", "body"), ("subject", "message"), ("subject", "text"),
+    ("title", "body"), ("title", "text"), ("title", "content"), ("title", "description"), ("title", "abstract"),
+)  # fmt: skip
+"""Usual names of columns that mean something only together, in the order in which a model reads them."""
+_FLAG = re.compile(r"(is|has|was|needs|should)[ _-]?.*", re.IGNORECASE)
+"""Names of columns that say something about a row, and are no labels."""
+_CONVERSATIONS = 0.9
+"""A column has conversations if at least this share of its filled cells are some."""
 
 
 _NUMBER = re.compile(r"(?:.*[ _-])?(?:id|idx|index|row|nr|no|number)|unnamed: \d+", re.IGNORECASE)
@@ -34,11 +57,14 @@ _NUMBER = re.compile(r"(?:.*[ _-])?(?:id|idx|index|row|nr|no|number)|unnamed: \d
 class Columns:
     """The columns of a task."""
 
-    text: str
+    texts: tuple[str, ...]
+    """The columns that the model reads, in their order."""
     answer: str
     """The column with the answers; several names with commas if `one_hot` has them."""
     one_hot: tuple[str, ...] = ()
     """Columns named like the labels, if each says whether its label applies."""
+    chat: str | None = None
+    """The column with the conversations, if its name does not say so (see `SourceSettings.chat`)."""
     sentences: tuple[str, ...] = ()
     """What was guessed or is not read."""
 
@@ -46,7 +72,8 @@ class Columns:
 def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer: str | None) -> Columns:
     """Returns the columns that the user named; guesses those that were not named.
 
-    A column of a chat format means the whole chat if the other columns of the format have values.
+    A column of a chat format means the whole chat if the other columns of the format have values. A name that differs
+    from the file's only in case or in spaces around it means the file's.
 
     Raises:
         DataError: a named column does not exist, or none can be guessed.
@@ -56,11 +83,14 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     if not any(sample.values()):
         _refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
-    if is_chat(sample) and not any(name in sample for name in COLUMNS):
-        text, answer = _of_chat(sample, text, answer, sentences)
-    known = {*sample, *(COLUMNS if is_chat(sample) else ())}
-    one_hot = _several(answer, known)
-    for option, name in (("--text", text), *(("--answer", name) for name in one_hot or [answer])):
+    chat = _conversations(sample, text, answer)
+    has_chat = is_chat(sample, chat)
+    if has_chat and not all(name in sample for name in COLUMNS):
+        text, answer = _of_chat(sample, chat, text, answer, sentences)
+    known = {*sample, *(COLUMNS if has_chat else ())}
+    texts, one_hot = _several(text, known), _several(answer, known)
+    named = texts or ((text,) if text else ())
+    for option, name in (*(("--text", name) for name in named), *(("--answer", name) for name in one_hot or [answer])):
         if name is not None and not _is_known(name, known):
             raise DataError(
                 Problem(
@@ -73,23 +103,35 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                     setting="columns",
                 )
             )
-    if text is None or answer is None:
+    named = tuple(_spelled(name, known) for name in named)
+    one_hot = tuple(_spelled(name, known) for name in one_hot)
+    answer = answer if answer is None or one_hot else _spelled(answer, known)
+    is_guessed = not named or answer is None
+    if is_guessed:
         if answer is None:
-            one_hot = _one_hot(sample, text)
+            one_hot = _one_hot(sample, named)
             answer = ",".join(one_hot) or None
-        text, answer = _guessed(sample, path, text, answer, one_hot)
+        named, answer = _guessed(sample, path, named, answer, one_hot)
+    assert answer is not None  # given or guessed
+    if spans := _spans(sample.get(answer, ())):
+        sentences.append(f"The answers are in column {answer}, key `{spans}`: `answer_start` is not read.")
+        answer = f"{answer}.{spans}"
+    if is_guessed:
         where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
-        sentences.append(f"The model reads column {text}, and the answers are in {where}.")
+        read = f"column {named[0]}" if len(named) == 1 else f"columns {joined(named)}"
+        sentences.append(f"The model reads {read}, and the answers are in {where}.")
         sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
-    if text == answer or text in one_hot:
+    elif left_out := _not_read(sample, {*named, answer, *one_hot}, has_chat=has_chat):
+        sentences.append(f"Not read: {joined(left_out, 20)}. The model reads several columns with --text A,B.")
+    if same := {answer, *one_hot} & set(named):
         raise SettingsError(
             Problem(
                 "text and answer are the same column",
-                found=text,
+                found=joined(sorted(same)),
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    if "" in (text, answer, *one_hot):
+    if "" in (*named, answer, *one_hot):
         raise DataError(
             Problem(
                 "a column has no name",
@@ -104,7 +146,40 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
             f"Warning: the name {answer!r} of a column is also an answer, so the first line may be a row. If so, use "
             "--no-header."
         )
-    return Columns(text, answer, one_hot, tuple(sentences))
+    return Columns(named, answer, one_hot, chat, tuple(sentences))
+
+
+def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None) -> str | None:
+    """Returns the column that holds conversations, if its name does not say so; None if others were named."""
+    if is_chat(sample) or text not in (None, COLUMNS[0], *sample) or answer not in (None, COLUMNS[1]):
+        return None
+    for name in sample if text in (None, COLUMNS[0]) else [str(text)]:
+        filled = [cell for cell in sample[name] if cell]
+        if filled and sum(map(is_conversation, filled)) >= _CONVERSATIONS * len(filled):
+            return name
+    return None
+
+
+def _spelled(name: str, known: set[str]) -> str:
+    """Returns a column's name as the file spells it."""
+    alike = [one for one in known if one.strip().casefold() == name.strip().casefold()]
+    return name if name in known or len(alike) != 1 else alike[0]
+
+
+def _spans(cells: Sequence[Cell]) -> str:
+    """Returns the key of the texts in cells that are spans of another column, as SQuAD has them; empty for others."""
+    first = next((text_of(cell) for cell in cells if cell), "")
+    return "text" if {"text", "answer_start"} <= set(object_in(first) or ()) else ""
+
+
+def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str], *, has_chat: bool) -> list[str]:
+    """Returns the filled columns that are not read, without those that number the rows."""
+    first = {name.partition(".")[0].removesuffix("[]").removesuffix("[*]") for name in read}
+    return [
+        name
+        for name, cells in sample.items()
+        if not has_chat and name not in {*read, *first} and any(cells) and not _NUMBER.fullmatch(name)
+    ]
 
 
 def _refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
@@ -128,11 +203,11 @@ def _several(answer: str | None, known: set[str]) -> tuple[str, ...]:
     return names if len(names) > 1 else ()
 
 
-def _one_hot(sample: Mapping[str, Sequence[Cell]], text: str | None) -> tuple[str, ...]:
+def _one_hot(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tuple[str, ...]:
     """Returns the columns that look like one label each; none if another column may have the answers."""
     if any(name.lower() in _ANSWER_NAMES for name in sample):
         return ()
-    free = [name for name in sample if name != text and not _NUMBER.fullmatch(name)]
+    free = [name for name in sample if name not in texts and not _NUMBER.fullmatch(name) and not _FLAG.fullmatch(name)]
     names = tuple(name for name in free if looks_one_hot(sample[name]))
     repeated = [name for name in free if name not in names and _is_repeated(sample[name])]
     return names if len(names) > 1 and not repeated else ()
@@ -150,28 +225,39 @@ def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
 
 
 def examples(sample: Mapping[str, Sequence[Cell]]) -> str:
-    """Returns the columns with an example each, as one line."""
+    """Returns the columns with an example each, as one line; of an object, each of its keys."""
     shown = []
     for name, cells in sample.items():
         first = next((text_of(cell) for cell in cells if cell), "")
-        more = "..." if len(first) > SHOWN_CHARACTERS else ""
-        shown.append(f"{name} ({first[:SHOWN_CHARACTERS]!r}{more})" if first else f"{name} (empty)")
+        keys = object_in(first) if first else None
+        for path, text in {f"{name}.{key}": str(value) for key, value in keys.items()}.items() if keys else ():
+            shown.append(f"{path} ({_shortened(text)})")
+        if not keys:
+            shown.append(f"{name} ({_shortened(first)})" if first else f"{name} (empty)")
     return joined(shown, 20) or "no columns"
 
 
+def _shortened(text: str) -> str:
+    return f"{text[:SHOWN_CHARACTERS]!r}{'...' if len(text) > SHOWN_CHARACTERS else ''}"
+
+
 def _of_chat(
-    sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None, sentences: list[str]
-) -> tuple[str, str]:
+    sample: Mapping[str, Sequence[Cell]],
+    chat: str | None,
+    text: str | None,
+    answer: str | None,
+    sentences: list[str],
+) -> tuple[str | None, str | None]:
     """Returns `prompt` and `completion` for columns of a chat; adds what is read and what is not to `sentences`."""
-    read = columns_read(sample)
+    read = columns_read(sample, chat)
     filled = {name for name in read if any(sample[name])}
     others = filled - {text, answer}
-    if text in read and not (others or text in ("messages", "conversations")):
+    if text in read and not (others or text in (chat, "messages", "conversations")):
         return text, answer or COLUMNS[1]
     if (text is not None and text not in (*read, COLUMNS[0])) or (
         answer is not None and answer not in (*read, COLUMNS[1])
     ):
-        return str(text), str(answer)
+        return text, answer
     sentences.append(f"A chat format: {joined(sorted(filled))} become `prompt` and `completion`.")
     if left_out := sorted(set(sample) - read):
         sentences.append(f"Not read: {joined(left_out, 20)}.")
@@ -179,12 +265,17 @@ def _of_chat(
 
 
 def _is_known(name: str, known: set[str]) -> bool:
+    name = _spelled(name, known)
     return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
 
 
 def _guessed(
-    sample: Mapping[str, Sequence[Cell]], path: Path, text: str | None, answer: str | None, one_hot: tuple[str, ...]
-) -> tuple[str, str]:
+    sample: Mapping[str, Sequence[Cell]],
+    path: Path,
+    texts: tuple[str, ...],
+    answer: str | None,
+    one_hot: tuple[str, ...],
+) -> tuple[tuple[str, ...], str]:
     """Returns the columns, guessed by their usual names and by their cells.
 
     Raises:
@@ -192,17 +283,18 @@ def _guessed(
     """
     filled = [name for name, cells in sample.items() if sum(bool(cell) for cell in cells) > len(cells) / 2]
     if answer is None:
-        free = [name for name in filled if name != text]
+        free = [name for name in filled if name not in texts]
         named = [name for usual in _ANSWER_NAMES for name in free if name.lower() == usual]
         repeated = [name for name in free if _is_repeated(sample[name])]
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
-    if text is None:
+    if not texts:
         free = [name for name in filled if name not in (answer, *one_hot)]
+        texts = _together(sample, free)
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
-        text = next(iter(named or by_length), None)
-    if text is None or answer is None:
-        missing = "--text" if text is None else "--answer"
+        texts = texts or tuple((named or by_length)[:1])
+    if not texts or answer is None:
+        missing = "--answer" if texts else "--text"
         raise DataError(
             Problem(
                 f"{missing} is missing and can't be guessed",
@@ -212,7 +304,20 @@ def _guessed(
                 do="name them: --text COLUMN --answer COLUMN",
             )
         )
-    return text, answer
+    return texts, answer
+
+
+def _together(sample: Mapping[str, Sequence[Cell]], free: Sequence[str]) -> tuple[str, ...]:
+    """Returns the columns that mean something only together, by their usual names; none if there are none."""
+    by_name = {name.strip().lower(): name for name in free if not _is_a_class(sample[name])}
+    chosen = next((names for names in _TEXTS_TOGETHER if all(name in by_name for name in names)), ())
+    more = [name for name in ("choices", "options") if "question" in chosen and name in by_name and name not in chosen]
+    return tuple(by_name[name] for name in (*chosen, *more))
+
+
+def _is_a_class(cells: Sequence[Cell]) -> bool:
+    """Whether a column has few different short values; a text that several rows share is long."""
+    return _is_repeated(cells) and statistics.mean(len(text_of(cell)) for cell in cells) < SHOWN_CHARACTERS / 2
 
 
 def _is_repeated(cells: Sequence[Cell]) -> bool:

@@ -20,7 +20,9 @@ from rungwise.dataset.readers import (
     dialect_of,
     document_of,
     form_of,
+    has_rows_by_id,
     is_column_wise,
+    named_delimiter,
     opened,
     opened_text,
     wide_encoding,
@@ -113,7 +115,7 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
         return source, ""
     if is_column_wise(document):
         return source.model_copy(update={"records": COLUMN_WISE}), "it has a list for each column"
-    places = _lists_of_rows(document)
+    places = _places_of_rows(document)
     if len(places) == 1:
         return source.model_copy(update={"records": places[0]}), f"its rows are at `{places[0]}`"
     raise DataError(
@@ -128,13 +130,16 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
     )
 
 
-def _lists_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
-    """Returns the paths of the lists of objects or lists in a document."""
+def _places_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
+    """Returns the paths of the rows in a document: lists of objects or lists, and objects with a row for each id."""
+    if has_rows_by_id(value):
+        name = "id" if not any("id" in row for row in value.values()) else "key"
+        return [f"{path}{{{name}}}"]
     if isinstance(value, list):
         return [f"{path}[]"] if value and all(isinstance(item, dict | list) for item in value) else []
     if not isinstance(value, dict) or not depth:
         return []
-    return [place for key, inner in value.items() for place in _lists_of_rows(inner, f"{path}{key}.", depth - 1)]
+    return [place for key, inner in value.items() for place in _places_of_rows(inner, f"{path}{key}.", depth - 1)]
 
 
 def _encoding(file: Path) -> str:
@@ -167,7 +172,9 @@ def _encoding(file: Path) -> str:
 
 
 def _delimiter(source: SourceSettings, file: Path) -> str | None:
-    """Returns the delimiter of a CSV file's header; None for a comma."""
+    """Returns the delimiter of a CSV file's header; None for a comma, and if a line before the header names it."""
+    if named_delimiter(source, file):
+        return None
     with opened_text(source, file) as stream:
         header = stream.readline(100_000)
     counts = {d: header.count(d) for d in (";", "\t", "|")}

@@ -14,7 +14,7 @@ from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.texts import n_words
 from rungwise.dataset.readers import Cell, list_in, object_in, text_of
-from rungwise.dataset.readers.cells import as_cell
+from rungwise.dataset.readers.cells import BETWEEN_PARTS, as_cell
 from rungwise.model.embedded import EMBEDDED, cached, check_writes
 from rungwise.model.gguf import is_gguf
 from rungwise.workspace.resources import POCKET_BASES, package_file
@@ -216,10 +216,16 @@ def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:
             )
         )
     n_empty = sum(not one for one in lists)
+    are_nested = all(BETWEEN_PARTS in item for item in items)
     why = (
         f"the answers are lists of {statistics.mean(map(len, lists)):.1f} items on average, {len(items)} different ones"
     )
     why += f"; {n_empty} are empty, which is an answer" if n_empty else ""
+    why += (
+        f"; an item that is itself a list is written with `{BETWEEN_PARTS.strip()}` between its parts"
+        if are_nested
+        else ""
+    )
     return Guess("list", why, separator, may_be_empty=n_empty > 0)
 
 

@@ -6,6 +6,7 @@ If the rows can't be used, no file is written.
 
 import json
 import math
+import re
 import shlex
 import shutil
 import subprocess
@@ -16,16 +17,17 @@ from pathlib import Path
 
 from rungwise.config import IngestSettings, Settings, parse
 from rungwise.core.disk import disk_errors
-from rungwise.core.errors import Problem, WorkspaceError
+from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
+from rungwise.core.texts import normalised
 from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
 from rungwise.init.file_form import Options
 from rungwise.init.guess import Guess, Ladder, guess, ladder_of
 from rungwise.init.names import Names, check_task, names_of
-from rungwise.init.rows_file import EVALUATION_SHARE, RowsFile, read_rows_file
+from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
 from rungwise.workspace.dvc import init_repository
@@ -88,9 +90,10 @@ def init(
     for number, path in enumerate(given):
         name = "rows" if number == 0 else f"rows-{number + 1}"
         files.append(read_rows_file(name, path, options, records, files))
-        options = replace(options, text=files[0].columns.text, answer=files[0].columns.answer)
+        options = replace(options, text=",".join(files[0].columns.texts), answer=files[0].columns.answer)
     answers = cleaned([row for one in files for row in one.rows])
     guessed = guess([answer for _, answer in answers.rows], files[0].columns.one_hot)
+    _check_different(answers.rows, joined([str(path) for path in given]))
     if guessed.any_of:
         answers = cleaned([(text, _first(answer)) for text, answer in answers.rows])
     rows, n = answers.rows, len(answers.rows)
@@ -135,6 +138,21 @@ def init(
         *length_warnings(plain, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
+
+
+def _check_different(rows: Sequence[tuple[str, Cell]], where: str) -> None:
+    """Raises DataError for rows of which too few differ: a run drops duplicates, and would then stop."""
+    n = len({(normalised(text), normalised(text_of(answer))) for text, answer in rows})
+    if n < MIN_ROWS:
+        raise DataError(
+            Problem(
+                "too few rows are different",
+                where=where,
+                found=f"{n} different ones of {len(rows)}; a run drops the duplicates",
+                wanted=f"{MIN_ROWS} different rows",
+                do="choose the column with the texts: --text COLUMN; or collect more rows",
+            )
+        )
 
 
 def _first(answer: Cell) -> Cell:
@@ -237,6 +255,7 @@ def _params(
     lines = []
     for one in (file.source for file in files):
         own = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
+        own += f", chat: {json.dumps(one.chat, ensure_ascii=False)}" if one.chat else ""
         own += f", role: {one.role}" if one.role else ""
         own += f", records: {json.dumps(one.records, ensure_ascii=False)}" if one.records != "[]" else ""
         own += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
@@ -255,7 +274,7 @@ seed: 7
 tasks:
   {names.task}:
     family: {guessed.family}
-    prompt: "Text: {{{first.slot}}}\\n{answer_word}:"
+    prompt: {_prompt(first.slots, first.columns.texts, answer_word)}
     answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
 bars:
@@ -272,6 +291,14 @@ decide: {{{f"min_scored: {min_scored:g}" if min_scored else ""}}}
 register: {{experiment: {names.workspace}, models: "{names.models}"}}
 promote: {{}}
 """
+
+
+def _prompt(slots: Sequence[str], titles: Sequence[str], answer_word: str) -> str:
+    """Returns the prompt as it stands in params.yaml: a line for each text column, and one for the answer."""
+    named = [" ".join(re.findall(r"\w+", title.replace("_", " "))).capitalize() for title in titles]
+    named = ["Text"] if len(slots) == 1 else named
+    lines = [f"{name or 'Text'}: {{{slot}}}" for name, slot in zip(named, slots, strict=True)]
+    return json.dumps("\n".join([*lines, f"{answer_word}:"]), ensure_ascii=False)
 
 
 def _checked(params: str) -> Settings:

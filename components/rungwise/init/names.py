@@ -33,7 +33,8 @@ class Names:
 def names_of(target: Path, file: RowsFile, task: str | None) -> Names:
     """Returns the names: the task's as given, or that of its answer column, or that of the folder."""
     folder = _name(target.resolve().name)
-    column = "" if file.columns.one_hot else _name(file.answer)
+    parts = [_name(part) for part in file.answer.split(".")]
+    column = "" if file.columns.one_hot or all(part in _PLAIN for part in parts) else _name(file.answer)
     telling = [name for name in (column, folder) if name and name not in _PLAIN]
     return Names(folder or "workspace", task or next(iter(telling), "answers"))
 

@@ -48,8 +48,8 @@ class RowsFile:
     lost: Mapping[str, Lost]
     """Reason -> the rows that can't be used."""
     columns: Columns
-    slot: str
-    """The text column's name in the prompt."""
+    slots: tuple[str, ...]
+    """The names of the text columns in the prompt, in their order."""
     notes: tuple[str, ...]
     """What was decided about the whole file, one sentence each."""
 
@@ -98,17 +98,23 @@ def read_rows_file(
         columns = chosen_columns(source, first, options.text, options.answer)
     except DataError as error:
         raise with_options(error) from None
-    slot = _slot(columns)
-    source = source.model_copy(update={"columns": {} if slot == columns.text else {slot: columns.text}})
+    first_columns = others[0].columns if others else columns
+    slots = others[0].slots if others else _slots(columns)
+    named = {
+        **dict(zip(slots, columns.texts, strict=True)),
+        **dict(zip(_answers(first_columns), _answers(columns), strict=True)),
+    }
+    titles = {name: title for name, title in named.items() if name != title}
+    source = source.model_copy(update={"columns": titles, "chat": columns.chat})
     complete: list[tuple[str, Cell]] = []
     lost: dict[str, Lost] = {}
     for file in stored.values():
-        for row in rows(source, file, (slot, *(columns.one_hot or [columns.answer]))):
+        for row in rows(source, file, (*slots, *_answers(first_columns))):
             if isinstance(row, Note):
                 continue  # it is among the notes already, or the run says it of each file
             try:
                 if isinstance(row, Row):
-                    complete.append(_pair(row, slot, columns))
+                    complete.append(_pair(row, slots, first_columns))
                     continue
                 reason, detail = row.reason, row.detail
             except NoAnswer as error:
@@ -116,7 +122,9 @@ def read_rows_file(
             before = lost.get(reason)
             lost[reason] = replace(before, n=before.n + 1) if before else Lost(1, row.line, detail)
     notes += _named_sides(paths)
-    result = RowsFile(source, given.name, stored, complete, lost, columns, slot, tuple(notes))
+    if titles and others:
+        notes.append(f"{given.name}: {joined([f'column {title!r} is {name}' for name, title in titles.items()])}.")
+    result = RowsFile(source, given.name, stored, complete, lost, first_columns, slots, tuple(notes))
     if len(complete) < MIN_ROWS:
         _refuse(result, given)
     return result
@@ -133,15 +141,20 @@ def _named_sides(paths: Sequence[Path]) -> list[str]:
     ]
 
 
-def _pair(row: Row, slot: str, columns: Columns) -> tuple[str, Cell]:
-    """Returns a row's text and answer.
+def _answers(columns: Columns) -> tuple[str, ...]:
+    return columns.one_hot or (columns.answer,)
+
+
+def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
+    """Returns a row's text, that of several columns as lines, and its answer.
 
     Raises:
         NoAnswer: one of them is missing.
     """
-    text = text_of(row.values[slot])
-    if not text.strip():
-        raise NoAnswer("no_text", f"column {slot} is empty")
+    texts = [text_of(row.values[slot]) for slot in slots]
+    if empty := [slot for slot, text in zip(slots, texts, strict=True) if not text.strip()]:
+        raise NoAnswer("no_text", f"column {empty[0]} is empty")
+    text = "\n".join(texts)
     if columns.one_hot:
         return text, tuple(names_in(columns.one_hot, row.values))
     cell = row.values[columns.answer]
@@ -237,10 +250,17 @@ def _check_names(paths: Sequence[Path], options: Options) -> None:
             )
 
 
-def _slot(columns: Columns) -> str:
-    """Returns the slot that stands for the text column in the prompt."""
-    slot = columns.text if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", columns.text) else "text"
-    if slot == columns.answer:
+def _slots(columns: Columns) -> tuple[str, ...]:
+    """Returns the slots that stand for the text columns in the prompt."""
+    slots: list[str] = []
+    for place, name in enumerate(columns.texts, start=1):
+        plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() if len(columns.texts) > 1 else "text"
+        if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            slots.append(name)
+        else:
+            slots.append(plain if re.fullmatch("[a-z].*", plain) and plain not in slots else f"text_{place}")
+    if columns.answer in slots:
         do = "rename the answer column"
-        raise SettingsError(Problem("the answer column can't be called `text` here", found=columns.text, do=do))
-    return slot
+        texts = joined(columns.texts)
+        raise SettingsError(Problem(f"the answer column can't be called `{columns.answer}` here", found=texts, do=do))
+    return tuple(slots)

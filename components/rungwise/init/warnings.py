@@ -83,6 +83,9 @@ def unseen_warnings(rows: Sequence[tuple[str, str]], sides: Mapping[str, Sequenc
         unseen = {label: n for label, n in counts.items() if label not in known}
         if rows and unseen:
             messages.append(f"Warning: {unseen_labels(unseen, len(own), _SIDE_NAMES[side])}.")
+            groups = [group for group in alike([*known, *unseen]) if {*group} & known and {*group} & {*unseen}]
+            if groups:
+                messages.append(f"Warning: {listed_labels(groups)}. `answer.merge_labels: true` makes them one.")
     return messages
 
 

@@ -85,7 +85,7 @@ def _columns_to_read(source: SourceSettings, needed: tuple[str, ...], schema: An
     """Returns the columns of a Parquet file to read, or None to read all of them."""
     first = {first_key(source.columns.get(name, name)) for name in needed}
     names = [name for name in schema.names if name in first]
-    return names if len(names) == len(first) and not is_chat(schema.names) else None
+    return names if len(names) == len(first) and not is_chat(schema.names, source.chat) else None
 
 
 def _class_labels(schema: Any) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ import ast
 import json
 import math
 import re
+import warnings
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
@@ -12,7 +13,7 @@ Cell = str | tuple[str, ...] | None
 
 BETWEEN: Final = "; "
 """Between the items of a list that a prompt shows as one text."""
-_INNER: Final = " | "
+BETWEEN_PARTS: Final = " | "
 """Between the parts of an item that is itself a list."""
 MAX_LIST_CHARACTERS: Final = 100_000
 """A longer text is not searched for a list."""
@@ -20,6 +21,8 @@ _ITEM: Final = re.compile(
     r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?=[\s,\])]))\s*,?", re.DOTALL
 )
 """An item of a list as Python and NumPy print it: in quotes, or a number, with or without a comma after it."""
+_PRINTED: Final = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(\}\s+\{)|\barray\(|,\s*dtype=\w+\)", re.DOTALL)
+"""A text in quotes, or what NumPy prints between objects and around lists, such as `array([...], dtype=object)`."""
 
 
 def as_cell(value: Any) -> Cell:
@@ -39,7 +42,7 @@ def as_cell(value: Any) -> Cell:
 
 def _item(value: Any) -> str:
     if isinstance(value, list | tuple):
-        return _INNER.join(_text(part) for part in value)
+        return BETWEEN_PARTS.join(_text(part) for part in value)
     return _text(value)
 
 
@@ -83,19 +86,35 @@ def list_in(text: str) -> tuple[str, ...] | None:
         at = match.end()
     if text[at:end].strip() or (text[0] == "(" and not (items and items[0][0] in "'\"")):
         return None
-    try:
-        texts = [str(ast.literal_eval(item)) if item[0] in "'\"" else item for item in items]
-    except (ValueError, SyntaxError):
-        return None
-    return tuple(item for item in texts if item)
+    texts = [_literal(item) if item[0] in "'\"" else item for item in items]
+    return None if None in texts else tuple(item for item in texts if item)
 
 
 def object_in(text: str) -> dict[str, Any] | None:
-    """Returns the values of a text that is a JSON object; None for any other text."""
-    if not text.lstrip().startswith("{"):
+    """Returns the values of a text that is an object, as JSON or as Python prints it; None for any other text."""
+    value = value_in(text) if text.lstrip().startswith("{") else None
+    return value if isinstance(value, dict) else None
+
+
+def value_in(text: str) -> Any:
+    """Returns the list or the object that a text is, as JSON, or as Python or NumPy print it; None for other texts."""
+    text = text.strip()
+    if text[:1] + text[-1:] not in ("[]", "{}"):
         return None
     try:
-        value = json.loads(text)
+        return json.loads(text)
     except (ValueError, RecursionError):
+        pass
+    if len(text) > MAX_LIST_CHARACTERS:
         return None
-    return value if isinstance(value, dict) else None
+    return _literal(_PRINTED.sub(lambda match: match[1] or ("}, {" if match[2] else ""), text))
+
+
+def _literal(text: str) -> Any:
+    """Returns the value of a Python literal; None for any other text. No name is looked up and nothing is called."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of backslashes in texts
+            return ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError, TypeError):
+        return None

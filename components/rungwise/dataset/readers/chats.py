@@ -2,23 +2,31 @@
 
 - `prompt` and `completion` as lists of messages, `messages` (`role`, `content`, `tool_calls`), and ShareGPT's
   `conversations` (`from`, `value`): the assistant's last turn is the completion, everything before it the prompt.
+- Another column, named by the source, with such lists, with pairs (`human`, `assistant`; `input`, `output`), with texts
+  that alternate between user and assistant, or with the text that a chat template writes (see `rendered`).
+- `chosen` and `rejected`: the chosen answer is the completion.
 - `instruction`, `input`, `output`: instruction and input are the prompt.
 - `system`, `tools` and `history` next to them are the prompt's first turns.
 - `prompt` and `completion` as texts need no conversion.
 
 A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each. A
-list may also stand as JSON in a text, as in a CSV cell.
+list may also stand in a text, as JSON or as Python prints it, as in a CSV cell.
 
 The formats: https://huggingface.co/docs/trl/dataset_formats, https://github.com/tatsu-lab/stanford_alpaca,
-https://llamafactory.readthedocs.io/en/latest/getting_started/data_preparation.html.
+https://llamafactory.readthedocs.io/en/latest/getting_started/data_preparation.html,
+https://xtuner.readthedocs.io/en/latest/training/multi_turn_conversation.html.
 """
 
 import json
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
+from rungwise.dataset.readers.cells import Cell, value_in
+from rungwise.dataset.readers.rendered import rendered_turns
+
 COLUMNS: Final = ("prompt", "completion")
 _TURNS: Final = ("messages", "conversations")
+_PREFERENCE: Final = ("chosen", "rejected")
 _FIRST: Final = ("system", "tools", "history")
 _SPEAKERS: Final = {
     "system": "System", "developer": "System",
@@ -27,41 +35,79 @@ _SPEAKERS: Final = {
     "function_call": "Assistant",
     "tool": "Tool", "function": "Tool", "observation": "Tool", "function_response": "Tool", "tool_response": "Tool",
 }  # fmt: skip
+_PAIR: Final = {**_SPEAKERS, "input": "User", "output": "Assistant", "question": "User", "answer": "Assistant"}
+"""Key of a pair -> who speaks its value."""
 _Turn = tuple[str, str]
 
 
-def is_chat(names: Collection[str]) -> bool:
-    """Whether a row with these columns has one of the formats above."""
-    return any(name in names for name in _TURNS) or ("instruction" in names and "output" in names)
+def is_chat(names: Collection[str], column: str | None = None) -> bool:
+    """Whether a row with these columns has one of the formats above. `column`: see `as_prompt_and_completion`."""
+    return (
+        any(name in names for name in (column, *_TURNS))
+        or ("instruction" in names and "output" in names)
+        or all(name in names for name in _PREFERENCE)
+    )
 
 
-def columns_read(names: Collection[str]) -> set[str]:
+def columns_read(names: Collection[str], column: str | None = None) -> set[str]:
     """Returns the columns among `names` that become the prompt and the completion of a chat."""
-    if any(name in names for name in _TURNS):
-        return {name for name in (*_TURNS, *_FIRST) if name in names}
-    return {name for name in ("instruction", "input", "output", *_FIRST) if name in names}
+    if column or any(name in names for name in _TURNS):
+        own: tuple[str, ...] = (column,) if column else _TURNS
+    elif all(name in names for name in _PREFERENCE):
+        own = (COLUMNS[0], _PREFERENCE[0])
+    else:
+        own = ("instruction", "input", "output")
+    return {name for name in (*own, *_FIRST) if name in names}
 
 
-def as_prompt_and_completion(row: Mapping[str, Any]) -> dict[str, str] | None:
+def is_conversation(cell: Cell) -> bool:
+    """Whether a cell holds turns, each with its speaker."""
+    value = [value_in(item) for item in cell] if isinstance(cell, tuple) else value_in(cell or "")
+    if isinstance(cell, str) and value is None:
+        return bool(rendered_turns(cell))
+    try:
+        return isinstance(value, list) and isinstance(value[0], dict) and len(_turns(value)) > 1
+    except (ValueError, IndexError):
+        return False
+
+
+def as_prompt_and_completion(row: Mapping[str, Any], column: str | None = None) -> dict[str, str] | None:
     """Returns the row's `prompt` and `completion`; only the prompt if no assistant speaks; None for another format.
+
+    Args:
+        row: the values of the row.
+        column: the one with the conversation; by default `messages` or `conversations`.
 
     Raises:
         ValueError: the row has the keys of a format but not its values. The message holds none of them.
     """
-    if any(name in row for name in _TURNS):
-        filled: Any = next((row[name] for name in _TURNS if row.get(name)), [])
+    if column or any(name in row for name in _TURNS):
+        filled: Any = next((row[name] for name in ((column,) if column else _TURNS) if row.get(name)), [])
         return _conversation([*_before(row), *_turns(filled)])
+    if all(name in row for name in _PREFERENCE):
+        chosen = _answer(row["chosen"])
+        is_whole = any(speaker == "User" for speaker, _ in chosen)
+        return _conversation([*_before(row), *([] if is_whole else _asked(row.get("prompt"))), *chosen])
     if isinstance(row.get("prompt"), list):
-        turns = [*_before(row), *_turns(row["prompt"])]
-        answer = row.get("completion")
-        return _conversation(
-            [*turns, *(_turns(answer) if isinstance(answer, list) else [("Assistant", _text(answer))])]
-        )
+        return _conversation([*_before(row), *_turns(row["prompt"]), *_answer(row.get("completion"))])
     if "instruction" in row and "output" in row:
         parts = [_text(row["instruction"]), _text(row.get("input"))]
         asked = "\n\n".join(p for p in parts if p.strip())
         return _conversation([*_before(row), ("User", asked), ("Assistant", _text(row["output"]))])
     return None
+
+
+def _asked(value: Any) -> list[_Turn]:
+    """Returns the turns of a prompt, which is a text or a list of turns."""
+    is_list = isinstance(value, list) or isinstance(value_in(_text(value)), list)
+    return _turns(value) if is_list else [("User", _text(value))]
+
+
+def _answer(value: Any) -> list[_Turn]:
+    """Returns the turns of an answer, which is a text, a conversation as text, or a list of turns."""
+    if isinstance(value, list) or isinstance(value_in(_text(value)), list):
+        return _turns(value)
+    return rendered_turns(_text(value)) or [("Assistant", _text(value))]
 
 
 def _conversation(turns: list[_Turn]) -> dict[str, str]:
@@ -95,24 +141,30 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _list(value: Any, what: str) -> list[Any]:
-    """Returns a list, also if it stands as JSON in a text; raises ValueError for anything else."""
-    if isinstance(value, str):
-        try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
-            raise ValueError(f"{what} is a text that is not JSON, wanted a list of turns") from None
+    """Returns a list, also if it stands in a text; raises ValueError for anything else."""
+    if isinstance(value, str) and (value := value_in(value)) is None:
+        raise ValueError(f"{what} is a text that is not JSON, wanted a list of turns")
     if not isinstance(value, list):
         raise ValueError(f"{what} is a {type(value).__name__}, wanted a list of turns")
     return value
 
 
 def _turns(value: Any) -> list[_Turn]:
-    """Returns the (speaker, text) turns of a list of messages; raises ValueError if it is not one."""
+    """Returns the (speaker, text) turns of a conversation; raises ValueError if it is not one."""
+    if isinstance(value, str) and (rendered := rendered_turns(value)):
+        return rendered
     turns = []
-    for turn in _list(value, "a conversation"):
+    given = _list(value, "a conversation")
+    if given and all(isinstance(turn, str) for turn in given) and len(given) > 1:
+        return [("Assistant" if place % 2 else "User", text) for place, text in enumerate(given)]
+    for turn in given:
         if not isinstance(turn, dict):
             raise ValueError(f"a turn is a {type(turn).__name__}, wanted an object")
         role = turn.get("role", turn.get("from"))
+        pair = {key: said for key, said in turn.items() if key.lower() in _PAIR} if role is None else {}
+        if pair:
+            turns += [(_PAIR[key.lower()], text) for key, said in pair.items() if (text := _text(said)).strip()]
+            continue
         if not isinstance(role, str) or role.lower() not in _SPEAKERS:
             raise ValueError(f"a turn's speaker is none of {', '.join(_SPEAKERS)}")
         text = _text(turn.get("content", turn.get("value")))

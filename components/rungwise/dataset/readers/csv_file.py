@@ -13,9 +13,8 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.readers.chats import is_chat
-from rungwise.dataset.readers.dialect import dialect_of
+from rungwise.dataset.readers.dialect import dialect_of, opened_csv
 from rungwise.dataset.readers.objects import first_key, picked, reads_chat
-from rungwise.dataset.readers.opened import opened_text
 from rungwise.dataset.readers.row import Bad, Note, Row, checked
 
 MAX_FIELD_CHARACTERS: Final = 50_000_000
@@ -32,9 +31,10 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
     dialect = dialect_of(source, path)
     if dialect.why:
         yield Note(dialect.line, dialect.why)
-    with opened_text(source, path, newline="") as stream:
+    skipped = dialect.n_skipped
+    with opened_csv(source, path) as stream:
         reader = csv.reader(stream, **dialect.reader_settings)
-        first, line = _header(reader, path), reader.line_num + 1
+        first, line = _header(reader, path), skipped + reader.line_num + 1
         header = first if source.header else [f"[{place}]" for place in range(len(first))]
         is_object = _has_chats(source, header, needed) or _has_paths(source, header, needed)
         index_of: dict[str, int] = {}
@@ -50,7 +50,7 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
             return checked(line, {name: cells[index] or None for name, index in index_of.items()})
 
         if not source.header and first:
-            yield row(1, first)
+            yield row(skipped + 1, first)
         while True:
             try:
                 cells = next(reader)
@@ -58,17 +58,17 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
                 return
             except csv.Error as error:
                 # an unclosed quote consumes several lines: report each of them
-                for lost in range(line, max(line, reader.line_num) + 1):
+                for lost in range(line, max(line, skipped + reader.line_num) + 1):
                     yield Bad(lost, "bad_csv", f"{error}, from line {line}")
-                line = reader.line_num + 1
+                line = skipped + reader.line_num + 1
                 continue
             if cells:  # an empty line is not a row
                 yield row(line, cells)
-            line = reader.line_num + 1
+            line = skipped + reader.line_num + 1
 
 
 def _has_chats(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:
-    return is_chat(header) and any(reads_chat(source, name) and name not in header for name in needed)
+    return is_chat(header, source.chat) and any(reads_chat(source, name) and name not in header for name in needed)
 
 
 def _has_paths(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:
@@ -80,7 +80,7 @@ def _has_paths(source: SourceSettings, header: list[str], needed: tuple[str, ...
 def columns_of(source: SourceSettings, path: Path) -> list[str]:
     """Returns the names of a CSV file's columns."""
     csv.field_size_limit(MAX_FIELD_CHARACTERS)
-    with opened_text(source, path, newline="") as stream:
+    with opened_csv(source, path) as stream:
         first = _header(csv.reader(stream, **dialect_of(source, path).reader_settings), path)
     return first if source.header else [f"[{place}]" for place in range(len(first))]
 
@@ -102,6 +102,8 @@ def column_index(source: SourceSettings, name: str, header: list[str], path: Pat
     if header.count(title) == 1:
         return header.index(title)
     do = f"correct the header, the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}"
+    if title in header:
+        do = "rename one of them in the header"
     for other in (",", ";", "\t", "|"):
         if len(header) == 1 and title in [cell.strip('" ') for cell in header[0].split(other)]:
             do = f"set `delimiter: {json.dumps(other)}` in source {source.name}"

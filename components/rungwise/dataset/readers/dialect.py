@@ -5,14 +5,18 @@ looks right. So each way of reading is tried, and the lines that it would lose a
 """
 
 import csv
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 from rungwise.config import SourceSettings
 from rungwise.dataset.readers.opened import ending, opened_text
 
+_DELIMITER_LINE: Final = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
+"""A first line that names the delimiter, as Excel writes and reads it."""
 _MOST_WRAPPED: Final = 0.5
 """Quotes are not ordinary characters if more than this share of the lines with quotes has a cell inside quotes."""
 
@@ -30,6 +34,8 @@ class Dialect:
     """The first line that was decided about, or is doubtful."""
     why: str = ""
     """What was decided or is doubtful, and why; empty if there was nothing to decide."""
+    n_skipped: int = 0
+    """Number of lines before the header."""
 
     @property
     def reader_settings(self) -> dict[str, Any]:
@@ -52,7 +58,30 @@ class _Trial:
 
 def dialect_of(source: SourceSettings, path: Path) -> Dialect:
     """Returns how a CSV file is read; settings that the source has are kept."""
-    delimiter = source.delimiter or ("\t" if ending(path) == ".tsv" else ",")
+    named = named_delimiter(source, path)
+    delimiter = source.delimiter or named or ("\t" if ending(path) == ".tsv" else ",")
+    decided = _decided(source, path, delimiter)
+    return replace(decided, n_skipped=1) if named else decided
+
+
+def named_delimiter(source: SourceSettings, path: Path) -> str | None:
+    """Returns the delimiter that a line `sep=;` before the header names; None if there is no such line."""
+    with opened_text(source, path, newline="") as stream:
+        match = _DELIMITER_LINE.fullmatch(stream.readline(10))
+    return match[1] if match else None
+
+
+@contextmanager
+def opened_csv(source: SourceSettings, path: Path) -> Iterator[IO[str]]:
+    """Context with the text of a CSV file from its header on (see `opened.opened_text`), line ends as in the file."""
+    is_named = named_delimiter(source, path) is not None
+    with opened_text(source, path, newline="") as stream:
+        if is_named:
+            stream.readline()
+        yield stream
+
+
+def _decided(source: SourceSettings, path: Path, delimiter: str) -> Dialect:
     given = Dialect(delimiter, source.quotes is not False, source.escape)
     if source.quotes is False or not _is_doubtful(source, path):
         return given
@@ -93,7 +122,7 @@ def _trial(source: SourceSettings, path: Path, dialect: Dialect) -> _Trial:
             lines.append(line)
             yield line
 
-    with opened_text(source, path, newline="") as stream:
+    with opened_csv(source, path) as stream:
         reader = csv.reader(recorded(stream), **dialect.reader_settings)
         while True:
             lines.clear()

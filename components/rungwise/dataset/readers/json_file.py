@@ -144,7 +144,16 @@ def is_column_wise(document: Any) -> bool:
     columns = list(document.values())
     if all(isinstance(column, list) for column in columns):
         return len({len(column) for column in columns}) == 1 and len(columns[0]) > 1
-    return all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1
+    are_equal = all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1
+    return are_equal and not has_rows_by_id(document)
+
+
+def has_rows_by_id(document: Any) -> bool:
+    """Whether a document has an object for each row, under the row's id: many objects with few keys in all."""
+    if not isinstance(document, dict) or not all(isinstance(row, dict) for row in document.values()):
+        return False
+    names = {name for row in document.values() for name in row}
+    return bool(names) and len(names) <= len(document) / 2 and not all(name.isdecimal() for name in names)
 
 
 def _rows_in(source: SourceSettings, document: Any, path: Path) -> Iterator[tuple[Any, dict[str, str]]]:

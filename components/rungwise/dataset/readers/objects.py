@@ -28,7 +28,7 @@ def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tup
     chat: dict[str, str] | None = None
     if any(reads_chat(source, name) for name in needed):
         try:
-            chat = as_prompt_and_completion(value)
+            chat = as_prompt_and_completion(value, source.chat)
         except ValueError as error:
             return Bad(line, "bad_shape", str(error))
     for name in needed:
@@ -77,7 +77,7 @@ def check_columns(source: SourceSettings, path: Path, needed: tuple[str, ...], s
     for name in needed:
         where = source.columns.get(name, name)
         first = first_key(where)
-        if n_rows and where not in seen and first not in seen and not (name in COLUMNS and is_chat(seen)):
+        if n_rows and where not in seen and first not in seen and not (name in COLUMNS and is_chat(seen, source.chat)):
             raise DataError(
                 Problem(
                     "a column is missing",

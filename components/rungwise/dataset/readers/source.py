@@ -12,7 +12,7 @@ from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from rungwise.dataset.readers.arrow_file import arrow_columns, arrow_rows
 from rungwise.dataset.readers.csv_file import columns_of, csv_rows
 from rungwise.dataset.readers.json_file import json_columns, json_rows, jsonl_columns, jsonl_rows
-from rungwise.dataset.readers.labelled_file import labelled_rows
+from rungwise.dataset.readers.labelled_file import FASTTEXT, labelled_rows
 from rungwise.dataset.readers.opened import PACKED, beginning, check_content, ending
 from rungwise.dataset.readers.row import Bad, Note, Row
 
@@ -138,6 +138,8 @@ def form_of(source: SourceSettings, path: Path) -> str:
         DataError: the ending is none of a known format.
     """
     form = source.format or _ENDINGS.get(ending(path))
+    if form is None and path.is_file() and beginning(path).lstrip().startswith(FASTTEXT.encode()):
+        form = "labelled"
     if form is None:
         raise DataError(
             Problem(
