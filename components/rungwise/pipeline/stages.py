@@ -9,15 +9,12 @@ import argparse
 import os
 import shutil
 import sys
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rungwise.climbing.ladder import changed_bases, check_bases, climb_ladder
 from rungwise.climbing.rungs import EvaluateRung, TrainRung, evaluate_rung, task_climb, train_rung
-from rungwise.config import Settings, TaskSettings
 from rungwise.core.decisions import Climb
 from rungwise.core.errors import DataError, Problem, RungwiseError
 from rungwise.core.folders import (
@@ -49,14 +46,6 @@ from rungwise.workspace.layout import (
 from rungwise.workspace.lock import locked
 from rungwise.workspace.process import die_with_parent, prepare_environment, workspace_root
 from rungwise.workspace.repair import repair
-
-if TYPE_CHECKING:
-    from rungwise.dataset.split import Split
-
-LEAK_WARNING_SHARE = 0.05
-"""A warning is given if more than this share of the training rows is removed as duplicates of held-out rows."""
-RARE_LABEL_ROWS = 10
-"""A warning is given for labels with fewer validation or test rows than this."""
 
 
 def _seal(root: Path, verb: str, before: Snapshot, files: Mapping[str, str | Path | Table | Json]) -> None:
@@ -158,6 +147,7 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
 def split(root: Path, before: Snapshot | None = None) -> None:
     """Splits the validated rows into train, dev and test, into data/split."""
     from rungwise.dataset.split import split as verb
+    from rungwise.pipeline.split_warnings import split_warnings
 
     settings, before = settings_of(root), before or snapshot(root)
     folder = open_sealed(Paths(root).output("validate"), "validate")
@@ -167,7 +157,7 @@ def split(root: Path, before: Snapshot | None = None) -> None:
         for side in SIDES:
             out[f"{name}/{side}.jsonl"] = getattr(result, side)
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        warnings = _split_warnings(settings, task, result)
+        warnings = split_warnings(settings, task, result)
         out[f"{name}/report.json"] = {
             "rows": {side: len(getattr(result, side)) for side in SIDES},
             "rejected": _rejected(result.rejections),
@@ -180,72 +170,6 @@ def split(root: Path, before: Snapshot | None = None) -> None:
         for text in warnings:
             say(f"split {name}: warning: {text}")
     _seal(root, "split", before, out)
-
-
-def _split_warnings(settings: Settings, task: TaskSettings, split: "Split") -> list[str]:
-    """Returns what a reader of the scores should know about the split, one sentence each."""
-    messages = _few_test_rows(settings, len(split.test))
-    if task.answer.format == "label":
-        messages += _rare_labels(split)
-        messages += _unseen_labels(split)
-    n_before = len(split.train) + len(split.leaks)
-    if len(split.leaks) > LEAK_WARNING_SHARE * n_before:
-        messages.append(
-            f"{len(split.leaks) / n_before:.0%} of the training rows were removed as duplicates of validation or test "
-            "rows. If texts that differ in one word are different questions, set `split.leaks: exact`"
-        )
-    if split.dev_in_test:
-        ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
-        messages.append(
-            f"{len(split.dev_in_test)} validation rows are duplicates of test rows ({ids}). Both are kept, because "
-            "neither is used for training"
-        )
-    return messages
-
-
-def _unseen_labels(split: "Split") -> list[str]:
-    """Returns a message for each side with labels that no training row has."""
-    from rungwise.dataset.labels import unseen_labels
-
-    known, messages = set(split.train.answer), []
-    for side, name in (("dev", "validation"), ("test", "test")):
-        answers = getattr(split, side).answer
-        if unseen := {label: n for label, n in Counter(answers).items() if label not in known}:
-            messages.append(unseen_labels(unseen, len(answers), name))
-    return messages
-
-
-def _few_test_rows(settings: Settings, n: int) -> list[str]:
-    wanted = settings.split.min_test
-    return [f"{n} test rows are fewer than `split.min_test` ({wanted})"] if n < wanted else []
-
-
-def _warn_of_few_rows(root: Path, settings: Settings, name: str) -> None:
-    """Says before anything is trained what score few test rows ask for."""
-    from rungwise.evidence.intervals import share_needed
-
-    n = len(_rows(Paths(root).output("split"), name, "test"))
-    if n >= settings.split.min_test:
-        return
-    score = share_needed(n, settings.bars[name], settings.evaluate.confidence)
-    needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"
-    say(f"climb {name}: warning: with {n} test rows, {needed} to show the bar of {settings.bars[name]:g}")
-
-
-def _rare_labels(split: "Split") -> list[str]:
-    """Returns a message for each side with labels that have too few rows to be scored alone."""
-    from rungwise.dataset.split import rare
-
-    messages = []
-    for side, name in (("dev", "validation"), ("test", "test")):
-        counts = rare(split.train, getattr(split, side), RARE_LABEL_ROWS)
-        if counts:
-            listed = joined([f"{label}: {n}" for label, n in counts.items()])
-            messages.append(
-                f"{len(counts)} label(s) have fewer than {RARE_LABEL_ROWS} {name} rows ({listed}): one answer changes "
-                f"the score of such a label by more than {1 / RARE_LABEL_ROWS:.0%}"
-            )
-    return messages
 
 
 def augment(root: Path, before: Snapshot | None = None) -> None:
@@ -279,6 +203,8 @@ def climb(
 
     `train` and `evaluate` try one rung; the Prefect flow passes its tasks.
     """
+    from rungwise.pipeline.split_warnings import few_rows_warning
+
     settings, before = settings_of(root), before or snapshot(root)
     check_bases(root, settings)
     if any(rung.base for rung in settings.ladder):
@@ -294,7 +220,8 @@ def climb(
     out: dict[str, str | Path | Table | Json] = {}
     climbs: list[Climb] = []
     for name in settings.tasks:
-        _warn_of_few_rows(root, settings, name)
+        if few := few_rows_warning(settings, name, len(_rows(Paths(root).output("split"), name, "test"))):
+            say(f"climb {name}: warning: {few}")
         result = climb_ladder(task_climb(root, settings, name), version, train, evaluate)
         climbs.append(result.climb)
         out |= {f"{name}/{path}": content for path, content in result.files.items()}
