@@ -38,7 +38,7 @@ NEXT = """
 Where to look next (source .venv/bin/activate):
   rungwise explain                            each rung, its score, and why the climb continued or stopped
   params.yaml                                 tasks, bars, ladder: change one and `rungwise run`
-  data/climb/TASK/predictions/RUNG.jsonl      every answer on the development rows
+  data/climb/TASK/predictions/RUNG.jsonl      every answer on the validation rows
   mlflow ui --backend-store-uri sqlite:///mlflow.db     (Model training > Experiments > tickets)
   rungwise init DIR --rows FILE --text COLUMN --answer COLUMN      a workspace with your own rows
 """

@@ -118,7 +118,7 @@ def _lines(task: dict[str, Any]) -> list[dict[str, Any]]:
 def results_table(recorded: dict[str, Any]) -> str:
     """Returns the table of figures in docs/results.md; rungs that the climb did not reach are in italics."""
     lines = [
-        "| task | family, metric | bar | rung | score on development rows (95 % interval) | n | training |",
+        "| task | family, metric | bar | rung | score on validation rows (95 % interval) | n | training |",
         "|---|---|---|---|---|---|---|",
     ]
     for name, task in recorded["tasks"].items():

@@ -133,6 +133,7 @@ def test_runs_show_what_users_of_mlflow_look_for(climbed):
 
     note = whole.data.tags["mlflow.note.content"]
     assert "| rank-8 | lora |" in note and "passes" in note
+    assert "- validation rows: " in lora.data.tags["mlflow.note.content"]
     names = {f.path for f in client.list_artifacts(whole.info.run_id)}
     assert names == {"ladder.svg", "confusion.svg"}
 

@@ -11,7 +11,7 @@ from rungwise.core.decisions import Climb
 from rungwise.core.records import Evidence, digest
 from rungwise.model.embed import ANSWERS
 from rungwise.release.connection import TAG, Connection, all_pages
-from rungwise.release.facts import Times, climb_note, curves_of, metrics_of, params_of, times_of
+from rungwise.release.facts import Times, climb_note, curves_of, metrics_of, params_of, times_of, version_note
 from rungwise.release.leftovers import scratch
 
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"
@@ -55,7 +55,8 @@ def log_climb(
             attempt = attempts[evidence.rung]
             tags = {**own, "kind": "attempt", "rung": evidence.rung, "attempt": evidence.attempt}
             name = f"{climb.task}/{evidence.rung}"
-            run, is_open = logged.opened(tags, name, times[evidence.rung], {_PARENT: parent.info.run_id})
+            more = {_PARENT: parent.info.run_id, _NOTE: version_note(climb, evidence, data_version)}
+            run, is_open = logged.opened(tags, name, times[evidence.rung], more)
             runs[evidence.rung] = str(run.info.run_id)
             if is_open:
                 logged.attempt(run, climb, evidence, attempt, data_version)
