@@ -428,11 +428,30 @@ def test_a_first_line_that_may_be_a_row_is_said_and_one_without_names_is_an_erro
     plain = write(
         tmp_path / "plain.csv", ("billing", "mail 0"), [(["late", "billing"][i % 2], f"mail {i}") for i in range(90)]
     )
-    assert any("--no-header" in line for line in init(tmp_path / "a", plain))
+    assert any(
+        "the first line looks like a row (its column has 'billing'" in line for line in init(tmp_path / "a", plain)
+    )
+    assert not load(tmp_path / "a/params.yaml").ingest.sources[0].header
+    init(tmp_path / "named", plain, "mail 0", "billing")
+    assert load(tmp_path / "named/params.yaml").ingest.sources[0].header
     title = tmp_path / "title.csv"
     title.write_text("Ticket export,\n" + "".join(f"mail {i},{'ab'[i % 2]}\n" for i in range(90)))
     with pytest.raises(DataError, match="a column has no name"):
         init(tmp_path / "b", title)
+
+
+@pytest.mark.parametrize(("name", "is_row"), [("2", True), ("queue", False), ("1", False)])
+def test_a_number_in_the_first_line_is_a_row_unless_it_numbers_its_column(tmp_path, name, is_row):
+    rows = [(f"mail number {i}", "12"[i % 2]) for i in range(90)]
+    init(
+        tmp_path / "ws",
+        write(tmp_path / "rows.csv", ("mail", name), rows) if name != "1" else _numbered(tmp_path, rows),
+    )
+    assert load(tmp_path / "ws/params.yaml").ingest.sources[0].header != is_row
+
+
+def _numbered(tmp_path, rows):
+    return write(tmp_path / "rows.csv", ("0", "1"), [(text, f"q{label}") for text, label in rows])
 
 
 def test_texts_that_say_nothing_are_reported(tmp_path):

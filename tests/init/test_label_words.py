@@ -36,3 +36,7 @@ def test_a_word_of_another_label_is_not_taken():
         "BILL": "BILL",
         "billing": "billing",
     }
+
+
+def test_the_letters_of_options_get_no_words():
+    assert proposed([("a and b", "A"), ("b but and", "B"), ("and but", "A"), ("but", "B")]) == {}

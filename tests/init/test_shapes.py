@@ -456,6 +456,144 @@ def numpy_printed(answers):
     return f"{{'text': array({answers['text']}, dtype=object), 'answer_start': array([3], dtype=int32)}}"
 
 
+def csv_of(file, header, rows):
+    with file.open("w", newline="") as stream:
+        csv.writer(stream).writerows([header, *rows])
+    return file
+
+
+def test_columns_that_are_not_needed_hide_nothing(tmp_path):
+    file = csv_of(
+        tmp_path / "x.csv", ["body", "queue", "Label", "Label", "", ""], [[t, q, 1, 2, "", ""] for t, q in ROWS]
+    )
+    _, rows = ingested(tmp_path, file)
+    assert rows[0]["fields"] == {"body": ROWS[0][0]} and len(rows) == len(ROWS)
+
+
+def test_a_column_that_is_not_text_does_not_hide_the_others(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    table = pa.table({"body": [t for t, _ in ROWS], "image": [b"x"] * len(ROWS), "queue": [q for _, q in ROWS]})
+    parquet.write_table(table, tmp_path / "x.parquet")
+    _, rows = ingested(tmp_path, tmp_path / "x.parquet")
+    assert len(rows) == len(ROWS)
+
+
+def test_lines_of_delimiters_are_empty_and_a_delimiter_at_the_end_of_each_row_is_ignored(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("body,queue\n" + ",\n" * 400 + "".join(f"{t},{q},\n" for t, q in ROWS))
+    text, rows = ingested(tmp_path, file)
+    assert len(rows) == len(ROWS) and "can't be used" not in text
+
+
+def test_tags_of_words_are_refused(tmp_path):
+    file = tmp_path / "x.jsonl"
+    tagged = [(t.split(), ["O"] * (len(t.split()) - 1) + ["B-ITEM"]) for t, _ in ROWS]
+    file.write_text("".join(json.dumps({"tokens": a, "ner_tags": b}) + "\n" for a, b in tagged))
+    for named in ((None, None), ("tokens", "ner_tags")):
+        with pytest.raises(DataError, match=r"(?s)tags, one for each word.*column tokens, of 2 different tags"):
+            init(tmp_path / "ws", file, *named)
+
+
+@pytest.mark.parametrize("answer", [{"queue": "a{}", "note": None}, {"queue": "a{}", "tags": []}])
+def test_a_field_that_is_always_empty_is_not_asked_for(tmp_path, answer):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"body": t, "answer": {**answer, "queue": q, "why": t[:5]}})
+    text, rows = ingested(tmp_path, file)
+    assert "is always empty and is not asked for" in text
+    assert json.loads(rows[0]["answer"]).keys() == {"queue", "why"}
+
+
+def test_answers_that_lack_a_field_are_counted_and_left_out(tmp_path):
+    file = tmp_path / "x.jsonl"
+    answers = [{"queue": q, "why": None if i % 3 == 0 else t[:8]} for i, (t, q) in enumerate(ROWS)]
+    file.write_text(
+        "".join(json.dumps({"body": t, "answer": a}) + "\n" for (t, _), a in zip(ROWS, answers, strict=True))
+    )
+    text, rows = ingested(tmp_path, file)
+    assert "Warning: 40 answers are empty, or lack a field" in text and len(rows) == 80
+
+
+def test_objects_in_a_chat_are_read_by_their_keys(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"messages": turns(t, json.dumps({"queue": q, "why": t[:9]}))})
+    text, rows = ingested(tmp_path, file)
+    assert "Format json" in text and json.loads(rows[0]["answer"]) == {
+        "queue": ROWS[0][1],
+        "why": ROWS[0][0][:9].strip(),
+    }
+
+
+def test_a_list_of_calls_is_one_text(tmp_path):
+    file = chats(
+        tmp_path, "x.jsonl", lambda t, q: {"query": t, "tools": "[]", "answers": json.dumps([{"name": q, "of": t[:6]}])}
+    )
+    text, _ = ingested(tmp_path, file)
+    assert "Format text: the answers are lists of objects" in text and "columns tools, query" in text
+
+
+def test_right_answers_to_a_question_are_not_items_of_a_list(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"question": f"{t}?", "answer": [q, f"the {t[:7]}"]})
+    _, rows = ingested(tmp_path, file)
+    assert load(tmp_path / "ws/params.yaml").tasks["task"].answer.any_of and len(rows[0]["references"]) == 1
+
+
+def test_tags_in_angle_brackets_are_a_list(tmp_path):
+    file = csv_of(
+        tmp_path / "x.csv", ["body", "tags"], [[t, f"<{q}><c#>" if len(t) % 2 else f"<{q}>"] for t, q in ROWS]
+    )
+    text, rows = ingested(tmp_path, file)
+    assert "Format list" in text and {len(row["answer"].split(";")) for row in rows} == {1, 2}
+
+
+def test_tags_that_belong_to_an_answer_are_not_stripped(tmp_path):
+    file = chats(tmp_path, "x.jsonl", lambda t, q: {"body": t, "answer": f"<think>It says {t}.</think>\n{q}"})
+    ingested(tmp_path, file)
+    assert load(tmp_path / "ws/params.yaml").tasks["task"].answer.strip == ()
+
+
+def test_one_hot_lists_as_numpy_prints_them_are_refused(tmp_path):
+    file = csv_of(
+        tmp_path / "x.csv", ["body", "labels"], [[t, ["[0. 1.]", "[1. 0.]"][i % 2]] for i, (t, _) in enumerate(ROWS)]
+    )
+    with pytest.raises(DataError, match="one-hot lists"):
+        init(tmp_path / "ws", file)
+
+
+def test_wanted_and_unwanted_completions_are_warned_of(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(
+        "".join(json.dumps({"prompt": t, "completion": q, "label": i % 2 == 0}) + "\n" for i, (t, q) in enumerate(ROWS))
+    )
+    text, _ = ingested(tmp_path, file)
+    assert "Warning: column label says true or false of each completion" in text
+
+
+def test_names_of_classes_in_lists_are_read(tmp_path):
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    info = {
+        "info": {
+            "features": {"labels": {"feature": {"_type": "ClassLabel", "names": ["joy", "anger"]}, "_type": "Sequence"}}
+        }
+    }
+    table = pa.table({"body": [t for t, _ in ROWS], "labels": [[i % 2] if i % 3 else [0, 1] for i in range(len(ROWS))]})
+    parquet.write_table(table.replace_schema_metadata({"huggingface": json.dumps(info)}), tmp_path / "x.parquet")
+    _, rows = ingested(tmp_path, tmp_path / "x.parquet")
+    assert {row["answer"] for row in rows} == {"joy; anger", "joy", "anger"}
+
+
+def test_a_text_file_with_tabs_and_a_list_in_a_file_of_lines_are_read(tmp_path):
+    tabs, lines = tmp_path / "x.txt", tmp_path / "y.jsonl"
+    tabs.write_text(csv_text().replace(",", "\t"))
+    lines.write_text(json.dumps([{"body": t, "queue": q} for t, q in ROWS], indent=1))
+    for number, file in enumerate((tabs, lines)):
+        root = tmp_path / str(number)
+        init(root, file, task="task")
+        run_stage(root, "ingest")
+        assert len(list(read_lines(root / "data/ingest/task/examples.jsonl"))) == len(ROWS)
+
+
 def test_the_keys_of_an_object_are_offered_as_columns(tmp_path):
     file = chats(tmp_path, "x.jsonl", lambda t, q: {"translation": {"en": t, "de": t[::-1]}})
     with pytest.raises(DataError, match=r"(?s)translation.en \('.*translation.de \('"):

@@ -74,7 +74,7 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
         bases=arguments.base,
         ladder=arguments.ladder,
         encoding=arguments.encoding,
-        has_header=not arguments.no_header,
+        has_header=False if arguments.no_header else None,
         task=arguments.task,
     )
     show("\n".join(lines))

@@ -116,13 +116,20 @@ def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:
     for pattern, least in ((_END, 1), (_LAST, NEARLY_ALL * n), (_FIRST, NEARLY_ALL * n)):
         texts = [without_markers(text, markers) for text in answers]
         while True:
-            counts = Counter(match[0].strip() for text in texts if (match := pattern.search(text)))
+            matches = ((match[0].strip(), text) for text in texts if (match := pattern.search(text)))
+            counts = Counter(marker for marker, text in matches if not _is_paired(marker, text))
             marker, count = counts.most_common(1)[0] if counts else ("", 0)
             if not marker or count < least or len(markers) == 4:
                 break
             markers.append(marker)
             texts = [without_markers(text, [marker]) for text in texts]
     return tuple(dict.fromkeys(markers))
+
+
+def _is_paired(marker: str, text: str) -> bool:
+    """Whether a marker is a tag whose counterpart is in the text, too, so that it belongs to the answer."""
+    name = marker.strip("</>")
+    return marker.startswith("<") and f"<{name}>" in text and f"</{name}>" in text
 
 
 def common_phrases(answers: Sequence[str]) -> list[str]:

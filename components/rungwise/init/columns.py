@@ -2,7 +2,8 @@
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,13 +30,23 @@ SAMPLED_ROWS = 300
 SHOWN_CHARACTERS = 40
 """Longest example of a cell in a message."""
 _ANSWER_NAMES = (
-    "completion", "answer", "answers", "label", "labels", "output", "target", "category", "class", "intent", "queue",
-    "tag", "tags", "keywords", "response", "reply", "summary", "reference", "references", "solution",
+    "completion", "answer", "answers", "best_answer", "label", "labels", "gold_label", "output", "target", "category",
+    "class", "intent", "queue", "tag", "tags", "keywords", "response", "reply", "summary", "highlights", "sql",
+    "reference", "references", "solution",
 )  # fmt: skip
 """Usual names of the column with the answers, the most certain first."""
-_TEXT_NAMES = ("prompt", "text", "body", "question", "input", "sentence", "message", "utterance", "content")
+_TEXT_NAMES = (
+    "prompt", "text", "body", "question", "problem", "input", "sentence", "message", "utterance", "content", "query",
+    "review", "comment", "tweet", "mail", "email", "document", "article", "dialogue", "passage", "abstract",
+    "description", "title", "headline",
+)  # fmt: skip
 """Usual names of the column that a model reads."""
 _TEXTS_TOGETHER = (
+    ("context", "question", "answera", "answerb", "answerc"), ("word", "sentence1", "sentence2"),
+    ("goal", "sol1", "sol2"), ("premise", "choice1", "choice2", "question"), ("sentence", "option1", "option2"),
+    ("tools", "query"),
+    ("#1 string", "#2 string"), ("question_stem", "choices"), ("ctx", "endings"), ("passages", "query"),
+    ("question_title", "question_content"), ("headline", "short_description"), ("story", "questions"),
     ("premise", "hypothesis"), ("sentence1", "sentence2"), ("sentence_1", "sentence_2"), ("sentence_a", "sentence_b"),
     ("question1", "question2"), ("text1", "text2"), ("text_a", "text_b"), ("query", "document"), ("query", "passage"),
     ("context", "question"), ("passage", "question"), ("article", "question"), ("document", "question"),
@@ -43,6 +54,11 @@ _TEXTS_TOGETHER = (
     ("title", "body"), ("title", "text"), ("title", "content"), ("title", "description"), ("title", "abstract"),
 )  # fmt: skip
 """Usual names of columns that mean something only together, in the order in which a model reads them."""
+_ORIGIN = re.compile(
+    r"(?:.*[ _-])?(?:source|origin|split|dataset|subset|lang|language|licen[cs]e|model|url|version|difficulty|level)",
+    re.IGNORECASE,
+)
+"""Names of columns that say where a row comes from, and are no answers."""
 _FLAG = re.compile(r"(is|has|was|needs|should)[ _-]?.*", re.IGNORECASE)
 """Names of columns that say something about a row, and are no labels."""
 _CONVERSATIONS = 0.9
@@ -63,6 +79,8 @@ class Columns:
     """The column with the answers; several names with commas if `one_hot` has them."""
     one_hot: tuple[str, ...] = ()
     """Columns named like the labels, if each says whether its label applies."""
+    are_spans: bool = False
+    """Whether the answers are spans of another column, as SQuAD has them: each is a right answer."""
     chat: str | None = None
     """The column with the conversations, if its name does not say so (see `SourceSettings.chat`)."""
     sentences: tuple[str, ...] = ()
@@ -90,30 +108,20 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     known = {*sample, *(COLUMNS if has_chat else ())}
     texts, one_hot = _several(text, known), _several(answer, known)
     named = texts or ((text,) if text else ())
-    for option, name in (*(("--text", name) for name in named), *(("--answer", name) for name in one_hot or [answer])):
-        if name is not None and not _is_known(name, known):
-            raise DataError(
-                Problem(
-                    "a column is missing",
-                    where=str(path),
-                    found=examples(sample),
-                    wanted=name[:60],
-                    do=f"give the column names of the file: --text COLUMN --answer COLUMN (here: {option}); "
-                    "--no-header if its first line is a row",
-                    setting="columns",
-                )
-            )
+    _check_named(sample, path, columns(source, path), named, one_hot or [answer], known)
     named = tuple(_spelled(name, known) for name in named)
     one_hot = tuple(_spelled(name, known) for name in one_hot)
     answer = answer if answer is None or one_hot else _spelled(answer, known)
     is_guessed = not named or answer is None
     if is_guessed:
+        _check_title(sample, path, columns(source, path))
         if answer is None:
             one_hot = _one_hot(sample, named)
             answer = ",".join(one_hot) or None
         named, answer = _guessed(sample, path, named, answer, one_hot)
     assert answer is not None  # given or guessed
-    if spans := _spans(sample.get(answer, ())):
+    spans = _spans(sample.get(answer, ()))
+    if spans:
         sentences.append(f"The answers are in column {answer}, key `{spans}`: `answer_start` is not read.")
         answer = f"{answer}.{spans}"
     if is_guessed:
@@ -131,22 +139,41 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    if "" in (*named, answer, *one_hot):
-        raise DataError(
-            Problem(
-                "a column has no name",
-                where=f"{path}, the first line",
-                found=examples(sample),
-                wanted="the names of the columns",
-                do="remove what comes before the header, or use --no-header if the first line is a row",
+    sentences += _wanted_only(sample, named, answer)
+    _refuse_tags(sample, path, named, answer)
+    return Columns(named, answer, one_hot, bool(spans), chat, tuple(sentences))
+
+
+def _wanted_only(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
+    """Returns a warning if a column says that some answers are not wanted, as in rows for KTO."""
+    flags = {text_of(cell).strip().casefold() for cell in sample.get("label", ())}
+    if answer != COLUMNS[1] or "label" in texts or not flags or not flags <= {"true", "false"}:
+        return []
+    return [
+        "Warning: column label says true or false of each completion. All of them are learned: remove the rows with "
+        "false if those are not wanted."
+    ]
+
+
+def _refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequence[str], answer: str) -> None:
+    """Raises DataError if the answers are lists of tags, one for each word of the text."""
+    for name in sample:
+        pairs = list(zip(sample[name], sample.get(answer, ()), strict=False))
+        lists = [(a, b) for a, b in pairs if isinstance(a, tuple) and isinstance(b, tuple)]
+        is_tagged = lists and len(lists) == len(pairs) and all(len(a) == len(b) for a, b in lists)
+        if name == answer or not is_tagged or len({len(a) for a, _ in lists}) == 1:
+            continue
+        tags, words = {tag for _, b in lists for tag in b}, {word for a, _ in lists for word in a}
+        if len(tags) < len(words) / 2:
+            raise DataError(
+                Problem(
+                    "the answers are tags, one for each word",
+                    where=str(path),
+                    found=f"lists as long as those of column {name}, of {len(tags)} different tags",
+                    wanted="answers for a whole text: a label, a list of items, a text or an object",
+                    do='write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}',
+                )
             )
-        )
-    if source.header and answer in sample and sum(text_of(cell) == answer for cell in sample[answer]) > 1:
-        sentences.append(
-            f"Warning: the name {answer!r} of a column is also an answer, so the first line may be a row. If so, use "
-            "--no-header."
-        )
-    return Columns(named, answer, one_hot, chat, tuple(sentences))
 
 
 def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None) -> str | None:
@@ -182,6 +209,58 @@ def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str], *, has_chat:
     ]
 
 
+def _check_named(
+    sample: Mapping[str, Sequence[Cell]],
+    path: Path,
+    header: Sequence[str],
+    texts: Collection[str | None],
+    answers: Collection[str | None],
+    known: set[str],
+) -> None:
+    """Raises DataError if a named column does not exist, or occurs twice in the header."""
+    repeated = [name for name, n in Counter(header).items() if n > 1 and name]
+    for option, names in (("--text", texts), ("--answer", answers)):
+        for name in names:
+            if name is None:
+                continue
+            if name in repeated:
+                raise DataError(
+                    Problem(
+                        "a column occurs twice in the header",
+                        where=f"{path}, line 1",
+                        found=joined(repeated),
+                        wanted=f"one column {name}",
+                        do="rename one of them in the header",
+                    )
+                )
+            if not _is_known(name, known):
+                raise DataError(
+                    Problem(
+                        "a column is missing",
+                        where=str(path),
+                        found=examples(sample),
+                        wanted=name[:60],
+                        do=f"give the column names of the file: --text COLUMN --answer COLUMN (here: {option}); "
+                        "--no-header if its first line is a row",
+                        setting="columns",
+                    )
+                )
+
+
+def _check_title(sample: Mapping[str, Sequence[Cell]], path: Path, header: Sequence[str]) -> None:
+    """Raises DataError if the first line names only one of several columns, as a title above the header does."""
+    if len(sample) < 2 and "" in header:
+        raise DataError(
+            Problem(
+                "a column has no name",
+                where=f"{path}, the first line",
+                found=examples(sample),
+                wanted="the names of the columns",
+                do="remove what comes before the header, or use --no-header if the first line is a row",
+            )
+        )
+
+
 def _refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
     """Raises DataError for a file of which no row can be read, with the first reason."""
     given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
@@ -215,13 +294,19 @@ def _one_hot(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tupl
 
 def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
     """Returns column -> its cells in the first rows that can be read."""
-    names = tuple(dict.fromkeys(columns(source, path)))
+    plain = source.model_copy(update={"columns": {}})
+    names = tuple(name for name, n in Counter(columns(source, path)).items() if n == 1 and name)
+    if names and not any(_readable(plain, path, names)):  # a column that is not text does not hide the others
+        names = tuple(name for name in names if any(_readable(plain, path, (name,)))) or names
     sample: dict[str, list[Cell]] = {name: [] for name in names}
-    readable = (row for row in rows(source.model_copy(update={"columns": {}}), path, names) if isinstance(row, Row))
-    for row in islice(readable if names else (), SAMPLED_ROWS):
+    for row in islice(_readable(plain, path, names) if names else (), SAMPLED_ROWS):
         for name in names:
             sample[name].append(row.values[name])
     return sample
+
+
+def _readable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> Iterator[Row]:
+    return (row for row in rows(source, path, names) if isinstance(row, Row))
 
 
 def examples(sample: Mapping[str, Sequence[Cell]]) -> str:
@@ -252,7 +337,7 @@ def _of_chat(
     read = columns_read(sample, chat)
     filled = {name for name in read if any(sample[name])}
     others = filled - {text, answer}
-    if text in read and not (others or text in (chat, "messages", "conversations")):
+    if text in read and not (others or text in (chat, "messages", "conversations") or "chosen" in read):
         return text, answer or COLUMNS[1]
     if (text is not None and text not in (*read, COLUMNS[0])) or (
         answer is not None and answer not in (*read, COLUMNS[1])
@@ -285,7 +370,11 @@ def _guessed(
     if answer is None:
         free = [name for name in filled if name not in texts]
         named = [name for usual in _ANSWER_NAMES for name in free if name.lower() == usual]
-        repeated = [name for name in free if _is_repeated(sample[name])]
+        repeated = [
+            name
+            for name in free
+            if _is_repeated(sample[name]) and not _NUMBER.fullmatch(name) and not _ORIGIN.fullmatch(name)
+        ]
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
     if not texts:
         free = [name for name in filled if name not in (answer, *one_hot)]

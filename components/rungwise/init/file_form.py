@@ -1,10 +1,12 @@
 """How a user's file is read: its format, encoding, delimiter and quotes, and where a JSON file has its rows."""
 
 import codecs
+import csv
 import glob
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from rungwise.dataset.readers import (
     is_column_wise,
     named_delimiter,
     opened,
+    opened_csv,
     opened_text,
     wide_encoding,
 )
@@ -46,7 +49,7 @@ class Options:
     answer: str | None = None
     """The answer column."""
     encoding: str | None = None
-    has_header: bool = True
+    has_header: bool | None = None
     """Whether the first line of a CSV file has the column names."""
 
 
@@ -69,7 +72,7 @@ def source_of(
         "role": name.removesuffix("-rows") if name.endswith("-rows") else None,
         "records": records or "[]",
         "encoding": encoding,
-        "header": options.has_header,
+        "header": options.has_header is not False,
     }
     notes = [f"{first.name} is not UTF-8 and was read as {encoding}. Check a row that has an accent."]
     notes = notes if encoding != "utf-8" and not options.encoding else []
@@ -87,6 +90,12 @@ def source_of(
     if form == "csv":
         source, why = _csv_source(source, first, is_alone=len(stored) == 1)
         notes += [f"{first.name}: {why}."] if why else []
+        if options.has_header is None and (row := _row_in_header(source, first, f"{options.text},{options.answer}")):
+            source = source.model_copy(update={"header": False})
+            notes.append(
+                f"{first.name}: the first line looks like a row ({row}), so it is read as one, and the columns are "
+                "[0], [1] and so on. If it is the header, name its columns with --text and --answer."
+            )
     if form == "json" and records is None:
         source, why = _json_source(source, first)
         notes += [f"{first.name}: {why}."] if why else []
@@ -102,6 +111,32 @@ def _csv_source(source: SourceSettings, file: Path, *, is_alone: bool) -> tuple[
         return source, dialect.why
     quotes = None if dialect.quotes else False
     return source.model_copy(update={"quotes": quotes, "escape": dialect.escape}), dialect.why
+
+
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
+_SAMPLED_LINES = 300
+
+
+def _row_in_header(source: SourceSettings, file: Path, named: str) -> str:
+    """Returns what in a CSV file's first line looks like a row: a number, or a value that its column has again.
+
+    Empty for a header. `named`: the columns that the user named; a line that has one of them is a header.
+    """
+    with opened_csv(source, file) as stream:
+        reader = csv.reader(stream, **dialect_of(source, file).reader_settings)
+        try:
+            first, *others = islice(reader, _SAMPLED_LINES)
+        except (csv.Error, ValueError):
+            return ""
+    if {name.strip() for name in first} & {name.strip() for name in named.split(",")}:
+        return ""
+    for place, name in enumerate(first):
+        values = [row[place] for row in others if len(row) == len(first)]
+        if _NUMBER.fullmatch(name) and name != str(place):
+            return f"the number {name[:20]}"
+        if name and values.count(name) > 1:
+            return f"its column has {name[:20]!r} in other lines, too"
+    return ""
 
 
 def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, str]:

@@ -13,7 +13,7 @@ from rungwise.config import HUB_NAME, METRICS
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.texts import n_words
-from rungwise.dataset.readers import Cell, list_in, object_in, text_of
+from rungwise.dataset.readers import Cell, list_in, object_in, text_of, value_in
 from rungwise.dataset.readers.cells import BETWEEN_PARTS, as_cell
 from rungwise.model.embedded import EMBEDDED, cached, check_writes
 from rungwise.model.gguf import is_gguf
@@ -87,10 +87,13 @@ class Guess:
         return f"{text}{more}}}"
 
 
-def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = ()) -> Guess:
+def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: bool = False) -> Guess:
     """Returns the format of the answers, each a text or the items of a list.
 
-    `one_hot`: the columns that the items of the lists come from, if each says whether it applies.
+    Args:
+        answers: the answers.
+        one_hot: the columns that the items of the lists come from, if each says whether it applies.
+        any_of: whether a list holds several right answers, because of what is asked.
 
     Raises:
         DataError: all answers are equal, or they are lists of zeros and ones.
@@ -120,8 +123,11 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = ()) -> Guess:
         )
     if any(isinstance(answer, tuple) for answer in answers) or sum(one is not None for one in lists) >= MOST * n:
         items = [one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)]
-        return _any_of(items) or _list_of(items)
+        _refuse_one_hot(items)
+        return _any_of(items, are_any=any_of) or _list_of(items)
     texts = [text_of(answer) for answer in answers]
+    if sum(isinstance(value_in(text), list) for text in texts) >= MOST * n:
+        return Guess("text", "the answers are lists of objects, which a model writes as JSON")
     objects = [found for text in texts if (found := object_in(text))]
     keys = Counter(tuple(sorted(one)) for one in objects)
     if len(objects) >= MOST * n and keys.most_common(1)[0][1] >= MOST * n and _can_be_fields(objects[0]):
@@ -172,15 +178,16 @@ def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Gue
     return Guess("list", why, separator, may_be_empty=n_empty > 0, one_hot=names)
 
 
-def _any_of(lists: Sequence[tuple[str, ...]]) -> Guess | None:
+def _any_of(lists: Sequence[tuple[str, ...]], *, are_any: bool = False) -> Guess | None:
     """Returns the format of lists whose items are whole texts, each a right answer; None for other lists.
 
-    In lists of one text each, such as the spans of a question's answer, the text may be short.
+    In lists of one text each, and where a question is asked (`are_any`), the text may be short.
     """
     items = [item for one in lists for item in one]
     n_texts = sum(n_words(item) > MAX_ITEM_WORDS or item.rstrip()[-1:] in SENTENCE_ENDS for item in items)
     are_long = bool(items) and n_texts >= len(items) / 2
-    if not are_long and not (all(len(one) == 1 for one in lists) and guess(items).format == "text"):
+    are_single = bool(items) and all(len(one) == 1 for one in lists)
+    if not are_long and not (items and are_any) and not (are_single and guess(items).format == "text"):
         return None
     why = (
         f"the answers are lists of {len(items) / len(lists):.1f} texts of {statistics.median(map(n_words, items)):.0f} "
@@ -193,18 +200,9 @@ def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:
     """Returns the format of answers that are lists.
 
     Raises:
-        DataError: they are lists of zeros and ones, or every possible separator occurs in an item.
+        DataError: every possible separator occurs in an item.
     """
-    lengths, items = {len(one) for one in lists}, {item for one in lists for item in one}
-    if len(lengths) == 1 and max(lengths) > 1 and items <= {"0", "1", "0.0", "1.0", "true", "false"}:
-        raise DataError(
-            Problem(
-                "the answers are one-hot lists, which don't name their items",
-                found=f"lists of {max(lengths)} zeros and ones",
-                wanted='lists of the names that apply, such as ["billing", "urgent"]',
-                do="replace each list by the names of its ones",
-            )
-        )
+    items = {item for one in lists for item in one}
     separator = next((one for one in SEPARATORS if not any(one in item for item in items)), None)
     if separator is None:
         raise DataError(
@@ -229,23 +227,52 @@ def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:
     return Guess("list", why, separator, may_be_empty=n_empty > 0)
 
 
+def _refuse_one_hot(lists: Sequence[tuple[str, ...]]) -> None:
+    """Raises DataError for lists of zeros and ones."""
+    lengths, items = {len(one) for one in lists}, {item for one in lists for item in one}
+    if len(lengths) == 1 and max(lengths) > 1 and items <= {"0", "1", "0.0", "1.0", "0.", "1.", "true", "false"}:
+        raise DataError(
+            Problem(
+                "the answers are one-hot lists, which don't name their items",
+                found=f"lists of {max(lengths)} zeros and ones",
+                wanted='lists of the names that apply, such as ["billing", "urgent"]',
+                do="replace each list by the names of its ones",
+            )
+        )
+
+
 def _can_be_fields(one: Mapping[str, Any]) -> bool:
     return all(re.fullmatch(r"[^.\[\]{}]+", key) for key in one)
 
 
 def _object_of(objects: Sequence[Mapping[str, Any]]) -> Guess:
-    """Returns the format of answers that are objects with the same keys."""
+    """Returns the format of answers that are objects with the same keys, without those that are always empty."""
     fields = {}
-    for key in objects[0]:
-        cells = [as_cell(one[key]) for one in objects]
+    values = {key: [as_cell(one[key]) for one in objects] for key in objects[0]}
+    empty = [key for key, cells in values.items() if not any(cells)]
+    for key, cells in values.items():
+        if key in empty:
+            continue
         try:
             fields[key] = guess([cell for cell in cells if cell is not None])
         except (DataError, IndexError):  # the same value everywhere, or none
-            fields[key] = Guess("label" if any(cells) else "text", "")
+            fields[key] = Guess("label", "")
     plain = {key for key, one in fields.items() if one.fields or one.any_of}  # a field has one right value
     fields = {key: Guess("text", "") if key in plain else one for key, one in fields.items()}
     named = joined([f"{key} ({one.format})" for key, one in fields.items()], 10)
-    return Guess("json", f"the answers are objects with the keys {named}", fields=fields)
+    without = f"; {joined(empty)} is always empty and is not asked for" if empty else ""
+    return Guess("json", f"the answers are objects with the keys {named}{without}", fields=fields)
+
+
+def is_answer(guessed: Guess, answer: Cell) -> bool:
+    """Whether an answer has what the format requires: otherwise the run rejects its row."""
+    if guessed.fields:
+        values = object_in(text_of(answer)) or {}
+        return all(is_answer(field, as_cell(values.get(key))) for key, field in guessed.fields.items())
+    items = answer if isinstance(answer, tuple) else list_in(answer or "")
+    if items is not None and (guessed.any_of or guessed.format == "list"):
+        return bool(items) or guessed.may_be_empty
+    return bool(text_of(answer).strip())
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
 from rungwise.init.file_form import Options
-from rungwise.init.guess import Guess, Ladder, guess, ladder_of
+from rungwise.init.guess import Guess, Ladder, guess, is_answer, ladder_of
 from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training
@@ -57,7 +57,7 @@ def init(
     bases: Sequence[str] = (),
     ladder: str | None = None,
     encoding: str | None = None,
-    has_header: bool = True,
+    has_header: bool | None = None,
     task: str | None = None,
 ) -> list[str]:
     """Makes a workspace in `target`; returns the guesses, their reasons and warnings, one sentence per line.
@@ -76,7 +76,7 @@ def init(
             default SmolLM2-135M.
         ladder: the name of a preset, instead of `bases`.
         encoding: the text encoding of all files; found out by default.
-        has_header: whether the first line of a CSV file has the column names.
+        has_header: whether the first line of a CSV file has the column names; found out by default.
         task: the task's name; by default from the answer column or the folder.
 
     Raises:
@@ -91,8 +91,16 @@ def init(
         name = "rows" if number == 0 else f"rows-{number + 1}"
         files.append(read_rows_file(name, path, options, records, files))
         options = replace(options, text=",".join(files[0].columns.texts), answer=files[0].columns.answer)
+        options = replace(options, has_header=files[0].source.header)
     answers = cleaned([row for one in files for row in one.rows])
-    guessed = guess([answer for _, answer in answers.rows], files[0].columns.one_hot)
+    guessed = guess(
+        [answer for _, answer in answers.rows],
+        files[0].columns.one_hot,
+        any_of=files[0].columns.are_spans or _are_questions(files[0], answers.rows),
+    )
+    usable = [row for row in answers.rows if is_answer(guessed, row[1])]
+    n_unusable = len(answers.rows) - len(usable)
+    answers = replace(answers, rows=usable)
     _check_different(answers.rows, joined([str(path) for path in given]))
     if guessed.any_of:
         answers = cleaned([(text, _first(answer)) for text, answer in answers.rows])
@@ -105,7 +113,8 @@ def init(
     for side, side_records in (("dev", dev_records), ("test", test_records)):
         if own := own_files[side]:
             files.append(read_rows_file(f"{side}-rows", own, options, side_records, files))
-            sides[side] = files[-1].rows
+            sides[side] = [row for row in files[-1].rows if is_answer(guessed, row[1])]
+            n_unusable += len(files[-1].rows) - len(sides[side])
     counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n, side) for side in ("dev", "test")}
     shares = {side: counts[side] / n for side in counts if side not in sides}
     rungs = ladder_of(bases, ladder, guessed.format)
@@ -113,7 +122,8 @@ def init(
     trained = training(n_train, rungs.bases)
     labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
-    limits = _limits(files, sum(len(one.rows) for one in files[: len(given)]) - n, counts)
+    n_read = sum(len(one.rows) for one in files)
+    limits = _limits(files, n_read - n - sum(map(len, sides.values())), counts)
     more = answers.setting + label_words.setting(words)
     names = names_of(target, files[0], task)
     params = _params(files, guessed, rungs, shares, trained, more, limits, names)
@@ -123,12 +133,13 @@ def init(
     plain = [(text, text_of(answer)) for text, answer in rows]
     return [
         _sides(n, joined([one.title for one in files[: len(given)]]), counts, files, sides),
-        *(sentence for one in files for sentence in one.notes),
+        *dict.fromkeys(sentence for one in files for sentence in one.notes),
         *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
         f"The task is called {names.task}; --task names it.",
         f"The bar {guessed.bar:g} is a guess. Under `bars`, write the score that is good enough for your users.",
         *answers.sentences,
+        *_incomplete(n_unusable),
         *label_words.sentences(words),
         rungs.sentence,
         trained.sentence,
@@ -138,6 +149,19 @@ def init(
         *length_warnings(plain, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
+
+
+def _are_questions(file: RowsFile, rows: Sequence[tuple[str, Cell]]) -> bool:
+    """Whether the texts ask, and the answers are what the file calls answers: a list then has several right ones."""
+    is_named = file.answer.lower() in ("answer", "answers", "aliases")
+    return is_named and sum(text.rstrip().endswith(("?", "？")) for text, _ in rows) > len(rows) / 2
+
+
+def _incomplete(n: int) -> list[str]:
+    """Returns a warning of `n` answers that the format does not allow."""
+    if not n:
+        return []
+    return [f"Warning: {n} answers are empty, or lack a field that others have. These rows are left out."]
 
 
 def _check_different(rows: Sequence[tuple[str, Cell]], where: str) -> None:

@@ -11,6 +11,9 @@ from rungwise.core.texts import folded, terms_of
 MIN_ROWS = 2
 """A word is proposed only if at least this many rows of its label have it."""
 
+_OPTIONS = set("ABCDEFGH")
+"""Labels that are the letters of options: they stand for no word."""
+
 
 def proposed(rows: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Returns label -> words for all labels of `rows` (text, label) if one of them is a code; otherwise nothing.
@@ -19,7 +22,7 @@ def proposed(rows: Sequence[tuple[str, str]]) -> dict[str, str]:
     without such a word stays as it is, as the rows do not say what it means.
     """
     labels = sorted({label for _, label in rows})
-    if not any(map(is_code, labels)):
+    if not any(map(is_code, labels)) or set(labels) <= _OPTIONS:
         return {}
     words = {label: readable(label) for label in labels}
     for label in labels:

@@ -1,6 +1,7 @@
 """Warnings about the rows before anything is trained: what they are too few to show, and which will be rejected."""
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -131,6 +132,8 @@ ENGLISH = (
     "The last message says that it left your warehouse on Monday. If it is lost, I would like to have my money back."
 )
 """Ordinary English, to compare other languages with."""
+_NO_WORD = re.compile(r"[^\w\s]|[\d_]")
+"""What is not part of a word in any language: JSON and numbers take many tokens in every base."""
 MAX_TOKENS_PER_WORD = 2.5
 """A base reads a language poorly if a word takes more than this many times the tokens of an English word."""
 
@@ -141,7 +144,7 @@ def language_warnings(texts: Sequence[str], folders: Mapping[str, Path]) -> list
     Such a base saw little of the language, is slow on it and fits less text into its context. `folders`: see
     `tokenizer_folders`.
     """
-    sample = texts[:: max(1, len(texts) // SAMPLED_ROWS)]
+    sample = [_NO_WORD.sub(" ", text) for text in texts[:: max(1, len(texts) // SAMPLED_ROWS)]]
     words, characters = sum(map(n_words, sample)), sum(map(len, sample))
     messages = []
     for name, folder in folders.items():

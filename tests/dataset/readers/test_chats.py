@@ -70,6 +70,33 @@ ANSWERED = [{"role": "assistant", "content": "ho"}]
         ),
         ({"prompt": "hi", "prompt_id": "1", "messages": [*ASKED, *ANSWERED]}, "hi", "ho"),
         ({"conversations": ["hi", "ho"]}, "hi", "ho"),
+        ({"system": "", "question": "hi", "chosen": "ho", "rejected": "no"}, "hi", "ho"),
+        ({"instruction": "hi", "input": "you", "chosen": "ho", "rejected": "no"}, "hi\n\nyou", "ho"),
+        (
+            {
+                "conversations": [{"from": "human", "value": "hi"}],
+                "chosen": {"from": "gpt", "value": "ho"},
+                "rejected": {},
+            },
+            "hi",
+            "ho",
+        ),
+        ({"instruction": "hi", "context": "", "response": "ho", "category": "qa"}, "hi", "ho"),
+        ({"instruction": "hi", "context": "you", "response": "ho"}, "hi\n\nyou", "ho"),
+        ({"system_prompt": "Be kind.", "question": "hi", "response": "ho"}, "System: Be kind.\nUser: hi", "ho"),
+        (
+            {
+                "messages": [*ASKED, *ANSWERED, {"role": "user", "content": "x"}]
+                + [{"role": "assistant", "content": "no", "weight": 0}]
+            },
+            "hi",
+            "ho",
+        ),
+        (
+            {"messages": [*ASKED, {"role": "assistant", "content": [{"type": "tool_use", "name": "f"}]}]},
+            "hi",
+            '{"name": "f", "type": "tool_use"}',
+        ),
         ({"messages": [*ASKED, *ANSWERED, {"role": "user", "content": "thanks"}]}, "hi", "ho"),
     ],
 )
@@ -83,6 +110,7 @@ def test_preferences_texts_in_turn_and_a_prompt_next_to_a_chat(tmp_path, row, pr
     [
         ([{"human": "hi", "assistant": "ho"}], "hi"),
         ([{"system": "Be kind.", "input": "hi", "output": "ho"}], "System: Be kind.\nUser: hi"),
+        ([{"role": "user", "parts": [{"text": "hi"}]}, {"role": "model", "parts": [{"text": "ho"}]}], "hi"),
         ("<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nho<|im_end|>\n", "hi"),
         (
             "<|im_start|>system\nBe kind.<|im_end|>\n<|im_start|>user\nhi<|im_end|>\n<|im_start|>assistant\nho",
@@ -125,6 +153,7 @@ def test_formats_in_csv_and_broken_formats(tmp_path):
         Row(2, {"prompt": "Sort\n\nb a", "completion": "a b"})
     ]
     broken = ({"messages": "hi"}, {"messages": ["hi"]}, {"messages": [{"role": "cat", "content": ""}]},
-              {"messages": [{"role": "user", "content": {"a": 1}}]})  # fmt: skip
+              {"messages": [{"role": "user", "content": {"a": 1}}]},
+              {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": "x"}]}]})  # fmt: skip
     result = read(tmp_path, "\n".join(json.dumps(row) for row in broken), "x.jsonl", CHAT)
-    assert [r.reason for r in result] == ["bad_shape"] * 4
+    assert [r.reason for r in result] == ["bad_shape"] * 5

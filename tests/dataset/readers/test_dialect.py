@@ -60,3 +60,9 @@ def test_a_quoted_file_with_merged_rows_and_cells_with_commas_stays_quoted_and_w
     lines = [f'"row, {i}",a' for i in range(40)] + ['"he began,a', "plain,b", 'and ended",b']
     dialect = decided(tmp_path, csv_of(*lines))
     assert dialect.quotes and dialect.line == 42 and "3 lines look like whole rows" in dialect.why
+
+
+def test_lines_of_texts_that_end_in_no_known_label_are_not_taken_for_rows(tmp_path):
+    letter = '"Dear team, hello\nmy order, number 12\nhas not arrived, please help",a'
+    dialect = decided(tmp_path, csv_of(*PLAIN, letter, *PLAIN, letter))
+    assert dialect.quotes and not dialect.why

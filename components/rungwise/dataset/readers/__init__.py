@@ -6,9 +6,9 @@ a reader decided or doubts about a whole file is a `Note`. An error in the whole
 missing column) is a DataError.
 """
 
-from rungwise.dataset.readers.cells import Cell, list_in, object_in, text_of
+from rungwise.dataset.readers.cells import Cell, list_in, object_in, text_of, value_in
 from rungwise.dataset.readers.chats import columns_read, is_chat, is_conversation
-from rungwise.dataset.readers.dialect import dialect_of, named_delimiter
+from rungwise.dataset.readers.dialect import dialect_of, named_delimiter, opened_csv
 from rungwise.dataset.readers.json_file import COLUMN_WISE, document_of, has_rows_by_id, is_column_wise
 from rungwise.dataset.readers.opened import beginning, opened, opened_text, wide_encoding
 from rungwise.dataset.readers.row import LOST_BYTE, Bad, Note, Row
@@ -17,5 +17,6 @@ from rungwise.dataset.readers.source import columns, files, files_in, form_of, r
 __all__ = [
     "COLUMN_WISE", "LOST_BYTE", "Bad", "Cell", "Note", "Row", "beginning", "columns", "columns_read", "dialect_of",
     "document_of", "files", "files_in", "form_of", "has_rows_by_id", "is_chat", "is_column_wise", "is_conversation",
-    "list_in", "named_delimiter", "object_in", "opened", "opened_text", "rows", "text_of", "wide_encoding",
+    "list_in", "named_delimiter", "object_in", "opened", "opened_csv", "opened_text", "rows", "text_of", "value_in",
+    "wide_encoding",
 ]  # fmt: skip

@@ -89,17 +89,27 @@ def _columns_to_read(source: SourceSettings, needed: tuple[str, ...], schema: An
 
 
 def _class_labels(schema: Any) -> dict[str, list[str]]:
-    """Returns column -> names of its classes, from the metadata that `datasets` writes into a file."""
+    """Returns column -> names of its classes, or of those in its lists, from the metadata that `datasets` writes."""
     try:
         features = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))["info"]["features"]
-        classes = {name: f["names"] for name, f in features.items() if f.get("_type") == "ClassLabel"}
+        inner = {name: _item_of(feature) for name, feature in features.items()}
+        classes = {name: one["names"] for name, one in inner.items() if one.get("_type") == "ClassLabel"}
     except (ValueError, KeyError, TypeError, AttributeError):
         return {}
     return {name: names for name, names in classes.items() if all(isinstance(n, str) for n in names)}
 
 
+def _item_of(feature: Any) -> Any:
+    """Returns the type of a list's items, or the type of another column itself."""
+    if isinstance(feature, list):
+        return feature[0]
+    return feature["feature"] if feature.get("_type") in ("Sequence", "List", "LargeList") else feature
+
+
 def _class_name(value: Any, names: list[str]) -> Any:
-    """Returns the name of a class; None for -1, which stands for no label; any other value as it is."""
+    """Returns the name of a class or of each in a list; None for -1, which stands for no label; others as they are."""
+    if isinstance(value, list):
+        return [_class_name(one, names) for one in value]
     if not isinstance(value, int) or isinstance(value, bool) or value >= len(names):
         return value
     return names[value] if value >= 0 else None

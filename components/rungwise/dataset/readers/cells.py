@@ -21,6 +21,8 @@ _ITEM: Final = re.compile(
     r"\s*('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|-?\d+(?:\.\d*)?(?:e[+-]?\d+)?(?=[\s,\])]))\s*,?", re.DOTALL
 )
 """An item of a list as Python and NumPy print it: in quotes, or a number, with or without a comma after it."""
+_TAGS: Final = re.compile(r"<[^<>\s/|]+>(?:<[^<>\s/|]+>)*")
+"""Tags as Stack Overflow writes them."""
 _PRINTED: Final = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(\}\s+\{)|\barray\(|,\s*dtype=\w+\)", re.DOTALL)
 """A text in quotes, or what NumPy prints between objects and around lists, such as `array([...], dtype=object)`."""
 
@@ -55,7 +57,7 @@ def _text(value: Any) -> str:
         return json.dumps(value)
     if isinstance(value, date | Decimal):
         return str(value)
-    if isinstance(value, dict):
+    if isinstance(value, dict | list | tuple):
         return json.dumps(value, ensure_ascii=False, default=str)
     raise TypeError(f"{type(value).__name__}, wanted text")
 
@@ -66,11 +68,14 @@ def text_of(cell: Cell) -> str:
 
 
 def list_in(text: str) -> tuple[str, ...] | None:
-    """Returns the items of a text that is a list as JSON, Python or NumPy print it; None for any other text.
+    """Returns the items of a text that is a list as JSON, Python or NumPy print it, or tags such as `<a><b>`.
 
+    None for any other text.
     A list of objects, such as the calls of tools, is not one of texts: the result is None.
     """
     text = text.strip()
+    if len(text) <= MAX_LIST_CHARACTERS and _TAGS.fullmatch(text):
+        return tuple(text[1:-1].split("><"))
     if len(text) > MAX_LIST_CHARACTERS or text[:1] + text[-1:] not in ("[]", "()"):
         return None
     try:

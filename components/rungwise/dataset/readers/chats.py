@@ -4,9 +4,12 @@
   `conversations` (`from`, `value`): the assistant's last turn is the completion, everything before it the prompt.
 - Another column, named by the source, with such lists, with pairs (`human`, `assistant`; `input`, `output`), with texts
   that alternate between user and assistant, or with the text that a chat template writes (see `rendered`).
-- `chosen` and `rejected`: the chosen answer is the completion.
-- `instruction`, `input`, `output`: instruction and input are the prompt.
+- `chosen` and `rejected`: the chosen answer is the completion of the `prompt`, or of the question next to it.
+- `instruction`, `input` or `context`, `output` or `response`: instruction and input are the prompt. So are
+  `system_prompt` and `question` with a `response`.
 - `system`, `tools` and `history` next to them are the prompt's first turns.
+
+An assistant's last turns with `weight: 0` are not to be learned and are left out.
 - `prompt` and `completion` as texts need no conversion.
 
 A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each. A
@@ -27,7 +30,12 @@ from rungwise.dataset.readers.rendered import rendered_turns
 COLUMNS: Final = ("prompt", "completion")
 _TURNS: Final = ("messages", "conversations")
 _PREFERENCE: Final = ("chosen", "rejected")
-_FIRST: Final = ("system", "tools", "history")
+_SYSTEM: Final = ("system", "system_prompt", "systemInstruction", "system_instruction")
+_ASKED: Final = ("prompt", "question", "query")
+"""Columns with what a preference answers; an instruction and its input, too."""
+_INPUT: Final = ("input", "context")
+_OUTPUT: Final = ("output", "response")
+_FIRST: Final = ("system", "system_prompt", "systemInstruction", "system_instruction", "tools", "history")
 _SPEAKERS: Final = {
     "system": "System", "developer": "System",
     "user": "User", "human": "User",
@@ -44,8 +52,17 @@ def is_chat(names: Collection[str], column: str | None = None) -> bool:
     """Whether a row with these columns has one of the formats above. `column`: see `as_prompt_and_completion`."""
     return (
         any(name in names for name in (column, *_TURNS))
-        or ("instruction" in names and "output" in names)
+        or _question_of(names) is not None
         or all(name in names for name in _PREFERENCE)
+    )
+
+
+def _question_of(names: Collection[str]) -> str | None:
+    """Returns the column with the instructions, or with the questions next to system texts; None without answers."""
+    if not any(name in names for name in _OUTPUT):
+        return None
+    return (
+        "instruction" if "instruction" in names else "question" if {"question", "system_prompt"} <= {*names} else None
     )
 
 
@@ -53,10 +70,12 @@ def columns_read(names: Collection[str], column: str | None = None) -> set[str]:
     """Returns the columns among `names` that become the prompt and the completion of a chat."""
     if column or any(name in names for name in _TURNS):
         own: tuple[str, ...] = (column,) if column else _TURNS
+        own = (*own, _PREFERENCE[0]) if all(name in names for name in _PREFERENCE) else own
     elif all(name in names for name in _PREFERENCE):
-        own = (COLUMNS[0], _PREFERENCE[0])
+        asked = next((name for name in _ASKED if name in names), "instruction")
+        own = (*((asked,) if asked != "instruction" else ("instruction", *_INPUT)), _PREFERENCE[0])
     else:
-        own = ("instruction", "input", "output")
+        own = (str(_question_of(names)), *_INPUT, *_OUTPUT)
     return {name for name in (*own, *_FIRST) if name in names}
 
 
@@ -83,18 +102,27 @@ def as_prompt_and_completion(row: Mapping[str, Any], column: str | None = None) 
     """
     if column or any(name in row for name in _TURNS):
         filled: Any = next((row[name] for name in ((column,) if column else _TURNS) if row.get(name)), [])
-        return _conversation([*_before(row), *_turns(filled)])
+        turns = _turns(filled)
+        is_open = bool(turns) and turns[-1][0] != "Assistant" and all(name in row for name in _PREFERENCE)
+        return _conversation([*_before(row), *turns, *(_answer(row["chosen"]) if is_open else [])])
     if all(name in row for name in _PREFERENCE):
         chosen = _answer(row["chosen"])
         is_whole = any(speaker == "User" for speaker, _ in chosen)
-        return _conversation([*_before(row), *([] if is_whole else _asked(row.get("prompt"))), *chosen])
+        name = next((name for name in _ASKED if name in row), None)
+        asked = _asked(row[name]) if name else [("User", _instruction(row, "instruction"))]
+        return _conversation([*_before(row), *([] if is_whole else asked), *chosen])
     if isinstance(row.get("prompt"), list):
         return _conversation([*_before(row), *_turns(row["prompt"]), *_answer(row.get("completion"))])
-    if "instruction" in row and "output" in row:
-        parts = [_text(row["instruction"]), _text(row.get("input"))]
-        asked = "\n\n".join(p for p in parts if p.strip())
-        return _conversation([*_before(row), ("User", asked), ("Assistant", _text(row["output"]))])
+    if question := _question_of(row):
+        answer = next((row[name] for name in _OUTPUT if name in row), None)
+        return _conversation([*_before(row), ("User", _instruction(row, question)), ("Assistant", _text(answer))])
     return None
+
+
+def _instruction(row: Mapping[str, Any], question: str) -> str:
+    """Returns an instruction or a question, with its input if there is one."""
+    given = next((row[name] for name in _INPUT if row.get(name)), None)
+    return "\n\n".join(part for part in (_text(row.get(question)), _text(given)) if part.strip())
 
 
 def _asked(value: Any) -> list[_Turn]:
@@ -104,7 +132,9 @@ def _asked(value: Any) -> list[_Turn]:
 
 
 def _answer(value: Any) -> list[_Turn]:
-    """Returns the turns of an answer, which is a text, a conversation as text, or a list of turns."""
+    """Returns the turns of an answer, which is a text, a conversation as text, a turn, or a list of turns."""
+    if isinstance(value, dict):
+        return _turns([value])
     if isinstance(value, list) or isinstance(value_in(_text(value)), list):
         return _turns(value)
     return rendered_turns(_text(value)) or [("Assistant", _text(value))]
@@ -122,8 +152,11 @@ def _before(row: Mapping[str, Any]) -> list[_Turn]:
     """Returns the turns that the columns next to a conversation hold: system text, tools, earlier turns."""
     turns = []
     row = {name: None if _is_nothing(row.get(name)) else row.get(name) for name in _FIRST}
-    if (system := _text(row.get("system"))).strip():
-        turns.append(("System", system))
+    for name in _SYSTEM:
+        value = row.get(name)
+        system = _text(value["parts"] if isinstance(value, dict) and "parts" in value else value)
+        if system.strip():
+            turns.append(("System", system))
     if tools := row.get("tools"):
         text = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False, sort_keys=True)
         turns.append(("System", f"Tools: {text}"))
@@ -154,7 +187,9 @@ def _turns(value: Any) -> list[_Turn]:
     if isinstance(value, str) and (rendered := rendered_turns(value)):
         return rendered
     turns = []
-    given = _list(value, "a conversation")
+    given = list(_list(value, "a conversation"))
+    while given and isinstance(given[-1], dict) and given[-1].get("weight") == 0:
+        given.pop()
     if given and all(isinstance(turn, str) for turn in given) and len(given) > 1:
         return [("Assistant" if place % 2 else "User", text) for place, text in enumerate(given)]
     for turn in given:
@@ -167,7 +202,7 @@ def _turns(value: Any) -> list[_Turn]:
             continue
         if not isinstance(role, str) or role.lower() not in _SPEAKERS:
             raise ValueError(f"a turn's speaker is none of {', '.join(_SPEAKERS)}")
-        text = _text(turn.get("content", turn.get("value")))
+        text = _text(turn.get("content", turn.get("value", turn.get("parts"))))
         if turn.get("tool_calls"):
             calls = json.dumps(turn["tool_calls"], ensure_ascii=False, sort_keys=True)
             text = f"{text}\n{calls}" if text else calls
@@ -176,13 +211,27 @@ def _turns(value: Any) -> list[_Turn]:
 
 
 def _text(value: Any) -> str:
-    """Returns a message's content as text; a list of text parts is joined."""
+    """Returns a message's content as text; the parts of a list are joined, and calls of tools are JSON.
+
+    Raises:
+        ValueError: it is not text, or it has a part of another medium.
+    """
     if value is None:
         return ""
     if isinstance(value, str):
         return value
     if isinstance(value, int | float):
         return json.dumps(value)
-    if isinstance(value, list) and all(isinstance(p, dict) and isinstance(p.get("text"), str) for p in value):
-        return "".join(part["text"] for part in value)
+    if isinstance(value, list) and all(isinstance(part, dict) for part in value):
+        return "".join(map(_part, value))
     raise ValueError(f"a content is a {type(value).__name__} without text")
+
+
+def _part(part: Mapping[str, Any]) -> str:
+    """Returns a part of a content as text."""
+    if isinstance(part.get("text"), str):
+        return str(part["text"])
+    kind = str(part.get("type", ""))
+    if not kind.startswith(("tool", "function")):
+        raise ValueError(f"a content has a part of type {kind[:20] or 'unknown'}, wanted text")
+    return json.dumps(part, ensure_ascii=False, sort_keys=True)

@@ -42,6 +42,8 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
             index_of = {name: column_index(source, name, header, path) for name in needed}
 
         def row(line: int, cells: list[str]) -> Row | Bad:
+            if len(cells) > len(header) and not any(cells[len(header) :]):
+                cells = cells[: len(header)]  # each row ends in a delimiter
             if len(cells) != len(header):
                 reason = "too_many_fields" if len(cells) > len(header) else "too_few_fields"
                 return Bad(line, reason, f"{len(cells)} fields, the header has {len(header)}")
@@ -62,7 +64,7 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
                     yield Bad(lost, "bad_csv", f"{error}, from line {line}")
                 line = skipped + reader.line_num + 1
                 continue
-            if cells:  # an empty line is not a row
+            if any(cells):  # an empty line is not a row, nor one of delimiters alone
                 yield row(line, cells)
             line = skipped + reader.line_num + 1
 

@@ -6,6 +6,7 @@ looks right. So each way of reading is tried, and the lines that it would lose a
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ from rungwise.dataset.readers.opened import ending, opened_text
 
 _DELIMITER_LINE: Final = re.compile(r"\"?sep=(.)\"?\r?\n?", re.IGNORECASE)
 """A first line that names the delimiter, as Excel writes and reads it."""
+_FEW: Final = 0.2
+"""The last column has classes if at most this share of its values are different."""
 _MOST_WRAPPED: Final = 0.5
 """Quotes are not ordinary characters if more than this share of the lines with quotes has a cell inside quotes."""
 
@@ -59,7 +62,7 @@ class _Trial:
 def dialect_of(source: SourceSettings, path: Path) -> Dialect:
     """Returns how a CSV file is read; settings that the source has are kept."""
     named = named_delimiter(source, path)
-    delimiter = source.delimiter or named or ("\t" if ending(path) == ".tsv" else ",")
+    delimiter = source.delimiter or named or ("\t" if ending(path) in (".tsv", ".txt") else ",")
     decided = _decided(source, path, delimiter)
     return replace(decided, n_skipped=1) if named else decided
 
@@ -114,8 +117,15 @@ def _is_doubtful(source: SourceSettings, path: Path) -> bool:
 
 
 def _trial(source: SourceSettings, path: Path, dialect: Dialect) -> _Trial:
+    """Counts the lines that one way of reading would lose or merge.
+
+    Lines inside quotes that have as many delimiters as a row are rows by mistake, unless the last column has few
+    different values and theirs are others: then they are lines of a text.
+    """
     n_lost = n_merged = first = width = 0
     lines: list[str] = []
+    ends: Counter[str] = Counter()
+    merged: list[tuple[int, int, list[str]]] = []
 
     def recorded(stream: Iterator[str]) -> Iterator[str]:
         for line in stream:
@@ -137,9 +147,17 @@ def _trial(source: SourceSettings, path: Path, dialect: Dialect) -> _Trial:
             if cells and not width:
                 width = len(cells)
                 continue
-            is_merged = n > 1 and cells is not None and _are_rows(lines, dialect.delimiter, width)
-            if cells is None or (cells and len(cells) != width) or is_merged:
-                n_lost, n_merged, first = n_lost + n, n_merged + n * is_merged, first or start
+            if cells is None or (cells and len(cells) != width):
+                n_lost, first = n_lost + n, first or start
+            elif n > 1 and _are_rows(lines, dialect.delimiter, width):
+                merged.append((start, n, [line.rstrip().rpartition(dialect.delimiter)[2] for line in lines]))
+            elif cells:
+                ends[cells[-1].strip()] += 1
+    are_classes = bool(ends) and len(ends) <= _FEW * sum(ends.values())
+    for start, n, last in merged:
+        inner = [end.strip('" ') for end in last[:-1] if end.strip()]  # the last line ends as the record does
+        if not are_classes or sum(end in ends for end in inner) >= len(inner) / 2:
+            n_lost, n_merged, first = n_lost + n, n_merged + n, min(first or start, start)
     return _Trial(dialect, n_lost, n_merged, first)
 
 

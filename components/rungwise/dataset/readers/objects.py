@@ -15,8 +15,8 @@ _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
 def reads_chat(source: SourceSettings, name: str) -> bool:
-    """Whether a chat format gives this column, unless the source says where it is."""
-    return name in COLUMNS and name not in source.columns
+    """Whether a chat format gives this column, or one of its parts, unless the source says where it is."""
+    return first_key(name) in COLUMNS and name not in source.columns
 
 
 def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tuple[str, ...]) -> Row | Bad:
@@ -35,7 +35,7 @@ def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tup
         path = source.columns.get(name, name)
         raw = value[path] if path in value else _value_at(value, path.split("."))
         if chat is not None and reads_chat(source, name):
-            raw = chat.get(name)
+            raw = _value_at(chat, path.split("."))
         if "[]" in path and isinstance(raw, list) and all(isinstance(piece, str) for piece in raw):
             raw = "".join(raw)
         try:
@@ -77,7 +77,7 @@ def check_columns(source: SourceSettings, path: Path, needed: tuple[str, ...], s
     for name in needed:
         where = source.columns.get(name, name)
         first = first_key(where)
-        if n_rows and where not in seen and first not in seen and not (name in COLUMNS and is_chat(seen, source.chat)):
+        if n_rows and where not in seen and first not in seen and not (first in COLUMNS and is_chat(seen, source.chat)):
             raise DataError(
                 Problem(
                     "a column is missing",

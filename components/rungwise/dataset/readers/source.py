@@ -138,8 +138,10 @@ def form_of(source: SourceSettings, path: Path) -> str:
         DataError: the ending is none of a known format.
     """
     form = source.format or _ENDINGS.get(ending(path))
-    if form is None and path.is_file() and beginning(path).lstrip().startswith(FASTTEXT.encode()):
-        form = "labelled"
+    if form is None and path.is_file():
+        start = beginning(path)
+        has_tabs = ending(path) == ".txt" and b"\t" in start.splitlines()[0]
+        form = "labelled" if start.lstrip().startswith(FASTTEXT.encode()) else "csv" if has_tabs else None
     if form is None:
         raise DataError(
             Problem(
@@ -151,7 +153,16 @@ def form_of(source: SourceSettings, path: Path) -> str:
                 setting="format",
             )
         )
+    if form == "jsonl" and source.format is None and _has_document(source, path):
+        return "json"
     return "jsonl" if form == "json" and source.format is None and _has_lines(source, path) else form
+
+
+def _has_document(source: SourceSettings, path: Path) -> bool:
+    """Whether a file that is called one of JSON lines begins like a list of objects over several lines."""
+    start = beginning(path, 2**16).decode(source.encoding, errors="replace").lstrip("\ufeff \t\r\n")
+    first = start.split("\n", 1)[0].strip()
+    return start.startswith("[") and start[1:].lstrip().startswith("{") and not first.endswith("]")
 
 
 def _has_lines(source: SourceSettings, path: Path) -> bool:
