@@ -51,6 +51,8 @@ def test_the_smallest_settings_are_enough():
         ("ingest/sources/0/path", "/etc/passwd", ["a relative path inside data/raw"]),
         ("ingest/sources/0/encoding", "utf-99", ["utf-99"]),
         ("tasks/route/prompt", "no slot", ["has no {slot}"]),
+        ("tasks/route/optional", ["title"], ["optional: title is not a slot of the prompt"]),
+        ("tasks/route/optional", ["body"], ["at least one slot must have text"]),
         ("tasks/route/prompt", "{body.__class__}", ["brace that is not part of a slot"]),
         ("tasks/route/sources", ["other"], ["there is no source 'other'"]),
         ("augment/templates", ["{other}"], ["must have the slot {body}"]),

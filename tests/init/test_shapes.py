@@ -735,3 +735,19 @@ def test_a_file_without_a_readable_row_says_why(tmp_path, text, message):
     file.write_text(text)
     with pytest.raises(DataError, match=f"(?s)no row of a file can be read.*{message}"):
         init(tmp_path / "ws", file)
+
+
+def test_a_text_column_that_some_rows_leave_empty_is_optional(tmp_path):
+    file = tmp_path / "x.jsonl"
+    file.write_text(
+        "".join(
+            json.dumps({"title": t[:9] if i % 3 else "", "body": "" if i == 7 else t, "queue": q}) + "\n"
+            for i, (t, q) in enumerate(ROWS)
+        )
+    )
+    text, rows = ingested(tmp_path, file)
+    assert "Column title is empty in some rows, which is allowed" in text and "no_text: 1 (first: line 8" in text
+    assert load(tmp_path / "ws/params.yaml").tasks["task"].optional == ("title",)
+    assert len(rows) == len(ROWS) - 1 and rows[0]["fields"]["title"] == ""
+    run_stage(tmp_path / "ws", "validate")
+    assert len(list(read_lines(tmp_path / "ws/data/validate/task/examples.jsonl"))) == len(rows)

@@ -149,6 +149,9 @@ class TaskSettings(Section):
     """A note for people: routing, topics, agents ..."""
     prompt: Template
     """The prompt, with `{column}` slots. The model's answer follows it. Example: `"Mail: {body}\nQueue:"`."""
+    optional: tuple[Text, ...] = ()
+    """Slots of the prompt whose column may be empty, such as a title that only some rows have. A row whose other
+    columns are empty is rejected."""
     instruction: Text | None = None
     """Method `prompt`: the text before the examples. By default it is made from the answer's format, such as `Classify
     the text. Answer with one of: ...`."""
@@ -164,6 +167,10 @@ class TaskSettings(Section):
     def _has_slots(self) -> "TaskSettings":
         if not slots(self.prompt):
             raise ValueError("prompt: it has no {slot}, so all prompts would be equal")
+        if unknown := set(self.optional) - set(slots(self.prompt)):
+            raise ValueError(f"optional: {', '.join(sorted(unknown))} is not a slot of the prompt")
+        if set(self.optional) == set(slots(self.prompt)):
+            raise ValueError("optional: at least one slot must have text in every row")
         known = METRICS[self.answer.format]
         if self.metric and self.metric not in known:
             raise ValueError(f"metric: {self.metric} can't measure format {self.answer.format}: {', '.join(known)}")

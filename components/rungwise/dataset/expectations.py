@@ -54,7 +54,8 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
     for column in ("answer", *(f"field_{name}" for name in fields)):
         suite.append(("expect_column_values_to_not_be_null", {"column": column}, "reject"))
         suite.append(("expect_column_values_to_be_of_type", {"column": column, "type_": "str"}, "stop"))
-        least = 0 if column == "answer" and task.answer.may_be_empty else 1
+        may_be_empty = task.answer.may_be_empty if column == "answer" else column[len("field_") :] in task.optional
+        least = 0 if may_be_empty else 1
         lengths = {"column": column, "min_value": least, "max_value": settings.max_characters}
         suite.append(("expect_column_value_lengths_to_be_between", lengths, "reject"))
     for name in fields:

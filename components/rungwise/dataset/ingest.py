@@ -155,7 +155,7 @@ class _Reading:
         fields: dict[str, str] = {}
         for name in slots(task.prompt):
             text = text_of(row.values[name])
-            if not text.strip():
+            if not text.strip() and name not in task.optional:
                 return Rejection("ingest", source.name, row.line, "no_text", f"column {name} is empty")
             fields[name] = self.redact(text)
         try:

@@ -79,6 +79,8 @@ class Columns:
     """The column with the answers; several names with commas if `one_hot` has them."""
     one_hot: tuple[str, ...] = ()
     """Columns named like the labels, if each says whether its label applies."""
+    optional: tuple[str, ...] = ()
+    """Those of `texts` that are empty in some rows."""
     are_spans: bool = False
     """Whether the answers are spans of another column, as SQuAD has them: each is a right answer."""
     chat: str | None = None
@@ -141,7 +143,10 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         )
     sentences += _wanted_only(sample, named, answer)
     _refuse_tags(sample, path, named, answer)
-    return Columns(named, answer, one_hot, bool(spans), chat, tuple(sentences))
+    optional = _sometimes_empty(sample, named)
+    if optional:
+        sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
+    return Columns(named, answer, one_hot, optional, bool(spans), chat, tuple(sentences))
 
 
 def _wanted_only(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
@@ -174,6 +179,13 @@ def _refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequen
                     do='write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}',
                 )
             )
+
+
+def _sometimes_empty(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tuple[str, ...]:
+    """Returns the text columns that some rows leave empty, without the one that most rows fill."""
+    n_empty = {name: sum(not text_of(cell).strip() for cell in sample.get(name, ())) for name in texts}
+    most = min(texts, key=lambda name: n_empty[name])
+    return tuple(name for name in texts if n_empty[name] and name != most)
 
 
 def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None) -> str | None:

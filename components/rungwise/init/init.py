@@ -289,6 +289,10 @@ def _params(
         own += f", escape: {json.dumps(one.escape)}" if one.escape else ""
         lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{own}}}\n")
     precision = f", precision: {trained.precision}" if trained.speedup is not None else ""
+    empty = [
+        slot for slot, name in zip(first.slots, first.columns.texts, strict=True) if name in first.columns.optional
+    ]
+    optional = f"\n    optional: {json.dumps(empty)}" if empty else ""
     answer_word = {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
     rejected = limits.get("ingest.max_rejected_share")
     min_scored = limits.get("decide.min_scored")
@@ -298,7 +302,7 @@ seed: 7
 tasks:
   {names.task}:
     family: {guessed.family}
-    prompt: {_prompt(first.slots, first.columns.texts, answer_word)}
+    prompt: {_prompt(first.slots, first.columns.texts, answer_word)}{optional}
     answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
 bars:

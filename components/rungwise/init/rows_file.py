@@ -152,9 +152,10 @@ def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
         NoAnswer: one of them is missing.
     """
     texts = [text_of(row.values[slot]) for slot in slots]
-    if empty := [slot for slot, text in zip(slots, texts, strict=True) if not text.strip()]:
+    needed = zip(slots, columns.texts, texts, strict=True)
+    if empty := [slot for slot, name, text in needed if not text.strip() and name not in columns.optional]:
         raise NoAnswer("no_text", f"column {empty[0]} is empty")
-    text = "\n".join(texts)
+    text = "\n".join(filter(str.strip, texts))
     if columns.one_hot:
         return text, tuple(names_in(columns.one_hot, row.values))
     cell = row.values[columns.answer]

@@ -33,14 +33,15 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
     from rungwise.release.registry import CHAMPION, Registry
     from rungwise.serving.answerer import Answerer
 
-    settings_of(root).task(task)
+    optional = settings_of(root).task(task).optional
     registry = Registry(root)
     version = registry.aliases(task).get(CHAMPION)
     if version is None:
         raise _no_champion(root, task)
     with registry.attempt_folder(version) as folder:
         answerer = Answerer(folder, root)
-        prediction = answerer([_row(answerer.slots, fields, text, f"task {task}, version {version.number}")])[0]
+        where = f"task {task}, version {version.number}"
+        prediction = answerer([_row(answerer.slots, optional, fields, text, where)])[0]
     if prediction.answer is None:
         raise RungwiseError(
             Problem(
@@ -76,8 +77,11 @@ def _no_champion(root: Path, task: str) -> RungwiseError:
     )
 
 
-def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, where: str) -> dict[str, str]:
-    row = dict(fields)
+def _row(
+    slots: tuple[str, ...], optional: tuple[str, ...], fields: Mapping[str, str], text: str | None, where: str
+) -> dict[str, str]:
+    """Returns the row that the slots are filled with; those that may be empty need not be given."""
+    row = {**dict.fromkeys(set(optional) & set(slots), ""), **fields}
     if text is not None:
         if len(slots) != 1:
             raise SettingsError(
@@ -98,7 +102,7 @@ def _row(slots: tuple[str, ...], fields: Mapping[str, str], text: str | None, wh
                 do="--field NAME=TEXT for each of them",
             )
         )
-    if empty := [name for name in slots if not row[name].strip()]:
+    if empty := [name for name in slots if not row[name].strip() and name not in optional]:
         raise SettingsError(
             Problem("a field is empty", where=where, found=joined(empty), wanted="a text, as every training row has")
         )
