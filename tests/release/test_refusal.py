@@ -104,3 +104,31 @@ def test_an_empty_field_is_refused_unless_it_is_optional():
     assert champion._row(("title", "body"), ("title",), {"body": "a"}, None, "") == {"title": "", "body": "a"}
     with pytest.raises(SettingsError, match=r"(?s)a field is empty.*body"):
         champion._row(("title", "body"), ("title",), {"title": "a", "body": ""}, None, "")
+
+
+def climb(passes: bool = True) -> Climb:
+    evidence = Evidence("small", "lora", "b", "", "a1", DEV, 300, {}, 900, {}, 1, 1, 1)
+    return Climb("route", "accuracy", 0.9, (evidence,), Decision("stop", "small", passes, ()), ())
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause", "rows"),
+    [
+        (ChallengerScore("accuracy", Interval(0.8, 0.75, 0.85, 300, 0.95), 0.9, False), "unlike_validation", None),
+        (ChallengerScore("accuracy", Interval(0.93, 0.89, 0.96, 300, 0.95), 0.9, False), "too_few_rows", 385),
+        (ChallengerScore("accuracy", Interval(0.902, 0.86, 0.93, 300, 0.95), 0.9, False), "too_few_rows", None),
+        (ChallengerScore("accuracy", Interval(0.89, 0.85, 0.93, 300, 0.95), 0.9, False), "below_bar", None),
+        (ChallengerTooFewScored(3, 30), "not_scored", None),
+        (ChallengerTooManyUnscored(90, 300, 0.05), "not_scored", None),
+    ],
+)
+def test_what_to_do_follows_from_why_the_gate_refused(reason, cause, rows):
+    expected = AfterRefusal("small", cause, rows, "large")
+    assert after_refusal(climb(), ["small", "large"], Verdict("refuse", (reason,))) == expected
+
+
+def test_there_is_no_advice_where_the_gate_did_not_refuse_the_rung_that_passes():
+    reason = ChallengerTooFewScored(3, 30)
+    assert after_refusal(climb(), ["small"], Verdict("keep", (reason,))) is None
+    assert after_refusal(climb(), ["small"], Verdict("refuse", (OtherData(1, "a", "b"),))) is None
+    assert after_refusal(climb(passes=False), ["small"], Verdict("refuse", (reason,))) is None
