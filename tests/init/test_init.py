@@ -493,3 +493,18 @@ def test_a_name_that_a_task_can_not_have_is_an_error(tmp_path, name):
     with pytest.raises(SettingsError, match="--task"):
         init(tmp_path / "ws", tmp_path / "no-file.csv", "body", "queue", task=name)
     assert not (tmp_path / "ws").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "is_label"), [(["none", "late", "lost", "torn"], True), (["None", "late", "lost", "torn"], False)]
+)
+def test_none_as_people_write_it_is_a_label_among_others(tmp_path, labels, is_label):
+    rows = [(f"mail number {i}", labels[i % 4]) for i in range(200)]
+    init(tmp_path / "ws", write(tmp_path / "rows.csv", ("body", "queue"), rows), "body", "queue")
+    assert (load(tmp_path / "ws/params.yaml").tasks["queue"].answer.no_value == ()) == is_label
+
+
+def test_numbers_as_labels_are_warned_of(tmp_path):
+    rows = [(f"mail number {i}", f"{i % 9 / 2 + 0.2:.2f}") for i in range(200)]
+    lines = init(tmp_path / "ws", write(tmp_path / "rows.csv", ("body", "score"), rows), "body", "score")
+    assert any("the answers are numbers, and each is taken for a label" in line for line in lines)

@@ -97,7 +97,8 @@ def cleaned(rows: Sequence[tuple[str, Cell]]) -> Cleaned:
 def _means_nothing(answer: str, counts: Counter[str]) -> bool:
     """Whether an answer means that there is none: a word that programs write, or -1 among class numbers.
 
-    On a scale (`none`, `low`, `high`), and next to two others that are about as frequent (-1, 0, 1), it is a label.
+    On a scale (`none`, `low`, `high`), and next to two others that are about as frequent (-1, 0, 1), it is a label. So
+    is `none`, which no program writes so, next to other small words that are at most twice as frequent.
     """
     if answer.casefold() in NEVER_A_VALUE:
         return True
@@ -106,8 +107,9 @@ def _means_nothing(answer: str, counts: Counter[str]) -> bool:
     if answer.casefold() not in NO_VALUE and not is_missing_class:
         return False
     is_scale = len({other.casefold() for other in others} & _SCALE) > len(others) / 2
-    is_one_of_three = len(others) == 2 and counts[answer] >= statistics.median(others.values()) / 2
-    return not is_scale and not is_one_of_three
+    is_frequent = len(others) >= 2 and counts[answer] >= statistics.median(others.values()) / 2
+    is_word = answer == "none" and all(other == other.lower() for other in others)
+    return not is_scale and not (is_frequent and (is_word or len(others) == 2))
 
 
 def _markers(answers: Sequence[str], n: int) -> tuple[str, ...]:

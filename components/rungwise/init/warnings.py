@@ -12,7 +12,7 @@ from rungwise.core.errors import ModelError
 from rungwise.core.texts import n_words, normalised
 from rungwise.dataset.labels import alike, unseen_labels
 from rungwise.dataset.labels import listed as listed_labels
-from rungwise.dataset.readers import Cell, text_of
+from rungwise.dataset.readers import Cell, text_of, value_in
 from rungwise.evidence.intervals import share_needed
 from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
@@ -52,9 +52,13 @@ def row_warnings(
             messages.append(
                 f"{len(rare)} labels have fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone."
             )
+        if sum(bool(_FRACTION.fullmatch(label)) for label in set(answers)) > len(set(answers)) / 2:
+            messages.append(
+                "the answers are numbers, and each is taken for a label: one that is nearly right counts as wrong."
+            )
         if groups := alike(answers):
             messages.append(f"{listed_labels(groups)}. If they are the same, set `answer.merge_labels: true`.")
-    if guess.format == "text":
+    if guess.format == "text" and not all(value_in(answer) is not None for answer in answers):
         for phrase in common_phrases(answers):
             messages.append(
                 f"nearly all answers begin or end with {phrase[:60]!r}. A score of the text counts it; `answer.strip` "
@@ -132,6 +136,8 @@ ENGLISH = (
     "The last message says that it left your warehouse on Monday. If it is lost, I would like to have my money back."
 )
 """Ordinary English, to compare other languages with."""
+_FRACTION = re.compile(r"-?\d+\.\d*[1-9]\d*")
+"""A number that is not whole."""
 _NO_WORD = re.compile(r"[^\w\s]|[\d_]")
 """What is not part of a word in any language: JSON and numbers take many tokens in every base."""
 MAX_TOKENS_PER_WORD = 2.5
