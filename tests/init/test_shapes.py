@@ -751,3 +751,10 @@ def test_a_text_column_that_some_rows_leave_empty_is_optional(tmp_path):
     assert len(rows) == len(ROWS) - 1 and rows[0]["fields"]["title"] == ""
     run_stage(tmp_path / "ws", "validate")
     assert len(list(read_lines(tmp_path / "ws/data/validate/task/examples.jsonl"))) == len(rows)
+
+
+def test_a_title_above_the_header_is_to_be_removed(tmp_path):
+    file = tmp_path / "x.csv"
+    file.write_text("Export of tickets\n" + csv_text())
+    with pytest.raises(DataError, match=r"(?s)no row of a file can be read.*remove what comes before the header"):
+        init(tmp_path / "ws", file)

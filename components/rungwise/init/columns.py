@@ -2,10 +2,8 @@
 
 import re
 import statistics
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from rungwise.config import SourceSettings
@@ -13,22 +11,25 @@ from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import looks_one_hot
 from rungwise.dataset.readers import (
-    Bad,
     Cell,
-    Row,
     columns,
     columns_read,
     is_chat,
     is_conversation,
     object_in,
-    rows,
     text_of,
 )
 from rungwise.dataset.readers.chats import COLUMNS
+from rungwise.init.column_checks import (
+    check_named,
+    check_title,
+    refuse_tags,
+    refuse_unreadable,
+    spelled,
+    wanted_only,
+)
+from rungwise.init.sample import SHOWN_CHARACTERS, examples, sampled
 
-SAMPLED_ROWS = 300
-SHOWN_CHARACTERS = 40
-"""Longest example of a cell in a message."""
 _ANSWER_NAMES = (
     "completion", "answer", "answers", "best_answer", "label", "labels", "gold_label", "output", "target", "category",
     "class", "intent", "queue", "tag", "tags", "keywords", "response", "reply", "summary", "highlights", "sql",
@@ -101,7 +102,7 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     """
     sample = sampled(source, path)
     if not any(sample.values()):
-        _refuse_unreadable(source, path, tuple(sample))
+        refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
     chat = _conversations(sample, text, answer)
     has_chat = is_chat(sample, chat)
@@ -110,13 +111,13 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     known = {*sample, *(COLUMNS if has_chat else ())}
     texts, one_hot = _several(text, known), _several(answer, known)
     named = texts or ((text,) if text else ())
-    _check_named(sample, path, columns(source, path), named, one_hot or [answer], known)
-    named = tuple(_spelled(name, known) for name in named)
-    one_hot = tuple(_spelled(name, known) for name in one_hot)
-    answer = answer if answer is None or one_hot else _spelled(answer, known)
+    check_named(sample, path, columns(source, path), named, one_hot or [answer], known)
+    named = tuple(spelled(name, known) for name in named)
+    one_hot = tuple(spelled(name, known) for name in one_hot)
+    answer = answer if answer is None or one_hot else spelled(answer, known)
     is_guessed = not named or answer is None
     if is_guessed:
-        _check_title(sample, path, columns(source, path))
+        check_title(sample, path, columns(source, path))
         if answer is None:
             one_hot = _one_hot(sample, named)
             answer = ",".join(one_hot) or None
@@ -141,44 +142,12 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    sentences += _wanted_only(sample, named, answer)
-    _refuse_tags(sample, path, named, answer)
+    sentences += wanted_only(sample, named, answer)
+    refuse_tags(sample, path, named, answer)
     optional = _sometimes_empty(sample, named)
     if optional:
         sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
     return Columns(named, answer, one_hot, optional, bool(spans), chat, tuple(sentences))
-
-
-def _wanted_only(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
-    """Returns a warning if a column says that some answers are not wanted, as in rows for KTO."""
-    flags = {text_of(cell).strip().casefold() for cell in sample.get("label", ())}
-    if answer != COLUMNS[1] or "label" in texts or not flags or not flags <= {"true", "false"}:
-        return []
-    return [
-        "Warning: column label says true or false of each completion. All of them are learned: remove the rows with "
-        "false if those are not wanted."
-    ]
-
-
-def _refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequence[str], answer: str) -> None:
-    """Raises DataError if the answers are lists of tags, one for each word of the text."""
-    for name in sample:
-        pairs = list(zip(sample[name], sample.get(answer, ()), strict=False))
-        lists = [(a, b) for a, b in pairs if isinstance(a, tuple) and isinstance(b, tuple)]
-        is_tagged = lists and len(lists) == len(pairs) and all(len(a) == len(b) for a, b in lists)
-        if name == answer or not is_tagged or len({len(a) for a, _ in lists}) == 1:
-            continue
-        tags, words = {tag for _, b in lists for tag in b}, {word for a, _ in lists for word in a}
-        if len(tags) < len(words) / 2:
-            raise DataError(
-                Problem(
-                    "the answers are tags, one for each word",
-                    where=str(path),
-                    found=f"lists as long as those of column {name}, of {len(tags)} different tags",
-                    wanted="answers for a whole text: a label, a list of items, a text or an object",
-                    do='write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}',
-                )
-            )
 
 
 def _sometimes_empty(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tuple[str, ...]:
@@ -199,12 +168,6 @@ def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answe
     return None
 
 
-def _spelled(name: str, known: set[str]) -> str:
-    """Returns a column's name as the file spells it."""
-    alike = [one for one in known if one.strip().casefold() == name.strip().casefold()]
-    return name if name in known or len(alike) != 1 else alike[0]
-
-
 def _spans(cells: Sequence[Cell]) -> str:
     """Returns the key of the texts in cells that are spans of another column, as SQuAD has them; empty for others."""
     first = next((text_of(cell) for cell in cells if cell), "")
@@ -221,73 +184,6 @@ def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str], *, has_chat:
     ]
 
 
-def _check_named(
-    sample: Mapping[str, Sequence[Cell]],
-    path: Path,
-    header: Sequence[str],
-    texts: Collection[str | None],
-    answers: Collection[str | None],
-    known: set[str],
-) -> None:
-    """Raises DataError if a named column does not exist, or occurs twice in the header."""
-    repeated = [name for name, n in Counter(header).items() if n > 1 and name]
-    for option, names in (("--text", texts), ("--answer", answers)):
-        for name in names:
-            if name is None:
-                continue
-            if name in repeated:
-                raise DataError(
-                    Problem(
-                        "a column occurs twice in the header",
-                        where=f"{path}, line 1",
-                        found=joined(repeated),
-                        wanted=f"one column {name}",
-                        do="rename one of them in the header",
-                    )
-                )
-            if not _is_known(name, known):
-                raise DataError(
-                    Problem(
-                        "a column is missing",
-                        where=str(path),
-                        found=examples(sample),
-                        wanted=name[:60],
-                        do=f"give the column names of the file: --text COLUMN --answer COLUMN (here: {option}); "
-                        "--no-header if its first line is a row",
-                        setting="columns",
-                    )
-                )
-
-
-def _check_title(sample: Mapping[str, Sequence[Cell]], path: Path, header: Sequence[str]) -> None:
-    """Raises DataError if the first line names only one of several columns, as a title above the header does."""
-    if len(sample) < 2 and "" in header:
-        raise DataError(
-            Problem(
-                "a column has no name",
-                where=f"{path}, the first line",
-                found=examples(sample),
-                wanted="the names of the columns",
-                do="remove what comes before the header, or use --no-header if the first line is a row",
-            )
-        )
-
-
-def _refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
-    """Raises DataError for a file of which no row can be read, with the first reason."""
-    given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
-    bad = next((one for one in given if isinstance(one, Bad)), None)
-    raise DataError(
-        Problem(
-            "no row of a file can be read",
-            where=f"{path}, line {bad.line}" if bad else str(path),
-            found=f"{bad.reason}: {bad.detail}" if bad else "no rows below the header",
-            wanted="rows with the columns of the header",
-            do="check the quotes and the delimiter; a quote inside a quoted cell is doubled" if bad else "add rows",
-        )
-    )
-
-
 def _several(answer: str | None, known: set[str]) -> tuple[str, ...]:
     """Returns the names in a list of columns with commas between them; none if it is the name of one column."""
     names = tuple(name.strip() for name in (answer or "").split(",")) if answer not in known else ()
@@ -302,40 +198,6 @@ def _one_hot(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tupl
     names = tuple(name for name in free if looks_one_hot(sample[name]))
     repeated = [name for name in free if name not in names and _is_repeated(sample[name])]
     return names if len(names) > 1 and not repeated else ()
-
-
-def sampled(source: SourceSettings, path: Path) -> dict[str, list[Cell]]:
-    """Returns column -> its cells in the first rows that can be read."""
-    plain = source.model_copy(update={"columns": {}})
-    names = tuple(name for name, n in Counter(columns(source, path)).items() if n == 1 and name)
-    if names and not any(_readable(plain, path, names)):  # a column that is not text does not hide the others
-        names = tuple(name for name in names if any(_readable(plain, path, (name,)))) or names
-    sample: dict[str, list[Cell]] = {name: [] for name in names}
-    for row in islice(_readable(plain, path, names) if names else (), SAMPLED_ROWS):
-        for name in names:
-            sample[name].append(row.values[name])
-    return sample
-
-
-def _readable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> Iterator[Row]:
-    return (row for row in rows(source, path, names) if isinstance(row, Row))
-
-
-def examples(sample: Mapping[str, Sequence[Cell]]) -> str:
-    """Returns the columns with an example each, as one line; of an object, each of its keys."""
-    shown = []
-    for name, cells in sample.items():
-        first = next((text_of(cell) for cell in cells if cell), "")
-        keys = object_in(first) if first else None
-        for path, text in {f"{name}.{key}": str(value) for key, value in keys.items()}.items() if keys else ():
-            shown.append(f"{path} ({_shortened(text)})")
-        if not keys:
-            shown.append(f"{name} ({_shortened(first)})" if first else f"{name} (empty)")
-    return joined(shown, 20) or "no columns"
-
-
-def _shortened(text: str) -> str:
-    return f"{text[:SHOWN_CHARACTERS]!r}{'...' if len(text) > SHOWN_CHARACTERS else ''}"
 
 
 def _of_chat(
@@ -359,11 +221,6 @@ def _of_chat(
     if left_out := sorted(set(sample) - read):
         sentences.append(f"Not read: {joined(left_out, 20)}.")
     return COLUMNS
-
-
-def _is_known(name: str, known: set[str]) -> bool:
-    name = _spelled(name, known)
-    return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
 
 
 def _guessed(

@@ -25,7 +25,8 @@ from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
 from rungwise.init.answers import cleaned
 from rungwise.init.file_form import Options
-from rungwise.init.guess import Guess, Ladder, guess, is_answer, ladder_of
+from rungwise.init.guess import Guess, guess, is_answer
+from rungwise.init.ladder import Ladder, ladder_of
 from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
 from rungwise.init.training import BATCH_SIZE, Training, training

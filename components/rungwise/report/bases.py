@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 from typing import Final
 
-from rungwise.init.guess import preset_bases
+from rungwise.init.ladder import preset_bases
 from rungwise.model.base_cache import Source, cache_folder, source_of, stored_sources
 from rungwise.model.embedded import EMBEDDED, Embedded, cached, has_accepted
 from rungwise.report.text import table

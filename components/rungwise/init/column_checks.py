@@ -1,0 +1,132 @@
+"""Checks of the columns of a file: that they exist, can be read, and hold what a task can learn."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+from rungwise.config import SourceSettings
+from rungwise.core.errors import DataError, Problem
+from rungwise.core.folders import joined
+from rungwise.dataset.readers import Bad, Cell, rows, text_of
+from rungwise.dataset.readers.chats import COLUMNS
+from rungwise.init.sample import examples
+
+
+def refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
+    """Raises DataError for a file of which no row can be read, with the first reason."""
+    given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
+    bad = next((one for one in given if isinstance(one, Bad)), None)
+    raise DataError(
+        Problem(
+            "no row of a file can be read",
+            where=f"{path}, line {bad.line}" if bad else str(path),
+            found=f"{bad.reason}: {bad.detail}" if bad else "no rows below the header",
+            wanted="rows with the columns of the header",
+            do=_remedy(bad),
+        )
+    )
+
+
+def _remedy(bad: Bad | None) -> str:
+    """Returns what to do about a file whose rows are all like `bad`; None: it has no rows."""
+    if bad is None:
+        return "add rows below the header"
+    if bad.reason == "too_many_fields":
+        return "remove what comes before the header, such as a title; put cells that contain the delimiter in quotes"
+    return "check the quotes and the delimiter; a quote inside a quoted cell is doubled"
+
+
+def check_named(
+    sample: Mapping[str, Sequence[Cell]],
+    path: Path,
+    header: Sequence[str],
+    texts: Collection[str | None],
+    answers: Collection[str | None],
+    known: set[str],
+) -> None:
+    """Raises DataError if a named column does not exist, or occurs twice in the header."""
+    repeated = [name for name, n in Counter(header).items() if n > 1 and name]
+    for option, names in (("--text", texts), ("--answer", answers)):
+        for name in names:
+            if name is None:
+                continue
+            if name in repeated:
+                raise DataError(
+                    Problem(
+                        "a column occurs twice in the header",
+                        where=f"{path}, line 1",
+                        found=joined(repeated),
+                        wanted=f"one column {name}",
+                        do="rename one of them in the header",
+                    )
+                )
+            if not is_known(name, known):
+                raise DataError(
+                    Problem(
+                        "a column is missing",
+                        where=str(path),
+                        found=examples(sample),
+                        wanted=name[:60],
+                        do=f"give the column names of the file: --text COLUMN --answer COLUMN (here: {option}); "
+                        "--no-header if its first line is a row",
+                        setting="columns",
+                    )
+                )
+
+
+def check_title(sample: Mapping[str, Sequence[Cell]], path: Path, header: Sequence[str]) -> None:
+    """Raises DataError if the first line names only one of several columns, as a title above the header does."""
+    if len(sample) < 2 and "" in header:
+        raise DataError(
+            Problem(
+                "a column has no name",
+                where=f"{path}, the first line",
+                found=examples(sample),
+                wanted="the names of the columns",
+                do="remove what comes before the header, or use --no-header if the first line is a row",
+            )
+        )
+
+
+def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequence[str], answer: str) -> None:
+    """Raises DataError if the answers are lists of tags, one for each word of the text."""
+    for name in sample:
+        pairs = list(zip(sample[name], sample.get(answer, ()), strict=False))
+        lists = [(a, b) for a, b in pairs if isinstance(a, tuple) and isinstance(b, tuple)]
+        is_tagged = lists and len(lists) == len(pairs) and all(len(a) == len(b) for a, b in lists)
+        if name == answer or not is_tagged or len({len(a) for a, _ in lists}) == 1:
+            continue
+        tags, words = {tag for _, b in lists for tag in b}, {word for a, _ in lists for word in a}
+        if len(tags) < len(words) / 2:
+            raise DataError(
+                Problem(
+                    "the answers are tags, one for each word",
+                    where=str(path),
+                    found=f"lists as long as those of column {name}, of {len(tags)} different tags",
+                    wanted="answers for a whole text: a label, a list of items, a text or an object",
+                    do='write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}',
+                )
+            )
+
+
+def wanted_only(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
+    """Returns a warning if a column says that some answers are not wanted, as in rows for KTO."""
+    flags = {text_of(cell).strip().casefold() for cell in sample.get("label", ())}
+    if answer != COLUMNS[1] or "label" in texts or not flags or not flags <= {"true", "false"}:
+        return []
+    return [
+        "Warning: column label says true or false of each completion. All of them are learned: remove the rows with "
+        "false if those are not wanted."
+    ]
+
+
+def is_known(name: str, known: set[str]) -> bool:
+    """Whether a name is a column, or begins with one as a path does."""
+    name = spelled(name, known)
+    return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
+
+
+def spelled(name: str, known: set[str]) -> str:
+    """Returns a column's name as the file spells it."""
+    alike = [one for one in known if one.strip().casefold() == name.strip().casefold()]
+    return name if name in known or len(alike) != 1 else alike[0]
