@@ -545,6 +545,12 @@ def test_tags_in_angle_brackets_are_a_list(tmp_path):
     assert "Format list" in text and {len(row["answer"].split(";")) for row in rows} == {1, 2}
 
 
+def test_one_tag_in_each_answer_is_a_label(tmp_path):
+    file = csv_of(tmp_path / "x.csv", ["body", "queue"], [[t, f"<{q}>"] for t, q in ROWS])
+    text, rows = ingested(tmp_path, file)
+    assert "Format label" in text and rows[0]["answer"] == f"<{ROWS[0][1]}>"
+
+
 def test_tags_that_belong_to_an_answer_are_not_stripped(tmp_path):
     file = chats(tmp_path, "x.jsonl", lambda t, q: {"body": t, "answer": f"<think>It says {t}.</think>\n{q}"})
     ingested(tmp_path, file)
@@ -565,7 +571,7 @@ def test_wanted_and_unwanted_completions_are_warned_of(tmp_path):
         "".join(json.dumps({"prompt": t, "completion": q, "label": i % 2 == 0}) + "\n" for i, (t, q) in enumerate(ROWS))
     )
     text, _ = ingested(tmp_path, file)
-    assert "Warning: column label says true or false of each completion" in text
+    assert "Warning: column label is true or false in each row" in text
 
 
 def test_names_of_classes_in_lists_are_read(tmp_path):

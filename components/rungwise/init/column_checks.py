@@ -9,11 +9,12 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.readers import Bad, Cell, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
+from rungwise.dataset.readers.objects import first_key
 from rungwise.init.sample import examples
 
 
 def refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
-    """Raises DataError for a file of which no row can be read, with the first reason."""
+    """Raises DataError with the reason why the first row of a file can't be read."""
     given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
     bad = next((one for one in given if isinstance(one, Bad)), None)
     raise DataError(
@@ -88,7 +89,7 @@ def check_title(sample: Mapping[str, Sequence[Cell]], path: Path, header: Sequen
         )
 
 
-def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequence[str], answer: str) -> None:
+def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -> None:
     """Raises DataError if the answers are lists of tags, one for each word of the text."""
     for name in sample:
         pairs = list(zip(sample[name], sample.get(answer, ()), strict=False))
@@ -109,24 +110,24 @@ def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, texts: Sequenc
             )
 
 
-def wanted_only(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
-    """Returns a warning if a column says that some answers are not wanted, as in rows for KTO."""
+def unwanted_answers(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:
+    """Returns a warning if a column marks some answers as unwanted, as in data sets for KTO."""
     flags = {text_of(cell).strip().casefold() for cell in sample.get("label", ())}
     if answer != COLUMNS[1] or "label" in texts or not flags or not flags <= {"true", "false"}:
         return []
     return [
-        "Warning: column label says true or false of each completion. All of them are learned: remove the rows with "
-        "false if those are not wanted."
+        "Warning: column label is true or false in each row. All completions are learned: if false marks unwanted "
+        "ones, remove these rows."
     ]
 
 
 def is_known(name: str, known: set[str]) -> bool:
-    """Whether a name is a column, or begins with one as a path does."""
+    """Whether a name is a column of the file, or a path that begins with one."""
     name = spelled(name, known)
-    return name in known or name.partition(".")[0].removesuffix("[]").removesuffix("[*]") in known
+    return name in known or first_key(name) in known
 
 
 def spelled(name: str, known: set[str]) -> str:
-    """Returns a column's name as the file spells it."""
+    """Returns a column's name with the case and the spaces of the file."""
     alike = [one for one in known if one.strip().casefold() == name.strip().casefold()]
     return name if name in known or len(alike) != 1 else alike[0]

@@ -20,13 +20,14 @@ from rungwise.dataset.readers import (
     text_of,
 )
 from rungwise.dataset.readers.chats import COLUMNS
+from rungwise.dataset.readers.objects import first_key
 from rungwise.init.column_checks import (
     check_named,
     check_title,
     refuse_tags,
     refuse_unreadable,
     spelled,
-    wanted_only,
+    unwanted_answers,
 )
 from rungwise.init.sample import SHOWN_CHARACTERS, examples, sampled
 
@@ -142,8 +143,8 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    sentences += wanted_only(sample, named, answer)
-    refuse_tags(sample, path, named, answer)
+    sentences += unwanted_answers(sample, named, answer)
+    refuse_tags(sample, path, answer)
     optional = _sometimes_empty(sample, named)
     if optional:
         sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
@@ -176,7 +177,7 @@ def _spans(cells: Sequence[Cell]) -> str:
 
 def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str], *, has_chat: bool) -> list[str]:
     """Returns the filled columns that are not read, without those that number the rows."""
-    first = {name.partition(".")[0].removesuffix("[]").removesuffix("[*]") for name in read}
+    first = set(map(first_key, read))
     return [
         name
         for name, cells in sample.items()

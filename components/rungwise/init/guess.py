@@ -102,6 +102,10 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: boo
     if one_hot:
         return _of_columns([answer for answer in answers if isinstance(answer, tuple)], one_hot)
     lists = [answer if isinstance(answer, tuple) else list_in(answer or "") for answer in answers]
+    if all(isinstance(answer, str) and answer.startswith("<") for answer in answers) and all(
+        one is None or len(one) == 1 for one in lists
+    ):
+        lists = [None] * n  # one tag in each answer is a label with brackets
     if any(isinstance(answer, tuple) for answer in answers) and any(
         object_in(item) for answer in answers if isinstance(answer, tuple) for item in answer[:1]
     ):

@@ -323,7 +323,7 @@ promote: {{}}
 
 
 def _prompt(slots: Sequence[str], titles: Sequence[str], answer_word: str) -> str:
-    """Returns the prompt as it stands in params.yaml: a line for each text column, and one for the answer."""
+    """Returns the prompt as a YAML string: a line for each text column, and one for the answer."""
     named = [" ".join(re.findall(r"\w+", title.replace("_", " "))).capitalize() for title in titles]
     named = ["Text"] if len(slots) == 1 else named
     lines = [f"{name or 'Text'}: {{{slot}}}" for name, slot in zip(named, slots, strict=True)]

@@ -107,7 +107,10 @@ def _item_of(feature: Any) -> Any:
 
 
 def _class_name(value: Any, names: list[str]) -> Any:
-    """Returns the name of a class or of each in a list; None for -1, which stands for no label; others as they are."""
+    """Returns the name of a class, or the names of a list of classes; None for -1, which means that there is no label.
+
+    Any other value is returned unchanged.
+    """
     if isinstance(value, list):
         return [_class_name(one, names) for one in value]
     if not isinstance(value, int) or isinstance(value, bool) or value >= len(names):

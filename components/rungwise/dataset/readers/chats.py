@@ -174,7 +174,7 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _list(value: Any, what: str) -> list[Any]:
-    """Returns a list, also if it stands in a text; raises ValueError for anything else."""
+    """Returns a list, or the list that a text contains; raises ValueError for anything else."""
     if isinstance(value, str) and (value := value_in(value)) is None:
         raise ValueError(f"{what} is a text that is not JSON, wanted a list of turns")
     if not isinstance(value, list):

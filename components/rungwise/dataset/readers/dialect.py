@@ -68,7 +68,7 @@ def dialect_of(source: SourceSettings, path: Path) -> Dialect:
 
 
 def named_delimiter(source: SourceSettings, path: Path) -> str | None:
-    """Returns the delimiter that a line `sep=;` before the header names; None if there is no such line."""
+    """Returns the delimiter that a first line such as `sep=;` names; None if the file does not begin with one."""
     with opened_text(source, path, newline="") as stream:
         match = _DELIMITER_LINE.fullmatch(stream.readline(10))
     return match[1] if match else None
