@@ -104,6 +104,9 @@ def test_an_empty_field_is_refused_unless_it_is_optional():
     assert champion._row(("title", "body"), ("title",), {"body": "a"}, None, "") == {"title": "", "body": "a"}
     with pytest.raises(SettingsError, match=r"(?s)a field is empty.*body"):
         champion._row(("title", "body"), ("title",), {"title": "a", "body": ""}, None, "")
+    assert champion._row(("title", "body"), ("title",), {}, "a", "") == {"title": "", "body": "a"}
+    with pytest.raises(SettingsError, match=r"(?s)found:  title\n.*wanted: title \(optional\), body"):
+        champion._row(("title", "body"), ("title",), {"title": "a"}, None, "")
 
 
 def climb(passes: bool = True) -> Climb:

@@ -25,7 +25,7 @@ class Answer:
 def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = None) -> Answer:
     """Returns the champion's answer to one row.
 
-    `text` fills the prompt's only slot; `fields` fills slots by name.
+    `text` fills the prompt's only slot that is not optional; `fields` fills slots by name.
 
     Raises:
         RungwiseError: there is no champion, the fields are not the prompt's slots, or the row can't be scored.
@@ -80,10 +80,11 @@ def _no_champion(root: Path, task: str) -> RungwiseError:
 def _row(
     slots: tuple[str, ...], optional: tuple[str, ...], fields: Mapping[str, str], text: str | None, where: str
 ) -> dict[str, str]:
-    """Returns the row that the slots are filled with; those that may be empty need not be given."""
+    """Returns a text for each slot; optional ones may be missing. `text` fills the only slot that is not optional."""
+    required = [name for name in slots if name not in optional]
     row = {**dict.fromkeys(set(optional) & set(slots), ""), **fields}
     if text is not None:
-        if len(slots) != 1:
+        if len(required) != 1:
             raise SettingsError(
                 Problem(
                     "one text is given for several fields",
@@ -91,18 +92,18 @@ def _row(
                     wanted="--field NAME=TEXT for each of " + joined(slots),
                 )
             )
-        row[slots[0]] = text
+        row[required[0]] = text
     if set(row) != set(slots):
         raise SettingsError(
             Problem(
                 "the fields are not the prompt's slots",
                 where=where,
-                found=joined(sorted(row)),
-                wanted=joined(slots),
+                found=joined(sorted(row if text is not None else fields)),
+                wanted=joined([f"{name} (optional)" if name in optional else name for name in slots]),
                 do="--field NAME=TEXT for each of them",
             )
         )
-    if empty := [name for name in slots if not row[name].strip() and name not in optional]:
+    if empty := [name for name in required if not row[name].strip()]:
         raise SettingsError(
             Problem("a field is empty", where=where, found=joined(empty), wanted="a text, as every training row has")
         )
