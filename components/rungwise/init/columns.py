@@ -60,11 +60,11 @@ _ORIGIN = re.compile(
     r"(?:.*[ _-])?(?:source|origin|split|dataset|subset|lang|language|licen[cs]e|model|url|version|difficulty|level)",
     re.IGNORECASE,
 )
-"""Names of columns that say where a row comes from, and are no answers."""
+"""Names of columns that describe where a row comes from, not its answer."""
 _FLAG = re.compile(r"(is|has|was|needs|should)[ _-]?.*", re.IGNORECASE)
-"""Names of columns that say something about a row, and are no labels."""
+"""Names of columns that describe a row and are not labels."""
 _CONVERSATIONS = 0.9
-"""A column has conversations if at least this share of its filled cells are some."""
+"""A column has conversations if at least this share of its filled cells are conversations."""
 
 
 _NUMBER = re.compile(r"(?:.*[ _-])?(?:id|idx|index|row|nr|no|number)|unnamed: \d+", re.IGNORECASE)

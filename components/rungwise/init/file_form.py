@@ -118,7 +118,7 @@ _SAMPLED_LINES = 300
 
 
 def _row_in_header(source: SourceSettings, file: Path, named: str) -> str:
-    """Returns what in a CSV file's first line looks like a row: a number, or a value that its column has again.
+    """Returns why a CSV file's first line looks like a row: it has a number, or a value that its column repeats.
 
     Empty for a header. `named`: the columns that the user named; a line that has one of them is a header.
     """

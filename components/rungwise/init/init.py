@@ -153,7 +153,7 @@ def init(
 
 
 def _are_questions(file: RowsFile, rows: Sequence[tuple[str, Cell]]) -> bool:
-    """Whether the texts ask, and the answers are what the file calls answers: a list then has several right ones."""
+    """Whether the rows are questions with a column of answers, so that a list holds alternative right answers."""
     is_named = file.answer.lower() in ("answer", "answers", "aliases")
     return is_named and sum(text.rstrip().endswith(("?", "？")) for text, _ in rows) > len(rows) / 2
 
@@ -166,7 +166,7 @@ def _incomplete(n: int) -> list[str]:
 
 
 def _check_different(rows: Sequence[tuple[str, Cell]], where: str) -> None:
-    """Raises DataError for rows of which too few differ: a run drops duplicates, and would then stop."""
+    """Raises DataError if too few rows differ: a run drops duplicates, and would then stop."""
     n = len({(normalised(text), normalised(text_of(answer))) for text, answer in rows})
     if n < MIN_ROWS:
         raise DataError(

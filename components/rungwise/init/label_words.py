@@ -12,7 +12,7 @@ MIN_ROWS = 2
 """A word is proposed only if at least this many rows of its label have it."""
 
 _OPTIONS = set("ABCDEFGH")
-"""Labels that are the letters of options: they stand for no word."""
+"""Labels that are the letters of options, which abbreviate nothing."""
 
 
 def proposed(rows: Sequence[tuple[str, str]]) -> dict[str, str]:

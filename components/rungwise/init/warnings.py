@@ -137,9 +137,9 @@ ENGLISH = (
 )
 """Ordinary English, to compare other languages with."""
 _FRACTION = re.compile(r"-?\d+\.\d*[1-9]\d*")
-"""A number that is not whole."""
+"""A number with a fraction."""
 _NO_WORD = re.compile(r"[^\w\s]|[\d_]")
-"""What is not part of a word in any language: JSON and numbers take many tokens in every base."""
+"""Punctuation and digits, of which JSON and numbers have many: they take many tokens in every base."""
 MAX_TOKENS_PER_WORD = 2.5
 """A base reads a language poorly if a word takes more than this many times the tokens of an English word."""
 

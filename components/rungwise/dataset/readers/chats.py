@@ -32,10 +32,10 @@ _TURNS: Final = ("messages", "conversations")
 _PREFERENCE: Final = ("chosen", "rejected")
 _SYSTEM: Final = ("system", "system_prompt", "systemInstruction", "system_instruction")
 _ASKED: Final = ("prompt", "question", "query")
-"""Columns with what a preference answers; an instruction and its input, too."""
+"""Columns with the question that a preference answers. An instruction with its input is one, too."""
 _INPUT: Final = ("input", "context")
 _OUTPUT: Final = ("output", "response")
-_FIRST: Final = ("system", "system_prompt", "systemInstruction", "system_instruction", "tools", "history")
+_FIRST: Final = (*_SYSTEM, "tools", "history")
 _SPEAKERS: Final = {
     "system": "System", "developer": "System",
     "user": "User", "human": "User",
@@ -44,7 +44,7 @@ _SPEAKERS: Final = {
     "tool": "Tool", "function": "Tool", "observation": "Tool", "function_response": "Tool", "tool_response": "Tool",
 }  # fmt: skip
 _PAIR: Final = {**_SPEAKERS, "input": "User", "output": "Assistant", "question": "User", "answer": "Assistant"}
-"""Key of a pair -> who speaks its value."""
+"""Key of a pair -> the speaker of its value."""
 _Turn = tuple[str, str]
 
 

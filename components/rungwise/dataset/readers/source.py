@@ -159,7 +159,7 @@ def form_of(source: SourceSettings, path: Path) -> str:
 
 
 def _has_document(source: SourceSettings, path: Path) -> bool:
-    """Whether a file that is called one of JSON lines begins like a list of objects over several lines."""
+    """Whether a file with the ending of JSON lines begins like one list of objects over several lines."""
     start = beginning(path, 2**16).decode(source.encoding, errors="replace").lstrip("\ufeff \t\r\n")
     first = start.split("\n", 1)[0].strip()
     return start.startswith("[") and start[1:].lstrip().startswith("{") and not first.endswith("]")
