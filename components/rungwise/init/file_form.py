@@ -18,6 +18,7 @@ from rungwise.core.folders import joined
 from rungwise.dataset.readers import (
     COLUMN_WISE,
     LOST_BYTE,
+    TABLE,
     beginning,
     dialect_of,
     document_of,
@@ -28,6 +29,7 @@ from rungwise.dataset.readers import (
     opened,
     opened_csv,
     opened_text,
+    table_in,
     wide_encoding,
 )
 
@@ -148,6 +150,8 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
     document = document_of(source, file)
     if isinstance(document, list):
         return source, ""
+    if table_in(document):
+        return source.model_copy(update={"records": TABLE}), "it has a list of column names and a list of rows"
     if is_column_wise(document):
         return source.model_copy(update={"records": COLUMN_WISE}), "it has a list for each column"
     places = _places_of_rows(document)
@@ -165,13 +169,21 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
     )
 
 
+_QUESTIONS = ("paragraphs", "qas")
+"""Keys of the lists below which SQuAD's files have their questions."""
+
+
 def _places_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
     """Returns the paths of the rows in a document: lists of objects or lists, and objects with a row for each id."""
     if has_rows_by_id(value):
         name = "id" if not any("id" in row for row in value.values()) else "key"
         return [f"{path}{{{name}}}"]
     if isinstance(value, list):
-        return [f"{path}[]"] if value and all(isinstance(item, dict | list) for item in value) else []
+        if not value or not all(isinstance(item, dict | list) for item in value):
+            return []
+        inner = next((key for key in _QUESTIONS if all(isinstance(item, dict) and key in item for item in value)), "")
+        below = [one for item in value for one in item[inner]] if inner else []
+        return _places_of_rows(below, f"{path}[].{inner}.") if inner else [f"{path}[]"]
     if not isinstance(value, dict) or not depth:
         return []
     return [place for key, inner in value.items() for place in _places_of_rows(inner, f"{path}{key}.", depth - 1)]

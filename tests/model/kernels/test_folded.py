@@ -10,6 +10,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from rungwise.core.records import AnswerForm, AttemptSpec, Base
 from rungwise.model.adapters import attach
 from rungwise.model.answers import score_labels, write_answers
+from rungwise.model.kernels import products
 from rungwise.model.kernels.folded import fold_inputs, is_slice
 from rungwise.model.kernels.last_layer import shorten
 from rungwise.model.kernels.low_rank import fuse
@@ -102,6 +103,7 @@ def prompts_of(n: int = 7, shared: int = 40) -> list[list[int]]:
 
 def passes(lm: LanguageModel, monkeypatch: pytest.MonkeyPatch) -> FrozenWeights:
     """Scores, writes and trains with rows that share a prefix and rows that don't; returns what was seen."""
+    monkeypatch.setattr(products, "has_bf16", lambda: True)  # without it, blocks of a weight are converted
     monkeypatch.setattr(torch, "inference_mode", torch.no_grad)  # in inference mode `linear` hides its operations
     lm.__dict__["tokenizer"] = type("Toy", (), {"decode": lambda *_, **__: ""})()
     labels = [[5, 6, 2], [5, 7, 8, 2], [9, 2]]

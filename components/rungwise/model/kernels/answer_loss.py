@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from torch.nn.functional import linear
 
 from rungwise.model import limits
 from rungwise.model.kernels.last_layer import is_short
+from rungwise.model.kernels.products import times, times_back
 
 IGNORED = -100
 """Marks positions without a target."""
@@ -75,9 +75,7 @@ class _AnswerLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is no
         grad_NH = torch.empty_like(hidden_NH) if ctx.needs_input_grad[0] else None
         for at in range(0, len(hidden_NH), at_once):
             targets_C1 = targets_N[at : at + at_once, None]
-            logits_CV = linear(hidden_NH[at : at + at_once], weight_VH, bias_V)
-            kind = logits_CV.dtype
-            logits_CV = logits_CV.float()
+            logits_CV = times(hidden_NH[at : at + at_once], weight_VH, bias_V).float()
             logits_CV -= logits_CV.amax(1, keepdim=True)
             picked_C1 = logits_CV.gather(1, targets_C1)
             sums_C1 = logits_CV.exp_().sum(1, keepdim=True)
@@ -85,7 +83,7 @@ class _AnswerLoss(torch.autograd.Function):  # type: ignore[misc]  # torch is no
             if grad_NH is not None:
                 logits_CV /= sums_C1
                 logits_CV.scatter_add_(1, targets_C1, torch.full_like(picked_C1, -1.0))
-                grad_NH[at : at + at_once] = logits_CV.to(kind) @ weight_VH.to(kind)
+                grad_NH[at : at + at_once] = times_back(logits_CV, weight_VH)
         ctx.save_for_backward(grad_NH)
         return total
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from rungwise.model.kernels.products import times
+
 
 def fold_inputs(model: Any) -> int:
     """Makes the model's linear layers read slices as matrices; returns the number of changed layers.
@@ -37,9 +39,6 @@ def is_slice(x: torch.Tensor) -> bool:
 
 
 def _forward(layer: Any, x: torch.Tensor) -> torch.Tensor:
-    if is_slice(x):
-        y_NO = linear(x.reshape(-1, x.shape[-1]), layer.weight, layer.bias)
-        y: torch.Tensor = y_NO.view(*x.shape[:-1], -1)
-        return y
-    whole: torch.Tensor = linear(x, layer.weight, layer.bias)
-    return whole
+    x_NI = x.reshape(-1, x.shape[-1]) if is_slice(x) else x
+    y = linear(x_NI, layer.weight, layer.bias) if torch.is_grad_enabled() else times(x_NI, layer.weight, layer.bias)
+    return y.view(*x.shape[:-1], -1)

@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch.nn.functional import linear
 
+from rungwise.model.kernels.products import is_slow, product, widened
+
 
 class _LowRankLinear(torch.autograd.Function):  # type: ignore[misc]  # torch is not followed by mypy
     @staticmethod
@@ -27,10 +29,8 @@ class _LowRankLinear(torch.autograd.Function):  # type: ignore[misc]  # torch is
         scale: float,
     ) -> torch.Tensor:
         x_NI = x.reshape(-1, x.shape[-1])
-        a_RI, b_OR = a_RI.to(x.dtype), b_OR.to(x.dtype)
-        inner_NR = x_NI @ a_RI.t()
-        y_NO = linear(x_NI, weight_OI, bias_O).addmm_(inner_NR, b_OR.t(), alpha=scale)
-        ctx.save_for_backward(x_NI, inner_NR, weight_OI, a_RI, b_OR)
+        y_NO, inner_NR = _updated(x_NI, weight_OI, bias_O, a_RI, b_OR, scale)
+        ctx.save_for_backward(x_NI, inner_NR, weight_OI, a_RI.to(x.dtype), b_OR.to(x.dtype))
         ctx.scale = scale
         return y_NO.view(*x.shape[:-1], -1)
 
@@ -38,13 +38,38 @@ class _LowRankLinear(torch.autograd.Function):  # type: ignore[misc]  # torch is
     def backward(ctx: Any, grad: torch.Tensor) -> tuple[Any, ...]:
         x_NI, inner_NR, weight_OI, a_RI, b_OR = ctx.saved_tensors
         grad_NO = grad.reshape(-1, grad.shape[-1])
+        if is_widened := is_slow(grad_NO) and x_NI.dtype == grad.dtype == weight_OI.dtype:
+            grad_NO = widened("left", grad_NO)
+        inner_NR, a_RI, b_OR = (one.to(grad_NO.dtype) for one in (inner_NR, a_RI, b_OR))
         back_NR = grad_NO @ b_OR
         grad_b_OR = (grad_NO.t() @ inner_NR).float().mul_(ctx.scale)
-        grad_a_RI = (back_NR.t() @ x_NI).float().mul_(ctx.scale)
+        grad_a_RI = (back_NR.to(x_NI.dtype).t() @ x_NI).float().mul_(ctx.scale)
         grad_x = None
         if ctx.needs_input_grad[0]:
-            grad_x = (grad_NO @ weight_OI).addmm_(back_NR, a_RI, alpha=ctx.scale).view(*grad.shape[:-1], -1)
+            whole_NI = product(grad_NO, widened("right", weight_OI)) if is_widened else grad_NO @ weight_OI
+            grad_x = whole_NI.addmm_(back_NR, a_RI, alpha=ctx.scale).to(grad.dtype).view(*grad.shape[:-1], -1)
         return grad_x, None, None, grad_a_RI, grad_b_OR, None
+
+
+def _updated(
+    x_NI: torch.Tensor,
+    weight_OI: torch.Tensor,
+    bias_O: torch.Tensor | None,
+    a_RI: torch.Tensor,
+    b_OR: torch.Tensor,
+    scale: float,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Returns the layer's output with the update, shape (N, O), and the update's inner values, shape (N, R)."""
+    a_RI, b_OR = a_RI.to(x_NI.dtype), b_OR.to(x_NI.dtype)
+    if not is_slow(x_NI) or weight_OI.dtype != x_NI.dtype:
+        inner_NR = x_NI @ a_RI.t()
+        return linear(x_NI, weight_OI, bias_O).addmm_(inner_NR, b_OR.t(), alpha=scale), inner_NR
+    wide_NI = widened("left", x_NI)
+    inner_NR = wide_NI @ a_RI.float().t()
+    y_NO = product(wide_NI, widened("right", weight_OI).t()).addmm_(inner_NR, b_OR.float().t(), alpha=scale)
+    if bias_O is not None:
+        y_NO += bias_O
+    return y_NO.to(x_NI.dtype), inner_NR.to(x_NI.dtype)
 
 
 def fuse(model: Any) -> int:
@@ -94,7 +119,6 @@ def _forward(module: Any, x: torch.Tensor, *given: Any, **named: Any) -> torch.T
     if torch.is_grad_enabled():
         y = _LowRankLinear.apply(x, base.weight, base.bias, a.weight, b.weight, module.scaling["default"])
         return y
-    x_NI = x.reshape(-1, x.shape[-1])
-    a_RI, b_OR = a.weight.to(x.dtype), b.weight.to(x.dtype)
-    y = linear(x_NI, base.weight, base.bias).addmm_(x_NI @ a_RI.t(), b_OR.t(), alpha=module.scaling["default"])
+    scale = module.scaling["default"]
+    y, _ = _updated(x.reshape(-1, x.shape[-1]), base.weight, base.bias, a.weight, b.weight, scale)
     return y.view(*x.shape[:-1], -1)
