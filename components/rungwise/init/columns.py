@@ -19,7 +19,7 @@ from rungwise.dataset.readers import (
     object_in,
     text_of,
 )
-from rungwise.dataset.readers.chats import COLUMNS
+from rungwise.dataset.readers.chats import COLUMNS, columns_asked, columns_before
 from rungwise.dataset.readers.objects import first_key
 from rungwise.init.column_checks import (
     check_named,
@@ -105,9 +105,10 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     if not any(sample.values()):
         refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
+    text, answer = (name and spelled(name, {*sample}) for name in (text, answer))
     chat = _conversations(sample, text, answer)
     has_chat = is_chat(sample, chat)
-    if has_chat and not all(name in sample for name in COLUMNS):
+    if has_chat and (not all(name in sample for name in COLUMNS) or columns_before(sample)):
         text, answer = _of_chat(sample, chat, text, answer, sentences)
     known = {*sample, *(COLUMNS if has_chat else ())}
     texts, one_hot = _several(text, known), _several(answer, known)
@@ -133,7 +134,10 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         read = f"column {named[0]}" if len(named) == 1 else f"columns {joined(named)}"
         sentences.append(f"The model reads {read}, and the answers are in {where}.")
         sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
-    elif left_out := _not_read(sample, {*named, answer, *one_hot}, has_chat=has_chat):
+    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, {*named, answer, *one_hot})
+    if is_guessed:
+        left_out = [name for name in left_out if name in columns_before(sample)]
+    if left_out:
         sentences.append(f"Not read: {joined(left_out, 20)}. The model reads several columns with --text A,B.")
     if same := {answer, *one_hot} & set(named):
         raise SettingsError(
@@ -175,13 +179,13 @@ def _spans(cells: Sequence[Cell]) -> str:
     return "text" if {"text", "answer_start"} <= set(object_in(first) or ()) else ""
 
 
-def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str], *, has_chat: bool) -> list[str]:
+def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str]) -> list[str]:
     """Returns the filled columns that are not read, without those that number the rows."""
     first = set(map(first_key, read))
     return [
         name
         for name, cells in sample.items()
-        if not has_chat and name not in {*read, *first} and any(cells) and not _NUMBER.fullmatch(name)
+        if name not in {*read, *first} and any(cells) and not _NUMBER.fullmatch(name)
     ]
 
 
@@ -210,15 +214,19 @@ def _of_chat(
 ) -> tuple[str | None, str | None]:
     """Returns `prompt` and `completion` for columns of a chat; adds what is read and what is not to `sentences`."""
     read = columns_read(sample, chat)
-    filled = {name for name in read if any(sample[name])}
-    others = filled - {text, answer}
+    others = read - {text, answer}
+    if text in read and answer in sample and answer not in read and len(asked := columns_asked(sample, str(text))) > 1:
+        sentences.append(f"An instruction format: {joined(sorted(asked))} become `prompt`.")
+        if left_out := sorted(set(sample) - asked - {str(answer)}):
+            sentences.append(f"Not read: {joined(left_out, 20)}.")
+        return COLUMNS[0], answer
     if text in read and not (others or text in (chat, "messages", "conversations") or "chosen" in read):
         return text, answer or COLUMNS[1]
     if (text is not None and text not in (*read, COLUMNS[0])) or (
         answer is not None and answer not in (*read, COLUMNS[1])
     ):
         return text, answer
-    sentences.append(f"A chat format: {joined(sorted(filled))} become `prompt` and `completion`.")
+    sentences.append(f"A chat format: {joined(sorted(read))} become `prompt` and `completion`.")
     if left_out := sorted(set(sample) - read):
         sentences.append(f"Not read: {joined(left_out, 20)}.")
     return COLUMNS

@@ -1,7 +1,8 @@
 """Reads the common chat and instruction formats as two columns: `prompt` and `completion`.
 
-- `prompt` and `completion` as lists of messages, `messages` (`role`, `content`, `tool_calls`), and ShareGPT's
-  `conversations` (`from`, `value`): the assistant's last turn is the completion, everything before it the prompt.
+- `prompt` and `completion` as lists of messages or as texts, `messages` (`role`, `content`, `tool_calls`), and
+  ShareGPT's `conversations` (`from`, `value`): the last turn of the assistant is the completion, the prompt is what is
+  before it.
 - Another column, named by the source, with such lists, with pairs (`human`, `assistant`; `input`, `output`), with texts
   that alternate between user and assistant, or with the text that a chat template writes (see `rendered`).
 - `chosen` and `rejected`: the chosen answer is the completion of the `prompt`, or of the question next to it.
@@ -9,9 +10,7 @@
   `system_prompt` and `question` with a `response`.
 - `system`, `tools` and `history` next to them are the prompt's first turns.
 
-An assistant's last turns with `weight: 0` are not to be learned and are left out.
-- `prompt` and `completion` as texts need no conversion.
-
+An assistant's last turns with `weight: 0` are not to be learned and are left out. A column's name is found in any case.
 A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each. A
 list may also stand in a text, as JSON or as Python prints it, as in a CSV cell.
 
@@ -30,7 +29,7 @@ from rungwise.dataset.readers.rendered import rendered_turns
 COLUMNS: Final = ("prompt", "completion")
 _TURNS: Final = ("messages", "conversations")
 _PREFERENCE: Final = ("chosen", "rejected")
-_SYSTEM: Final = ("system", "system_prompt", "systemInstruction", "system_instruction")
+_SYSTEM: Final = ("system", "system_prompt", "systeminstruction", "system_instruction")
 _ASKED: Final = ("prompt", "question", "query")
 """Columns with the question that a preference answers. An instruction with its input is one, too."""
 _INPUT: Final = ("input", "context")
@@ -50,33 +49,65 @@ _Turn = tuple[str, str]
 
 def is_chat(names: Collection[str], column: str | None = None) -> bool:
     """Whether a row with these columns has one of the formats above. `column`: see `as_prompt_and_completion`."""
+    if column and column in names:
+        return True
+    names = set(map(_plain, names))
     return (
-        any(name in names for name in (column, *_TURNS))
+        any(name in names for name in _TURNS)
         or _question_of(names) is not None
         or all(name in names for name in _PREFERENCE)
+        or (all(name in names for name in COLUMNS) and any(name in names for name in _FIRST))
     )
+
+
+def _plain(name: str) -> str:
+    """Returns the name of a column without case and white space at its ends."""
+    return name.strip().lower()
 
 
 def _question_of(names: Collection[str]) -> str | None:
     """Returns the column with the instructions, or with the questions next to system texts; None without answers."""
     if not any(name in names for name in _OUTPUT):
         return None
-    return (
-        "instruction" if "instruction" in names else "question" if {"question", "system_prompt"} <= {*names} else None
-    )
+    if "instruction" in names:
+        return "instruction"
+    if {"question", "system_prompt"} <= {*names}:
+        return "question"
+    return "query" if "query" in names and any(name in names for name in _FIRST) else None
 
 
 def columns_read(names: Collection[str], column: str | None = None) -> set[str]:
     """Returns the columns among `names` that become the prompt and the completion of a chat."""
+    title_of = {_plain(name): name for name in names}
+    names, column = set(title_of), column and _plain(column)
     if column or any(name in names for name in _TURNS):
-        own: tuple[str, ...] = (column,) if column else _TURNS
+        own: tuple[str, ...] = (column,) if column else (*_TURNS, *_instructed(names))
         own = (*own, _PREFERENCE[0]) if all(name in names for name in _PREFERENCE) else own
     elif all(name in names for name in _PREFERENCE):
         asked = next((name for name in _ASKED if name in names), "instruction")
         own = (*((asked,) if asked != "instruction" else ("instruction", *_INPUT)), _PREFERENCE[0])
     else:
-        own = (str(_question_of(names)), *_INPUT, *_OUTPUT)
-    return {name for name in (*own, *_FIRST) if name in names}
+        own = _instructed(names) or COLUMNS
+    return {title_of[name] for name in (*own, *_FIRST) if name in names}
+
+
+def _instructed(names: Collection[str]) -> tuple[str, ...]:
+    """Returns the columns of an instruction, its input and its answer; none in other formats."""
+    question = _question_of(names)
+    return (question, *_INPUT, *_OUTPUT) if question else ()
+
+
+def columns_before(names: Collection[str]) -> set[str]:
+    """Returns the columns that hold what comes before a conversation: system texts, tools, earlier turns."""
+    return {name for name in names if _plain(name) in _FIRST}
+
+
+def columns_asked(names: Collection[str], text: str) -> set[str]:
+    """Returns the columns that become the prompt of an instruction; none if `text` is not the instruction."""
+    title_of = {_plain(name): name for name in names}
+    if any(name in title_of for name in (*_TURNS, *_PREFERENCE)) or _question_of(set(title_of)) != _plain(text):
+        return set()
+    return {title_of[name] for name in (_plain(text), *_INPUT, *_FIRST) if name in title_of}
 
 
 def is_conversation(cell: Cell) -> bool:
@@ -100,8 +131,10 @@ def as_prompt_and_completion(row: Mapping[str, Any], column: str | None = None) 
     Raises:
         ValueError: the row has the keys of a format but not its values. The message holds none of them.
     """
-    if column or any(name in row for name in _TURNS):
-        filled: Any = next((row[name] for name in ((column,) if column else _TURNS) if row.get(name)), [])
+    row, column = {_plain(name): value for name, value in row.items()}, column and _plain(column)
+    own = (column,) if column else _TURNS
+    filled: Any = next((row[name] for name in own if not _is_nothing(row.get(name))), [])
+    if filled or column or (any(name in row for name in _TURNS) and not _question_of(row)):
         turns = _turns(filled)
         is_open = bool(turns) and turns[-1][0] != "Assistant" and all(name in row for name in _PREFERENCE)
         return _conversation([*_before(row), *turns, *(_answer(row["chosen"]) if is_open else [])])
@@ -111,8 +144,10 @@ def as_prompt_and_completion(row: Mapping[str, Any], column: str | None = None) 
         name = next((name for name in _ASKED if name in row), None)
         asked = _asked(row[name]) if name else [("User", _instruction(row, "instruction"))]
         return _conversation([*_before(row), *([] if is_whole else asked), *chosen])
-    if isinstance(row.get("prompt"), list):
-        return _conversation([*_before(row), *_turns(row["prompt"]), *_answer(row.get("completion"))])
+    if isinstance(row.get("prompt"), list) or (
+        all(name in row for name in COLUMNS) and any(name in row for name in _FIRST)
+    ):
+        return _conversation([*_before(row), *_asked(row["prompt"]), *_answer(row.get("completion"))])
     if question := _question_of(row):
         answer = next((row[name] for name in _OUTPUT if name in row), None)
         return _conversation([*_before(row), ("User", _instruction(row, question)), ("Assistant", _text(answer))])
@@ -153,24 +188,58 @@ def _before(row: Mapping[str, Any]) -> list[_Turn]:
     turns = []
     row = {name: None if _is_nothing(row.get(name)) else row.get(name) for name in _FIRST}
     for name in _SYSTEM:
-        value = row.get(name)
-        system = _text(value["parts"] if isinstance(value, dict) and "parts" in value else value)
+        try:
+            system = "\n".join(_system_texts(row[name]))
+        except ValueError as error:
+            raise ValueError(f"column {name}: {error}") from None
         if system.strip():
             turns.append(("System", system))
     if tools := row.get("tools"):
         text = tools if isinstance(tools, str) else json.dumps(tools, ensure_ascii=False, sort_keys=True)
         turns.append(("System", f"Tools: {text}"))
-    for earlier in _list(row.get("history") or [], "a history"):
-        if isinstance(earlier, list) and len(earlier) == 2:
-            turns += [("User", _text(earlier[0])), ("Assistant", _text(earlier[1]))]
+    try:
+        return [*turns, *_history(row.get("history") or [])]
+    except ValueError as error:
+        raise ValueError(f"column history: {error}") from None
+
+
+def _system_texts(value: Any) -> list[str]:
+    """Returns the texts of a system column: a text, parts, a turn or several."""
+    if isinstance(value, dict) and "parts" in value:
+        return [_text(value["parts"])]
+    if isinstance(value, str):
+        inner = value_in(value)
+        value = inner if isinstance(inner, dict | list) and _are_turns(inner) else value
+    return (
+        [text for _, text in _turns(value if isinstance(value, list) else [value])]
+        if _are_turns(value)
+        else [_text(value)]
+    )
+
+
+def _are_turns(value: Any) -> bool:
+    """Whether a value is a turn or a list of turns, each with its speaker."""
+    turns = value if isinstance(value, list) else [value]
+    return bool(turns) and all(isinstance(turn, dict) and ("role" in turn or "from" in turn) for turn in turns)
+
+
+def _history(value: Any) -> list[_Turn]:
+    """Returns the turns of a history: pairs of a question and its answer, turns, or texts that alternate."""
+    earlier = _list(value, "it")
+    if earlier and all(isinstance(one, str) for one in earlier):
+        return [("Assistant" if place % 2 else "User", text) for place, text in enumerate(earlier)]
+    turns: list[_Turn] = []
+    for one in earlier:
+        if isinstance(one, list) and len(one) == 2:
+            turns += [("User", _text(one[0])), ("Assistant", _text(one[1]))]
         else:
-            turns += _turns([earlier])
+            turns += _turns([one])
     return turns
 
 
 def _is_nothing(value: Any) -> bool:
-    """Whether a value is how programs write that there is none."""
-    return isinstance(value, str) and value.strip().casefold() in ("", "null", "none", "nan")
+    """Whether a value is none, an empty list, or how programs write that there is none."""
+    return not value or (isinstance(value, str) and value.strip().casefold() in ("", "null", "none", "nan", "[]"))
 
 
 def _list(value: Any, what: str) -> list[Any]:
@@ -178,7 +247,7 @@ def _list(value: Any, what: str) -> list[Any]:
     if isinstance(value, str) and (value := value_in(value)) is None:
         raise ValueError(f"{what} is a text that is not JSON, wanted a list of turns")
     if not isinstance(value, list):
-        raise ValueError(f"{what} is a {type(value).__name__}, wanted a list of turns")
+        raise ValueError(f"{what} is no list of turns: {type(value).__name__}")
     return value
 
 
