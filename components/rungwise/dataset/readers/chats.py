@@ -247,7 +247,7 @@ def _list(value: Any, what: str) -> list[Any]:
     if isinstance(value, str) and (value := value_in(value)) is None:
         raise ValueError(f"{what} is a text that is not JSON, wanted a list of turns")
     if not isinstance(value, list):
-        raise ValueError(f"{what} is no list of turns: {type(value).__name__}")
+        raise ValueError(f"{what} is not a list of turns: {type(value).__name__}")
     return value
 
 
