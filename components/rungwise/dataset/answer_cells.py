@@ -39,6 +39,8 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
         if not text or _means_nothing(field, text):
             raise NoAnswer("no_answer", f"column {field.column} is empty")
         return text if field.format == "label" else redact(text)
+    if isinstance(cell, str):
+        cell = without_markers(cell, field.strip)
     items = [redact(item) for one in items_in(cell, field.separator) if (item := without_markers(one, field.strip))]
     items = [item for item in items if not _means_nothing(field, item)]
     if any(field.separator in item for item in items):
@@ -75,7 +77,7 @@ def texts_in(answer: AnswerSettings, cell: Cell, redact: Callable[[str], str]) -
     Raises:
         NoAnswer: there is none.
     """
-    items = cell if isinstance(cell, tuple) else list_in(cell or "")
+    items = cell if isinstance(cell, tuple) else list_in(without_markers(cell or "", answer.strip))
     items = (text_of(cell),) if items is None else items
     texts = [text for item in items if (text := without_markers(item, answer.strip))]
     texts = [redact(text) for text in dict.fromkeys(texts) if not _means_nothing(answer, text)]

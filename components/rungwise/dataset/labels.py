@@ -31,7 +31,7 @@ def alike(labels: Sequence[str]) -> list[tuple[str, ...]]:
 
 
 def _key(label: str) -> str:
-    key = normalised(label)
+    key = normalised("".join(one for one in label if unicodedata.category(one) != "Cf"))  # nobody sees these
     whole = _WHOLE.fullmatch(key)
     return whole[1] if whole else key
 

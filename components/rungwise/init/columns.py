@@ -127,8 +127,8 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     assert answer is not None  # given or guessed
     spans = _spans(sample.get(answer, ()))
     if spans:
-        sentences.append(f"The answers are in column {answer}, key `{spans}`: `answer_start` is not read.")
-        answer = f"{answer}.{spans}"
+        sentences.append(f"The answers are in column {answer}, key `text`: `answer_start` is not read.")
+        answer += spans
     if is_guessed:
         where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
         read = f"column {named[0]}" if len(named) == 1 else f"columns {joined(named)}"
@@ -174,9 +174,11 @@ def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answe
 
 
 def _spans(cells: Sequence[Cell]) -> str:
-    """Returns the key of the texts in cells that are spans of another column, as SQuAD has them; empty for others."""
-    first = next((text_of(cell) for cell in cells if cell), "")
-    return "text" if {"text", "answer_start"} <= set(object_in(first) or ()) else ""
+    """Returns the path of the texts in cells that are spans of another column, as SQuAD has them; empty for others."""
+    first = next((cell for cell in cells if cell), "")
+    path = "[*].text" if isinstance(first, tuple) else ".text"
+    text = first[0] if isinstance(first, tuple) else first
+    return path if {"text", "answer_start"} <= set(object_in(text) or ()) else ""
 
 
 def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str]) -> list[str]:

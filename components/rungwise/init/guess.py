@@ -1,6 +1,5 @@
 """Guesses a task's format from its answers."""
 
-import json
 import re
 import statistics
 from collections import Counter
@@ -14,9 +13,12 @@ from rungwise.core.folders import joined
 from rungwise.core.texts import n_words
 from rungwise.dataset.readers import Cell, list_in, object_in, text_of, value_in
 from rungwise.dataset.readers.cells import BETWEEN_PARTS, as_cell
+from rungwise.init.setting_text import setting_text
 
 SEPARATORS = (";", "|", ",", "；", "、", "，", "،")
 """What may separate the items of a list; the last four in Chinese, Japanese and Arabic."""
+RARE_SEPARATORS = ("¦", "§", "||", ";;", "|||")
+"""What the items of a list in a file are written with if they contain all others."""
 MAX_ITEM_WORDS = 5
 """The items of a list are at most this long; a list of longer ones holds several right answers."""
 SENTENCE_ENDS = (".", "!", "?", "。", "！", "？")
@@ -61,16 +63,12 @@ class Guess:
     def setting(self, column: str, more: str = "") -> str:
         """Returns the answer's settings as they stand in params.yaml; `more`: further settings."""
         if self.fields:
-            inner = (f"{json.dumps(key)}: {one.setting(f'{column}.{key}')}" for key, one in self.fields.items())
+            inner = (f"{setting_text(key)}: {one.setting(f'{column}.{key}')}" for key, one in self.fields.items())
             return f"{{format: json, fields: {{{', '.join(inner)}}}{more}}}"
-        place = (
-            f"one_hot: {json.dumps(self.one_hot, ensure_ascii=False)}"
-            if self.one_hot
-            else f"column: {json.dumps(column, ensure_ascii=False)}"
-        )
+        place = f"one_hot: {setting_text(self.one_hot)}" if self.one_hot else f"column: {setting_text(column)}"
         text = f"{{{place}, format: {self.format}"
         if self.format == "list":
-            text += f", separator: {json.dumps(self.separator, ensure_ascii=False)}"
+            text += f", separator: {setting_text(self.separator)}"
         if self.may_be_empty:
             text += ", may_be_empty: true"
         if self.any_of:
@@ -78,13 +76,16 @@ class Guess:
         return f"{text}{more}}}"
 
 
-def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: bool = False) -> Guess:
+def guess(
+    answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: bool = False, others: Sequence[Cell] = ()
+) -> Guess:
     """Returns the format of the answers, each a text or the items of a list.
 
     Args:
         answers: the answers.
         one_hot: the columns that the items of the lists come from, if each says whether it applies.
         any_of: whether a list holds several right answers, because of what is asked.
+        others: answers of the user's own validation and test rows, whose items must not contain the separator.
 
     Raises:
         DataError: all answers are equal, or they are lists of zeros and ones.
@@ -119,7 +120,8 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: boo
     if any(isinstance(answer, tuple) for answer in answers) or sum(one is not None for one in lists) >= MOST * n:
         items = [one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)]
         _refuse_one_hot(items)
-        return _any_of(items, are_any=any_of) or _list_of(items)
+        further = [item for one in others for item in (one if isinstance(one, tuple) else list_in(one or "") or ())]
+        return _any_of(items, are_any=any_of) or _list_of(items, further)
     texts = [text_of(answer) for answer in answers]
     if sum(isinstance(value_in(text), list) for text in texts) >= MOST * n:
         return Guess("text", "the answers are lists of objects, which a model writes as JSON")
@@ -127,6 +129,8 @@ def guess(answers: Sequence[Cell], one_hot: tuple[str, ...] = (), *, any_of: boo
     keys = Counter(tuple(sorted(one)) for one in objects)
     if len(objects) >= MOST * n and keys.most_common(1)[0][1] >= MOST * n and _can_be_fields(objects[0]):
         return _object_of([one for one in objects if tuple(sorted(one)) == keys.most_common(1)[0][0]])
+    if len(objects) >= MOST * n:
+        return Guess("text", "the answers are objects with different keys, which a model writes as JSON")
     if separator := _combined(distinct):
         return Guess(
             "list", f"the answers combine the same items in different ways, separated by `{separator}`", separator
@@ -191,19 +195,21 @@ def _any_of(lists: Sequence[tuple[str, ...]], *, are_any: bool = False) -> Guess
     return Guess("text", why, any_of=True)
 
 
-def _list_of(lists: Sequence[tuple[str, ...]]) -> Guess:
-    """Returns the format of answers that are lists.
+def _list_of(lists: Sequence[tuple[str, ...]], others: Sequence[str]) -> Guess:
+    """Returns the format of answers that are lists; `others`: further items.
 
     Raises:
         DataError: every possible separator occurs in an item.
     """
     items = {item for one in lists for item in one}
-    separator = next((one for one in SEPARATORS if not any(one in item for item in items)), None)
+    used = [*items, *others]
+    candidates = (*SEPARATORS, *RARE_SEPARATORS)
+    separator = next((one for one in candidates if not any(one in item for item in used)), None)
     if separator is None:
         raise DataError(
             Problem(
                 "the items of the lists contain every character that could separate them",
-                found=joined(map(repr, SEPARATORS), 10),
+                found=joined(map(repr, candidates), 12),
                 wanted="items without at least one of them",
                 do="remove one of these characters from the items",
             )

@@ -4,7 +4,6 @@ All guesses are written to params.yaml, where a person can correct them. Nothing
 If the rows can't be used, no file is written.
 """
 
-import json
 import math
 import re
 import shlex
@@ -21,14 +20,16 @@ from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
 from rungwise.core.texts import normalised
+from rungwise.dataset.answer_cells import items_in
 from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
-from rungwise.init.answers import cleaned
+from rungwise.init.answers import cleaned, common_ends
 from rungwise.init.file_form import Options
 from rungwise.init.guess import Guess, guess, is_answer
 from rungwise.init.ladder import Ladder, ladder_of
 from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
+from rungwise.init.setting_text import setting_text
 from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
 from rungwise.workspace.dvc import init_repository
@@ -36,6 +37,8 @@ from rungwise.workspace.resources import package_file
 
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\ndvc_plots/\n"
 IGNORED_DATA = "".join(f"/{name}\n" for name in (*STAGES, "attempts")) + ".*.part\n.*.old\n"
+DUPLICATES = 0.95
+"""The sides of the split are counted without duplicates if fewer than this share of the rows differ."""
 LEAST_EVALUATION_ROWS = 45
 """Rows that are split off at least if there are three times as many: chance makes a side smaller, and `min_scored`
 requires 30."""
@@ -93,33 +96,35 @@ def init(
         files.append(read_rows_file(name, path, options, records, files))
         options = replace(options, text=",".join(files[0].columns.texts), answer=files[0].columns.answer)
         options = replace(options, has_header=files[0].source.header)
-    answers = cleaned([row for one in files for row in one.rows])
-    guessed = guess(
-        [answer for _, answer in answers.rows],
-        files[0].columns.one_hot,
-        any_of=files[0].columns.are_spans or _are_questions(files[0], answers.rows),
-    )
+    own = _own_sides({"dev": (dev, dev_records), "test": (test, test_records)}, given[0], options, files)
+    read = [row for one in files for row in one.rows]
+    answers = cleaned(read, [row for one in own.values() for row in one.rows])
+    any_of = files[0].columns.are_spans or _are_questions(files[0], answers.rows)
+    others = [answer for one in own.values() for _, answer in answers.applied(one.rows)]
+    one_hot = files[0].columns.one_hot
+    guessed = guess([answer for _, answer in answers.rows], one_hot, any_of=any_of, others=others)
+    if ends := _common_ends(guessed, [answer for _, answer in answers.rows]):
+        answers = replace(answers, strip=(*answers.strip, *ends))
+        answers = replace(answers, rows=answers.applied(read))
+        guessed = guess([answer for _, answer in answers.rows], one_hot, any_of=any_of, others=others)
+    sides = {side: answers.applied(one.rows) for side, one in own.items()}
+    _check_answered(sides, own)
     usable = [row for row in answers.rows if is_answer(guessed, row[1])]
     n_unusable = len(answers.rows) - len(usable)
+    for side, rows_of_side in sides.items():
+        sides[side] = [row for row in rows_of_side if is_answer(guessed, row[1])]
+        n_unusable += len(rows_of_side) - len(sides[side])
+    files += own.values()
     answers = replace(answers, rows=usable)
-    _check_different(answers.rows, joined([str(path) for path in given]))
+    n_different = _different(answers.rows, joined([str(path) for path in given]))
     if guessed.any_of:
         answers = cleaned([(text, _first(answer)) for text, answer in answers.rows])
     rows, n = answers.rows, len(answers.rows)
-    sides: dict[str, Sequence[tuple[str, Cell]]] = {}
-    own_files = {
-        "dev": dev or (given[0] if dev_records else None),
-        "test": test or (given[0] if test_records else None),
-    }
-    for side, side_records in (("dev", dev_records), ("test", test_records)):
-        if own := own_files[side]:
-            files.append(read_rows_file(f"{side}-rows", own, options, side_records, files))
-            sides[side] = [row for row in files[-1].rows if is_answer(guessed, row[1])]
-            n_unusable += len(files[-1].rows) - len(sides[side])
-    counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n, side) for side in ("dev", "test")}
-    shares = {side: counts[side] / n for side in counts if side not in sides}
+    n_split = n_different if n_different < DUPLICATES * n else n  # a run drops the duplicates before it splits
+    counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n_split, side) for side in ("dev", "test")}
+    shares = {side: counts[side] / n_split for side in counts if side not in sides}
     rungs = ladder_of(bases, ladder, guessed.format)
-    n_train = n - sum(counts[side] for side in shares)
+    n_train = n_split - sum(counts[side] for side in shares)
     trained = training(n_train, rungs.bases)
     labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
@@ -133,7 +138,7 @@ def init(
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
     plain = [(text, text_of(answer)) for text, answer in rows]
     return [
-        _sides(n, joined([one.title for one in files[: len(given)]]), counts, files, sides),
+        _sides(n, n_split, joined([one.title for one in files[: len(given)]]), counts, files, sides),
         *dict.fromkeys(sentence for one in files for sentence in one.notes),
         *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
@@ -165,8 +170,46 @@ def _incomplete(n: int) -> list[str]:
     return [f"Warning: {n} answers are empty, or lack a field that others have. These rows are left out."]
 
 
-def _check_different(rows: Sequence[tuple[str, Cell]], where: str) -> None:
-    """Raises DataError if too few rows differ: a run drops duplicates, and would then stop."""
+def _own_sides(
+    given: Mapping[str, tuple[Path | None, str | None]], file: Path, options: Options, files: Sequence[RowsFile]
+) -> dict[str, RowsFile]:
+    """Returns the user's own validation and test rows; `given`: side -> its file and where its rows are.
+
+    Without a file they are in that of the training rows, at another place.
+    """
+    own: dict[str, RowsFile] = {}
+    for side, (path, records) in given.items():
+        if path or records:
+            own[side] = read_rows_file(f"{side}-rows", path or file, options, records, [*files, *own.values()])
+    return own
+
+
+def _common_ends(guessed: Guess, answers: Sequence[Cell]) -> tuple[str, ...]:
+    """Returns what all labels, or all items of lists, begin and end with and what is not a part of their names."""
+    if guessed.format == "label":
+        return common_ends([text_of(answer) for answer in answers])
+    if guessed.format != "list" or guessed.one_hot:
+        return ()
+    return common_ends([item for answer in answers for item in items_in(answer, guessed.separator)])
+
+
+def _check_answered(sides: Mapping[str, Sequence[object]], files: Mapping[str, RowsFile]) -> None:
+    """Raises DataError if none of the user's own validation or test rows has an answer."""
+    for side, rows in sides.items():
+        if not rows:
+            raise DataError(
+                Problem(
+                    "none of these rows has an answer",
+                    where=files[side].title,
+                    found=f"{files[side].n} rows, whose answers say that there is none",
+                    wanted="rows with the right answers: a score compares with them",
+                    do=f"leave out --{side}: a part of the rows is then set apart",
+                )
+            )
+
+
+def _different(rows: Sequence[tuple[str, Cell]], where: str) -> int:
+    """Returns how many rows differ: a run drops duplicates; raises DataError for too few."""
     n = len({(normalised(text), normalised(text_of(answer))) for text, answer in rows})
     if n < MIN_ROWS:
         raise DataError(
@@ -178,6 +221,7 @@ def _check_different(rows: Sequence[tuple[str, Cell]], where: str) -> None:
                 do="choose the column with the texts: --text COLUMN; or collect more rows",
             )
         )
+    return n
 
 
 def _first(answer: Cell) -> Cell:
@@ -198,8 +242,9 @@ def _limits(files: Sequence[RowsFile], n_without: int, counts: Mapping[str, int]
     share = (n_without + sum(one.n - len(one.rows) for one in files)) / n
     if share > IngestSettings.model_fields["max_rejected_share"].default:
         limits["ingest.max_rejected_share"] = min(1.0, math.ceil(share * 20 + 1) / 20)
-    if counts["dev"] < LEAST_EVALUATION_ROWS:
-        limits["decide.min_scored"] = max(1, counts["dev"] // 2)
+    for section, side in (("decide", "dev"), ("promote", "test")):
+        if counts[side] < LEAST_EVALUATION_ROWS:
+            limits[f"{section}.min_scored"] = max(1, counts[side] // 2)
     return limits
 
 
@@ -215,13 +260,19 @@ def _next_command(target: Path, ladder: Ladder) -> str:
 
 
 def _sides(
-    n: int, title: str, counts: Mapping[str, int], files: Sequence[RowsFile], sides: Mapping[str, Sequence[object]]
+    n: int,
+    n_split: int,
+    title: str,
+    counts: Mapping[str, int],
+    files: Sequence[RowsFile],
+    sides: Mapping[str, Sequence[object]],
 ) -> str:
     """Returns how many rows are for training, validation and test; `sides`: side -> its rows, if it has its own."""
     names = {"dev": "validation", "test": "test"}
     taken = [f"about {counts[side]:,} for {name}" for side, name in names.items() if side not in sides]
-    n_train = n - sum(counts[side] for side in names if side not in sides)
-    sentence = f"{n:,} rows in {title}: {', '.join([f'about {n_train:,} for training', *taken])}."
+    n_train = n_split - sum(counts[side] for side in names if side not in sides)
+    duplicates = f", {n - n_split:,} of them duplicates that a run drops" if n_split < n else ""
+    sentence = f"{n:,} rows in {title}{duplicates}: {', '.join([f'about {n_train:,} for training', *taken])}."
     if not taken:
         sentence = f"{n:,} training rows in {title}."
     titles = {str(one.source.role): one.title for one in files}
@@ -279,26 +330,30 @@ def _params(
     first = files[0]
     lines = []
     for one in (file.source for file in files):
-        own = f", columns: {json.dumps(one.columns, ensure_ascii=False)}" if one.columns else ""
-        own += f", chat: {json.dumps(one.chat, ensure_ascii=False)}" if one.chat else ""
+        own = f", columns: {setting_text(one.columns)}" if one.columns else ""
+        own += f", chat: {setting_text(one.chat)}" if one.chat else ""
         own += f", role: {one.role}" if one.role else ""
-        own += f", records: {json.dumps(one.records, ensure_ascii=False)}" if one.records != "[]" else ""
+        own += f", records: {setting_text(one.records)}" if one.records != "[]" else ""
         own += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
-        own += f", delimiter: {json.dumps(one.delimiter)}" if one.delimiter else ""
+        own += f", delimiter: {setting_text(one.delimiter)}" if one.delimiter else ""
         own += "" if one.header else ", header: false"
         own += ", quotes: false" if one.quotes is False else ""
-        own += f", escape: {json.dumps(one.escape)}" if one.escape else ""
-        lines.append(f"    - {{name: {one.name}, path: {json.dumps(one.path, ensure_ascii=False)}{own}}}\n")
+        own += f", escape: {setting_text(one.escape)}" if one.escape else ""
+        lines.append(f"    - {{name: {one.name}, path: {setting_text(one.path)}{own}}}\n")
     precision = f", precision: {trained.precision}" if trained.speedup is not None else ""
     empty = [
         slot for slot, name in zip(first.slots, first.columns.texts, strict=True) if name in first.columns.optional
     ]
-    optional = f"\n    optional: {json.dumps(empty)}" if empty else ""
+    optional = f"\n    optional: {setting_text(empty)}" if empty else ""
     answer_word = {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
     rejected = limits.get("ingest.max_rejected_share")
-    min_scored = limits.get("decide.min_scored")
+    scored = {
+        name: f"min_scored: {limits[key]:g}"
+        for name in ("decide", "promote")
+        if (key := f"{name}.min_scored") in limits
+    }
     return f"""\
-# Guessed from {json.dumps(first.title)}. Correct what is wrong.
+# Guessed from {setting_text(first.title)}. Correct what is wrong.
 seed: 7
 tasks:
   {names.task}:
@@ -316,9 +371,9 @@ split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
 train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
 evaluate: {{confidence: 0.95}}
-decide: {{{f"min_scored: {min_scored:g}" if min_scored else ""}}}
+decide: {{{scored.get("decide", "")}}}
 register: {{experiment: {names.workspace}, models: "{names.models}"}}
-promote: {{}}
+promote: {{{scored.get("promote", "")}}}
 """
 
 
@@ -327,7 +382,7 @@ def _prompt(slots: Sequence[str], titles: Sequence[str], answer_word: str) -> st
     named = [" ".join(re.findall(r"\w+", title.replace("_", " "))).capitalize() for title in titles]
     named = ["Text"] if len(slots) == 1 else named
     lines = [f"{name or 'Text'}: {{{slot}}}" for name, slot in zip(named, slots, strict=True)]
-    return json.dumps("\n".join([*lines, f"{answer_word}:"]), ensure_ascii=False)
+    return setting_text("\n".join([*lines, f"{answer_word}:"]))
 
 
 def _checked(params: str) -> Settings:

@@ -1,12 +1,12 @@
 """Proposes words for labels that are codes: an untuned base reads and writes them in the labels' place."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from rungwise.core.folders import joined
 from rungwise.core.instructions import is_code, readable
 from rungwise.core.texts import folded, terms_of
+from rungwise.init.setting_text import setting_text
 
 MIN_ROWS = 2
 """A word is proposed only if at least this many rows of its label have it."""
@@ -50,7 +50,7 @@ def _words_beginning_with(label: str, rows: Sequence[tuple[str, str]]) -> list[s
 
 def setting(words: Mapping[str, str]) -> str:
     """Returns the words as the end of the answer's line in params.yaml; empty without words."""
-    return f", words: {json.dumps(words, ensure_ascii=False)}" if words else ""
+    return f", words: {setting_text(words)}" if words else ""
 
 
 def sentences(words: dict[str, str]) -> list[str]:

@@ -1,6 +1,5 @@
 """Builds a workspace's first ladder. Reads only presets and model folders."""
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from rungwise.config import HUB_NAME
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.init.setting_text import setting_text
 from rungwise.model.embedded import EMBEDDED, cached, check_writes
 from rungwise.model.gguf import is_gguf
 from rungwise.workspace.resources import POCKET_BASES, package_file
@@ -103,10 +103,10 @@ def _ladder_on(bases: Sequence[str], encoder: str | None, *, are_given: bool) ->
     names = _names(bases)
     lines = "  - {name: classical, method: classical}\n"
     if encoder:
-        lines += f"  - {{name: embed, base: {json.dumps(encoder)}, method: embed}}\n"
-    lines += f"  - {{name: prompt, base: {json.dumps(bases[0])}, method: prompt}}\n"
+        lines += f"  - {{name: embed, base: {setting_text(encoder)}, method: embed}}\n"
+    lines += f"  - {{name: prompt, base: {setting_text(bases[0])}, method: prompt}}\n"
     for name, base in zip(names, bases, strict=True):
-        lines += f"  - {{name: {name}, base: {json.dumps(base)}, method: lora, rank: 16, alpha: 32}}\n"
+        lines += f"  - {{name: {name}, base: {setting_text(base)}, method: lora, rank: 16, alpha: 32}}\n"
     where = "your bases" if are_given else "a small pretrained model"
     frozen = f"then a frozen encoder ({encoder}), " if encoder else ""
     sentence = f"The ladder: no language model, {frozen}then a prompt, then LoRA on {where}: {', '.join(names)}."

@@ -101,8 +101,9 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
     for side, n in counts.items():
         name = _SIDE_NAMES[side]
         if n < min_scored:
-            lowered = limits.get("decide.min_scored")
-            effect = f"; `decide.min_scored` is lowered to {lowered:g}" if lowered and side == "dev" else ""
+            name_of = {"dev": "decide", "test": "promote"}[side]
+            lowered = limits.get(f"{name_of}.min_scored")
+            effect = f"; `{name_of}.min_scored` is lowered to {lowered:g}" if lowered else ""
             messages.append(f"{n} {name} rows are too few to show much: {min_scored} are usual{effect}.")
         elif n < MIN_EVALUATION_ROWS:
             score = share_needed(n, bar, 0.95)

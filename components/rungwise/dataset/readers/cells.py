@@ -23,6 +23,13 @@ _ITEM: Final = re.compile(
 """An item of a list as Python and NumPy print it: in quotes, or a number, with or without a comma after it."""
 _TAGS: Final = re.compile(r"<[^<>\s/|]+>(?:<[^<>\s/|]+>)*")
 """Tags as Stack Overflow writes them."""
+_NUMBERS: Final = re.compile(r"[\d .,eE+-]*")
+_BARE: Final = re.compile(r"[\w .'&/+-]*[\w+](?:,[\w .'&/+-]*[\w+])*")
+"""Items without quotes."""
+_END_MARKERS: Final = re.compile(
+    r"(?<=[\]})])\s*(?:(?:<\|[\w ]{1,30}\|>|<｜[^｜<>]{1,30}｜>|</?s>|<e[on]d?s>|<eot>|<pad>)\s*)+\Z"
+)
+"""Markers by which tokenizers end a text, after a list or an object."""
 _PRINTED: Final = re.compile(r"('(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\")|(\}\s+\{)|\barray\(|,\s*dtype=\w+\)", re.DOTALL)
 """A text in quotes, or what NumPy prints between objects and around lists, such as `array([...], dtype=object)`."""
 
@@ -68,16 +75,20 @@ def text_of(cell: Cell) -> str:
 
 
 def list_in(text: str) -> tuple[str, ...] | None:
-    """Returns the items of a text that is a list as JSON, Python or NumPy print it, or tags such as `<a><b>`.
+    """Returns the items of a text that is a list as JSON, Python, NumPy or Postgres print it, or tags such as `<a><b>`.
 
-    None for any other text.
-    A list of objects, such as the calls of tools, is not one of texts: the result is None.
+    Items may have no quotes (`[a, b]`, `{a,b}`). None for any other text. A list of objects, such as the
+    calls of tools, is not one of texts: the result is None.
     """
     text = text.strip()
+    if text[:1] in "[(" and text[-1:] == ">":
+        text = _END_MARKERS.sub("", text)
     if len(text) <= MAX_LIST_CHARACTERS and _TAGS.fullmatch(text):
         return tuple(text[1:-1].split("><"))
-    if len(text) > MAX_LIST_CHARACTERS or text[:1] + text[-1:] not in ("[]", "()"):
+    if len(text) > MAX_LIST_CHARACTERS or text[:1] + text[-1:] not in ("[]", "()", "{}"):
         return None
+    if text[0] != "(" and _BARE.fullmatch(inner := text[1:-1]) and not _NUMBERS.fullmatch(inner):
+        return tuple(item.strip() for item in inner.split(","))
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -89,7 +100,7 @@ def list_in(text: str) -> tuple[str, ...] | None:
     while at < end and (match := _ITEM.match(text, at, end + 1)):
         items.append(match[1])
         at = match.end()
-    if text[at:end].strip() or (text[0] == "(" and not (items and items[0][0] in "'\"")):
+    if text[at:end].strip() or (text[0] in "({" and not (items and items[0][0] in "'\"")):
         return None
     texts = [_literal(item) if item[0] in "'\"" else item for item in items]
     return None if None in texts else tuple(item for item in texts if item)
@@ -104,6 +115,8 @@ def object_in(text: str) -> dict[str, Any] | None:
 def value_in(text: str) -> Any:
     """Returns the list or the object that a text is, as JSON, or as Python or NumPy print it; None for other texts."""
     text = text.strip()
+    if text[:1] in "[{" and text[-1:] == ">":
+        text = _END_MARKERS.sub("", text)
     if text[:1] + text[-1:] not in ("[]", "{}"):
         return None
     try:
