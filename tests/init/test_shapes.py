@@ -764,3 +764,47 @@ def test_a_title_above_the_header_is_to_be_removed(tmp_path):
     file.write_text("Export of tickets\n" + csv_text())
     with pytest.raises(DataError, match=r"(?s)no row of a file can be read.*remove what comes before the header"):
         init(tmp_path / "ws", file)
+
+
+def refusal(tmp_path, name, content, *columns):
+    """Returns the error of `init` for a file with this content."""
+    (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(DataError) as caught:
+        init(tmp_path / "ws", tmp_path / name, *columns)
+    return str(caught.value)
+
+
+def json_lines(write):
+    return "".join(write({"body": t, "queue": q}) + "\n" for t, q in ROWS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("x.jsonl", json_lines(repr), "bad_json: 120 (first: line 1, an object as Python prints it, wanted JSON)"),
+        ("x.jsonl", json_lines(lambda row: json.dumps(row)[:-2]), "(first: line 1, no JSON value: the line is cut off)"),
+        ("x.jsonl", json_lines(lambda row: json.dumps(row) + ","), "(first: line 1, a comma after the object)"),
+        ("x.jsonl", json_lines(lambda row: "{" + json.dumps(row)), "(first: line 1, no JSON value, from character 2 on)"),
+        ("x.jsonl", json_lines(lambda row: json.dumps(list(row.values()))), "a list of cells, wanted an object"),
+        ("x.json", json.dumps([t for t, _ in ROWS]), "bad_json: 120 (first: line 1, wanted an object or a list of cells)"),
+        ("x.parquet", b"PAR1 cut off", "a complete Parquet or Arrow file"),
+        ("x.arrow", b"ARROW1\0\0cut off", "a complete Parquet or Arrow file"),
+        ("x.csv", "body,queue\n" + 'a,b,c\n"d" e,f,g\n' * 30, "too_many_fields: 30 (first: line 2, 3 fields, the header "
+         "has 2); bad_csv: 30 (first: line 3"),
+        ("x.csv", "a,a\n" + "b,c\n" * 30, "30 rows without a column that has a name of its own"),
+        ("x.json", "[]", "no rows\n"),
+    ],
+)  # fmt: skip
+def test_a_file_that_can_not_be_read_shows_all_reasons_with_their_first_lines(tmp_path, name, content, message):
+    for columns in ((), ("body", "queue")):
+        text = refusal(tmp_path, name, content, *columns)
+        assert message in text and "no rows below the header" not in text
+
+
+def test_a_column_whose_cells_can_not_be_read_says_why(tmp_path):
+    content = csv_text([(f"{t}\0", q) for t, q in ROWS])
+    text = refusal(tmp_path, "x.csv", content, "body", "queue")
+    assert text.startswith("no cell of a column can be read")
+    assert "nul: 120 (first: line 2, column body holds NUL characters)" in text and "is missing" not in text
+    text = refusal(tmp_path, "x.csv", content)
+    assert "No cell can be read of: nul: 120 (first: line 2, column body holds NUL characters)" in text

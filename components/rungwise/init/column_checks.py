@@ -2,39 +2,75 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.dataset.readers import Bad, Cell, rows, text_of
+from rungwise.dataset.readers import Cell, Row, columns, form_of, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 from rungwise.dataset.readers.objects import first_key
+from rungwise.init.lost import Lost, counted, listed, remedy
 from rungwise.init.sample import examples
 
 
 def refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]) -> None:
-    """Raises DataError with the reason why the first row of a file can't be read."""
-    given = rows(source.model_copy(update={"columns": {}}), path, names) if names else ()
-    bad = next((one for one in given if isinstance(one, Bad)), None)
+    """Raises DataError with the reasons why no row of a file can be read, or with the error of the whole file."""
+    n, lost = counted(rows(source.model_copy(update={"columns": {}}), path, names))
+    what, wanted = "no row of a file can be read", "rows with the columns of the header"
+    if form_of(source, path) != "csv":
+        wanted = "objects with a key for each column, or rows of a table"
+    if lost:
+        do = remedy(lost)
+        if max(lost, key=lambda reason: lost[reason].n) == "too_many_fields":
+            do = f"remove what comes before the header, such as a title; {do}"
+        raise DataError(Problem(what, where=str(path), found=listed(lost), wanted=wanted, do=do))
+    where = " below the header" if form_of(source, path) == "csv" else ""
     raise DataError(
         Problem(
-            "no row of a file can be read",
-            where=f"{path}, line {bad.line}" if bad else str(path),
-            found=f"{bad.reason}: {bad.detail}" if bad else "no rows below the header",
-            wanted="rows with the columns of the header",
-            do=_remedy(bad),
+            what,
+            where=str(path),
+            found=f"{n} rows without a column that has a name of its own" if n else f"no rows{where}",
+            wanted=wanted,
+            do="give each column a name" if n else f"add rows{where}",
         )
     )
 
 
-def _remedy(bad: Bad | None) -> str:
-    """Returns what to do about a file whose rows are all like `bad`; None: it has no rows."""
-    if bad is None:
-        return "add rows below the header"
-    if bad.reason == "too_many_fields":
-        return "remove what comes before the header, such as a title; put cells that contain the delimiter in quotes"
-    return "check the quotes and the delimiter; a quote inside a quoted cell is doubled"
+def with_unreadable(error: DataError, source: SourceSettings, path: Path, named: Collection[str]) -> DataError:
+    """Returns an error about columns with the reasons why columns can't be read, if there are such columns.
+
+    If one of them was named, it is what is wrong. An error of the whole file is returned unchanged.
+    """
+    try:
+        names = [name for name, n in Counter(columns(source, path)).items() if n == 1 and name]
+        reasons = _unreadable(source, path, names)
+    except DataError:
+        return error
+    if len(reasons) == len(names):
+        return error
+    if of_named := {name: lost for name, lost in reasons.items() if name in named}:
+        return DataError(
+            Problem(
+                "no cell of a column can be read",
+                where=str(path),
+                found="; ".join(listed(lost) for lost in of_named.values()),
+                wanted=f"text in column {joined(of_named)}",
+                do=remedy(next(iter(of_named.values()))),
+            )
+        )
+    if not reasons:
+        return error
+    others = "; ".join(listed(lost) for lost in reasons.values())
+    return DataError(replace(error.problem, found=f"{error.problem.found}. No cell can be read of: {others}"))
+
+
+def _unreadable(source: SourceSettings, path: Path, names: Sequence[str]) -> dict[str, dict[str, Lost]]:
+    """Returns column -> its rows that can't be read, for the columns without a readable row."""
+    plain = source.model_copy(update={"columns": {}})
+    unreadable = [name for name in names if not any(isinstance(row, Row) for row in rows(plain, path, (name,)))]
+    return {name: counted(rows(plain, path, (name,)))[1] for name in unreadable}
 
 
 def check_named(

@@ -3,7 +3,7 @@
 import glob
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from rungwise.config import SourceSettings, ValidateSettings
@@ -11,8 +11,10 @@ from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import NoAnswer, names_in
 from rungwise.dataset.readers import Cell, Note, Row, files_in, rows, text_of
+from rungwise.init.column_checks import with_unreadable
 from rungwise.init.columns import Columns, chosen_columns
 from rungwise.init.file_form import Options, source_of, with_options
+from rungwise.init.lost import Lost, listed, remedy, with_one
 
 MIN_ROWS = ValidateSettings().min_rows
 """Fewest rows with text and answer: with fewer, no guess is possible and the run would fail."""
@@ -21,17 +23,6 @@ MIN_EVALUATION_ROWS = 200
 EVALUATION_SHARE = 0.15
 """Share of the rows that become validation rows, and share that become test rows."""
 _SIDES = {"train", "training", "dev", "val", "valid", "validation", "test", "testing", "eval"}
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Rows that can't be used for one reason."""
-
-    n: int
-    line: int
-    """The first of them."""
-    detail: str
-    """What is wrong with it, without its text."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +88,7 @@ def read_rows_file(
     try:
         columns = chosen_columns(source, first, options.text, options.answer)
     except DataError as error:
-        raise with_options(error) from None
+        raise with_options(with_unreadable(error, source, first, {*_names(options)})) from None
     first_columns = others[0].columns if others else columns
     slots = others[0].slots if others else _slots(columns)
     named = {
@@ -119,8 +110,7 @@ def read_rows_file(
                 reason, detail = row.reason, row.detail
             except NoAnswer as error:
                 reason, detail = error.reason, error.detail
-            before = lost.get(reason)
-            lost[reason] = replace(before, n=before.n + 1) if before else Lost(1, row.line, detail)
+            lost = with_one(lost, row.line, reason, detail)
     notes += _named_sides(paths)
     if titles and others:
         notes.append(f"{given.name}: {joined([f'column {title!r} is {name}' for name, title in titles.items()])}.")
@@ -139,6 +129,11 @@ def _named_sides(paths: Sequence[Path]) -> list[str]:
         f"Warning: the files are named {joined(sorted(names))}, and all of them are split anew. To keep their split, "
         "give them one by one: --rows TRAIN --dev DEV --test TEST."
     ]
+
+
+def _names(options: Options) -> list[str]:
+    """Returns the columns that the user named."""
+    return [name.strip() for names in (options.text, options.answer) for name in (names or "").split(",")]
 
 
 def _answers(columns: Columns) -> tuple[str, ...]:
@@ -164,32 +159,13 @@ def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
     return text, cell.strip() if isinstance(cell, str) else cell
 
 
-def listed(lost: Mapping[str, Lost]) -> str:
-    """Returns the reasons with their numbers and first lines, the most frequent first."""
-    ordered = sorted(lost.items(), key=lambda pair: -pair[1].n)
-    return "; ".join(f"{reason}: {one.n} (first: line {one.line}, {one.detail})" for reason, one in ordered)
-
-
-_REMEDIES = {
-    "bad_csv": "check the quotes in that line; with ordinary quotes write the file as .tsv or JSON lines",
-    "too_many_fields": "put cells that contain the delimiter in quotes",
-    "too_few_fields": "check the delimiter and the quotes of that line",
-    "not_utf8": "name the encoding: --encoding NAME",
-    "bad_json": "write one JSON object per line",
-    "bad_shape": "write each conversation as JSON: a list of turns with role and content",
-    "no_answer": "choose the column with the answers: --answer COLUMN",
-    "no_text": "choose the column with the texts: --text COLUMN",
-}
-
-
 def _refuse(file: RowsFile, given: Path) -> None:
     """Raises DataError for too few rows, with the reasons."""
     counted = f"{len(file.rows)} rows with text and answer, of {file.n}"
     do = "collect more rows"
     if file.lost:
         counted += f": {listed(file.lost)}"
-        commonest = max(file.lost, key=lambda reason: file.lost[reason].n)
-        do = _REMEDIES.get(commonest, "correct these rows") if file.n >= MIN_ROWS else do
+        do = remedy(file.lost) if file.n >= MIN_ROWS else do
     wanted = f"{MIN_ROWS}; for a reliable result about {round(MIN_EVALUATION_ROWS / EVALUATION_SHARE)}"
     raise DataError(Problem("there are too few rows", where=str(given), found=counted, wanted=wanted, do=do))
 

@@ -16,7 +16,8 @@ from rungwise.dataset.readers import Cell, text_of, value_in
 from rungwise.evidence.intervals import share_needed
 from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
-from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile, listed
+from rungwise.init.lost import listed
+from rungwise.init.rows_file import MIN_EVALUATION_ROWS, RowsFile
 from rungwise.model.bases import local_folder
 
 SAMPLED_ROWS = 500

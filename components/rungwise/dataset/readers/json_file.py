@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
+from rungwise.dataset.readers.cells import object_in
 from rungwise.dataset.readers.json_records import records_in
 from rungwise.dataset.readers.objects import check_columns, picked
 from rungwise.dataset.readers.opened import MAX_JSON_BYTES, opened, opened_text
@@ -34,16 +35,30 @@ def jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> I
                 continue
             try:
                 value = json.loads(text, parse_constant=_no_value)
-            except (ValueError, RecursionError):
-                yield Bad(line, "bad_json", "no JSON value")
+            except (ValueError, RecursionError) as error:
+                yield Bad(line, "bad_json", _not_json(text, error))
                 continue
             if not isinstance(value, dict):
-                yield Bad(line, "bad_json", f"{type(value).__name__}, wanted an object")
+                kind = "a list of cells" if isinstance(value, list) else type(value).__name__
+                yield Bad(line, "bad_json", f"{kind}, wanted an object with a key for each column")
                 continue
             n_rows += 1
             seen.update(value)
             yield picked(source, line, value, needed)
     check_columns(source, path, needed, seen, n_rows)
+
+
+def _not_json(text: str, error: Exception) -> str:
+    """Returns why a line is not JSON, without its text."""
+    text = text.strip()
+    if object_in(text) is not None:
+        return "an object as Python prints it, wanted JSON"
+    if text.endswith(",") and object_in(text.rstrip(",")) is not None:
+        return "a comma after the object"
+    if not isinstance(error, json.JSONDecodeError):
+        return "no JSON value"
+    is_cut = error.pos >= len(text) or error.msg.startswith("Unterminated")
+    return "no JSON value: the line is cut off" if is_cut else f"no JSON value, from character {error.pos + 1} on"
 
 
 def jsonl_columns(source: SourceSettings, path: Path) -> list[str]:
