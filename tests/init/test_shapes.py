@@ -153,11 +153,19 @@ def test_an_encoding_can_be_named(tmp_path):
     assert rows[0]["fields"]["body"].endswith("ł") and "not UTF-8" not in text
 
 
+LFS = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n"
+PAGE = b"<!-- a page -->\n<!-- of two -->\n<HTML>sign in</HTML>"
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
         ("x.csv", b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n", "git lfs pull"),
         ("x.jsonl", b"\xef\xbb\xbf <!DOCTYPE html><html>sign in</html>", "an HTML page, not data"),
+        *((name, LFS, "a pointer of Git LFS.*git lfs pull") for name in ("x.parquet", "x.arrow", "x.csv.gz", "x.zip")),
+        *((name, PAGE, "an HTML page, not data") for name in ("x.parquet", "x.arrow", "x.jsonl.gz", "x.zip", "x.csv")),
+        ("x.csv", b'<?xml version="1.0"?>\n<!DOCTYPE html><html>', "an HTML page, not data"),
+        ("x.csv", b"<head><title>sign in", "an HTML page, not data"),
         ("x.zip", b"PK\x05\x06" + bytes(18), "several files"),
         ("x.zip", b"nothing", "a .zip file can't be read"),
         ("x.csv.gz", b"\x1f\x8b nothing", "a packed file can't be read"),

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ _WIDE: Final = {
     "utf-16": (b"\xff\xfe", b"\xfe\xff"),
 }
 """Encoding -> its byte order marks; the longer ones first."""
+_START_BYTES: Final = 4096
+"""So many bytes say what a file is."""
+_BEFORE_HTML: Final = re.compile(rb"\A(?:\xef\xbb\xbf|\s|<!--.*?-->|<\?xml.*?\?>)*", re.DOTALL)
+"""What may come before an HTML page: white space, comments and the declaration of XML."""
+_HTML: Final = re.compile(rb"<!doctype\s+html|<(?:html|head)[\s>]")
 
 
 def ending(path: Path) -> str:
@@ -41,6 +47,7 @@ def _member(path: Path) -> zipfile.ZipInfo:
         with zipfile.ZipFile(path) as packed:
             members = [m for m in packed.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX/", "."))]
     except (zipfile.BadZipFile, OSError) as error:
+        check_data(path)
         raise DataError(
             Problem("a .zip file can't be read", where=str(path), found=str(error)[:100], do="copy it again")
         ) from None
@@ -106,6 +113,7 @@ def opened(path: Path) -> Iterator[IO[bytes]]:
     except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError, RuntimeError) as error:
         if last not in PACKED:
             raise
+        check_data(path)
         raise DataError(
             Problem("a packed file can't be read", where=str(path), found=str(error)[:100], do="copy it again")
         ) from None
@@ -129,25 +137,7 @@ def check_content(source: SourceSettings, path: Path) -> None:
             another encoding.
     """
     start = beginning(path)
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if text.startswith(b"version https://git-lfs.github.com/spec/"):
-        raise DataError(
-            Problem(
-                "a file is a pointer of Git LFS, not the data",
-                where=str(path),
-                wanted="the file that it points to",
-                do="fetch it: git lfs pull",
-            )
-        )
-    if text.startswith((b"<!doctype html", b"<html", b"<!doctype  html")):
-        raise DataError(
-            Problem(
-                "a file is an HTML page, not data",
-                where=str(path),
-                wanted="a file of rows",
-                do="download it again: this is often a page that asks to sign in, or a page around the file",
-            )
-        )
+    _check_kind(path, start)
     wide = wide_encoding(start)
     if wide and not source.encoding.lower().replace("_", "-").startswith(wide[:6]):
         raise DataError(
@@ -162,7 +152,40 @@ def check_content(source: SourceSettings, path: Path) -> None:
         )
 
 
-def beginning(path: Path, size: int = 4096) -> bytes:
+def check_data(path: Path) -> None:
+    """Checks that a file is not a pointer of Git LFS or an HTML page instead of the data.
+
+    Raises:
+        DataError: it is.
+    """
+    with path.open("rb") as stream:
+        _check_kind(path, stream.read(_START_BYTES))
+
+
+def _check_kind(path: Path, start: bytes) -> None:
+    """Raises DataError if these first bytes of a file are those of a pointer or a page."""
+    text = _BEFORE_HTML.sub(b"", start.lower(), count=1)
+    if text.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise DataError(
+            Problem(
+                "a file is a pointer of Git LFS, not the data",
+                where=str(path),
+                wanted="the file that it points to",
+                do="fetch it: git lfs pull",
+            )
+        )
+    if _HTML.match(text):
+        raise DataError(
+            Problem(
+                "a file is an HTML page, not data",
+                where=str(path),
+                wanted="a file of rows",
+                do="download it again: this is often a page that asks to sign in, or a page around the file",
+            )
+        )
+
+
+def beginning(path: Path, size: int = _START_BYTES) -> bytes:
     """Returns the first bytes of a file, unpacked."""
     with opened(path) as stream:
         return stream.read(size)

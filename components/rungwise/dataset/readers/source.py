@@ -13,7 +13,7 @@ from rungwise.dataset.readers.arrow_file import arrow_columns, arrow_rows
 from rungwise.dataset.readers.csv_file import columns_of, csv_rows
 from rungwise.dataset.readers.json_file import json_columns, json_rows, jsonl_columns, jsonl_rows
 from rungwise.dataset.readers.labelled_file import FASTTEXT, labelled_rows
-from rungwise.dataset.readers.opened import PACKED, beginning, check_content, ending
+from rungwise.dataset.readers.opened import PACKED, beginning, check_content, check_data, ending
 from rungwise.dataset.readers.row import Bad, Note, Row
 
 _ENDINGS: Final = {
@@ -189,7 +189,9 @@ def rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterato
         "parquet": arrow_rows,
         "arrow": arrow_rows,
     }[form_of(source, path)]
-    if reader is not arrow_rows:
+    if reader is arrow_rows:
+        check_data(path)
+    else:
         check_content(source, path)
     try:
         yield from map(_without_long_cells, reader(source, path, needed))
@@ -225,6 +227,7 @@ def columns(source: SourceSettings, path: Path) -> list[str]:
     if form == "labelled":
         return ["label", "text"]
     if form in ("parquet", "arrow"):
+        check_data(path)
         return arrow_columns(source, path)
     check_content(source, path)
     return {"csv": columns_of, "jsonl": jsonl_columns, "json": json_columns}[form](source, path)
