@@ -51,6 +51,9 @@ def folder(path: Path):
     (path / "a.csv").write_text(csv_text(ROWS[:60]))
     (path / "b.csv").write_text(csv_text(ROWS[60:]))
     (path / "README").write_text("not rows")
+    for name in (".a.csv", "._b.csv", ".ipynb_checkpoints/a-checkpoint.csv", "__MACOSX/a.csv", "in/.git/a.csv"):
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(csv_text(ROWS[:60]))
     return path
 
 
@@ -73,6 +76,9 @@ def zipped(path: Path):
     with zipfile.ZipFile(path.with_suffix(".zip"), "w") as packed:
         packed.writestr("inner/rows.jsonl", lines_of(ROWS))
         packed.writestr("__MACOSX/inner/._rows.jsonl", "x")
+        packed.writestr("inner/.hidden.csv", "x")
+        packed.writestr("inner/README.md", "not rows")
+        packed.writestr("LICENSE", "not rows")
     return path.with_suffix(".zip")
 
 
@@ -85,6 +91,7 @@ def written(ending, content):
     return make
 
 
+COLUMNS = {"body": [t for t, _ in ROWS], "queue": [q for _, q in ROWS]}
 OBJECTS = [{"body": t, "queue": q} for t, q in ROWS]
 SHAPES = {
     "plain": plain,
@@ -100,6 +107,14 @@ SHAPES = {
     "column-wise as pandas": written(
         ".json", json.dumps({"body": {str(i): t for i, (t, _) in enumerate(ROWS)},
                              "queue": {str(i): q for i, (_, q) in enumerate(ROWS)}})),
+    "column-wise with its version": written(".json", json.dumps({"version": 1, **COLUMNS})),
+    "column-wise below a key": written(".json", json.dumps({"data": COLUMNS, "version": 1, "sides": {"a": [1, 2], "b": [3, 4]}})),
+    "a table below a key": written(".json", json.dumps({"data": {"columns": ["body", "queue"], "rows": ROWS}})),
+    "a list three keys deep": written(".json", json.dumps({"a": {"b": {"rows": OBJECTS}}})),
+    "a list on one line": written(".jsonl", json.dumps(OBJECTS)),
+    "a list on one line after an empty one": written(".jsonl", "\n" + json.dumps(OBJECTS) + "\n\n"),
+    "a table as pandas": written(".json", json.dumps({"schema": {"fields": [{"name": "body", "type": "string"}]}, "data": OBJECTS})),
+    "a list of labels next to the rows": written(".json", json.dumps({"labels": [{"id": 1, "name": "a"}], "rows": OBJECTS})),
     "lone carriage returns": written(".csv", csv_text().replace("\n", "\r")),
     "lines with lone carriage returns": written(".jsonl", lines_of(ROWS).replace("\n", "\r")),
     "utf-16 without a mark": written(".csv", csv_text().encode("utf-16-le")),
@@ -114,9 +129,29 @@ def test_rows_in_any_shape_are_all_read(tmp_path, shape):
     assert sorted((row["fields"]["body"], row["answer"]) for row in rows) == sorted(ROWS)
 
 
+SENTENCES = {
+    "column-wise with its version": "it has a list for each column",
+    "column-wise below a key": "its rows are at `data.columns`; the shorter `sides.columns` is not read",
+    "a table below a key": "its rows are at `data.table`",
+    "a list three keys deep": "its rows are at `a.b.rows.[]`",
+    "a table as pandas": "its rows are at `data.[]`; the shorter `schema.fields.[]` is not read",
+    "a list of labels next to the rows": "its rows are at `rows.[]`; the shorter `labels.[]` is not read",
+}
+
+
+def test_two_lists_of_like_rows_are_two_sides_and_none_is_chosen(tmp_path):
+    for n in (10, 60):
+        text = refusal(tmp_path, "x.json", json.dumps({"train": OBJECTS[n:], "test": OBJECTS[:n]}))
+        assert "a JSON file has several lists of rows" in text and "train.[], test.[]" in text
+
+
 def test_what_was_found_out_is_said(tmp_path):
     text, _ = ingested(tmp_path, SHAPES["one list in an object"](tmp_path / "x"), "body", "queue")
     assert "x.json: its rows are at `data.[]`." in text
+    for shape, sentence in SENTENCES.items():
+        (tmp_path / shape).mkdir()
+        text, _ = ingested(tmp_path / shape, SHAPES[shape](tmp_path / f"{shape} of x"), "body", "queue")
+        assert f"x.json: {sentence}." in text
     (tmp_path / "two").mkdir()
     text, _ = ingested(tmp_path / "two", SHAPES["several"](tmp_path / "parts"), "body", "queue")
     assert text.startswith("120 rows in a.csv, b.csv: about")
@@ -166,11 +201,13 @@ PAGE = b"<!-- a page -->\n<!-- of two -->\n<HTML>sign in</HTML>"
         *((name, PAGE, "an HTML page, not data") for name in ("x.parquet", "x.arrow", "x.jsonl.gz", "x.zip", "x.csv")),
         ("x.csv", b'<?xml version="1.0"?>\n<!DOCTYPE html><html>', "an HTML page, not data"),
         ("x.csv", b"<head><title>sign in", "an HTML page, not data"),
-        ("x.zip", b"PK\x05\x06" + bytes(18), "several files"),
+        ("x.zip", b"PK\x05\x06" + bytes(18), "a .zip file is empty.*no file"),
         ("x.zip", b"nothing", "a .zip file can't be read"),
         ("x.csv.gz", b"\x1f\x8b nothing", "a packed file can't be read"),
         ("x.json", b'{"a": [{"x": 1}], "b": [{"x": 1}]}', r"several lists of rows.*a\.\[\], b\.\[\].*--records"),
-        ("x.json", b'{"a": 1}', "rows of a JSON file can't be found"),
+        ("x.json", b'{"a": 1}', "rows of a JSON file can't be found.*found:  an object with a\n"),
+        ("x.json", b'{"a": ["b"], "c": ["d", "e"]}', r"found:  an object with a \(1 items\), c \(2 items\)"),
+        ("x.json", b"3", "rows of a JSON file can't be found.*found:  int"),
     ],
 )
 def test_a_file_without_rows_is_named_as_what_it_is(tmp_path, name, content, message):

@@ -90,7 +90,8 @@ class SourceSettings(Section):
     records: str = "[]"
     """JSON: the path of the rows. `[]` is each item of a list, `{name}` each key of an object (stored in the column
     `name`). Example: `data.{intent}.[]`. A row also has the texts and numbers of the objects that the path passes.
-    `columns`: the document has a list for each column. `table`: it has a list of column names and a list of rows."""
+    `columns`: the document has a list for each column. `table`: it has a list of column names and a list of rows.
+    `data.columns` and `data.table`: the object at `data` has them."""
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Column -> its name in the file, if it has another one there. In JSON, a path such as `data[].text` (several texts
     are joined), `data[*].text` (a list of them), or `[0]` for the first item of a row that is a list."""

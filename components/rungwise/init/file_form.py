@@ -4,7 +4,7 @@ import codecs
 import csv
 import glob
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
@@ -154,14 +154,18 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
         return source.model_copy(update={"records": TABLE}), "it has a list of column names and a list of rows"
     if is_column_wise(document):
         return source.model_copy(update={"records": COLUMN_WISE}), "it has a list for each column"
-    places = _places_of_rows(document)
-    if len(places) == 1:
-        return source.model_copy(update={"records": places[0]}), f"its rows are at `{places[0]}`"
+    rows_at = _rows_by_place(document)
+    longest = max(rows_at, key=lambda place: len(rows_at[place]), default="")
+    others = [place for place in rows_at if place != longest]
+    if longest and all(_define(rows_at[place], rows_at[longest]) for place in others):
+        said = f"its rows are at `{longest}`"
+        said += f"; the shorter {joined([f'`{place}`' for place in others])} is not read" if others else ""
+        return source.model_copy(update={"records": longest}), said
     raise DataError(
         Problem(
-            "the rows of a JSON file can't be found" if not places else "a JSON file has several lists of rows",
+            "a JSON file has several lists of rows" if rows_at else "the rows of a JSON file can't be found",
             where=str(file),
-            found=joined(places) or f"an object with {joined(document)}",
+            found=joined(rows_at) if rows_at else _described(document),
             wanted="one list of objects, or the place of the rows",
             do="give the place of the rows: --records KEY.[] (and --dev-records, --test-records)",
             setting="records",
@@ -169,24 +173,61 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
     )
 
 
+def _described(document: object) -> str:
+    """Returns what a JSON document is, for a message."""
+    if not isinstance(document, dict):
+        return type(document).__name__
+    sizes = {name: f" ({_size(value)} items)" if _size(value) else "" for name, value in document.items()}
+    return f"an object with {joined([name + size for name, size in sizes.items()])}"
+
+
+def _size(value: object) -> int:
+    """Returns the number of items of a list or an object; 0 for another value."""
+    return len(value) if isinstance(value, list | dict) else 0
+
+
+_MAX_DEFINED = 0.2
+"""A list next to the rows, such as one of the labels, has at most this share of their number."""
+
+
+def _define(short: Sequence[Any], rows: Sequence[Any]) -> bool:
+    """Whether a list of objects is not a second list of rows: it is far shorter, and its objects have other keys."""
+    return len(short) <= _MAX_DEFINED * len(rows) and _keys(short) != _keys(rows)
+
+
+def _keys(rows: Sequence[Any]) -> set[str]:
+    return set(rows[0]) if rows and isinstance(rows[0], dict) else set()
+
+
 _QUESTIONS = ("paragraphs", "qas")
 """Keys of the lists below which SQuAD's files have their questions."""
 
 
-def _places_of_rows(value: Any, path: str = "", depth: int = 2) -> list[str]:
-    """Returns the paths of the rows in a document: lists of objects or lists, and objects with a row for each id."""
+def _rows_by_place(value: Any, path: str = "", depth: int = 3) -> dict[str, Sequence[Any]]:
+    """Returns path -> rows in a document: lists of objects or lists, objects with a row for each id, and tables.
+
+    Of a table and of lists for each column the number and the keys of the rows are right, not their values.
+    """
     if has_rows_by_id(value):
         name = "id" if not any("id" in row for row in value.values()) else "key"
-        return [f"{path}{{{name}}}"]
+        return {f"{path}{{{name}}}": list(value.values())}
     if isinstance(value, list):
         if not value or not all(isinstance(item, dict | list) for item in value):
-            return []
+            return {}
         inner = next((key for key in _QUESTIONS if all(isinstance(item, dict) and key in item for item in value)), "")
         below = [one for item in value for one in item[inner]] if inner else []
-        return _places_of_rows(below, f"{path}[].{inner}.") if inner else [f"{path}[]"]
+        return _rows_by_place(below, f"{path}[].{inner}.") if inner else {f"{path}[]": value}
+    if table := table_in(value):
+        return {f"{path}{TABLE}": [dict.fromkeys(table[0])] * len(table[1])}
+    if is_column_wise(value):
+        return {f"{path}{COLUMN_WISE}": [dict.fromkeys(value)] * max(map(_size, value.values()))}
     if not isinstance(value, dict) or not depth:
-        return []
-    return [place for key, inner in value.items() for place in _places_of_rows(inner, f"{path}{key}.", depth - 1)]
+        return {}
+    return {
+        place: rows
+        for key, inner in value.items()
+        for place, rows in _rows_by_place(inner, f"{path}{key}.", depth - 1).items()
+    }
 
 
 def _encoding(file: Path) -> str:

@@ -41,7 +41,7 @@ def examples(sample: Mapping[str, Sequence[Cell]]) -> str:
             shown.append(f"{path} ({_shortened(text)})")
         if not keys:
             shown.append(f"{name} ({_shortened(first)})" if first else f"{name} (empty)")
-    return joined(shown, 20) or "no columns"
+    return joined(shown, 20) if shown else "no columns"
 
 
 def _shortened(text: str) -> str:

@@ -10,9 +10,9 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 
 COLUMN_WISE: Final = "columns"
-"""The value of `records` for a document that has a list for each column."""
+"""The value of `records` for a document that has a list for each column. Below keys it is the last step."""
 TABLE: Final = "table"
-"""The value of `records` for a document that has a list of column names and a list of rows, each a list of cells."""
+"""The same for a list of column names and a list of rows, each a list of cells."""
 _NAMES_OF_NAMES: Final = ("columns", "header", "headers", "fields", "names")
 """Usual keys of the list of column names."""
 _KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -27,14 +27,18 @@ def records_in(source: SourceSettings, document: Any, path: Path) -> Iterator[di
     Raises:
         DataError: the document has another form than `records` says.
     """
-    if source.records == COLUMN_WISE:
+    above_table, _, form = source.records.rpartition(".")
+    if form in (COLUMN_WISE, TABLE):
+        document = _at(document, above_table, path)
+    if form == COLUMN_WISE:
         if not is_column_wise(document):
             wanted = "an object with a list of equal length, or an object with equal keys, for each column"
             raise _other_form(document, str(path), wanted)
-        columns = [list(column.values()) if isinstance(column, dict) else column for column in document.values()]
+        named = _columns(document)
+        columns = [list(column.values()) if isinstance(column, dict) else column for column in named.values()]
         for cells in zip(*columns, strict=True):
-            yield dict(zip(document, cells, strict=True))
-    elif source.records == TABLE:
+            yield dict(zip(named, cells, strict=True))
+    elif form == TABLE:
         if (table := table_in(document)) is None:
             raise _other_form(document, str(path), "an object with a list `columns` and a list of rows of that length")
         names, rows = table
@@ -50,15 +54,39 @@ def _numbered(row: list[Any]) -> Iterator[tuple[str, Any]]:
     return ((f"[{place}]", cell) for place, cell in enumerate(row))
 
 
+def _at(value: Any, steps: str, path: Path) -> Any:
+    """Returns the value below a path of keys.
+
+    Raises:
+        DataError: a key is missing.
+    """
+    for step in filter(None, steps.split(".")):
+        if not isinstance(value, dict) or step not in value:
+            raise _other_form(value, f"{path}, at `{steps}`", f"an object for `{step}`")
+        value = value[step]
+    return value
+
+
 def is_column_wise(document: Any) -> bool:
-    """Whether a document has a list, or an object with the same keys, for each of at least two columns."""
-    if not isinstance(document, dict) or len(document) < 2:
+    """Whether a document has a list, or an object with the same keys, for each of at least two columns.
+
+    It may have texts and numbers next to them, such as its version.
+    """
+    if not isinstance(document, dict):
         return False
-    columns = list(document.values())
+    columns = list(_columns(document).values())
+    if len(columns) < 2:
+        return False
     if all(isinstance(column, list) for column in columns):
-        return len({len(column) for column in columns}) == 1 and len(columns[0]) > 1
+        are_rows = all(isinstance(cell, dict) for column in columns for cell in column)
+        return len({len(column) for column in columns}) == 1 and len(columns[0]) > 1 and not are_rows
     are_equal = all(isinstance(column, dict) for column in columns) and len({tuple(column) for column in columns}) == 1
-    return are_equal and not has_rows_by_id(document)
+    return are_equal and len(columns[0]) > 1 and not has_rows_by_id(document)
+
+
+def _columns(document: dict[str, Any]) -> dict[str, Any]:
+    """Returns the lists and objects of a document."""
+    return {name: column for name, column in document.items() if isinstance(column, list | dict)}
 
 
 def table_in(document: Any) -> tuple[list[str], list[list[Any]]] | None:

@@ -6,7 +6,7 @@ import re
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, Final, cast
 
 from rungwise.config import SourceSettings
@@ -15,6 +15,17 @@ from rungwise.core.folders import joined
 from rungwise.dataset.readers.growth import check_size, growth_limit
 from rungwise.dataset.readers.row import encoding_of
 
+ENDINGS: Final = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".json": "json",
+    ".label": "labelled",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+}
+"""Ending of a file -> its format."""
 PACKED: Final = (".gz", ".zip")
 MAX_JSON_BYTES: Final = 2 * 2**30
 """Largest JSON document, unpacked: it is held in memory as a whole."""
@@ -43,25 +54,37 @@ def ending(path: Path) -> str:
 
 
 def _member(path: Path) -> zipfile.ZipInfo:
+    """Returns the file in a .zip file: the only one, or the only one with a known ending.
+
+    Raises:
+        DataError: there is none, or there are several.
+    """
     try:
         with zipfile.ZipFile(path) as packed:
-            members = [m for m in packed.infolist() if not m.is_dir() and not m.filename.startswith(("__MACOSX/", "."))]
+            members = [m for m in packed.infolist() if not m.is_dir() and not is_hidden(PurePosixPath(m.filename))]
     except (zipfile.BadZipFile, OSError) as error:
         check_data(path)
         raise DataError(
             Problem("a .zip file can't be read", where=str(path), found=str(error)[:100], do="copy it again")
         ) from None
-    if len(members) != 1:
+    known = [m for m in members if PurePosixPath(m.filename).suffix.lower() in ENDINGS]
+    chosen = known if len(known) == 1 else members
+    if len(chosen) != 1:
         raise DataError(
             Problem(
-                "a .zip file has several files",
+                "a .zip file has several files" if members else "a .zip file is empty",
                 where=str(path),
-                found=joined([m.filename[:80] for m in members]) or "no file",
+                found=joined([m.filename[:80] for m in members]) if members else "no file",
                 wanted="one file of rows",
-                do="unpack it, and name the file that has the rows",
+                do="unpack it, and name the file that has the rows" if members else "copy it again",
             )
         )
-    return members[0]
+    return chosen[0]
+
+
+def is_hidden(path: PurePath) -> bool:
+    """Whether a file, or a folder above it, is hidden, or is one in which macOS keeps what it knows about others."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
 class _Bounded(io.RawIOBase):

@@ -13,20 +13,8 @@ from rungwise.dataset.readers.arrow_file import arrow_columns, arrow_rows
 from rungwise.dataset.readers.csv_file import columns_of, csv_rows
 from rungwise.dataset.readers.json_file import json_columns, json_rows, jsonl_columns, jsonl_rows
 from rungwise.dataset.readers.labelled_file import FASTTEXT, labelled_rows
-from rungwise.dataset.readers.opened import PACKED, beginning, check_content, check_data, ending
+from rungwise.dataset.readers.opened import ENDINGS, PACKED, beginning, check_content, check_data, ending, is_hidden
 from rungwise.dataset.readers.row import Bad, Note, Row
-
-_ENDINGS: Final = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".json": "json",
-    ".label": "labelled",
-    ".parquet": "parquet",
-    ".arrow": "arrow",
-}
-
 
 MAX_CELL_CHARACTERS: Final = 10_000_000
 """A longer cell is not read: no base reads a hundredth of it."""
@@ -119,16 +107,20 @@ def check_regular(paths: Iterable[Path], where: str) -> None:
 
 
 def files_in(folder: Path) -> list[Path]:
-    """Returns a folder's files with known endings. If there are Arrow files, the others only describe them."""
-    known = [p for p in folder.rglob("*") if p.is_file() and _has_known_ending(p)]
+    """Returns a folder's files with known endings, without hidden ones and those in hidden folders.
+
+    If there are Arrow files, the others only describe them.
+    """
+    seen = (path for path in folder.rglob("*") if not is_hidden(path.relative_to(folder)))
+    known = [path for path in seen if path.is_file() and _has_known_ending(path)]
     arrow = [p for p in known if p.suffix.lower() == ".arrow"]
     return arrow or known
 
 
 def _has_known_ending(path: Path) -> bool:
     if path.suffix.lower() in PACKED:
-        return path.suffix.lower() == ".zip" or ending(path) in _ENDINGS
-    return path.suffix.lower() in _ENDINGS
+        return path.suffix.lower() == ".zip" or ending(path) in ENDINGS
+    return path.suffix.lower() in ENDINGS
 
 
 def form_of(source: SourceSettings, path: Path) -> str:
@@ -137,7 +129,7 @@ def form_of(source: SourceSettings, path: Path) -> str:
     Raises:
         DataError: the ending is none of a known format.
     """
-    form = source.format or _ENDINGS.get(ending(path))
+    form = source.format or ENDINGS.get(ending(path))
     if form is None and path.is_file():
         start = beginning(path)
         has_tabs = ending(path) == ".txt" and b"\t" in start.splitlines()[0]
@@ -148,7 +140,7 @@ def form_of(source: SourceSettings, path: Path) -> str:
                 "a source's format can't be inferred from its ending",
                 where=str(path),
                 found=path.suffix or "no ending",
-                wanted=joined([*sorted(_ENDINGS), *(f"one of them and {packed}" for packed in PACKED)]),
+                wanted=joined([*sorted(ENDINGS), *(f"one of them and {packed}" for packed in PACKED)]),
                 do="rename the file with one of these endings, or set the source's `format`",
                 setting="format",
             )
@@ -159,10 +151,11 @@ def form_of(source: SourceSettings, path: Path) -> str:
 
 
 def _has_document(source: SourceSettings, path: Path) -> bool:
-    """Whether a file with the ending of JSON lines begins like one list of objects over several lines."""
+    """Whether a file with the ending of JSON lines begins like one list of objects: over several lines, or on one."""
     start = beginning(path, 2**16).decode(source.encoding, errors="replace").lstrip("\ufeff \t\r\n")
-    first = start.split("\n", 1)[0].strip()
-    return start.startswith("[") and start[1:].lstrip().startswith("{") and not first.endswith("]")
+    first, _, others = start.partition("\n")
+    is_list = start.startswith("[") and start[1:].lstrip().startswith("{")
+    return is_list and (not first.strip().endswith("]") or not others.strip())
 
 
 def _has_lines(source: SourceSettings, path: Path) -> bool:
