@@ -11,6 +11,7 @@ import pytest
 from rungwise.config import load
 from rungwise.core.errors import DataError
 from rungwise.core.folders import read_lines
+from rungwise.dataset.readers import wide_encoding
 from rungwise.init.init import init
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import planted_rows
@@ -137,6 +138,22 @@ SENTENCES = {
     "a table as pandas": "its rows are at `data.[]`; the shorter `schema.fields.[]` is not read",
     "a list of labels next to the rows": "its rows are at `rows.[]`; the shorter `labels.[]` is not read",
 }
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_chinese_in_utf_16_without_a_mark_is_read(tmp_path, encoding):
+    rows = [(f"我的帐篷坏了请帮我修理{i}号订单", ("账单", "帐篷", "快递")[i % 3]) for i in range(120)]
+    file = tmp_path / "x.csv"
+    file.write_bytes(csv_text(rows, "文本,标签\n").encode(encoding))
+    text, read = ingested(tmp_path, file, "文本", "标签")
+    assert f"was read as {encoding}" in text and [(row["fields"]["text"], row["answer"]) for row in read] == rows
+
+
+@pytest.mark.parametrize("encoding", ["gb18030", "big5", "shift_jis", "euc_kr", "latin-1"])
+def test_no_text_in_another_encoding_is_taken_for_utf_16(encoding):
+    line = {"euc_kr": "텐트가 고장", "latin-1": "Zelt für Käse", "shift_jis": "テントが壊れ"}.get(encoding, "我的文件")
+    for text in (f"{line},a\n" * 100, f"{line}\0\n{line}x\0\n" * 100):
+        assert wide_encoding(text.encode(encoding)) is None
 
 
 def test_two_lists_of_like_rows_are_two_sides_and_none_is_chosen(tmp_path):

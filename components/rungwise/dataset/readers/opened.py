@@ -1,8 +1,10 @@
 """Opens a file of rows as text, unpacked if it is a .gz or .zip file; refuses other files."""
 
+import codecs
 import gzip
 import io
 import re
+import unicodedata
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +36,9 @@ _WIDE: Final = {
     "utf-16": (b"\xff\xfe", b"\xfe\xff"),
 }
 """Encoding -> its byte order marks; the longer ones first."""
+_STRANGE: Final = ("Cc", "Cn", "Co")
+"""Unicode's categories of characters that a text does not have: control, not assigned, private."""
+_STRANGE_SHARE: Final = 0.01
 _START_BYTES: Final = 4096
 """So many bytes say what a file is."""
 _BEFORE_HTML: Final = re.compile(rb"\A(?:\xef\xbb\xbf|\s|<!--.*?-->|<\?xml.*?\?>)*", re.DOTALL)
@@ -222,7 +227,7 @@ def wide_encoding(start: bytes) -> str | None:
     start = start[: len(start) // 4 * 4]
     zeros = [start[place::4].count(0) * 4 for place in range(4)]
     if not start or sum(zeros) <= len(start):
-        return None
+        return _utf_16_order(start) if any(zeros) else None
     is_zero = [n > len(start) // 2 for n in zeros]
     names = {
         (False, True, True, True): "utf-32-le",
@@ -231,3 +236,25 @@ def wide_encoding(start: bytes) -> str | None:
         (True, False, True, False): "utf-16-be",
     }
     return names.get((is_zero[0], is_zero[1], is_zero[2], is_zero[3]), "utf-16")
+
+
+def _utf_16_order(start: bytes) -> str | None:
+    """Returns the encoding of a text in UTF-16 whose letters have few zero bytes, such as Chinese; None for others.
+
+    The right order of the bytes gives characters that exist, and line ends. UTF-8 with NUL characters is another text.
+    """
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        pass
+    else:
+        return None
+    for name in ("utf-16-le", "utf-16-be"):
+        try:
+            text = codecs.getincrementaldecoder(name)().decode(start)
+        except UnicodeDecodeError:
+            continue
+        n_strange = sum(unicodedata.category(one) in _STRANGE and one not in "\t\r\n" for one in text)
+        if "\n" in text and n_strange <= _STRANGE_SHARE * len(text):
+            return name
+    return None
