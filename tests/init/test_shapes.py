@@ -140,6 +140,16 @@ SENTENCES = {
 }
 
 
+@pytest.mark.parametrize(("given", "title"), [("parts", "parts"), ("parts/*.csv", "*.csv")])
+def test_a_folder_is_named_with_its_files_and_what_was_decided_about_each_is_said(tmp_path, given, title):
+    folder(tmp_path / "parts")
+    lines = [f'"{t},{q}' if i in (5, 9) else f"{t},{q}" for i, (t, q) in enumerate(ROWS[60:])]
+    (tmp_path / "parts/b.csv").write_text("\n".join(["body,queue", *lines]) + "\n")
+    text, rows = ingested(tmp_path, tmp_path / given, "body", "queue")
+    assert text.startswith(f"120 rows in 2 files of {title}: about") and len(rows) == 120
+    assert "b.csv: quotes are ordinary characters and every line is a row: otherwise 5 lines" in text
+
+
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
 def test_chinese_in_utf_16_without_a_mark_is_read(tmp_path, encoding):
     rows = [(f"我的帐篷坏了请帮我修理{i}号订单", ("账单", "帐篷", "快递")[i % 3]) for i in range(120)]

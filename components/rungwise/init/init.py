@@ -138,7 +138,7 @@ def init(
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
     plain = [(text, text_of(answer)) for text, answer in rows]
     return [
-        _sides(n, n_split, joined([one.title for one in files[: len(given)]]), counts, files, sides),
+        _sides(n, n_split, joined([one.description for one in files[: len(given)]]), counts, files, sides),
         *dict.fromkeys(sentence for one in files for sentence in one.notes),
         *files[0].columns.sentences,
         f"Format {guessed.format}: {guessed.why}. The model {_FAMILIES[guessed.family]}. Metric: {guessed.metric}.",
@@ -275,7 +275,7 @@ def _sides(
     sentence = f"{n:,} rows in {title}{duplicates}: {', '.join([f'about {n_train:,} for training', *taken])}."
     if not taken:
         sentence = f"{n:,} training rows in {title}."
-    titles = {str(one.source.role): one.title for one in files}
+    titles = {str(one.source.role): one.description for one in files}
     others = [f"{counts[side]:,} {names[side]} rows in {titles[side]}." for side in names if side in sides]
     return " ".join([sentence, *others])
 

@@ -39,7 +39,8 @@ def with_one(lost: Mapping[str, Lost], line: int, reason: str, detail: str) -> d
 
 def counted(rows: Iterable[Row | Bad | Note]) -> tuple[int, dict[str, Lost]]:
     """Returns the number of rows that could be read, and reason -> those that could not."""
-    n, lost = 0, {}
+    n = 0
+    lost: dict[str, Lost] = {}
     for row in rows:
         if isinstance(row, Bad):
             lost = with_one(lost, row.line, row.reason, row.detail)

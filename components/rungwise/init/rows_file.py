@@ -50,6 +50,13 @@ class RowsFile:
         return self.columns.answer
 
     @property
+    def description(self) -> str:
+        """The title, with the number of files of a folder or pattern."""
+        n = len(self.files)
+        is_one = not any("/" in stored for stored in self.files)
+        return self.title if is_one else f"{n} file{'s' * (n > 1)} of {self.title}"
+
+    @property
     def n(self) -> int:
         """Number of all rows."""
         return len(self.rows) + sum(one.n for one in self.lost.values())
@@ -102,7 +109,9 @@ def read_rows_file(
     for file in stored.values():
         for row in rows(source, file, (*slots, *_answers(first_columns))):
             if isinstance(row, Note):
-                continue  # it is among the notes already, or the run says it of each file
+                if file != first:  # that of the first file is among the notes already
+                    notes.append(f"{file.name}: {row.text}.")
+                continue
             try:
                 if isinstance(row, Row):
                     complete.append(_pair(row, slots, first_columns))
