@@ -1,7 +1,11 @@
 from itertools import product
 
+import pytest
+
+from rungwise.config import AnswerSettings
 from rungwise.core.records import Example
-from rungwise.evidence.ceiling import Ceiling, ceiling_of
+from rungwise.evidence.ceiling import Ceiling, Unseen, ceiling_of, unseen_of
+from rungwise.evidence.metrics import set_f1
 
 
 def rows(*pairs: tuple[str, str]) -> list[Example]:
@@ -24,3 +28,36 @@ def test_the_ceiling_is_the_best_of_all_ways_to_answer():
     best = max(sum(way[e.fields["body"]] == e.answer for e in dev) for way in ways)
     ceiling = ceiling_of(train, dev)
     assert ceiling and ceiling.score == best / len(dev)
+
+
+LABEL = AnswerSettings(column="queue")
+CLOSED = AnswerSettings(column="tags", format="list", items="closed")
+OBJECT = AnswerSettings.model_validate(
+    {"format": "json", "fields": {"kind": {"column": "k"}, "tags": {"column": "t", "format": "list"}, "why": {"column": "w", "format": "text"}}},
+    strict=False,
+)  # fmt: skip
+
+
+def test_unseen_labels_lower_the_ceiling_by_their_share():
+    assert unseen_of(LABEL, ["a", "b"], ["a", "b", "c", "c", "d"]) == Unseen({"c": 2, "d": 1}, {}, 3, 5, 0.4)
+    assert unseen_of(LABEL, ["a"], ["a"]) == Unseen({}, {}, 0, 1, 1.0)
+    named = AnswerSettings(column="queue", labels=("a", "b", "c"))
+    assert unseen_of(named, ["a", "b"], ["c"]).affected == 0  # a rung scores the labels that settings name
+    assert unseen_of(LABEL, ["a"], []).ceiling == 1.0
+
+
+def test_unseen_items_of_a_closed_list_leave_the_best_f1_of_the_others():
+    unseen = unseen_of(CLOSED, ["x; y"], ["X; y", "x; new", "new"])
+    assert (unseen.values, unseen.affected, unseen.rows) == ({"new": 2}, 2, 3)
+    assert unseen.ceiling == pytest.approx((1 + set_f1(["x", "new"], ["x"]) + 0) / 3)
+    open_list = unseen_of(AnswerSettings(column="tags", format="list"), ["x; y"], ["x; new"])
+    assert (open_list.values, open_list.open_items, open_list.ceiling) == ({}, {"new": 1}, 1.0)
+    free = AnswerSettings(column="tags", format="list", items="closed", constrained=False)
+    assert unseen_of(free, ["x"], ["new"]).ceiling == 1.0  # a model may write the item all the same
+
+
+def test_unseen_labels_of_a_field_cost_its_share_of_the_object():
+    train = ['{"kind": "a", "tags": ["x"], "why": "because"}']
+    unseen = unseen_of(OBJECT, train, [*train, '{"kind": "new", "tags": ["z"], "why": "so"}'])
+    assert (unseen.values, unseen.open_items, unseen.affected) == ({"kind: new": 1}, {"tags: z": 1}, 1)
+    assert unseen.ceiling == pytest.approx((1 + 2 / 3) / 2)

@@ -70,3 +70,20 @@ def unseen_labels(unseen: Mapping[str, int], n: int, side: str) -> str:
         f"{len(unseen)} label(s) of the {side} rows have no training row: {listed}. No rung can answer these "
         f"{n_unseen} of {n} rows, so the score is at most {1 - n_unseen / n:.2f}"
     )
+
+
+def unseen_values(unseen: Mapping[str, int], affected: int, n: int, ceiling: float, side: str) -> str:
+    """Returns what unseen items or labels of fields mean for a score, one sentence without its full stop.
+
+    Args:
+        unseen: item, or `field: label` -> its rows.
+        affected: rows with at least one of them.
+        n: all rows of the side.
+        ceiling: the highest score that they leave, 0 to 1.
+        side: the name of the side.
+    """
+    listed = joined([f"{value!r} ({rows})" for value, rows in unseen.items()])
+    return (
+        f"labels or items of the {side} rows have no training row: {listed}. No rung can answer {affected} of {n} rows "
+        f"fully, so the score is at most {ceiling:.2f}"
+    )

@@ -4,14 +4,17 @@ from collections import Counter
 
 from rungwise.config import Settings, TaskSettings
 from rungwise.core.folders import joined
-from rungwise.dataset.labels import unseen_labels
+from rungwise.dataset.labels import unseen_labels, unseen_values
 from rungwise.dataset.split import Split, rare
+from rungwise.evidence.ceiling import unseen_of
 from rungwise.evidence.intervals import share_needed
 
 LEAK_WARNING_SHARE = 0.05
 """A warning is given if more than this share of the training rows is removed as duplicates of held-out rows."""
 RARE_LABEL_ROWS = 10
 """A warning is given for labels with fewer validation or test rows than this."""
+FREQUENT_ITEM_SHARE = 0.05
+"""A warning is given for an item of an open list that no training row has, if this share of the rows has it."""
 
 
 def split_warnings(settings: Settings, task: TaskSettings, split: Split) -> list[str]:
@@ -20,6 +23,8 @@ def split_warnings(settings: Settings, task: TaskSettings, split: Split) -> list
     if task.answer.format == "label":
         messages += _rare_labels(split)
         messages += _unseen_labels(split)
+    elif task.answer.format in ("list", "json"):
+        messages += _unseen_values(task, split)
     n_before = len(split.train) + len(split.leaks)
     if len(split.leaks) > LEAK_WARNING_SHARE * n_before:
         messages.append(
@@ -42,6 +47,26 @@ def _unseen_labels(split: Split) -> list[str]:
         answers = getattr(split, side).answer
         if unseen := {label: n for label, n in Counter(answers).items() if label not in known}:
             messages.append(unseen_labels(unseen, len(answers), name))
+    return messages
+
+
+def _unseen_values(task: TaskSettings, split: Split) -> list[str]:
+    """Returns a message for each side with items, or labels in the fields of objects, that no training row has.
+
+    Items of open lists are often new, so only frequent ones are named.
+    """
+    messages = []
+    for side, name in (("dev", "validation"), ("test", "test")):
+        unseen = unseen_of(task.answer, split.train.answer, getattr(split, side).answer)
+        if unseen.values:
+            messages.append(unseen_values(unseen.values, unseen.affected, unseen.rows, unseen.ceiling, name))
+        least = FREQUENT_ITEM_SHARE * unseen.rows
+        if frequent := {value: n for value, n in unseen.open_items.items() if n >= max(2.0, least)}:
+            messages.append(
+                f"frequent items of the {name} rows have no training row: "
+                f"{joined([f'{value!r} ({n})' for value, n in frequent.items()])}. Add training rows with them, or "
+                "correct how they are written"
+            )
     return messages
 
 

@@ -1,0 +1,47 @@
+"""What a reader of the scores is warned of about the answers of held-out rows."""
+
+import json
+
+from rungwise.config import AnswerSettings, Settings, TaskSettings
+from rungwise.core.records import Example
+from rungwise.core.table import Table
+from rungwise.dataset.split import Split
+from rungwise.pipeline.split_warnings import split_warnings
+
+SETTINGS = {
+    "seed": 1,
+    "bars": {"route": 0.9},
+    "ladder": [{"name": "classical", "method": "classical"}],
+    **{name: {} for name in ("validate", "split", "augment", "train", "evaluate", "decide", "register", "promote")},
+    "ingest": {"sources": [{"name": "rows", "path": "r.csv"}]},
+}
+
+
+def warnings_of(answer: dict, train: list[str], test: list[str]) -> str:
+    task = TaskSettings(prompt="{body}", answer=AnswerSettings.model_validate(answer, strict=False))
+    settings = Settings.model_validate({**SETTINGS, "tasks": {"route": task}}, strict=False)
+    train_rows, dev_rows, test_rows = (
+        Table.of([Example(f"{n}-{i}", {"body": f"b{i}"}, text, "s", i, f"{n}-{i}") for i, text in enumerate(answers)])
+        for n, answers in enumerate((train, train, test))
+    )
+    return "\n".join(split_warnings(settings, task, Split(train_rows, dev_rows, test_rows, (), (), ())))
+
+
+def test_items_of_a_closed_list_without_training_row_are_named_with_the_ceiling():
+    closed = {"column": "queue", "format": "list", "items": "closed"}
+    text = warnings_of(closed, ["a; b"] * 3, ["a; b"] * 3 + ["new"])
+    assert "labels or items of the test rows have no training row: 'new' (1). No rung can answer 1 of 4 rows" in text
+    assert "so the score is at most 0.75" in text and "validation rows have no" not in text
+
+
+def test_labels_of_fields_without_training_row_are_named_with_the_ceiling():
+    fields = {"kind": {"column": "k"}, "size": {"column": "s"}}
+    train, new = (json.dumps({"kind": kind, "size": "x"}) for kind in ("a", "gamma"))
+    text = warnings_of({"format": "json", "fields": fields}, [train] * 3, [train, new])
+    assert "'kind: gamma' (1). No rung can answer 1 of 2 rows fully, so the score is at most 0.75" in text
+
+
+def test_only_frequent_items_of_an_open_list_are_named():
+    open_list = {"column": "queue", "format": "list"}
+    text = warnings_of(open_list, ["a"] * 9, ["a"] * 90 + ["new"] * 10 + ["rare"] * 2)
+    assert "frequent items of the test rows have no training row: 'new' (10)." in text and "rare" not in text
