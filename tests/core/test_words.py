@@ -37,8 +37,10 @@ from rungwise.core.decisions import (
     Text,
     TooFewRows,
     TooFewScored,
+    TooFewTestRows,
     TooManyUnscored,
     TryNext,
+    UnseenTestAnswers,
     WithoutModel,
     climb_from_json,
     reason_from_json,
@@ -195,6 +197,21 @@ SENTENCES = [
         "Without a language model: plain (no language model) reaches 0.930 (0.886 to 0.958); small minus it, paired on "
         "200 rows: +0.100 (+0.050 to +0.150).",
     ),
+    (
+        TooFewTestRows(27, 30),
+        "There are only 27 test rows, and `promote.min_scored` requires 30: nothing was scored.",
+    ),
+    (TooFewTestRows(1, 30), "There is only 1 test row, and `promote.min_scored` requires 30: nothing was scored."),
+    (
+        UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.9),
+        "34% of the test rows (34 of 100) can't be answered fully by any rung, because no training row has 'gamma': the "
+        "ceiling is 0.66, below the bar of 0.9. So nothing was scored.",
+    ),
+    (
+        UnseenTestAnswers(("kind: x", "y"), 5, 100, 0.96, 0.9),
+        "5% of the test rows (5 of 100) can't be answered fully by any rung, because no training row has 'kind: x', 'y': "
+        "the ceiling is 0.96.",
+    ),
     (ChallengerTooFewScored(20, 30), "Only 20 test rows could be scored; 30 are required."),
     (ChallengerTooManyUnscored(50, 300, 0.05), "50 of 300 test rows could not be scored; at most 5% are allowed."),
     (
@@ -267,6 +284,16 @@ SENTENCES = [
         AfterRefusal("small", "not_scored", None, None),
         "Find out why test rows are not scored, such as rows that are longer than the base reads. `rungwise run` gives "
         "the same answer until the rows, the ladder or the bar change.",
+    ),
+    (
+        AfterRefusal("small", "few_test_rows", None, None),
+        "Collect more rows, raise `split.test`, or lower `promote.min_scored`. `rungwise run` gives the same answer until "
+        "the rows or the setting change.",
+    ),
+    (
+        AfterRefusal("small", "unseen_answers", None, None),
+        "Add training rows with these answers, or correct the test rows. `rungwise run` gives the same answer until the "
+        "rows, the ladder or the bar change.",
     ),
     (AskedBefore("2026-11-23T22:06:23+00:00"), "(test rows scored on 2026-11-23T22:06:23+00:00)"),
     (

@@ -6,10 +6,13 @@ from rungwise.core.decisions import (
     ChampionCompared,
     ChampionFails,
     NoChampion,
+    TooFewTestRows,
+    UnseenTestAnswers,
 )
-from rungwise.core.records import AnswerForm, Prediction
+from rungwise.core.records import AnswerForm, Prediction, from_json, to_json
+from rungwise.evidence.ceiling import Unseen
 from rungwise.evidence.metrics import Metric
-from rungwise.release.gate import judge
+from rungwise.release.gate import Measured, Verdict, before_look, judge, measured
 
 ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 
@@ -21,7 +24,9 @@ def answers(right: int, n: int = 300, unscored: int = 0) -> list[Prediction]:
 
 
 def ask(challenger, champion=None, is_smaller=False):
-    return judge(PromoteSettings(), 0.9, ACCURACY, 0.95, challenger, champion, is_smaller)
+    look = measured(ACCURACY, 0.95, challenger, champion)
+    assert from_json(Measured, to_json(look)) == look  # the ledger holds all that the verdict needs
+    return judge(PromoteSettings(), 0.9, ACCURACY.title, look, is_smaller)
 
 
 def test_without_a_champion_a_challenger_at_the_bar_is_promoted():
@@ -53,7 +58,7 @@ def test_a_tie_keeps_the_champion_unless_the_base_is_smaller():
 
 def test_without_predictions_of_the_champion_the_reason_says_why():
     why = ChampionFails(3, "its base is missing")
-    verdict = judge(PromoteSettings(), 0.9, ACCURACY, 0.95, answers(290), None, False, why)
+    verdict = judge(PromoteSettings(), 0.9, ACCURACY.title, measured(ACCURACY, 0.95, answers(290), None, why), False)
     assert verdict.action == "promote" and verdict.reasons[-1] == why
 
 
@@ -71,3 +76,25 @@ def test_clearly_better_is_promoted_and_clearly_worse_is_not():
 def test_a_champion_below_the_bar_is_replaced_by_an_equal_challenger():
     verdict = ask(answers(284), answers(280))
     assert (verdict.action, verdict.reasons[-1].outcome) == ("promote", "champion_below_bar")
+
+
+def test_too_few_test_rows_are_refused_before_they_are_scored():
+    settings = PromoteSettings(min_scored=30)
+    assert before_look(settings, 0.9, 27, None) == Verdict("refuse", (TooFewTestRows(27, 30),))
+    assert before_look(settings, 0.9, 30, None) is None
+
+
+def test_labels_that_leave_no_score_at_the_bar_are_refused_before_the_rows_are_scored():
+    unseen = Unseen({"gamma": 34}, {}, 34, 100, 0.66)
+    reason = UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.9)
+    assert before_look(PromoteSettings(), 0.9, 100, unseen) == Verdict("refuse", (reason,))
+    assert before_look(PromoteSettings(), 0.66, 100, unseen) is None
+    assert before_look(PromoteSettings(), 0.9, 100, Unseen({}, {"new": 5}, 0, 100, 1.0)) is None
+
+
+def test_a_refusal_after_the_look_names_the_labels_that_lower_the_ceiling():
+    unseen = Unseen({"gamma": 15}, {}, 15, 300, 0.95)
+    low, high = (measured(ACCURACY, 0.95, answers(right), None) for right in (275, 290))
+    verdict = judge(PromoteSettings(), 0.9, ACCURACY.title, low, False, unseen)
+    assert verdict.reasons[1:] == (UnseenTestAnswers(("gamma",), 15, 300, 0.95, 0.9),)
+    assert judge(PromoteSettings(), 0.9, ACCURACY.title, high, False, unseen).action == "promote"

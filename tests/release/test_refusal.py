@@ -5,14 +5,18 @@ import json
 import pytest
 
 from rungwise.cli import main as cli
+from rungwise.climbing.ladder import last_climb
 from rungwise.core.decisions import (
     AfterRefusal,
+    AskedBefore,
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,
     Climb,
     Decision,
     OtherData,
+    TooFewTestRows,
+    UnseenTestAnswers,
 )
 from rungwise.core.errors import RungwiseError, SettingsError
 from rungwise.core.folders import read_lines
@@ -24,6 +28,7 @@ from rungwise.release.champion import answer
 from rungwise.release.gate import Verdict, after_refusal
 from rungwise.release.promote import promote
 from rungwise.release.register import register
+from rungwise.release.registry import Registry
 from rungwise.workspace.layout import Paths
 from tests.conftest import sided_rows, write_sided
 
@@ -135,3 +140,89 @@ def test_there_is_no_advice_where_the_gate_did_not_refuse_the_rung_that_passes()
     assert after_refusal(climb(), ["small"], Verdict("keep", (reason,))) is None
     assert after_refusal(climb(), ["small"], Verdict("refuse", (OtherData(1, "a", "b"),))) is None
     assert after_refusal(climb(passes=False), ["small"], Verdict("refuse", (reason,))) is None
+
+
+def test_no_other_rung_is_advised_where_the_test_rows_refuse_every_rung():
+    few = Verdict("refuse", (TooFewTestRows(27, 30),))
+    assert after_refusal(climb(), ["small", "large"], few) == AfterRefusal("small", "few_test_rows", None, None)
+    unseen = Verdict("refuse", (UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.9),))
+    assert after_refusal(climb(), ["small", "large"], unseen) == AfterRefusal("small", "unseen_answers", None, None)
+    low = ChallengerScore("accuracy", Interval(0.8, 0.75, 0.85, 300, 0.95), 0.9, False)
+    verdict = Verdict("refuse", (low, UnseenTestAnswers(("gamma",), 20, 300, 0.93, 0.9)))
+    assert after_refusal(climb(), ["small", "large"], verdict) == AfterRefusal("small", "unseen_answers", None, "large")
+
+
+def climbed(root, rows, **settings):
+    """A workspace whose rung passes and is registered."""
+    write_sided(root, rows, **settings)
+    for verb in STAGES:
+        run_stage(root, verb)
+    assert register(root, "route").version == 1
+    return root
+
+
+def set_gate(root, **values):
+    params = root / "params.yaml"
+    lines = [line for line in params.read_text().splitlines() if not line.startswith("promote:")]
+    params.write_text("\n".join([*lines, f"promote: {json.dumps(values)}"]) + "\n")
+
+
+def test_too_few_test_rows_are_refused_without_a_look(tmp_path, monkeypatch, capsys):
+    rows = [*sided_rows(200, "train"), *sided_rows(100, "dev"), *sided_rows(27, "test")]
+    root = climbed(tmp_path / "ws", rows, target=0.6)
+    set_gate(root, min_scored=30)
+    verdict = promote(root, "route")
+    assert verdict.action == "refuse" and verdict.reasons[0] == TooFewTestRows(27, 30)
+    assert not Paths(root).ledger.exists()
+    monkeypatch.chdir(root)
+    for command, code in ((["status"], 0), (["explain"], 0), (["promote", "route"], 1), (["predict", "route", "x"], 2)):
+        assert cli.main(command) == code
+        shown = "".join(capsys.readouterr())
+        assert "There are only 27 test rows, and `promote.min_scored` requires 30" in shown, command
+        assert "lower `promote.min_scored`" in shown and "could be scored" not in shown, command
+    assert not Paths(root).ledger.exists()
+    set_gate(root, min_scored=27)
+    assert promote(root, "route").action == "promote" and len(list(read_lines(Paths(root).ledger))) == 1
+
+
+def test_test_labels_that_training_lacks_are_refused_without_a_look(tmp_path, monkeypatch, capsys):
+    other = [(text, "gamma", side) for text, _, side in sided_rows(34, "test", seed=5)]
+    rows = [*sided_rows(200, "train"), *sided_rows(100, "dev"), *sided_rows(66, "test"), *other]
+    root = climbed(tmp_path / "ws", rows)
+    verdict = promote(root, "route")
+    assert verdict.reasons[0] == UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.8) and verdict.action == "refuse"
+    monkeypatch.chdir(root)
+    assert cli.main(["status"]) == 0
+    shown = capsys.readouterr().out
+    assert "34% of the test rows" in shown and "'gamma'" in shown and "the ceiling is 0.66" in shown
+    assert not Paths(root).ledger.exists()
+
+
+def test_a_changed_gate_decides_again_from_the_recorded_look(tmp_path, monkeypatch):
+    from rungwise.release import promote as module
+
+    rows = [*sided_rows(200, "train"), *sided_rows(100, "dev"), *sided_rows(80, "test")]
+    root = climbed(tmp_path / "ws", rows, target=0.6)
+    set_gate(root, max_unscored_share=0.0, min_scored=80)
+    climb_ = last_climb(root, "route")
+    assert module.pending(root, climb_) == (True, "classical passes, and the test rows were not scored yet")
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "judge", lambda *_: Verdict("refuse", (ChallengerTooFewScored(79, 80),)))
+        assert promote(root, "route").action == "refuse"
+    assert module.pending(root, climb_) == (False, "the same question is not asked of the test rows again")
+    set_gate(root, min_scored=81)
+    assert module.pending(root, climb_) == (False, "classical is refused before the test rows are scored")
+    set_gate(root, min_scored=40)
+    again = "a setting of the gate changed: it decides again from the recorded scores, without a second look"
+    assert module.pending(root, climb_) == (True, again)
+    monkeypatch.setattr(module, "measured", lambda *_: pytest.fail("the test rows were scored again"))
+    verdict = promote(root, "route")
+    first, second = module.looks(Paths(root).ledger, "route")
+    assert verdict.action == "promote" and verdict.reasons[-1] == AskedBefore(first["when"])
+    assert second["when"] == first["when"] and second["decided"]
+    assert Registry(root).aliases("route")["champion"].number == 1
+    assert module.pending(root, climb_) == (False, "classical was promoted")
+    line = {key: value for key, value in first.items() if key not in ("measured", "reasons")} | {"reasons": []}
+    Paths(root).ledger.write_text(json.dumps(line) + "\n")  # a look of an older version
+    again = "a setting of the gate changed: the test rows are scored again"
+    assert module.pending(root, climb_) == (True, again)

@@ -341,7 +341,7 @@ def test_a_look_before_a_kill_is_recorded_once(tmp_path, prompted, monkeypatch):
     (look,) = looks(Paths(root).ledger, "route")
     assert look["action"] == "promote" and Registry(root).version("route", CHAMPION) is None
     with monkeypatch.context() as patched:
-        patched.setattr(promote_module, "judge", lambda *_: pytest.fail("the test rows were scored again"))
+        patched.setattr(promote_module, "measured", lambda *_: pytest.fail("the test rows were scored again"))
         verdict = promote(root, "route")
     assert verdict == Verdict("promote", (*look["reasons"], AskedBefore(look["when"])))
     assert Registry(root).version("route", CHAMPION).number == registered.version

@@ -38,7 +38,8 @@ def test_one_sentence_gives_the_status_of_a_task():
     assert sentence(replace(TASK, champion=other)) == good + "the champion is version 3."
     refused = replace(TASK, verdict=Verdict("refuse", (ChallengerTooFewScored(3, 30),)))
     plain = (
-        "route: small passes on the validation rows (0.962 (0.941 to 0.976, n=480)) but was refused on the test rows"
+        "route: small passes on the validation rows (0.962 (0.941 to 0.976, n=480)) but was refused on the test rows: "
+        "Only 3 test rows could be scored; 30 are required"
     )
     assert sentence(refused) == plain + "." and ladder_rows(refused)[0][-1] == "refused on the test rows"
     assert sentence(replace(refused, champion=other)) == plain + "; the champion stays version 3."

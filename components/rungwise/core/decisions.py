@@ -239,6 +239,33 @@ class IncumbentCompared:
 
 
 @dataclass(frozen=True)
+class TooFewTestRows:
+    """There are too few test rows to promote anything, so they were not scored."""
+
+    rows: int
+    required: int
+    """`promote.min_scored`."""
+    code: Literal["too_few_test_rows"] = "too_few_test_rows"
+
+
+@dataclass(frozen=True)
+class UnseenTestAnswers:
+    """Labels or items of the test rows that no rung can give, because no training row has them."""
+
+    labels: tuple[str, ...]
+    """The labels or items (in objects `field: value`), the most frequent first."""
+    affected: int
+    """Test rows with one of them."""
+    rows: int
+    """All test rows."""
+    ceiling: float
+    """The highest score that they leave."""
+    target: float
+    """The bar. If the ceiling is below it, the test rows were not scored."""
+    code: Literal["unseen_test_answers"] = "unseen_test_answers"
+
+
+@dataclass(frozen=True)
 class ChallengerTooFewScored:
     """Too few test rows of the challenger could be scored."""
 
@@ -349,10 +376,13 @@ class AskedBefore:
     code: Literal["asked_before"] = "asked_before"
 
 
-RefusalCause: TypeAlias = Literal["not_scored", "unlike_validation", "too_few_rows", "below_bar"]
-"""Why the gate refused a challenger. `not_scored`: too few test rows could be scored. `unlike_validation`: the rung
+RefusalCause: TypeAlias = Literal[
+    "few_test_rows", "unseen_answers", "not_scored", "unlike_validation", "too_few_rows", "below_bar"
+]
+"""Why the gate refused a challenger. `few_test_rows`: there are too few test rows. `unseen_answers`: test rows have
+labels or items that no training row has. `not_scored`: too few test rows could be scored. `unlike_validation`: the rung
 scores clearly lower than on the validation rows. `too_few_rows`: the score is above the bar, and the rows can't show
-it. `below_bar`: neither."""
+it. `below_bar`: none of these."""
 
 
 @dataclass(frozen=True)
@@ -423,7 +453,13 @@ ClimbReason: TypeAlias = (
 WhyAlone: TypeAlias = NoChampion | OtherSplit | ChampionFails
 """Why a challenger is not compared with a champion."""
 GateReason: TypeAlias = (
-    ChallengerTooFewScored | ChallengerTooManyUnscored | ChallengerScore | ChampionCompared | WhyAlone
+    TooFewTestRows
+    | UnseenTestAnswers
+    | ChallengerTooFewScored
+    | ChallengerTooManyUnscored
+    | ChallengerScore
+    | ChampionCompared
+    | WhyAlone
 )
 """Why the gate promotes, keeps or refuses."""
 ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered | ClimbedAlone
@@ -432,7 +468,7 @@ Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | DoubtfulLab
 
 _BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}
 _INTERVALS: Final = ("score", "difference")
-_TUPLES: Final = ("rungs", "helps")
+_TUPLES: Final = ("rungs", "helps", "labels")
 
 
 @dataclass(frozen=True)

@@ -41,9 +41,11 @@ from rungwise.core.decisions import (
     Text,
     TooFewRows,
     TooFewScored,
+    TooFewTestRows,
     TooManyUnscored,
     TryNext,
     Unscored,
+    UnseenTestAnswers,
     WithoutModel,
 )
 from rungwise.core.folders import joined
@@ -262,6 +264,11 @@ def money(amount: float, currency: str) -> str:
 
 def _gate(reason: GateReason) -> str:
     match reason:
+        case TooFewTestRows(rows, required):
+            are = "is only 1 test row" if rows == 1 else f"are only {rows} test rows"
+            return f"There {are}, and `promote.min_scored` requires {required}: nothing was scored."
+        case UnseenTestAnswers():
+            return _unseen_answers(reason)
         case ChallengerTooFewScored(scored, required):
             return f"Only {scored} test rows could be scored; {required} are required."
         case ChallengerTooManyUnscored(unscored, rows, share):
@@ -280,6 +287,17 @@ def _gate(reason: GateReason) -> str:
         case ChampionFails(champion, problem):
             return f"Champion {champion} can't answer any more ({problem})."
     assert_never(reason)
+
+
+def _unseen_answers(reason: UnseenTestAnswers) -> str:
+    listed = joined([repr(label) for label in reason.labels])
+    sentence = (
+        f"{reason.affected / reason.rows:.0%} of the test rows ({reason.affected} of {reason.rows}) can't be answered "
+        f"fully by any rung, because no training row has {listed}: the ceiling is {reason.ceiling:.2f}"
+    )
+    if reason.ceiling >= reason.target:
+        return f"{sentence}."
+    return f"{sentence}, below the bar of {reason.target:g}. So nothing was scored."
 
 
 def _release(reason: ReleaseReason) -> str:
@@ -311,13 +329,16 @@ def _after_refusal(reason: AfterRefusal) -> str:
     if reason.rows_needed:
         would = f"about {reason.rows_needed:,} test rows would, if the score stays"
     helps = {
+        "few_test_rows": "Collect more rows, raise `split.test`, or lower `promote.min_scored`",
+        "unseen_answers": "Add training rows with these answers, or correct the test rows",
         "not_scored": "Find out why test rows are not scored, such as rows that are longer than the base reads",
         "unlike_validation": "The test rows score clearly lower than the validation rows: compare the two sides, and "
         "check the labels of the test rows (`rungwise data docs`)",
         "too_few_rows": f"The score is above the bar, but these test rows can't show it: {would}",
         "below_bar": "It is not good enough on rows that did not choose it: try more training rows or a better rung",
     }[reason.cause]
-    again = "`rungwise run` gives the same answer until the rows, the ladder or the bar change"
+    changes = "the rows or the setting" if reason.cause == "few_test_rows" else "the rows, the ladder or the bar"
+    again = f"`rungwise run` gives the same answer until {changes} change"
     if reason.next_rung:
         again += f"; it tries {reason.next_rung} if you take {reason.rung} off the ladder"
     return f"{helps}. {again}."

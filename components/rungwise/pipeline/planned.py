@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from rungwise.climbing.ladder import changed_bases
+from rungwise.climbing.ladder import changed_bases, last_climb
 from rungwise.climbing.rungs import is_stored, task_climb
 from rungwise.config import Settings
 from rungwise.core.folders import is_sealed, joined
 from rungwise.core.recipes import STAGES
+from rungwise.release.promote import pending
 from rungwise.workspace import dvc
 from rungwise.workspace.layout import Paths, check_graph, settings_of
 
@@ -54,8 +55,17 @@ def planned(root: Path, task: str | None = None) -> tuple[PlannedStep, ...]:
     steps.append(PlannedStep("accept", climbs, after))
     why = f"{joined(tasks)}: {after}"
     steps.append(PlannedStep("register", climbs, why))
-    steps.append(PlannedStep("promote", climbs, f"{why}; the same question is not asked of the test rows again"))
+    steps.append(_promote(root, tasks, climbs, why))
     return tuple(steps)
+
+
+def _promote(root: Path, tasks: Sequence[str], climbs: Literal["yes", "no", "perhaps"], why: str) -> PlannedStep:
+    """Returns the promotion: without a new climb, it runs if the gate's settings changed or it was not asked yet."""
+    if climbs != "no":
+        return PlannedStep("promote", climbs, f"{why}; the same question is not asked of the test rows again")
+    outcomes = {task: pending(root, last_climb(root, task)) for task in tasks}
+    runs: Literal["yes", "no"] = "yes" if any(is_pending for is_pending, _ in outcomes.values()) else "no"
+    return PlannedStep("promote", runs, "; ".join(f"{task}: {reason}" for task, (_, reason) in outcomes.items()))
 
 
 def _stages(changes: Mapping[str, Sequence[Any]], bases: Sequence[str], *, collects: bool) -> list[PlannedStep]:

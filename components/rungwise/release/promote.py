@@ -1,15 +1,18 @@
 """Asks the gate about a task's challenger and moves the alias `champion`; the only place that scores test rows.
 
-Every test-set look is recorded in data/promote/ledger.jsonl, and the same question is not asked twice.
+Every test-set look is recorded in data/promote/ledger.jsonl with what it measured, and the same question is not asked
+twice: under other settings of the gate, or another bar, the verdict follows from what was measured.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.climbing.rungs import form_of
+from rungwise.config import Settings
 from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
@@ -23,13 +26,14 @@ from rungwise.core.decisions import (
     reason_from_json,
 )
 from rungwise.core.errors import ModelError, Problem, RegistryError
-from rungwise.core.folders import open_sealed
+from rungwise.core.folders import is_sealed, open_sealed
 from rungwise.core.logs import append_log, read_log
-from rungwise.core.records import Prediction, digest, to_json
+from rungwise.core.records import Prediction, digest, from_json, to_json
 from rungwise.core.table import Table
+from rungwise.evidence.ceiling import Unseen, unseen_of
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
-from rungwise.release.gate import Verdict, after_refusal, judge
+from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.release.versions import note_test
@@ -40,9 +44,11 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
     """Returns the verdict on the task's challenger, and makes it the champion if the verdict says so.
 
     The same question (challenger, champion, test rows, bar, gate) is not asked twice: the ledger's answer is returned.
-    A challenger that was trained on other data than the workspace holds is refused without a test-set look, because it
-    may have been trained on today's test rows. For the same reason a challenger is not compared with a champion of
-    another split. A refusal also says what to do next. `prove`: see `register`.
+    If only the bar or the gate's limits changed, the verdict follows from what the ledger says was measured. With too
+    few test rows, or with labels among them that leave no score at the bar, nothing is scored. A challenger that was
+    trained on other data than the workspace holds is refused without a test-set look, because it may have been trained
+    on today's test rows. For the same reason a challenger is not compared with a champion of another split. A refusal
+    also says what to do next. `prove`: see `register`.
 
     Raises:
         SettingsError: there is no such task.
@@ -57,7 +63,8 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
 def verdict_on(root: Path, climb: Climb) -> Verdict | None:
     """Returns the gate's last recorded verdict on the attempt that passed a climb, and what to do after a refusal.
 
-    None where no rung passed, or the gate was not asked about it.
+    A refusal that needs no look at the test rows is not recorded but computed. None where no rung passed, or where the
+    gate was not asked about it.
     """
     chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
     if chosen is None or not climb.decision.passes:
@@ -65,7 +72,29 @@ def verdict_on(root: Path, climb: Climb) -> Verdict | None:
     for look in reversed(looks(Paths(root).ledger, climb.task)):
         if look.get("attempt") == chosen.attempt:
             return _with_advice(root, climb, Verdict(look["action"], look["reasons"]))
-    return None
+    refusal = _refused_unasked(root, climb)
+    return _with_advice(root, climb, refusal) if refusal else None
+
+
+def pending(root: Path, climb: Climb) -> tuple[bool, str]:
+    """Returns whether the gate would decide about an unchanged climb, and why: by the ledger, not the registry."""
+    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
+    if chosen is None or not climb.decision.passes:
+        return False, "no rung passes"
+    settings = settings_of(root)
+    past = [look for look in looks(Paths(root).ledger, climb.task) if look.get("attempt") == chosen.attempt]
+    gate = _gate(settings, climb.task)
+    if past and past[-1]["action"] == "promote":
+        return False, f"{chosen.rung} was promoted"
+    if any(look.get("gate") == gate for look in past):
+        return False, "the same question is not asked of the test rows again"
+    if _refused_unasked(root, climb):
+        return False, f"{chosen.rung} is refused before the test rows are scored"
+    if not past:
+        return True, f"{chosen.rung} passes, and the test rows were not scored yet"
+    if _is_remeasured(past[-1], gate):
+        return True, "a setting of the gate changed: it decides again from the recorded scores, without a second look"
+    return True, "a setting of the gate changed: the test rows are scored again"
 
 
 def _with_advice(root: Path, climb: Climb, verdict: Verdict) -> Verdict:
@@ -74,51 +103,105 @@ def _with_advice(root: Path, climb: Climb, verdict: Verdict) -> Verdict:
 
 
 def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Verdict:
-    from rungwise.serving.answerer import Answerer
-
     settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task
-    target = settings.bars[task]
+    target, gate = settings.bars[task], settings.promote
     challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
         return Verdict("keep", (AlreadyChampion(champion.number),))
     if challenger.tags.get("data_version") != data_version(root):
         own = challenger.tags.get("data_version")
         return Verdict("refuse", (OtherData(challenger.number, own, data_version(root)),))
-    rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
+    rows, unseen = _test_rows(root, settings, task)
     metric = Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ()))
-    gate, confidence = settings.promote, settings.evaluate.confidence
     question = {
         "task": task,
         "challenger": challenger.number,
         "champion": champion.number if champion else None,
         "test": digest([to_json(e) for e in rows]),
-        "gate": [metric.name, target, confidence, gate.min_scored, gate.max_unscored_share],
+        "gate": _gate(settings, task),
         "attempt": challenger.tags["attempt"],
     }
+
+    def verdict_of(look: Measured) -> Verdict:
+        return judge(gate, target, metric.title, look, _is_smaller(challenger, champion), unseen)
+
     past = _answered(ledger, question)
-    if past:
-        _note(root, climb, challenger, past)
-    if past and past.action != "promote":
-        return past
-    with registry.attempt_folder(challenger) as folder:
-        prove(folder) if prove else parity.prove(folder, root)
-    if past:  # the run that asked was killed before it moved the alias, or the alias was moved back
+    if past is None and (refusal := before_look(gate, target, len(rows), unseen)):
+        return refusal
+    earlier = None if past else _measured_before(ledger, question)
+    verdict = past or (verdict_of(earlier.look) if earlier else None)
+    if verdict is None or verdict.action == "promote":
+        with registry.attempt_folder(challenger) as folder:
+            prove(folder) if prove else parity.prove(folder, root)
+    if past is None:
+        if earlier is None:
+            earlier = _look(root, settings, metric, rows, challenger, champion)
+        verdict = verdict_of(earlier.look)
+        line = {**question, **to_json(verdict), "measured": to_json(earlier.look), "when": earlier.when}
+        # the record comes before the promotion: the next run promotes from it, without a second look
+        append_log(ledger, line if earlier.is_new else {**line, "decided": _now()})
+        if not earlier.is_new:
+            verdict = Verdict(verdict.action, (*verdict.reasons, AskedBefore(earlier.when)))
+    assert verdict is not None
+    if verdict.action == "promote":  # also where the run that asked was killed before, or the alias was moved back
         registry.set_alias(challenger, CHAMPION)
-        return past
+    _note(root, climb, challenger, verdict)
+    return verdict
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What was measured on the test rows, and when."""
+
+    look: Measured
+    when: str
+    """ISO 8601, UTC."""
+    is_new: bool
+
+
+def _look(
+    root: Path, settings: Settings, metric: Metric, rows: Table, challenger: Version, champion: Version | None
+) -> _Look:
+    """Scores the test rows: the only place that does."""
+    from rungwise.serving.answerer import Answerer
 
     def answers(version: Version) -> tuple[Prediction, ...]:
-        with registry.attempt_folder(version) as folder:
+        with Registry(root).attempt_folder(version) as folder:
             return Answerer(folder, root).judge(rows)
 
     first = answers(challenger)
     second, why_alone = _champion_answers(champion, split_version(settings), answers)
-    verdict = judge(gate, target, metric, confidence, first, second, _is_smaller(challenger, champion), why_alone)
-    # the record comes before the promotion: the next run promotes from it, without a second look
-    append_log(ledger, {**question, **to_json(verdict), "when": _now()})
-    if verdict.action == "promote":
-        registry.set_alias(challenger, CHAMPION)
-    _note(root, climb, challenger, verdict)
-    return verdict
+    return _Look(measured(metric, settings.evaluate.confidence, first, second, why_alone), _now(), True)
+
+
+_LIMITED: Final = ("accuracy", "set_f1", "fields")
+"""Metrics whose highest score follows from the labels and items that the training rows have."""
+
+
+def _test_rows(root: Path, settings: Settings, task: str) -> tuple[Table, Unseen | None]:
+    """Returns the test rows, and what their answers have that no training row has."""
+    rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
+    if settings.tasks[task].measure not in _LIMITED:
+        return rows, None
+    train = Table.read(open_sealed(Paths(root).output("augment"), "augment") / task / "train.jsonl")
+    return rows, unseen_of(settings.tasks[task].answer, train.answer, rows.answer)
+
+
+def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
+    """Returns the refusal of a climb that needs no score of the test rows; None if they have to be scored."""
+    settings, task = settings_of(root), climb.task
+    has_rows = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
+    if not has_rows or settings.tasks[task].measure != climb.metric:  # the settings changed since
+        return None
+    rows, unseen = _test_rows(root, settings, task)
+    return before_look(settings.promote, settings.bars[task], len(rows), unseen)
+
+
+def _gate(settings: Settings, task: str) -> list[Any]:
+    """Returns all settings of the question that the gate is asked, as the ledger records them."""
+    gate = settings.promote
+    measure, confidence = settings.tasks[task].measure, settings.evaluate.confidence
+    return [measure, settings.bars[task], confidence, gate.min_scored, gate.max_unscored_share]
 
 
 def _note(root: Path, climb: Climb, challenger: Version, verdict: Verdict) -> None:
@@ -174,6 +257,21 @@ def _answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
         if all(look.get(k) == v for k, v in question.items()):
             return Verdict(look["action"], (*look["reasons"], AskedBefore(look["when"])))
     return None
+
+
+def _measured_before(ledger: Path, question: Mapping[str, Any]) -> _Look | None:
+    """Returns what an earlier look measured for the same question under another bar or other limits of the gate."""
+    others = [(k, v) for k, v in question.items() if k != "gate"]
+    for look in looks(ledger, str(question["task"])):
+        if all(look.get(k) == v for k, v in others) and _is_remeasured(look, question["gate"]):
+            return _Look(from_json(Measured, look["measured"]), look["when"], False)
+    return None
+
+
+def _is_remeasured(look: Mapping[str, Any], gate: Sequence[Any]) -> bool:
+    """Whether a look recorded what it measured, with the metric and the confidence of the gate."""
+    past = look.get("gate") or ()
+    return "measured" in look and [*past[:1], *past[2:3]] == [gate[0], gate[2]]
 
 
 def _now() -> str:

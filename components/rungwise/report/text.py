@@ -122,7 +122,8 @@ def sentence(task: TaskStatus) -> str:
 def _refusal(rung: str, verdict: Verdict, dev: str = "") -> str:
     """Returns that a rung which passes was refused, as a sentence without its end; `dev`: its validation score."""
     standing = next((r for r in verdict.reasons if isinstance(r, ChallengerScore)), None)
-    test = f": {interval_text(standing.score)} against the bar of {standing.target:g}" if standing else ""
+    why = f"{interval_text(standing.score)} against the bar of {standing.target:g}" if standing else ""
+    test = f": {why or sentences_of(verdict.parted()[0]).removesuffix('.')}"
     dev = f" ({dev})" if dev else ""
     return f"{rung} passes on the validation rows{dev} but was refused on the test rows{test}"
 
