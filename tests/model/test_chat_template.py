@@ -55,13 +55,36 @@ OPENED = "{% if add_generation_prompt %}<a>{{ open }}{% endif %}"
         ("<think>", "<a><think>\n\n</think>\n\n"),
         ("<think>\\n\\n</think>\\n\\n", "<a><think>\n\n</think>\n\n"),
         ("<seed:think>", "<a><seed:think>\n\n</seed:think>\n\n"),
+        ("<THINK>\\n", "<a><THINK>\n\n</THINK>\n\n"),
+        ("<reason>", "<a><reason>\n\n</reason>\n\n"),
+        ("<thoughts>", "<a><thoughts>\n\n</thoughts>\n\n"),
+        ("[THINK]", "<a>[THINK][/THINK]"),
+        ("[THINK][/THINK]", "<a>[THINK][/THINK]"),
+        ("<|START_THINKING|>", "<a><|START_THINKING|><|END_THINKING|>"),
+        ("<|begin_of_thought|>\\n\\n", "<a><|begin_of_thought|>\n\n<|end_of_thought|>\n\n"),
+        ("<|think|>", "<a><|think|><|/think|>"),
+        ("◁think▷", "<a>◁think▷◁/think▷"),
     ],
 )
 def test_a_reasoning_block_before_the_answer_is_left_empty_and_closed(tokenizer, opened, end):
     result = rendered(tokenizer, USER + OPENED.replace("{{ open }}", "{{ '" + opened + "' }}"))
-    assert result.text.endswith(end) and result.reasoning in ("think", "seed:think")
+    assert result.text.endswith(end) and opened.startswith(result.reasoning) and result.reasoning
     closed = rendered(tokenizer, USER + OPENED.replace("{{ open }}", "{{ '" + opened + "' }}"), opens=False)
-    assert "think" not in closed.text and not closed.reasoning
+    assert closed.text.endswith("</u>") and not closed.reasoning
+
+
+@pytest.mark.parametrize(
+    "opened", ["<think|>", "<|think>", "[think>", "<rethink>", "<|channel|>analysis<|message|>", "<a>"]
+)
+def test_what_is_not_a_reasoning_block_is_left_alone(tokenizer, opened):
+    result = rendered(tokenizer, USER + OPENED.replace("{{ open }}", "{{ '" + opened + "' }}"))
+    assert result.text.endswith("<a>" + opened) and not result.reasoning
+
+
+def test_instructions_about_thinking_do_not_open_a_block(tokenizer):
+    system = "Think between [THINK] and its end. <think>" + USER + "{% if add_generation_prompt %}<a>{% endif %}"
+    result = rendered(tokenizer, system)
+    assert result.text.endswith("</u><a>") and not result.reasoning
 
 
 def test_a_template_is_asked_not_to_reason_and_thoughts_of_earlier_turns_are_left_alone(tokenizer):

@@ -26,8 +26,15 @@ _DEADLINE_SECONDS: Final = 120.0
 _HAS_ADDRESS_LIMIT: Final = sys.platform == "linux"
 """Whether the system holds a process to its limit of memory. macOS does not, so that this process looks after it."""
 _LOOK_SECONDS: Final = 0.02
-_REASONING: Final = re.compile(r"<(think|thinking|thought|reasoning|seed:think)>")
-"""The beginning of a reasoning block."""
+_REASONING: Final = re.compile(
+    r"(?P<left><\||<|\[|◁)(?P<begin>(?:start|begin)(?:_of)?_)?(?P<name>(?:\w+:)?(?:think|thought|reason)\w*)"
+    r"(?P<right>\|>|>|\]|▷)",
+    re.IGNORECASE,
+)
+"""The beginning of a reasoning block, as bases write it: `<think>` (DeepSeek, Qwen), `<seed:think>` (Seed-OSS),
+`[THINK]` (Magistral), `<|START_THINKING|>` (Command A), `<|begin_of_thought|>` (Sky-T1), `◁think▷` (Kimi)."""
+_ENDS: Final = {"start": "end", "begin": "end", "START": "END", "BEGIN": "END", "Start": "End", "Begin": "End"}
+_PAIRS: Final = {"<|": "|>", "<": ">", "[": "]", "◁": "▷"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,8 @@ class Rendered:
     fault: str = ""
     """Why there is no text, on one line: the template refuses the conversation, or has an error."""
     reasoning: str = ""
-    """The tag of a reasoning block before the answer, such as `think`, which is empty; no text: there is none."""
+    """The opening marker of a reasoning block before the answer, such as `<think>`; the block is empty. No text: there
+    is none."""
 
 
 def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, where: str) -> Rendered:
@@ -60,9 +68,8 @@ def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, w
     from transformers import PreTrainedTokenizerBase
 
     if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template:
-        return _closed(
-            _own(tokenizer, turns, opens), opens
-        )  # code of transformers or code that was allowed, and no template
+        # code of transformers or code that was allowed, and no template
+        return _closed(_own(tokenizer, turns, opens), turns, opens)
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:  # several templates, and none is the default
@@ -82,19 +89,40 @@ def render(tokenizer: Any, turns: Sequence[Mapping[str, str]], *, opens: bool, w
                 do="set the rung's `template: plain`, or choose another base",
             )
         )
-    return _closed(Rendered(result.get("text", ""), result.get("fault", "")), opens)
+    return _closed(Rendered(result.get("text", ""), result.get("fault", "")), turns, opens)
 
 
-def _closed(rendered: Rendered, opens: bool) -> Rendered:
-    """Returns the text with the reasoning block at its end closed, if the assistant's turn is opened in it."""
-    last = next(reversed(list(_REASONING.finditer(rendered.text))), None) if opens else None
-    if last is None:
+def _closed(rendered: Rendered, turns: Sequence[Mapping[str, str]], opens: bool) -> Rendered:
+    """Returns the text with the reasoning block at its end closed, if the assistant's turn is opened in it.
+
+    What stands before the end of the last turn, such as instructions about markers, is left alone.
+    """
+    if not opens:
         return rendered
-    tag, inside = last[1], rendered.text[last.end() :]
-    if f"</{tag}>" not in inside:
-        return Rendered(f"{rendered.text.rstrip()}\n\n</{tag}>\n\n", rendered.fault, tag)
-    is_last = not inside.partition(f"</{tag}>")[2].strip()  # otherwise it belongs to an earlier turn
-    return Rendered(rendered.text, rendered.fault, tag if is_last else "")
+    content = turns[-1]["content"].strip()
+    _, _, behind = rendered.text.rpartition(content) if content else ("", "", rendered.text)
+    start = len(rendered.text) - len(behind)
+    opened = [m for m in _REASONING.finditer(rendered.text, start) if _PAIRS[m["left"]] == m["right"]]
+    if not opened:
+        return rendered
+    marker, closing = opened[-1][0], _closing(opened[-1])
+    inside = rendered.text[opened[-1].end() :]
+    if closing in inside:
+        is_last = not inside.partition(closing)[2].strip()  # otherwise it belongs to an earlier turn
+        return Rendered(rendered.text, rendered.fault, marker if is_last else "")
+    if opened[-1]["left"] == "<":  # as the templates of DeepSeek and Qwen write an empty block
+        return Rendered(f"{rendered.text.rstrip()}\n\n{closing}\n\n", rendered.fault, marker)
+    space = inside[len(inside.rstrip()) :]  # tokens of their own: the answer follows at once unless the template breaks
+    return Rendered(f"{rendered.text}{closing}{space}", rendered.fault, marker)
+
+
+def _closing(opened: re.Match[str]) -> str:
+    """Returns the marker that ends a reasoning block: `[/THINK]`, `<|END_THINKING|>`, `<|end_of_thought|>`."""
+    left, begin, name, right = opened["left"], opened["begin"] or "", opened["name"], opened["right"]
+    if not begin:
+        return f"{left}/{name}{right}"
+    word, underscore, rest = begin.partition("_")
+    return f"{left}{_ENDS.get(word, 'end')}{underscore}{rest}{name}{right}"
 
 
 def _own(tokenizer: Any, turns: Sequence[Mapping[str, str]], opens: bool) -> Rendered:

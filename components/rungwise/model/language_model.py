@@ -293,9 +293,10 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
             )
         )
     if rendered.reasoning:
-        tag, name = rendered.reasoning, base.name
+        marker, name = rendered.reasoning, base.name
         say(
-            f"{name}: its chat template has a reasoning block (<{tag}>) before the answer. It is left empty and closed."
+            f"{name}: its chat template has a reasoning block ({marker}) before the answer. It is left empty and "
+            "closed."
         )
     pieces = rendered.text.split(_USER)
     if len(pieces) != 2:
