@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Final
 
 import torch
@@ -14,6 +15,13 @@ from rungwise.training.step import mixed_precision
 
 MAX_RISE: Final = 1.0
 """Rise of the mean loss, in nats per token, at which a training run is refused: 2.7 times as unlikely answers."""
+CLEAR_RISE: Final = 0.3
+"""A rise of so many nats is enough if it is `CLEAR_SHARE` of the loss and `CLEAR_ERRORS` standard errors too."""
+CLEAR_SHARE: Final = 0.5
+CLEAR_ERRORS: Final = 4.0
+"""One batch of unusual rows at the end moves the mean of a quarter by 3.4 standard errors."""
+LARGE_ERRORS: Final = 3.0
+"""A rise of more than MAX_RISE counts from so many standard errors on."""
 
 
 def check_gradients(weights: Mapping[str, torch.Tensor], spec: AttemptSpec) -> None:
@@ -37,13 +45,15 @@ def check_gradients(weights: Mapping[str, torch.Tensor], spec: AttemptSpec) -> N
 
 def broken_base(spec: AttemptSpec, loss: float) -> ModelError:
     """Returns the error of a base whose loss is not finite before anything was learned."""
+    is_full = spec.precision == "fp32"
     return ModelError(
         Problem(
             "a base's loss is not a finite number",
             where=f"base {spec.base}, precision {spec.precision}",
             found=f"loss {loss} before the first update",
-            wanted="finite numbers: its weights may be damaged, or too large for this precision",
-            do="fetch or convert the base again, or set `precision: fp32`",
+            wanted="finite numbers: its weights may be damaged"
+            + ("" if is_full else ", or too large for this precision"),
+            do="fetch or convert the base again" + ("" if is_full else ", or set `train.precision: fp32`"),
         )
     )
 
@@ -64,23 +74,47 @@ def diverged(spec: AttemptSpec, step: int, what: str, peak: float) -> TrainingEr
 def check_losses(spec: AttemptSpec, losses: Sequence[float], peak: float) -> None:
     """Checks that the loss did not rise: the model would be worse than its base.
 
+    Batches differ, so a small rise counts only if it is far beyond the noise from step to step.
+
     Raises:
-        TrainingError: the mean of the last quarter of the steps is above that of the first by more than MAX_RISE.
+        TrainingError: the mean of the last quarter of the steps is above that of the first by more than MAX_RISE, or
+            clearly so; or the last twentieth is above the whole first quarter, on average by more than MAX_RISE.
     """
-    quarter = len(losses) // 4
-    if not quarter:
+    if len(losses) < 3:
         return
-    first, last = (sum(part) / quarter for part in (losses[:quarter], losses[-quarter:]))
-    if last > first + MAX_RISE:
-        raise TrainingError(
-            Problem(
-                "the loss rose during the training",
-                where=f"base {spec.base}, {len(losses)} steps",
-                found=f"{first:.2f} in the first quarter of the steps, {last:.2f} in the last",
-                wanted="a loss that falls",
-                do=f"lower `train.learning_rate` or this rung's own (it was {peak:.3g})",
-            )
+    quarter = max(1, len(losses) // 4)
+    first, last = losses[:quarter], losses[-quarter:]
+    base, rise = fmean(first), fmean(last) - fmean(first)
+    tail = losses[-max(3, len(losses) // 20) :]
+    error = _noise(losses) * math.sqrt(2 / quarter)
+    is_clear = rise > max(CLEAR_RISE, CLEAR_SHARE * base) and rise > CLEAR_ERRORS * error
+    is_large = rise > MAX_RISE and rise > LARGE_ERRORS * error
+    if len(losses) >= 20 and min(tail) > max(first) and fmean(tail) > base + MAX_RISE:
+        where, end = f"the last {len(tail)}", fmean(tail)
+    elif is_clear or is_large:
+        where, end = "the last" if quarter > 1 else "the last step", fmean(last)
+    else:
+        return
+    begin = "the first quarter of the steps" if quarter > 1 else "the first step"
+    raise TrainingError(
+        Problem(
+            "the loss rose during the training",
+            where=f"base {spec.base}, {len(losses)} steps",
+            found=f"{base:.2f} in {begin}, {end:.2f} in {where}",
+            wanted="a loss that falls",
+            do=f"lower `train.learning_rate` or this rung's own (it was {peak:.3g})",
         )
+    )
+
+
+def _noise(losses: Sequence[float]) -> float:
+    """Returns the standard deviation of the loss from step to step, without its trend; larger for few steps.
+
+    Second differences of independent values have six times their variance, and those of a straight line are 0. Few of
+    them can be small by chance.
+    """
+    bends = [a - 2 * b + c for a, b, c in zip(losses, losses[1:], losses[2:], strict=False)]
+    return math.sqrt(fmean(bend * bend for bend in bends) / 6) * (1 + 4 / len(bends))
 
 
 def check_weights(weights: Mapping[str, torch.Tensor], spec: AttemptSpec, peak: float) -> None:
