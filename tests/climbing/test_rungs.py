@@ -1,10 +1,17 @@
+from typing import NoReturn
+
 import pytest
 
-from rungwise.climbing.rungs import spec_of
+from rungwise.climbing.ladder import climb_ladder
+from rungwise.climbing.rungs import evaluate_rung, spec_of, task_climb
 from rungwise.config import parse
-from rungwise.core.errors import SettingsError
+from rungwise.core.errors import ModelError, Problem, RungwiseError, SettingsError, TrainingError
+from rungwise.core.recipes import STAGES
 from rungwise.core.records import Prompting, to_json
+from rungwise.pipeline.stages import run_stage
+from rungwise.workspace.layout import settings_of
 from tests.config.test_config import GOOD
+from tests.conftest import sided_rows, write_sided
 
 LABELS = ["DESC", "card_arrival"]
 
@@ -35,3 +42,22 @@ def test_similar_examples_are_fewer_by_default():
 def test_words_of_a_label_that_no_row_has_are_an_error():
     with pytest.raises(SettingsError, match=r"(?s)label that does not exist.*DESK"):
         spec({"base": "bases/able", "method": "prompt"}, words={"DESK": "description"})
+
+
+def test_an_error_of_a_rung_names_the_task_and_the_rung(tmp_path):
+    rows = [row for side in ("train", "dev", "test") for row in sided_rows(40, side)]
+    root = write_sided(tmp_path / "ws", rows)
+    for verb in STAGES[:-1]:
+        run_stage(root, verb)
+    one = task_climb(root, settings_of(root), "route")
+
+    def fails(kind: type[RungwiseError], where: str):
+        def train(*_: object) -> NoReturn:
+            raise kind(Problem("broken", where=where, found="3 of 3 rows", do="convert it again"))
+
+        with pytest.raises(kind, match="3 of 3 rows") as error:
+            climb_ladder(one, "data", train, evaluate_rung)
+        return error.value.problem.where
+
+    assert fails(ModelError, "base x") == "task route, rung classical: base x"
+    assert fails(TrainingError, "") == "task route, rung classical"

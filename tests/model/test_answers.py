@@ -183,5 +183,11 @@ def test_answers_that_are_not_numbers_are_an_error_that_names_the_base(base_fold
     with torch.no_grad():
         lm.model.lm_head.weight[3, 0] = float("nan")
     for ask in (lambda: score_labels(lm, [[5, 6], [7]], [[8, 2], [9, 2]]), lambda: write_answers(lm, [[5, 6], [7]], 3)):
-        with pytest.raises(ModelError, match=r"(?s)not finite numbers.*2 of 2 rows"):
+        with pytest.raises(
+            ModelError, match=r"(?s)not finite numbers.*2 of 2 rows so far \(100%\), of 2 rows"
+        ) as error:
             ask()
+        assert "fp32" not in str(error.value) and "convert the base again" in str(error.value)
+    lm.model.to(torch.bfloat16)
+    with pytest.raises(ModelError, match=r"(?s)too large for this precision.*`train.precision: fp32`"):
+        score_labels(lm, [[5, 6], [7]], [[8, 2], [9, 2]])

@@ -15,7 +15,7 @@ from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.climbing.rungs import EvaluateRung, TaskClimb, TrainRung
 from rungwise.config import Settings, base_of
 from rungwise.core.decisions import Climb, climb_from_json
-from rungwise.core.errors import DataError, ModelError, Problem, WorkspaceError
+from rungwise.core.errors import DataError, ModelError, Problem, TrainingError, WorkspaceError
 from rungwise.core.folders import open_sealed, read_json
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
@@ -60,6 +60,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
 
     Raises:
         DataError: there are too few validation rows to judge anything.
+        ModelError, TrainingError: a rung can't be trained or evaluated; the error names the task and the rung.
     """
     settings = one.settings
     if len(one.dev) < settings.decide.min_scored:
@@ -75,8 +76,12 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     attempts: dict[str, Attempt] = {}
 
     def attempt(rung: str) -> Outcome:
-        attempts[rung] = train(one, rung)
-        outcome = evaluate(one, rung, attempts[rung])
+        try:
+            attempts[rung] = train(one, rung)
+            outcome = evaluate(one, rung, attempts[rung])
+        except (ModelError, TrainingError) as error:
+            where = f"task {one.name}, rung {rung}" + (f": {error.problem.where}" if error.problem.where else "")
+            raise type(error)(replace(error.problem, where=where)) from error
         say(f"climb {one.name} on data {data_version}: {rung} " + score_text(outcome.evidence))
         return outcome
 

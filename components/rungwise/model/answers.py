@@ -60,8 +60,10 @@ def score_labels(
     def score(block: list[Sequence[int]], prefix: SharedPrefix | None) -> torch.Tensor:
         return _score_batch(lm, block, labels, prefix, ways_KL, margin)
 
+    done = 0
     for rows, scores in _in_batches(lm, prompts, lambda n: 4 * (n + longest_label), score, "rows scored", progress):
-        _check_finite(lm, scores.amax(1))
+        done += len(rows)
+        _check_finite(lm, scores.amax(1), done, len(prompts))
         scores_NL[rows] = scores
     return scores_NL
 
@@ -96,9 +98,11 @@ def write_answers(
     batch.
     """
     written: list[Written | None] = [None] * len(prompts)
+    n = len(prompts)
 
     def write(block: list[Sequence[int]], prefix: SharedPrefix | None) -> list[tuple[list[int], float, bool]]:
-        return _write_batch(lm, block, max_tokens, prefix, constraint)
+        n_begun = sum(one is not None for one in written) + len(block)
+        return _write_batch(lm, block, max_tokens, prefix, constraint, lambda logp: _check_finite(lm, logp, n_begun, n))
 
     for rows, answers in _in_batches(lm, prompts, lambda n: n + max_tokens, write, "answers written", progress):
         for i, (ids, total, is_cut) in zip(rows, answers, strict=True):
@@ -149,23 +153,32 @@ def _in_batches(
         torch.cuda.empty_cache()  # its tensors are free now that the error is handled
 
 
-def _check_finite(lm: LanguageModel, logp_B: torch.Tensor) -> None:
+def _check_finite(lm: LanguageModel, logp_B: torch.Tensor, n_done: int, n_rows: int) -> None:
     """Checks that a model's answers to a batch of rows are numbers.
+
+    Args:
+        lm: the model.
+        logp_B: a log-probability of each row of the batch.
+        n_done: rows that are answered, with this batch; those before it are numbers.
+        n_rows: all rows.
 
     Raises:
         ModelError: a row's are not.
     """
     n = int(logp_B.isnan().sum())
-    if n:
-        raise ModelError(
-            Problem(
-                "a model's answers are not finite numbers",
-                where=f"base {lm.base}",
-                found=f"{n} of {len(logp_B)} rows in a batch",
-                wanted="finite log-probabilities: weights may be damaged, or too large for this precision",
-                do="fetch or convert the base again, or set `precision: fp32`",
-            )
+    if not n:
+        return
+    is_full = lm.model.dtype == torch.float32 and not torch.is_autocast_enabled(lm.device.partition(":")[0])
+    raise ModelError(
+        Problem(
+            "a model's answers are not finite numbers",
+            where=f"base {lm.base}",
+            found=f"{n} of {n_done} rows so far ({n / n_done:.0%}), of {n_rows} rows",
+            wanted="finite log-probabilities: weights may be damaged"
+            + ("" if is_full else ", or too large for this precision"),
+            do="fetch or convert the base again" + ("" if is_full else ", or set `train.precision: fp32`"),
         )
+    )
 
 
 def _prefix(lm: LanguageModel, prompts: Sequence[Sequence[int]]) -> SharedPrefix | None:
@@ -207,8 +220,12 @@ def _write_batch(
     max_tokens: int,
     prefix: SharedPrefix | None,
     constraint: Constraint | None,
+    check: Callable[[torch.Tensor], None] | None = None,
 ) -> list[tuple[list[int], float, bool]]:
-    """Returns for each row its tokens without the end token, their summed log-probability, and whether it was cut."""
+    """Returns for each row its tokens without the end token, their summed log-probability, and whether it was cut.
+
+    `check` raises if a log-probability is not finite.
+    """
     given = padded(prompts, prefix, pad=lm.end, device=lm.device)
     rows = list(range(len(prompts)))
     tokens: list[list[int]] = [[] for _ in prompts]
@@ -219,7 +236,8 @@ def _write_batch(
         logits_BV = out.logits[:, -1]
         best_B = logits_BV.max(-1)
         log_total_B = _log_total(logits_BV, best_B.values)
-        _check_finite(lm, log_total_B)
+        if check:
+            check(log_total_B)
         chosen = best_B.indices.tolist()
         next_tokens = choose([guides[row] for row in rows], logits_BV, chosen) if guides else chosen
         index_B1 = torch.tensor([token or 0 for token in next_tokens], device=lm.device)[:, None]
