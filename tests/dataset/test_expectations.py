@@ -50,6 +50,15 @@ def test_user_expectations_stop_warn_or_reject():
             {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": {"regex": "("}},
             "could not be",
         ),
+        (
+            {"expect": "unexpected_rows_expectation", "arguments": {"unexpected_rows_query": "select 1"}},
+            "can't be used.*an SQL query, and the rows are in no database.*expect_column_values_to_match_regex",
+        ),
+        ({"expect": "expect_query_results_to_match_comparison"}, "can't be used.*an SQL query"),
+        (
+            {"expect": "expect_compound_columns_to_be_unique", "arguments": {"column_list": ["body", "no"]}},
+            "could not be checked.*on body, no",
+        ),
     ],
 )
 def test_an_expectation_that_can_not_be_used_is_one_clear_error(values, message):
@@ -104,3 +113,25 @@ def test_expectations_are_found_by_the_names_that_great_expectations_gives_them(
     assert [check.success for check in result.checks if check.expectation == name] == [True]
     with pytest.raises(RungwiseError, match="similar names: expect_column_kl_divergence"):
         validate(own(expect="expect_column_k_l_divergence_to_be_less_than", column="answer"), TASK, examples(100))
+
+
+def test_slots_in_expectations_about_several_columns_are_named_as_in_column():
+    rows = examples(100)
+    rows[3] = replace(rows[3], fields={"body": rows[3].answer})
+    pair = {
+        "expect": "expect_column_pair_values_to_be_equal",
+        "arguments": {"column_A": "body", "column_B": "answer"},
+        "severity": "warn",
+    }
+    (check,) = [c for c in validate(own(**pair), TASK, rows).checks if c.severity == "warn"]
+    assert not check.success and len(check.failed_ids) == 99 and check.column == "body, answer"
+    rows = examples(100)
+    rows[4] = replace(rows[4], fields=rows[5].fields, answer=rows[5].answer)
+    for name, arguments, failing in (
+        ("expect_compound_columns_to_be_unique", {"column_list": ["body", "answer"]}, {"row-4", "row-5"}),
+        ("expect_select_column_values_to_be_unique_within_record", {"column_list": ["body", "answer"]}, set()),
+        ("expect_table_columns_to_match_set", {"column_set": ["body"], "exact_match": False}, set()),
+    ):
+        values = {"expect": name, "arguments": arguments, "severity": "warn"}
+        (check,) = [c for c in validate(own(**values), TASK, rows).checks if c.severity == "warn"]
+        assert failing <= {*check.failed_ids} and check.success is not bool(failing), name

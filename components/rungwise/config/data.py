@@ -157,13 +157,14 @@ class IngestSettings(Section):
 class ExpectationSettings(Section):
     """An additional expectation, by its Great Expectations name (https://greatexpectations.io/expectations)."""
 
-    expect: Annotated[str, Field(pattern="^expect_[a-z_]+$")]
+    expect: Annotated[str, Field(pattern="^(un)?expect(ed)?_[a-z_]+$")]
     """The expectation's name, such as `expect_column_values_to_match_regex`."""
     column: Text | None = None
     """A slot of the prompt, `answer`, `id`, or `words_SLOT` (the number of words in a slot). Leave it out for an
     expectation about the whole table."""
     arguments: dict[Text, Any] = Field(default_factory=dict)
-    """The expectation's own arguments, such as `{regex: "^[A-Z]", mostly: 0.9}`."""
+    """The expectation's own arguments, such as `{regex: "^[A-Z]", mostly: 0.9}`. Columns in them (`column_A`,
+    `column_B`, `column_list`, `column_set`) are named as `column` is."""
     severity: Literal["stop", "warn", "reject"] = "stop"
     """What happens if the expectation fails: `stop` (the run fails), `warn`, or `reject` (the failing rows are
     rejected)."""

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import warnings
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -80,9 +80,27 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
     if task.answer.format == "json":
         suite.append(("expect_column_values_to_be_json_parseable", {"column": "answer"}, "reject"))
     for own in settings.expectations:
-        about = {} if own.column is None else {"column": f"field_{own.column}" if own.column in fields else own.column}
-        suite.append((own.expect, {**about, **own.arguments}, own.severity))
+        about = {} if own.column is None else {"column": own.column}
+        suite.append((own.expect, _of_table({**about, **own.arguments}, fields), own.severity))
     return suite
+
+
+_COLUMN_ARGUMENTS = ("column", "column_A", "column_B", "column_list", "column_set")
+"""Arguments of expectations that name columns."""
+
+
+def _of_table(arguments: Mapping[str, Any], fields: Collection[str]) -> dict[str, Any]:
+    """Returns arguments of an expectation with the table's columns in place of the prompt's slots."""
+
+    def column(name: Any) -> Any:
+        return f"field_{name}" if isinstance(name, str) and name in fields else name
+
+    return {
+        name: ([column(one) for one in value] if isinstance(value, list | tuple | set) else column(value))
+        if name in _COLUMN_ARGUMENTS
+        else value
+        for name, value in arguments.items()
+    }
 
 
 def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> tuple[tuple[Check, ...], dict[str, Any]]:
@@ -124,11 +142,26 @@ def run_suite(settings: ValidateSettings, task: TaskSettings, table: Table) -> t
     }
 
 
+_QUERIES = ("unexpected_rows_expectation", "expect_query_results_to_match_comparison")
+"""Expectations that are SQL queries."""
+
+
 def _expectation(known: Any, name: str, arguments: dict[str, Any], severity: str) -> Any:
     """Returns an expectation; raises SettingsError if it does not exist or does not accept the arguments."""
     kinds = [getattr(known, title) for title in dir(known) if title.startswith("Expect")]
     names = {kind.expectation_type: kind for kind in kinds}
     make = names.get(name)
+    if name in _QUERIES:
+        raise SettingsError(
+            Problem(
+                "an expectation can't be used",
+                where=f"params.yaml: validate.expectations: {name}",
+                found="an SQL query, and the rows are in no database",
+                wanted="an expectation about columns",
+                do="use one such as `expect_column_values_to_match_regex`, or select rows with SQL in "
+                "`collect` (`query`)",
+            )
+        )
     try:
         if make is None:
             raise ValueError(f"not an expectation; similar names: {joined(difflib.get_close_matches(name, names))}")
@@ -167,7 +200,7 @@ def _check(result: Mapping[str, Any]) -> Check:
     broken = result.get("exception_info") or {}
     if "raised_exception" not in broken:  # the info has one entry per metric
         broken = next((b for b in broken.values() if isinstance(b, dict) and b.get("raised_exception")), {})
-    column = str(config["kwargs"].get("column", "")).removeprefix("field_")
+    column = _columns(config["kwargs"])
     if broken.get("raised_exception"):
         raise DataError(
             Problem(
@@ -187,3 +220,10 @@ def _check(result: Mapping[str, Any]) -> Check:
     severity = str((config.get("meta") or {}).get("severity", "stop"))
     wanted = json.dumps(arguments, sort_keys=True, ensure_ascii=False)[:200]
     return Check(str(config["type"]), column, bool(result["success"]), severity, ids, value, wanted)
+
+
+def _columns(arguments: Mapping[str, Any]) -> str:
+    """Returns the names of the columns that an expectation about rows checks, as settings write them."""
+    values = [arguments[name] for name in ("column", "column_A", "column_B", "column_list") if name in arguments]
+    names = [str(one) for value in values for one in (value if isinstance(value, list | tuple) else [value])]
+    return ", ".join(name.removeprefix("field_") for name in names)
