@@ -58,3 +58,25 @@ def test_the_report_holds_no_text_of_a_row():
 
 
 TASK = TaskSettings(prompt="{body} Queue:", answer=AnswerSettings(column="queue"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "cause", "remedy"),
+    [
+        (
+            {"max_characters": 12},
+            r"rejected: body is empty or longer than `validate.max_c",
+            r"shorten.*max_characters",
+        ),
+        ({"max_words": 2}, r"100 rejected: body has more words than `validate.max_words`", r"shorten.*max_words"),
+        (
+            {"min_rows_per_label": 80},
+            r"100 rejected: its label has too few rows",
+            r"add rows with the rare labels.*min_rows_per_label",
+        ),
+        ({"min_rows": 101}, r"100 rows|100", r"collect|fix the rows"),
+    ],
+)
+def test_what_to_do_about_too_few_rows_follows_from_why_they_were_rejected(settings, cause, remedy):
+    with pytest.raises(DataError, match=rf"(?s){cause}.*do: +{remedy}"):
+        validate(ValidateSettings(**{"min_rows": 50, **settings}), TASK, examples(100))

@@ -1,9 +1,30 @@
-"""Limits how many rows a stage may reject."""
+"""Limits how many rows a stage may reject, and says in words why rows were rejected."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.records import Rejection, counted
+
+_FAILED: Final[Mapping[str, str]] = {
+    "expect_column_values_to_not_be_null": "{} is missing",
+    "expect_column_value_lengths_to_be_between": "{} is empty or longer than `validate.max_characters`",
+    "expect_column_values_to_be_between": "{} is not in the allowed range",
+    "expect_column_values_to_be_in_set": "{} is not in the allowed set",
+    "expect_column_values_to_match_regex": "{} does not have the required form",
+    "expect_column_values_to_be_json_parseable": "{} is not JSON",
+}
+"""Expectation -> how a row fails it; `{}` is the column."""
+
+
+def in_words(detail: str) -> str:
+    """Returns the detail of a rejection as part of a sentence: for an expectation, how the row fails it."""
+    name, _, column = detail.partition(":")
+    if not name.startswith("expect_"):
+        return detail
+    if name == "expect_column_values_to_be_between" and column.startswith("words_"):
+        return f"{column.removeprefix('words_')} has more words than `validate.max_words`"
+    return _FAILED.get(name, f"{{}} does not meet {name}").format(column or "the row")
 
 
 def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: float) -> None:
@@ -20,7 +41,7 @@ def check_share(stage: str, rejections: Sequence[Rejection], n: int, limit: floa
     counts = counted([r.reason for r in rejections])
     listed = [
         f"{reason}: {count} (first: {first[reason].source} line {first[reason].line}"
-        + (f", {first[reason].detail})" if first[reason].detail else ")")
+        + (f", {in_words(first[reason].detail)})" if first[reason].detail else ")")
         for reason, count in counts.items()
     ]
     raise DataError(

@@ -16,7 +16,7 @@ from rungwise.core.folders import joined
 from rungwise.core.records import Example, Rejection
 from rungwise.core.table import Table
 from rungwise.dataset.expectations import Check, run_suite
-from rungwise.dataset.rejections import check_share
+from rungwise.dataset.rejections import check_share, in_words
 from rungwise.dataset.suspects import Suspect, suspects
 
 
@@ -59,7 +59,7 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
             if answer in rare
         ]
         kept = kept.take(i for i, answer in enumerate(kept.answer) if answer not in rare)
-    _check_table(settings, checks, kept)
+    _check_table(settings, checks, kept, rejections)
     check_share("validate", rejections, len(table), settings.max_rejected_share)
     are_suspects_wanted = task.answer.format == "label" and len(kept) <= settings.suspects_up_to
     return Validated(kept, tuple(rejections), checks, outcome, suspects(kept) if are_suspects_wanted else ())
@@ -94,7 +94,9 @@ _HINTS = {
 }
 
 
-def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Table) -> None:
+def _check_table(
+    settings: ValidateSettings, checks: Sequence[Check], kept: Table, rejections: Sequence[Rejection]
+) -> None:
     """Raises DataError if an expectation that stops the run is not met, or too few rows or labels remain."""
     for check in checks:
         stops = check.severity == "stop" or (check.severity == "reject" and not check.failed_ids)
@@ -113,12 +115,36 @@ def _check_table(settings: ValidateSettings, checks: Sequence[Check], kept: Tabl
             )
     n_answers = len(set(kept.answer))
     if len(kept) < settings.min_rows or n_answers < 2:
+        kinds = {_kind(rejection): rejection for rejection in reversed(rejections)}
+        counts = Counter(_kind(rejection) for rejection in rejections).most_common()
+        rejected = joined([f"{n} rejected: {_cause(kinds[kind])}" for kind, n in counts])
         raise DataError(
             Problem(
                 "too few rows or labels are left after the rejections",
                 where="step validate",
-                found=f"{len(kept)} rows with {n_answers} label(s)",
-                wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 labels",
-                do="collect more rows, or check the rejections",
+                found=f"rows: {len(kept)}, different answers: {n_answers}" + (f"; {rejected}" if counts else ""),
+                wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 different answers",
+                do=_remedy(kinds[counts[0][0]]) if counts else "collect more rows",
             )
         )
+
+
+def _kind(rejection: Rejection) -> tuple[str, str]:
+    """Returns what rejections with the same cause share: the reason and the expectation that is not met."""
+    return rejection.reason, rejection.detail if rejection.reason == "failed_expectation" else ""
+
+
+def _cause(rejection: Rejection) -> str:
+    return "its label has too few rows" if rejection.reason == "rare_label" else in_words(rejection.detail)
+
+
+def _remedy(rejection: Rejection) -> str:
+    """Returns what to do about rows that are rejected like this one."""
+    expectation, _, column = rejection.detail.partition(":")
+    if rejection.reason == "rare_label":
+        return "add rows with the rare labels, merge them, or lower `validate.min_rows_per_label`"
+    if expectation == "expect_column_value_lengths_to_be_between":
+        return "shorten or split these texts, or raise `validate.max_characters`"
+    if expectation == "expect_column_values_to_be_between" and column.startswith("words_"):
+        return "shorten or split these texts, or raise `validate.max_words`"
+    return "correct these rows, or the setting that rejects them (`validate`, `answer`)"
