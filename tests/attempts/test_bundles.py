@@ -287,6 +287,44 @@ def test_links_and_pipes_in_a_bundle_are_refused(root, kind, place):
     assert not (root / "store").exists()
 
 
+def _link(root, bundle):
+    (bundle / "audit.txt").symlink_to(root / "private")
+
+
+def _second_name(root, bundle):
+    (bundle / "audit.txt").hardlink_to(root / "private")
+
+
+def _pipe(root, bundle):
+    os.mkfifo(bundle / "audit.txt")
+
+
+def _result(root, bundle):
+    (bundle / "result").symlink_to(root / "outside")
+
+
+def _leftover(root, bundle):
+    (bundle / "result").mkdir()
+    (bundle / "result" / ".audit.part").symlink_to(root / "private")
+
+
+@pytest.mark.parametrize("place", [_link, _second_name, _pipe, _result, _leftover])
+def test_a_bundle_that_leads_out_of_its_folder_is_refused_before_anything_is_written(root, place):
+    bundle, _ = packed(root, spec_for(steps=1))
+    (root / "private").write_text("mine")
+    (root / "outside").mkdir()
+    place(root, bundle)
+    with pytest.raises(WorkspaceError, match="not a file"):
+        run.run(bundle)
+    assert (root / "private").read_text() == "mine" and not list((root / "outside").iterdir())
+
+
+def test_a_bundle_may_be_named_by_a_link(root):
+    bundle, made = packed(root, spec_for(steps=1))
+    (root / "named").symlink_to(bundle)
+    assert run.run(root / "named").name == f"train-{made.name}"
+
+
 def test_an_error_of_a_launched_process_reaches_the_user(root):
     options = attempts.RunOptions(launch=TORCHRUN, limits={"over_context": 0.0})
     spec = replace(spec_for(), learning_rate=1e30, clip_norm=1e30)

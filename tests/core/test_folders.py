@@ -44,3 +44,12 @@ def test_sweep_removes_only_temporary_folders(tmp_path):
         (tmp_path / name).mkdir()
     folders.sweep(tmp_path)
     assert sorted(p.name for p in tmp_path.iterdir()) == [".other", "out"]
+
+
+def test_a_file_is_replaced_without_following_a_link(tmp_path):
+    (tmp_path / "private").write_text("mine")
+    for name in ("shown.txt", ".shown.txt.part"):
+        (tmp_path / name).symlink_to(tmp_path / "private")
+    folders.replace_text(tmp_path / "shown.txt", "new")
+    assert (tmp_path / "private").read_text() == "mine"
+    assert (tmp_path / "shown.txt").read_text() == "new" and not (tmp_path / "shown.txt").is_symlink()

@@ -18,7 +18,7 @@ from rungwise.attempts.launch import ERROR, PROGRESS
 from rungwise.attempts.run import RunOptions, train_attempt
 from rungwise.attempts.store import attempt_digest, versions_of
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
-from rungwise.core.folders import sweep
+from rungwise.core.folders import check_plain, sweep
 from rungwise.core.progress import LineProgress, say
 from rungwise.workspace.process import prepare_environment
 
@@ -33,10 +33,13 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, a
         allow_code: the hash of the base's code that may run; empty: none may.
 
     Raises:
-        WorkspaceError: it is not a bundle, or this machine has other libraries than those that it was packed for.
+        WorkspaceError: it is not a bundle, holds a link, or this machine has other libraries than those that it was packed for.
         ModelError: it needs code of its base that was not allowed.
         RungwiseError: the training fails.
     """
+    rank = int(os.environ.get("RANK", "0"))
+    if not rank:  # the others write nothing here, and would see files that the first one removes
+        check_plain(folder.resolve())
     bundle = bundles.read(folder, root)
     bundles.check_code(bundle, allow_code)
     digest_here = attempt_digest(bundle.spec, bundle.rows, bundle.root, bundle.eval_rows)
@@ -51,7 +54,6 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, a
                 do="install these versions and the Rungwise that packed the bundle, or pack it with the versions found",
             )
         )
-    rank = int(os.environ.get("RANK", "0"))
     store = folder / bundles.RESULT
     if store.exists() and not store.is_dir():
         raise WorkspaceError(

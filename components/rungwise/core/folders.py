@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -92,19 +93,28 @@ def check_plain(folder: Path) -> None:
     """Checks that a folder from elsewhere holds only files and folders of its own: a link could lead out of it.
 
     Raises:
-        WorkspaceError: it, or something in it, is a link, a pipe or a device.
+        WorkspaceError: it, or something in it, is a link, a file with a second name, a pipe or a device.
     """
     for path in (folder, *folder.rglob("*")):
-        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+        if strange := _not_plain(path.lstat()):
             raise WorkspaceError(
                 Problem(
                     "a folder holds something that is not a file",
-                    where=str(path),
-                    found="a link" if path.is_symlink() else "neither a file nor a folder",
+                    where=on_one_line(str(path)),
+                    found=strange,
                     wanted="files and folders only",
                     do="copy the folder again so that links become files (`cp -rL`), if you trust where they lead",
                 )
             )
+
+
+def _not_plain(entry: os.stat_result) -> str:
+    """Returns what an entry of a folder is if it is neither a folder nor a file with one name; otherwise empty."""
+    if stat.S_ISLNK(entry.st_mode):
+        return "a link"
+    if stat.S_ISREG(entry.st_mode):
+        return "" if entry.st_nlink < 2 else "a file that has another name too (a hard link)"
+    return "" if stat.S_ISDIR(entry.st_mode) else "neither a file nor a folder"
 
 
 def open_sealed(path: Path, made_by: str) -> Path:
@@ -147,10 +157,15 @@ def replace_text(path: Path, text: str) -> None:
 
 
 def replace_bytes(path: Path, content: bytes) -> None:
-    """Replaces a file in one step: a reader sees the old content or the new one, also after a crash or an error."""
+    """Replaces a file in one step: a reader sees the old content or the new one, also after a crash or an error.
+
+    A link at `path` is replaced, and what it leads to stays as it is.
+    """
     part = path.with_name(f".{path.name}.part")
     try:
-        part.write_bytes(content)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as stream:  # a new file: never through a link
+            stream.write(content)
         _flush(part)
         os.replace(part, path)
     except BaseException:

@@ -15,7 +15,7 @@ import torch
 
 from rungwise.core.errors import Problem, TrainingError
 from rungwise.core.faults import LIMITS
-from rungwise.core.folders import write_lines
+from rungwise.core.folders import replace_text
 from rungwise.core.prompts import answer_text
 from rungwise.core.texts import visible
 from rungwise.model.chat_template import render
@@ -110,7 +110,8 @@ def check(result: Audit, lm: LanguageModel, rows: Sequence[Encoded], limits: Map
         return
     indices = tuple(dict.fromkeys(i for name in over for i in result.where.get(name, ()))) or tuple(range(SHOWN))
     texts = [written_out(lm, rows[i]) for i in indices[:SHOWN] if i < len(rows)]
-    write_lines(shown, visible("\n\n".join(texts)) + "\n")  # people read it in a terminal
+    shown.parent.mkdir(parents=True, exist_ok=True)
+    replace_text(shown, visible("\n\n".join(texts)) + "\n")  # people read it in a terminal
     raise TrainingError(
         Problem(
             "the tokens of the training rows have faults",
