@@ -2,7 +2,9 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
+from rungwise.core.errors import ModelError
 from rungwise.core.prompts import object_text
 from rungwise.core.records import AnswerForm, Base
 from rungwise.evidence.metrics import Metric, estimate
@@ -98,3 +100,20 @@ def test_nothing_to_fit_is_a_reason_that_names_the_field(tmp_path, encoder):
         "nothing to fit: queue: the training rows have 1 label",
     )
     assert embed.fit(tmp_path, spec(), [], vectors)[1] == "nothing to fit: no training rows"
+
+
+@pytest.mark.parametrize("form", [LABELS, AnswerForm("text"), ITEMS])
+def test_the_files_of_a_model_from_elsewhere_are_checked(tmp_path, encoder, form):
+    rows = examples(30)
+    fitted(tmp_path, encoder, form, rows)
+    embed.check(tmp_path, spec(form))
+    weights = load_file(tmp_path / embed.WEIGHTS)
+    for name, array in weights.items():
+        for other in (np.full_like(array, np.nan), array[:-1].copy(), array.astype(np.float64)):
+            save_file({**weights, name: other}, tmp_path / embed.WEIGHTS)
+            with pytest.raises(ModelError, match="not those of its settings"):
+                embed.check(tmp_path, spec(form))
+    save_file(weights, tmp_path / embed.WEIGHTS)
+    (tmp_path / embed.MODEL).write_text("[]")
+    with pytest.raises(ModelError, match="not those of its settings"):
+        embed.check(tmp_path, spec(form))

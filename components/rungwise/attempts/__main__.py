@@ -33,7 +33,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, a
         allow_code: the hash of the base's code that may run; empty: none may.
 
     Raises:
-        WorkspaceError: it is not a bundle, holds a link, or this machine has other libraries than those that it was packed for.
+        WorkspaceError: it is not a bundle, holds a link, or was packed for other libraries than this machine has.
         ModelError: it needs code of its base that was not allowed.
         RungwiseError: the training fails.
     """

@@ -6,61 +6,91 @@ permission to run code in it, the base and the settings of the adapter come from
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, ClassVar, Final
 
-from pydantic import Field
+from pydantic import AfterValidator, ConfigDict, Field, TypeAdapter
 
-from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SPEC
+from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SHOWN, SPEC
 from rungwise.core.errors import Problem, WorkspaceError
+from rungwise.core.faults import Fault
 from rungwise.core.folders import MARKER, joined, read_json
-from rungwise.core.records import AttemptSpec, Json, Record, canonical_json, from_json, to_json
-from rungwise.model import adapter_files
+from rungwise.core.methods import METHODS
+from rungwise.core.records import AttemptSpec, Json, canonical_json, to_json
+from rungwise.core.texts import on_one_line
+from rungwise.model import adapter_files, classical, embed
 from rungwise.model.bases import base_digest, base_folder
 
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0)]
-_SUFFIXES: Final = (".json", ".safetensors")
-"""Of all files of a result: they hold numbers and text, and nothing in them runs."""
+
+def _plain(text: str) -> str:
+    if on_one_line(text) != text:
+        raise ValueError("a control character")
+    return text
+
+
+def _moment(text: str) -> str:
+    if datetime.fromisoformat(text).tzinfo is None or not 2000 <= datetime.fromisoformat(text).year < 2200:
+        raise ValueError("a time with its zone is wanted")
+    return text
+
+
+Count = Annotated[int, Field(ge=0, le=10**15)]
+Amount = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Line = Annotated[str, Field(max_length=4000), AfterValidator(_plain)]
+Reason = Annotated[str, Field(pattern="^[a-z_]{1,40}$")]
+_EXACT: Final = ConfigDict(extra="forbid", strict=True)
 
 
 @dataclass(frozen=True)
 class _Result:
-    base_digest: str
+    __pydantic_config__: ClassVar = _EXACT
+    base_digest: Line
     base_parameters: Count
-    template_digest: str
+    template_digest: Line
     train_rows: Count
-    train_rejected: Mapping[str, Count]
+    train_rejected: Mapping[Reason, Count]
     train_tokens: Count
     trained_parameters: Count
     max_answer_tokens: Count
-    note: str
+    note: Line
+    learning_rate: Amount | None = None
+    kept_step: Count | None = None
 
 
 @dataclass(frozen=True)
 class _Cost:
+    __pydantic_config__: ClassVar = _EXACT
     seconds: Amount
     threads: Count
     processes: Count
     peak_mib: Amount
-    device: str
-    processor: str
+    device: Line
+    processor: Line
     cores: Count | None
-    versions: Mapping[str, str]
-    notes: Sequence[str]
+    versions: Mapping[Line, Line]
+    notes: Sequence[Line]
+    ended: Annotated[str, AfterValidator(_moment)] | None = None
 
 
 @dataclass(frozen=True)
 class _Audit:
+    __pydantic_config__: ClassVar = _EXACT
     rows: Count
-    loss_share: Amount
-    faults: Mapping[str, Amount]
+    loss_share: Share
+    faults: Mapping[Fault, Share]
 
 
 @dataclass(frozen=True)
 class _Losses:
-    losses: Sequence[float]
-    scores: Sequence[tuple[int, float]]
+    __pydantic_config__: ClassVar = _EXACT
+    losses: Sequence[Finite]
+    scores: Sequence[tuple[Count, Finite]]
+
+
+_RECORDS: Final[Mapping[str, type]] = {RESULT: _Result, COST: _Cost, AUDIT: _Audit, LOSSES: _Losses}
 
 
 def check_result(folder: Path, spec: AttemptSpec, root: Path) -> None:
@@ -72,23 +102,51 @@ def check_result(folder: Path, spec: AttemptSpec, root: Path) -> None:
         root: the folder that the path of its base is relative to.
 
     Raises:
-        WorkspaceError: a file is not one of a result, the spec or the base is another, or a value has a wrong type.
-        ModelError: the settings of the adapter are not those of the spec.
+        WorkspaceError: the files, the spec or the base are others, or a value has a wrong type.
+        ModelError: the settings or weights of the adapter are not those of the spec.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.name != MARKER)
-    if strange := [n for n in names if not n.endswith(_SUFFIXES) or not (folder / n).is_file()]:
-        raise _refused(folder, joined(strange), f"files whose names end in {joined(_SUFFIXES)}")
+    names = {p.name for p in folder.iterdir()} - {MARKER}
+    note = _note(folder)
+    if names != (wanted := _files(spec, has_no_model=bool(note))):
+        raise _refused(folder, joined(sorted(names), 20), joined(sorted(wanted), 20))
     check_spec(folder, spec)
-    result = _read(folder / RESULT, _Result)
+    for name in sorted(names & _RECORDS.keys()):
+        _check(folder / name, _RECORDS[name])
+    result = _json(folder / RESULT)
     base = base_digest(base_folder(spec.base, root)) if spec.base else ""
-    if result.base_digest != base:
-        raise _refused(folder / RESULT, f"base_digest: {result.base_digest[:64]}", f"{base}, of base {spec.base}")
-    _read(folder / COST, _Cost)
-    for name, kind in ((AUDIT, _Audit), (LOSSES, _Losses)):
-        if name in names:
-            _read(folder / name, kind)
+    if result["base_digest"] != base:
+        raise _refused(folder / RESULT, f"base_digest: {result['base_digest'][:64]}", f"{base}, of base {spec.base}")
+    if embed.MODEL in names:
+        embed.check(folder, spec)
     if adapter_files.CONFIG in names:
+        from rungwise.model.adapter_weights import check_weights
+
         adapter_files.check_config(folder / adapter_files.CONFIG, spec)
+        check_weights(folder / adapter_files.WEIGHTS, spec, root)
+
+
+def _note(folder: Path) -> object:
+    """Returns why an attempt has no model, as its result says."""
+    result = _json(folder / RESULT)
+    return result.get("note") if isinstance(result, dict) else ""
+
+
+def _files(spec: AttemptSpec, *, has_no_model: bool) -> set[str]:
+    """Returns the names of the files that an attempt has."""
+    always, method = {SPEC, RESULT, COST}, METHODS[spec.method]
+    if method.trains:
+        adapter = {AUDIT, LOSSES, adapter_files.CONFIG, adapter_files.WEIGHTS}
+        return always | ({AUDIT} if has_no_model else adapter)
+    if has_no_model:
+        return always
+    match method.engine:
+        case "encoder":
+            own = {embed.MODEL, embed.WEIGHTS}
+            return always | own | ({embed.ANSWERS} if embed.keeps_answers(spec.form) else set())
+        case "classical":
+            return always | {classical.MODEL, classical.WEIGHTS}
+        case _:
+            return always | {SHOWN}
 
 
 def check_spec(folder: Path, spec: AttemptSpec) -> None:
@@ -114,10 +172,9 @@ def check_spec(folder: Path, spec: AttemptSpec) -> None:
         )
 
 
-def _read(path: Path, kind: type[Record]) -> Record:
-    value = _json(path)
+def _check(path: Path, kind: type) -> None:
     try:
-        return from_json(kind, value)
+        TypeAdapter(kind).validate_json(canonical_json(_json(path)))
     except (ValueError, RecursionError) as error:
         raise _refused(path, " ".join(str(error).split())[:300], "the values that training records") from None
 

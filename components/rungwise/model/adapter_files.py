@@ -38,7 +38,7 @@ def save(lm: LanguageModel, spec: AttemptSpec, folder: Path) -> None:
     """
     from safetensors.torch import save_file
 
-    weights, config = _weights_and_config(lm, spec)
+    weights, config = weights_of(lm, spec)
     tensors = {name: _gathered(weights[name]).cpu().contiguous() for name in sorted(weights)}
     tensors = {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
@@ -63,7 +63,8 @@ def _gathered(weight: torch.Tensor) -> torch.Tensor:
     return whole
 
 
-def _weights_and_config(lm: LanguageModel, spec: AttemptSpec) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+def weights_of(lm: LanguageModel, spec: AttemptSpec) -> tuple[Mapping[str, torch.Tensor], dict[str, Any]]:
+    """Returns the weights and the settings of an adapter under the names of its files."""
     from peft import get_peft_model_state_dict
 
     if isinstance(lm.model, VirtualTokens):
@@ -104,7 +105,10 @@ def check_config(path: Path, spec: AttemptSpec) -> None:
     Raises:
         ModelError: a setting is another one.
     """
-    config = read_json(path)
+    try:
+        config = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        config = None
     given, wanted = config if isinstance(config, dict) else {}, _written(_fresh(spec), spec)
     differ = [n for n in sorted({*given, *wanted}) if n not in _FROM_BASE and given.get(n) != wanted.get(n)]
     differ += [n for n in _FROM_BASE if not _are_names(given.get(n))]
@@ -152,6 +156,8 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
     try:
         config = read_json(folder / CONFIG)
         weights = load_file(folder / WEIGHTS)
+        if strange := sorted(n for n, w in weights.items() if w.is_floating_point() and not bool(w.isfinite().all())):
+            raise ValueError(f"{strange[0]} has a value that is not finite")
         with warnings.catch_warnings(), torch.random.fork_rng():
             warnings.simplefilter("ignore")
             model, missing, unknown = _with_weights(lm, config, weights)
@@ -162,6 +168,7 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
                 where=str(folder),
                 found=f"{type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}",
                 wanted=f"{CONFIG} and {WEIGHTS} as they were written for base {lm.base}",
+                do="remove the folder, and train the attempt again",
             )
         ) from None
     if missing or unknown:

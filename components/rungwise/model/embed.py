@@ -12,9 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import read_json, write_json
 from rungwise.core.prompts import list_text, object_text, parse_list, parse_object, slots
 from rungwise.core.records import AnswerForm, AttemptSpec, Example, Prediction, prediction_of
+from rungwise.core.texts import on_one_line
 from rungwise.model.encoder import Encoder
 from rungwise.model.language_model import Progress
 from rungwise.model.linear import Fitted, fit_items, fit_labels, label_shares, sigmoid
@@ -93,6 +95,61 @@ class Embedded:
             return object_text({name: value for name, (value, _) in parts.items()}), share
         value = parts[_WHOLE][0]
         return value if isinstance(value, str) else list_text(value, form.separator), share
+
+
+def keeps_answers(form: AnswerForm) -> bool:
+    """Whether a model of this form keeps the answers of training rows."""
+    return any(part.format == "text" for part in _forms(form).values())
+
+
+def check(folder: Path, spec: AttemptSpec) -> None:
+    """Checks that the files of a model from elsewhere have the forms that `fit` writes for `spec`.
+
+    Raises:
+        ModelError: a value is missing, has another type or shape, or is not finite.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    why = ""
+    try:
+        heads, weights = read_json(folder / MODEL), load_file(folder / WEIGHTS)
+        answers = read_json(folder / ANSWERS) if keeps_answers(spec.form) else {}
+        width = weights["mean"].shape
+        wanted = {"mean": width, "scale": width}
+        for name, part in _forms(spec.form).items():
+            values = _head_values(heads[name], answers.get(name), part.format)
+            rows = {"vectors": (len(values), *width)} if part.format == "text" else {}
+            shapes = rows or {"coefficients": (len(values), *width), "intercepts": (len(values),)}
+            wanted |= {f"{name}/{kind}": shape for kind, shape in shapes.items()}
+        actual = {name: array.shape for name, array in weights.items()}
+        if len(width) != 1 or actual != wanted:
+            why = f"tensors {actual}; wanted {wanted}"
+        elif not all(array.dtype == np.float32 and np.isfinite(array).all() for array in weights.values()):
+            why = "a value that is not a finite number"
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"{type(error).__name__}: {error}"
+    if why:
+        raise ModelError(
+            Problem(
+                "the linear models of an attempt are not those of its settings",
+                where=str(folder),
+                found=on_one_line(why)[:300],
+                wanted=f"{MODEL} and {WEIGHTS} as fitting writes them",
+                do="don't use them; pack the rung again and run the new bundle on a machine that you trust",
+            )
+        )
+
+
+def _head_values(head: Mapping[str, Any], answers: Any, kind: str) -> Sequence[str]:
+    """Returns the labels, items or answers of a part; raises ValueError or TypeError if they are not texts."""
+    values = answers if kind == "text" else head["labels" if kind == "label" else "items"]
+    if not isinstance(values, list) or not values or not all(isinstance(value, str) for value in values):
+        raise ValueError("a list of texts is wanted")
+    if kind == "list" and not 0 <= head["threshold"] <= 1:
+        raise ValueError("a threshold from 0 to 1 is wanted")
+    return values
 
 
 def texts_of(spec: AttemptSpec, rows: Sequence[Example]) -> list[str]:
