@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from rungwise.core.errors import WorkspaceBusy, WorkspaceError
@@ -18,6 +19,16 @@ CUT = {"empty": "", "spaces": "  \n", "cut in a key": LOCK[:-8], "cut in a quote
 CUT |= {
     "cut in a hash": LOCK + "    deps:\n    - path: a\n      md5: 3f",
     "no value": LOCK + "    outs:\n    - path:\n",
+}
+CUT |= {
+    "cut before the settings": LOCK + "    params:\n",
+    "cut before the settings of a file": LOCK + "    params:\n      params.yaml:\n",
+    "a size that is not a number": LOCK + "    outs:\n    - path: a\n      size: x\n",
+    "a hash that is a number": LOCK + "    outs:\n    - path: a\n      md5: 12\n",
+    "an unknown key": LOCK + "more: 1\n",
+    "another schema": LOCK.replace("2.0", "9.0"),
+    "zeros": "\0" * 20,
+    "deep": "schema: " + "[" * 10_000 + "\n",
 }
 CUT |= {"no list": LOCK + "    deps:\n", "no command": LOCK.replace(" x", "")}
 
@@ -71,6 +82,31 @@ def test_the_marks_of_a_conflict_are_named_and_nothing_changes(root, name):
         repair(root)
     assert ("delete the file: results are found again" in str(raised.value)) == (name == "dvc.lock")
     assert (root / name).read_text() == text
+
+
+@pytest.mark.parametrize("copy", ["", LOCK[:-8], LOCK + "    params:\n"])
+def test_a_damaged_copy_is_not_restored(root, copy, capsys):
+    (root / KEPT).parent.mkdir()
+    (root / KEPT).write_text(copy)
+    (root / "dvc.lock").write_text("")
+    assert repair(root) and not (root / "dvc.lock").exists() and not repair(root)
+    assert "it is removed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("pid", [-1, 0, 1, 10**20])
+def test_an_entry_of_a_process_that_is_not_dvc_is_removed(root, pid, monkeypatch):
+    def refuse(_):
+        raise psutil.AccessDenied
+
+    monkeypatch.setattr(psutil.Process, "cwd", refuse)  # as for a process of another user
+    entries(root, pid=pid, command="/old/bin/dvc repro")
+    assert repair(root) and left(root) == {"write": {}, "read": {}}
+
+
+@pytest.mark.parametrize("text", ['{"write": {"a": {"pid": 1e400, "cmd": "x"}}}', "[" * 100_000])
+def test_a_list_that_no_dvc_writes_is_removed(root, text):
+    (root / ".dvc/tmp/rwlock").write_text(text)
+    assert is_needed(root) and repair(root) and not (root / ".dvc/tmp/rwlock").exists()
 
 
 @pytest.mark.parametrize("text", ["", '{"write": {"a', "[]", '{"write": {"a": {"pid": 1}}}', '{"read": {"a": [3]}}'])

@@ -10,7 +10,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any, Final
@@ -71,7 +71,7 @@ def is_needed(root: Path) -> bool:
     try:
         entries = json.loads(path.read_text(encoding="utf-8")) if path and path.is_file() else {}
         return any(entries.values()) or is_damaged(root)
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return True
 
 
@@ -87,31 +87,36 @@ def is_dvc(pid: int) -> bool:
 
 def is_damaged(root: Path) -> bool:
     """Whether dvc.lock is there and DVC can't read it."""
+    path = root / "dvc.lock"
+    return path.is_file() and not _is_whole(path.read_bytes())
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether this is the content of a dvc.lock that DVC takes, and no line of it is cut off."""
+    from dvc.schema import COMPILED_LOCKFILE_SCHEMA
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
+    from voluptuous import Invalid
 
     try:
-        text = (root / "dvc.lock").read_text(encoding="utf-8")
-        content = YAML(typ="safe", pure=True).load(text)
-        stages = content["stages"].values() if content["schema"] else ()
-        entries = [e for s in stages for part in ("deps", "outs") if part in s for e in s[part]]
-        return not text.endswith("\n") or any(not s["cmd"] for s in stages) or any(None in e.values() for e in entries)
-    except FileNotFoundError:
+        text = content.decode()
+        values = COMPILED_LOCKFILE_SCHEMA(YAML(typ="safe", pure=True).load(text))
+    except (YAMLError, Invalid, ValueError, TypeError, AttributeError, RecursionError):
         return False
-    except (YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError):
-        return True  # cut off
+    return text.endswith("\n") and all(stage["cmd"] for stage in values.get("stages", {}).values())
 
 
 def _repair_lock_file(root: Path) -> bool:
     """Restores or removes a damaged dvc.lock, or copies a good one; returns whether it was damaged."""
     lock, kept = root / "dvc.lock", root / KEPT
+    copy = kept.read_bytes() if kept.is_file() else b""
     if not is_damaged(root):
-        if lock.is_file() and (not kept.is_file() or kept.read_bytes() != lock.read_bytes()):
+        if lock.is_file() and copy != (content := lock.read_bytes()):
             kept.parent.mkdir(exist_ok=True)
-            replace_bytes(kept, lock.read_bytes())
+            replace_bytes(kept, content)
         return False
-    if kept.is_file():
-        replace_bytes(lock, kept.read_bytes())
+    if _is_whole(copy):
+        replace_bytes(lock, copy)
         say("rungwise: a killed run left a damaged dvc.lock; the copy from before it is restored")
     else:
         lock.unlink()
@@ -132,7 +137,7 @@ def _clear(folder: Path) -> tuple[bool, list[str]]:
         commands = {int(info["pid"]): str(info["cmd"]) for info in holders}
     except FileNotFoundError:
         return False, []
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         path.unlink()  # cut off; DVC writes it anew
         return True, []
     alive = {pid for pid, command in commands.items() if _is_at_work(pid, command, folder.parent)}
@@ -158,21 +163,23 @@ def _is_at_work(pid: int, command: str, repository: Path) -> bool:
 
     try:
         process = psutil.Process(pid)
-        called = process.cmdline()
-        folder = Path(process.cwd())
+        if not _is_call(command, process.cmdline()):
+            return False
+        return Path(process.cwd()).resolve().is_relative_to(repository.resolve())
     except psutil.AccessDenied:
         return True
-    except (psutil.Error, OSError):
+    except (psutil.Error, OSError, ValueError, OverflowError):  # the last two: no process can have this id
         return False
+
+
+def _is_call(command: str, called: Sequence[str]) -> bool:
+    """Whether a process that was called with these arguments wrote `command` into an entry."""
     program, *arguments = command.split(" ")  # DVC records " ".join(sys.argv)
     name = PurePath(program)
     name = name.parent if name.name == "__main__.py" else name
     names = {name.name, name.stem}  # of a module run by `-m` DVC records the file
-    return (
-        any(PurePath(part).name in names or part.rpartition(".")[2] == name.stem for part in called)
-        and " ".join(called).endswith(" ".join(arguments))
-        and folder.resolve().is_relative_to(repository.resolve())
-    )
+    is_named = any(PurePath(part).name in names or part.rpartition(".")[2] == name.stem for part in called)
+    return is_named and " ".join(called).endswith(" ".join(arguments))
 
 
 def _ancestors() -> list[int]:
