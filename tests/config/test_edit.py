@@ -198,3 +198,19 @@ def test_a_task_with_two_bars_and_bars_that_cant_be_moved_are_errors(tmp_path):
     path.write_text(OLD_BARS.replace("target: 0.85   # why", "target:\n      0.85"))
     with pytest.raises(SettingsError, match=r"(?s)can't be moved.*bars\.route: 0\.85"):
         rename_settings(path)
+
+
+@pytest.mark.parametrize("promote", ["promote: {min_scored: 20}", "promote:\n  min_scored: 20", "promote: {}"])
+@pytest.mark.parametrize("split", ["split: {dev: 0.2, min_test: 50}", "split:\n  min_test: 50   # few\n  dev: 0.2"])
+def test_the_setting_that_only_warns_works_in_its_old_section_and_moves(workspace, split, promote):
+    path = workspace / "params.yaml"
+    lines = [line for line in path.read_text().splitlines() if not line.startswith(("split:", "promote:"))]
+    path.write_text("\n".join([*lines, split, promote]) + "\n")
+    with pytest.warns(RenamedSetting, match=r"split.min_test is deprecated, use promote.min_test"):
+        assert settings_of(workspace).promote.min_test == 50
+    assert rename_settings(path) == {"split.min_test": "promote.min_test"}
+    settings = settings_of(workspace)  # without a warning
+    assert settings.promote.min_test == 50 and settings.split.dev == 0.2 and rename_settings(path) == {}
+    path.write_text(path.read_text().replace("dev: 0.2", "dev: 0.2, min_test: 7" if "{dev" in split else "min_test: 7"))
+    with pytest.raises(SettingsError, match=r"(?s)both its old and its new place.*remove split.min_test"):
+        settings_of(workspace)

@@ -249,8 +249,6 @@ class SplitSettings(Section):
     max_leaked_share: Share = 0.3
     """The run fails if more than this share of the training rows is removed because it repeats validation or test
     rows."""
-    min_test: Positive = 200
-    """With fewer test rows than this, a warning says what they can show."""
 
     @model_validator(mode="after")
     def _leaves_training(self) -> "SplitSettings":

@@ -368,6 +368,8 @@ class PromoteSettings(Section):
     """With fewer scored test rows, nothing is promoted."""
     max_unscored_share: Share = 0.05
     """With a larger share of test rows that could not be scored, nothing is promoted."""
+    min_test: Positive = 200
+    """With fewer test rows than this, a warning says what they can show. Nothing is refused because of it."""
 
 
 def base_of(rung: RungSettings) -> Base | None:

@@ -19,6 +19,9 @@ RENAMED: Final[Mapping[tuple[str, str], str]] = {
 }
 """Section and old name of a setting -> new name. Old names still work in version 0.2 and are errors after it."""
 
+MOVED: Final[Mapping[tuple[str, str], tuple[str, str]]] = {("split", "min_test"): ("promote", "min_test")}
+"""Section and name of a setting -> where it is now. It only judges, so that a change of it must not split again."""
+
 
 class RenamedSetting(FutureWarning):
     """params.yaml uses the old name of a setting or of a method."""
@@ -66,13 +69,44 @@ def _with_bars(values: dict[str, Any], where: str) -> dict[str, Any]:
     return {**values, "tasks": tasks, "bars": {**old, **bars}}
 
 
+def _moved(values: dict[str, Any], where: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Returns the values with settings in their new sections, and old place -> new place of those that moved.
+
+    Raises:
+        SettingsError: a setting is in both places.
+    """
+    moved: dict[str, str] = {}
+    for (old_section, old), (section, new) in MOVED.items():
+        before, after = values.get(old_section), values.get(section) or {}
+        if not isinstance(before, dict) or not isinstance(after, dict) or old not in before:
+            continue
+        places = f"{old_section}.{old}", f"{section}.{new}"
+        if new in after:
+            raise SettingsError(
+                Problem(
+                    "a setting has both its old and its new place",
+                    where=where,
+                    found=" and ".join(places),
+                    wanted=places[1],
+                    do=f"remove {places[0]}",
+                )
+            )
+        rest = {name: value for name, value in before.items() if name != old}
+        values = {**values, old_section: rest, section: {new: before[old], **after}}
+        moved[places[0]] = places[1]
+    return values, moved
+
+
 def with_new_names(values: dict[str, Any], where: str) -> dict[str, Any]:
     """Returns the values with new names and places in place of old ones; warns of each.
 
     Raises:
         SettingsError: a setting has both its old and its new name, or a task has two bars.
     """
-    current = _with_bars(_renamed(values, where), where)
+    current, moved = _moved(_with_bars(_renamed(values, where), where), where)
+    for before, after in moved.items():
+        message = f"{where}: {before} is deprecated, use {after}: `rungwise upgrade` moves it"
+        warnings.warn(message, RenamedSetting, stacklevel=3)
     for name in _old_bars(values):
         message = f"{where}: tasks.{name}.target is deprecated, use bars.{name}: `rungwise upgrade` moves it"
         warnings.warn(message, RenamedSetting, stacklevel=3)
@@ -113,7 +147,7 @@ def rename_settings(path: Path) -> dict[str, str]:
     Raises:
         SettingsError: params.yaml can't be read, or a setting is written in a form that can't be edited.
     """
-    moved = _move_bars(path)
+    moved = _move_bars(path) | _move_settings(path)
     values = read_raw(path)
     old: dict[edit.Key, str] = {key: new for key, new in RENAMED.items() if key[1] in (values.get(key[0]) or {})}
     methods: dict[edit.Key, str] = {
@@ -157,6 +191,32 @@ def _move_bars(path: Path) -> dict[str, str]:
     )
     text, taken = edit.without(path.read_text(encoding="utf-8"), [("tasks", name, "target") for name in names])
     text = edit.with_section(text, "bars", {str(key[1]): value for key, value in taken.items()}, behind="tasks")
+    edit.write(path, text, lambda edited: edited == wanted, problem)
+    return shown
+
+
+def _move_settings(path: Path) -> dict[str, str]:
+    """Moves settings of MOVED to their new sections; returns old place -> new place.
+
+    Raises:
+        SettingsError: params.yaml can't be read, a setting is in both places, or it can't be edited.
+    """
+    wanted, shown = _moved(read_raw(path), str(path))
+    if not shown:
+        return {}
+    problem = Problem(
+        "settings can't be moved to another section",
+        where=str(path),
+        found=joined(list(shown)),
+        wanted="one setting per line, or all of a section in `{...}`",
+        do="write by hand: " + "; ".join(f"{old} -> {new}" for old, new in shown.items()),
+    )
+    text = path.read_text(encoding="utf-8")
+    for old, (section, new) in MOVED.items():
+        if _dotted(old) in shown:
+            text, taken = edit.without(text, [old])
+            value = taken[old].partition(" #")[0].strip()
+            text = edit.inserted(text, section, new, value)
     edit.write(path, text, lambda edited: edited == wanted, problem)
     return shown
 

@@ -1,4 +1,4 @@
-"""What a reader of the scores should know about a split: few rows, rare and unknown labels, duplicates."""
+"""What a reader of the scores should know about a split: few test rows, rare and unknown labels, duplicates."""
 
 from collections import Counter
 
@@ -17,9 +17,9 @@ FREQUENT_ITEM_SHARE = 0.05
 """A warning is given for an item of an open list that no training row has, if this share of the rows has it."""
 
 
-def split_warnings(settings: Settings, task: TaskSettings, split: Split) -> list[str]:
+def split_warnings(task: TaskSettings, split: Split) -> list[str]:
     """Returns what a reader of the scores should know about the split, one sentence each."""
-    messages = _few_test_rows(settings, len(split.test))
+    messages = []
     if task.answer.format == "label":
         messages += _rare_labels(split)
         messages += _unseen_labels(split)
@@ -70,11 +70,6 @@ def _unseen_values(task: TaskSettings, split: Split) -> list[str]:
     return messages
 
 
-def _few_test_rows(settings: Settings, n: int) -> list[str]:
-    wanted = settings.split.min_test
-    return [f"{n} test rows are fewer than `split.min_test` ({wanted})"] if n < wanted else []
-
-
 def _rare_labels(split: Split) -> list[str]:
     """Returns a message for each side with labels that have too few rows to be scored alone."""
     messages = []
@@ -91,7 +86,7 @@ def _rare_labels(split: Split) -> list[str]:
 
 def few_rows_warning(settings: Settings, name: str, n: int) -> str:
     """Returns what score `n` test rows of a task require to show its bar; empty if they are enough."""
-    if n >= settings.split.min_test:
+    if n >= settings.promote.min_test:
         return ""
     score = share_needed(n, settings.bars[name], settings.evaluate.confidence)
     needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"

@@ -157,7 +157,7 @@ def split(root: Path, before: Snapshot | None = None) -> None:
         for side in SIDES:
             out[f"{name}/{side}.jsonl"] = getattr(result, side)
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
-        warnings = split_warnings(settings, task, result)
+        warnings = split_warnings(task, result)
         out[f"{name}/report.json"] = {
             "rows": {side: len(getattr(result, side)) for side in SIDES},
             "rejected": _rejected(result.rejections),

@@ -30,7 +30,8 @@ def split_version(settings: Settings) -> str:
     Under the same rules a row never moves from training to test.
     """
     roles = sorted((s.name, s.role) for s in settings.ingest.sources if s.role)
-    return digest([settings.split.model_dump(mode="json"), roles])[:12]
+    rules = {**settings.split.model_dump(mode="json"), "min_test": 200}  # a setting that was here until version 0.2
+    return digest([rules, roles])[:12]
 
 
 def register(root: Path, task: str, prove: Callable[[Path], None] | None = None) -> Registration:
