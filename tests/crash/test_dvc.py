@@ -9,8 +9,9 @@ import time
 
 import pytest
 
+from rungwise.core.errors import WorkspaceError
 from rungwise.core.folders import tree_digests
-from rungwise.workspace.dvc import changed
+from rungwise.workspace.dvc import changed, is_current
 from rungwise.workspace.repair import repair
 from tests.conftest import REPOSITORY, environment, with_dvc, write_workspace
 
@@ -86,7 +87,10 @@ def test_the_next_command_of_dvc_continues_after_a_kill(tmp_path, pattern, at):
     done, _ = killed(root, tmp_path, repro, pattern, at)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert 0 in [path.stat().st_size for path in (root / "dvc.lock", root / ".dvc/tmp/rwlock")]
-    assert changed(root) == ["copy"] and (root / "dvc.lock").read_text() == before
+    with pytest.raises(WorkspaceError, match=r"(?s)a killed run left damaged files.*`rungwise run` repairs them"):
+        changed(root)  # reading takes no lock, so that it repairs nothing
+    assert not is_current(root, "copy") and (root / "dvc.lock").read_text() == before
+    assert changed(root) == ["copy"]
 
 
 @pytest.mark.parametrize(("pattern", "at"), [(LOCK, 1), pytest.param(LIST, 15, marks=pytest.mark.slow)])

@@ -4,14 +4,18 @@ import argparse
 import json
 import webbrowser
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.texts import on_one_line
 from rungwise.workspace.lock import locked
+
+_READING: Final = ("show", "docs", "log", "diff")
+"""The kinds of `data` that work while a run does: they take no lock."""
 
 
 def add(add: Add) -> None:
@@ -133,7 +137,8 @@ def _data(root: Path, arguments: argparse.Namespace) -> int:
     result: Any
     text: Callable[[Any], str]
     settings_of(root)  # report a missing or invalid params.yaml before the lock creates a folder
-    with locked(root, f"rungwise data {arguments.what}"):
+    reads = arguments.what in _READING or (arguments.what == "forget" and not arguments.purge)
+    with nullcontext() if reads else locked(root, f"rungwise data {arguments.what}"):
         if arguments.what == "docs":
             from rungwise.report.page import write_pages
 

@@ -10,6 +10,7 @@ from rungwise.climbing.rungs import is_stored, task_climb
 from rungwise.config import Settings
 from rungwise.core.folders import is_sealed, joined
 from rungwise.core.recipes import STAGES
+from rungwise.pipeline.stages import check_rows
 from rungwise.release.promote import pending
 from rungwise.workspace import dvc
 from rungwise.workspace.layout import Paths, check_graph, settings_of
@@ -30,7 +31,8 @@ def planned(root: Path, task: str | None = None) -> tuple[PlannedStep, ...]:
     """Returns the steps of a run in order; changes nothing. `task`: the only task to climb, register and promote.
 
     Raises:
-        RungwiseError: params.yaml or dvc.yaml is not valid, or there is no such task.
+        RungwiseError: params.yaml, dvc.yaml or data/raw is not valid, or there is no such task.
+        WorkspaceBusy: a run is working.
     """
     settings = settings_of(root)
     tasks = list(settings.tasks)
@@ -42,6 +44,7 @@ def planned(root: Path, task: str | None = None) -> tuple[PlannedStep, ...]:
     if settings.collect:
         names = joined([source.name for source in settings.collect])
         steps.append(PlannedStep("collect", "yes", f"each run looks whether the sources changed: {names}"))
+    check_rows(root, may_be_empty=bool(settings.collect))
     stages = _stages(dvc.changes(root), changed_bases(root), collects=bool(settings.collect))
     steps += stages
     if stages[-1].runs != "no":

@@ -257,8 +257,10 @@ def clear_leftovers(root: Path) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def check_rows(root: Path) -> None:
+def check_rows(root: Path, *, may_be_empty: bool = False) -> None:
     """Checks data/raw before DVC reads it, which fails with a message of its own and never ends on a pipe.
+
+    `may_be_empty`: a later step copies the rows there.
 
     Raises:
         DataError: it is empty or missing, or something in it is neither a file nor a folder.
@@ -266,7 +268,7 @@ def check_rows(root: Path) -> None:
     from rungwise.dataset.readers.source import check_regular
 
     raw = Paths(root).raw
-    if not raw.is_dir() or not any(raw.iterdir()):
+    if not may_be_empty and (not raw.is_dir() or not any(raw.iterdir())):
         raise DataError(
             Problem(
                 "there are no rows yet",

@@ -12,17 +12,20 @@ from typing import Any, Final
 from rungwise.climbing.ladder import last_climb
 from rungwise.config import Settings
 from rungwise.core.decisions import Climb, Decision, DoubtfulLabels, Floor, Text, WithoutModel, climb_from_json
+from rungwise.core.errors import RungwiseError, WorkspaceBusy
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.metrics import MEANINGS, TITLES
+from rungwise.pipeline.stages import check_rows
 from rungwise.release.gate import Verdict
 from rungwise.release.promote import looks, verdict_on
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.report.reference import Reference, Speed, reference, reference_json, speeds
 from rungwise.workspace.dvc import changed
 from rungwise.workspace.layout import Paths, data_version, settings_of
+from rungwise.workspace.lock import working
 
 DOUBTFUL_SHARE: Final = 0.05
 """Labels are doubted where no rung passes, if more than this share of them may be wrong."""
@@ -81,6 +84,10 @@ class Status:
     """The short name of the rows of the last climb; None before the first."""
     changed: tuple[str, ...]
     """The stages that DVC would run again. If there are any, the results are out of date."""
+    working: str = ""
+    """The process that holds the workspace's lock, and what it does; empty if none does. `changed` is empty then."""
+    fault: str = ""
+    """Why `changed` is not known, on one line; empty if it is known, or a process is working."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +135,8 @@ class Explanation:
 def status(root: Path) -> Status:
     """Returns the status of each task: bar, ladder, evidence, decision, challenger and champion.
 
+    It takes no lock: while a run works, what changed since the last climb is left out.
+
     Raises:
         SettingsError: params.yaml is not valid.
         RegistryError: MLflow can't be read.
@@ -137,13 +146,27 @@ def status(root: Path) -> Status:
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     asks = is_climbed and (root / ".dvc").is_dir()
     with ThreadPoolExecutor(1) as thread:  # DVC takes a second to answer
-        changes = thread.submit(changed, root) if asks else None
+        changes = thread.submit(_changed, root) if asks else None
         tasks = _tasks(root, settings, is_climbed, has_data)
+    stages, fault = changes.result() if changes else ((), "")
     return Status(
         tasks=tasks,
         data_version=data_version(root) if is_climbed and has_data else None,
-        changed=tuple(changes.result()) if changes else (),
+        changed=stages,
+        working=working(root),
+        fault=fault,
     )
+
+
+def _changed(root: Path) -> tuple[tuple[str, ...], str]:
+    """Returns the stages that DVC would run again, and why they are not known, if not."""
+    try:
+        check_rows(root)
+        return tuple(changed(root)), ""
+    except WorkspaceBusy:
+        return (), ""
+    except RungwiseError as error:
+        return (), error.problem.line
 
 
 def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> dict[str, TaskStatus]:
@@ -271,7 +294,8 @@ def status_json(found: Status) -> Json:
             "verdict": _verdict_json(task.verdict),
             "doubts": reason_json(task.doubts) if task.doubts else None,
         }
-    return {"tasks": tasks, "data_version": found.data_version, "changed": list(found.changed)}
+    about = {"changed": list(found.changed), "working": found.working, "fault": found.fault}
+    return {"tasks": tasks, "data_version": found.data_version, **about}
 
 
 def _decision_json(decision: Decision) -> Json:

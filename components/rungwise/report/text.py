@@ -147,6 +147,10 @@ def status_text(status: Status) -> str:
     if status.changed:
         stages = ", ".join(status.changed)
         parts.append(f"Something changed since this climb (DVC would run: {stages}); `rungwise run` climbs again.")
+    if status.working:
+        parts.append(f"A run is working ({status.working}); what changed since the last climb is shown when it ends.")
+    elif status.fault:
+        parts.append(f"What changed since this climb is not known: {status.fault}")
     if status.data_version:
         parts.append(f"data version: {status.data_version}")
     return "\n\n".join(parts)

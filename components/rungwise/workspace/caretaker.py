@@ -13,8 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from rungwise.core.errors import RungwiseError
-from rungwise.workspace.lock import HOLDER, locked
-from rungwise.workspace.process import is_alive, workspace_root
+from rungwise.workspace.lock import HOLDER, is_alive, locked
+from rungwise.workspace.process import workspace_root
 from rungwise.workspace.repair import is_dvc, is_needed, repair
 
 

@@ -11,16 +11,16 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from rungwise.core import errors
-from rungwise.core.errors import Problem, RungwiseError, WorkspaceError
+from rungwise.core.errors import Problem, RungwiseError, WorkspaceBusy, WorkspaceError
 from rungwise.core.folders import read_json, write_json
-from rungwise.workspace.lock import locked
+from rungwise.workspace.lock import locked, working
 from rungwise.workspace.quiet_dvc import LOG
-from rungwise.workspace.repair import repair
+from rungwise.workspace.repair import is_needed, repair
 
 FAILURE = "RUNGWISE_STAGE_FAILURE"
 """The environment variable with the path where a stage leaves its error for the process that runs DVC."""
@@ -39,9 +39,10 @@ def _called(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=root, env=_environment(), capture_output=True, text=True, check=False)
 
 
-def _dvc(root: Path, *arguments: str) -> str:
+def _dvc(root: Path, *arguments: str, repairs: bool = True) -> str:
+    """Runs a command of DVC. If it fails, `repairs` takes the workspace's lock, and repairs what a kill left."""
     done = _called(root, *arguments)
-    if done.returncode != 0 and arguments[0] != "init":
+    if done.returncode != 0 and repairs:
         with locked(root, f"dvc {arguments[0]}"):
             is_repaired = repair(root)
         done = _called(root, *arguments) if is_repaired else done
@@ -70,7 +71,8 @@ def init_repository(root: Path) -> None:
         top = str(root)
     inside = [p for p in (root, *root.resolve().parents) if p.resolve().is_relative_to(Path(top).resolve())]
     if not any((p / ".dvc").is_dir() for p in inside):
-        _dvc(root, "init", "-q", *([] if Path(top).resolve() == root.resolve() else ["--subdir"]))
+        below = Path(top).resolve() != root.resolve()
+        _dvc(root, "init", "-q", *(["--subdir"] if below else []), repairs=False)
         for key in ("core.analytics", "core.check_update"):
             _dvc(root, "config", key, "false")
 
@@ -94,10 +96,35 @@ def changes(root: Path) -> dict[str, list[Any]]:
     """Returns stage -> what differs from dvc.lock, as `dvc status --json` says it; unchanged stages are left out.
 
     An entry is `{"changed deps": {path: state}}` (of params.yaml: its sections and their states), `{"changed outs":
-    {path: state}}`, or a text such as `changed command`.
+    {path: state}}`, or a text such as `changed command`. It takes no lock and repairs nothing.
+
+    Raises:
+        WorkspaceBusy: a run is working, and DVC's files change with it.
+        WorkspaceError: DVC fails.
     """
-    listed: dict[str, list[Any]] = json.loads(_dvc(root, "status", "--json") or "{}")
+    _check_idle(root)
+    try:
+        listed: dict[str, list[Any]] = json.loads(_dvc(root, "status", "--json", repairs=False) or "{}")
+    except WorkspaceError as error:
+        _check_idle(root)  # a run began meanwhile
+        if not is_needed(root):
+            raise
+        do = "`rungwise run` repairs them"
+        raise WorkspaceError(replace(error.problem, what="a killed run left damaged files of DVC", do=do)) from None
     return listed
+
+
+def _check_idle(root: Path) -> None:
+    if work := working(root):
+        raise WorkspaceBusy(
+            Problem(
+                "a run is working in the workspace",
+                where=str(root),
+                found=work,
+                wanted="no run at work: what changed is not known before it ends",
+                do="wait until it ends",
+            )
+        )
 
 
 def changed(root: Path) -> list[str]:
@@ -168,7 +195,7 @@ def _waited(command: Sequence[str], root: Path, environment: Mapping[str, str], 
 @functools.lru_cache(maxsize=8)  # DVC takes a second to answer
 def cache_folder(root: Path) -> Path:
     """Returns the folder of the objects in DVC's cache: an object's path is its md5, divided after two digits."""
-    return Path(_dvc(root, "cache", "dir").strip()) / "files" / "md5"
+    return Path(_dvc(root, "cache", "dir", repairs=False).strip()) / "files" / "md5"
 
 
 def push(root: Path) -> str:

@@ -36,6 +36,28 @@ def locked(root: Path, what: str) -> Iterator[None]:
         yield
 
 
+def working(root: Path) -> str:
+    """Returns which process holds the workspace's lock and for what, without taking it; empty if none does."""
+    holder = _holder(root / ".rungwise" / "lock")
+    pid = holder.get("pid")
+    return f"process {pid}: {holder.get('what')}" if isinstance(pid, int) and is_alive(pid) else ""
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process with this id runs; one that ended and whose exit code nobody has read yet does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    return stat.rpartition(")")[2].split()[:1] != ["Z"]
+
+
 @contextmanager
 def _held(path: Path, what: str) -> Iterator[None]:
     path.parent.mkdir(parents=True, exist_ok=True)

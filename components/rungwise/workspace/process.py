@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from rungwise.workspace.lock import HOLDER
+from rungwise.workspace.lock import HOLDER, is_alive
 
 NO_TELEMETRY: Final = {
     "DO_NOT_TRACK": "true",  # MLflow accepts only the word `true`
@@ -76,18 +76,3 @@ def die_with_parent() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, name="parent-watch", daemon=True).start()
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process with this id runs; one that ended and whose exit code nobody has read yet does not."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True
-    return stat.rpartition(")")[2].split()[:1] != ["Z"]
