@@ -195,3 +195,22 @@ def test_what_stands_above_a_row_belongs_to_it(tmp_path):
     file.write_text(json.dumps({"title": "all", "shops": rows}))
     lines = init(tmp_path / "ws", file, "body,shop", "queue", records="shops.[].mails.[]", bases=["pocket-s"])
     assert "Not read: n" in "\n".join(lines) and "title" not in "\n".join(lines)
+
+
+@pytest.mark.parametrize("kind", ["characters", "words", "rare"])
+def test_rows_that_validate_rejects_do_not_stop_the_run(ingested, tmp_path, kind):
+    long = {"characters": "x" * 20_001, "words": "a b " * 2_600, "rare": "a mail"}[kind]
+    rows = [
+        {"body": f"{long if i % 6 == 0 else 'a mail'} {i}", "queue": f"only {i}" if kind == "rare" and i % 6 == 0 else NAMES[i % 3]}
+        for i in range(120)
+    ]  # fmt: skip
+    said, _ = ingested(rows)
+    assert "`validate.max_rejected_share` is set to 0.25" in said
+    run_stage(tmp_path / "ws", "validate")
+    assert len(list(read_lines(tmp_path / "ws/data/validate/task/examples.jsonl"))) == 100
+
+
+def test_items_that_are_signs_are_items(ingested, tmp_path):
+    _, read = ingested(rows_of(lambda i, name: ["-", "+", "🙂"][: 1 + i % 3]))
+    run_stage(tmp_path / "ws", "validate")
+    assert len(list(read_lines(tmp_path / "ws/data/validate/task/examples.jsonl"))) == len(read) == N

@@ -65,11 +65,10 @@ def _suite(settings: ValidateSettings, task: TaskSettings) -> list[tuple[str, di
         labels = {"column": "answer", "value_set": list(task.answer.labels)}
         suite.append(("expect_column_values_to_be_in_set", labels, "reject"))
     if task.answer.format == "list":
-        # items that each contain a word character, with the separator between them
-        item, between = (
-            rf"[^{re.escape(task.answer.separator)}]*\w[^{re.escape(task.answer.separator)}]*",
-            task.answer.separator,
-        )
+        # items that each contain more than white space, with the separator between them
+        between = task.answer.separator
+        other = rf"[^{re.escape(between)}]*"
+        item = rf"{other}[^\s{re.escape(between)}]{other}"
         none = "|" if task.answer.may_be_empty else ""
         regex = rf"(?s)^(?:{item}(?:{re.escape(between)}{item})*{none})$"
         suite.append(("expect_column_values_to_match_regex", {"column": "answer", "regex": regex}, "reject"))

@@ -10,11 +10,12 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rungwise.config import IngestSettings, Settings, parse
+from rungwise.config import IngestSettings, Settings, ValidateSettings, parse
 from rungwise.core.disk import disk_errors
 from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined
@@ -31,7 +32,14 @@ from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
 from rungwise.init.setting_text import setting_text
 from rungwise.init.training import BATCH_SIZE, Training, training
-from rungwise.init.warnings import language_warnings, length_warnings, row_warnings, tokenizer_folders, unseen_warnings
+from rungwise.init.warnings import (
+    is_too_long,
+    language_warnings,
+    length_warnings,
+    row_warnings,
+    tokenizer_folders,
+    unseen_warnings,
+)
 from rungwise.workspace.dvc import init_repository
 from rungwise.workspace.resources import package_file
 
@@ -129,14 +137,14 @@ def init(
     labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
     n_read = sum(len(one.rows) for one in files)
-    limits = _limits(files, n_read - n - sum(map(len, sides.values())), counts)
+    plain = [(text, text_of(answer)) for text, answer in rows]
+    limits = _limits(files, n_read - n - sum(map(len, sides.values())), counts) | _rejected_later(plain, labelled)
     more = answers.setting + label_words.setting(words)
     names = names_of(target, files[0], task)
     params = _params(files, guessed, rungs, shares, trained, more, limits, names)
     settings = _checked(params)
     _write(target, params, {stored: path for one in files for stored, path in one.files.items()})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
-    plain = [(text, text_of(answer)) for text, answer in rows]
     return [
         _sides(n, n_split, joined([one.description for one in files[: len(given)]]), counts, files, sides),
         *dict.fromkeys(sentence for one in files for sentence in one.notes),
@@ -248,6 +256,18 @@ def _limits(files: Sequence[RowsFile], n_without: int, counts: Mapping[str, int]
     return limits
 
 
+def _rejected_later(rows: Sequence[tuple[str, str]], labelled: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Returns the setting without which `validate` would stop because it rejects too many of these rows.
+
+    `labelled`: the rows of a task with labels.
+    """
+    usual, counts = ValidateSettings(), Counter(label for _, label in labelled)
+    n = sum(is_too_long(text, answer) or 0 < counts[answer] < usual.min_rows_per_label for text, answer in rows)
+    if n <= usual.max_rejected_share * len(rows):
+        return {}
+    return {"validate.max_rejected_share": min(1.0, math.ceil(n / len(rows) * 20 + 1) / 20)}
+
+
 _FAMILIES = {
     "extract": "finds the answer in the text (extract)",
     "expand": "writes the answer (expand)",
@@ -346,12 +366,14 @@ def _params(
     ]
     optional = f"\n    optional: {setting_text(empty)}" if empty else ""
     answer_word = {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
-    rejected = limits.get("ingest.max_rejected_share")
+    rejected, later = (limits.get(f"{name}.max_rejected_share") for name in ("ingest", "validate"))
     scored = {
         name: f"min_scored: {limits[key]:g}"
         for name in ("decide", "promote")
         if (key := f"{name}.min_scored") in limits
     }
+    ingest = f"  max_rejected_share: {rejected:g}\n" if rejected else ""
+    validate = f"max_rejected_share: {later:g}" if later else ""
     return f"""\
 # Guessed from {setting_text(first.title)}. Correct what is wrong.
 seed: 7
@@ -366,7 +388,7 @@ bars:
 ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:
-{"".join(lines)}{f"  max_rejected_share: {rejected:g}{chr(10)}" if rejected else ""}validate: {{}}
+{"".join(lines)}{ingest}validate: {{{validate}}}
 split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
 augment: {{}}
 train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base

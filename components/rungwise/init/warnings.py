@@ -71,11 +71,25 @@ def row_warnings(
     n_texts = len({normalised(text) for text, _ in rows})
     if n_texts < len(rows) / 2:
         messages.append(f"the {len(rows)} rows have only {n_texts} different texts. Exact duplicates are dropped.")
-    longest = ValidateSettings().max_characters
-    n_long = sum(max(len(text), len(answer)) > longest for text, answer in rows)
+    usual = ValidateSettings()
+    n_long = sum(is_too_long(text, answer) for text, answer in rows)
     if n_long:
-        messages.append(f"{n_long} rows have a cell of more than {longest:,} characters and will be rejected.")
+        messages.append(
+            f"rows with a cell of more than {usual.max_characters:,} characters or {usual.max_words:,} words will be "
+            f"rejected: {n_long} of {len(rows)}."
+        )
+    if raised := limits.get("validate.max_rejected_share"):
+        messages.append(
+            f"more than {usual.max_rejected_share:.0%} of the rows will be rejected as too long or because their label "
+            f"has one row only, so `validate.max_rejected_share` is set to {raised:g}."
+        )
     return [f"Warning: {message}" for message in messages]
+
+
+def is_too_long(text: str, answer: str) -> bool:
+    """Whether `validate` rejects a row because it is too long."""
+    usual = ValidateSettings()
+    return max(len(text), len(answer)) > usual.max_characters or n_words(text) > usual.max_words
 
 
 def unseen_warnings(rows: Sequence[tuple[str, str]], sides: Mapping[str, Sequence[tuple[str, Cell]]]) -> list[str]:
