@@ -140,6 +140,11 @@ def test_a_file_that_is_not_a_mapping_is_an_error(tmp_path, text):
         config.load(tmp_path / "params.yaml")
 
 
+MERGES = "m: &m {{x: 1}}\n" + "".join(
+    f"m{n}: &m{n} {{{{{{key}}: [{', '.join(['*m' + str(n - 1 if n else '')] * 10)}]}}}}\n" for n in range(8)
+)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -149,6 +154,11 @@ def test_a_file_that_is_not_a_mapping_is_an_error(tmp_path, text):
         ),
         ("long: &long " + "x" * 200_000 + "\nlist: [" + ", ".join(["*long"] * 1000) + "]\n", "aliases"),
         ("a: &a [*a]\n", "an alias refers to itself"),
+        (MERGES.format(key="<<"), "aliases with `<<` stand for more"),
+        (MERGES.format(key="!!merge more"), "aliases with `<<` stand for more"),
+        ("a: &a {<<: *a}\n", "an alias refers to itself"),
+        ("a: " + "9" * 5_000 + "\n", "value has 5000 digits\n *wanted: texts"),
+        ("a: .inf\n", "a is not a finite number\n *wanted: texts"),
         ("a: &a {b: {c: *a}}\n", "an alias refers to itself"),
         ("a: " + "[" * 5_000 + "]" * 5_000, "can't be read"),
     ],

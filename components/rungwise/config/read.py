@@ -10,6 +10,8 @@ from rungwise.core.folders import check_conflicts
 
 _MAX_CHARACTERS: Final = 10_000_000
 """Of params.yaml with all its aliases written out."""
+_MAX_MERGED: Final = 100_000
+"""Values of a params.yaml that merges mappings (`<<`), with all its aliases written out: merging a million takes 20 s."""
 
 
 def read_raw(path: Path) -> dict[str, Any]:
@@ -39,9 +41,11 @@ def read_raw(path: Path) -> dict[str, Any]:
     except (UnicodeDecodeError, YAMLError, ValueError, TypeError, RecursionError) as error:
         check_conflicts(path)
         message = _one_line(error)
+        is_well_formed = not isinstance(error, YAMLError | UnicodeDecodeError)
+        wanted = "texts, lists, mappings and finite numbers, and few aliases" if is_well_formed else "UTF-8 YAML"
         do = 'put values with a colon, such as an address, in quotes: {url: "http://..."}' if "':'" in message else ""
         raise SettingsError(
-            Problem("params.yaml can't be read", where=str(path), found=message, wanted="UTF-8 YAML", do=do)
+            Problem("params.yaml can't be read", where=str(path), found=message, wanted=wanted, do=do)
         ) from None
     if not isinstance(values, dict):
         raise SettingsError(
@@ -59,10 +63,40 @@ def _loaded(text: str) -> Any:
     """Returns the values as DVC's own call reads them.
 
     It uses libyaml if it is installed, which requires quotes around an address in `{}`.
+
+    Raises:
+        ValueError: merging its aliases (`<<`) would take minutes.
     """
     from ruamel.yaml import YAML
 
+    _check_merges(YAML(typ="safe").compose(text))
     return YAML(typ="safe").load(text)
+
+
+def _check_merges(document: Any) -> None:
+    """Checks the size of a document that merges mappings, with all aliases written out, before it is read.
+
+    Raises:
+        ValueError: an alias contains itself, or the aliases stand for too many values.
+    """
+    sizes: dict[int, int] = {}
+    has_merges = False
+
+    def size(node: Any) -> int:
+        nonlocal has_merges
+        if not isinstance(getattr(node, "value", None), list):  # a text or a number
+            has_merges = has_merges or getattr(node, "tag", "").endswith(":merge")
+            return 1
+        if id(node) not in sizes:
+            sizes[id(node)] = 0
+            parts = [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
+            sizes[id(node)] = 1 + sum(map(size, parts))
+        if not sizes[id(node)]:
+            raise ValueError("an alias refers to itself")
+        return sizes[id(node)]
+
+    if size(document) > _MAX_MERGED and has_merges:
+        raise ValueError(f"its aliases with `<<` stand for more than {_MAX_MERGED:,} values")
 
 
 def _size(value: Any, known: dict[int, int]) -> int:
@@ -95,4 +129,5 @@ def _not_finite(value: Any, place: str = "") -> str:
 def _one_line(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
     text = getattr(error, "problem", None) or str(error).splitlines()[0]
-    return f"{text} (line {mark.line + 1})" if mark else str(text)
+    text = str(text).partition("; use sys.")[0]  # of a number with too many digits
+    return f"{text} (line {mark.line + 1})" if mark else text
