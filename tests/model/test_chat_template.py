@@ -183,3 +183,16 @@ def test_a_template_that_hangs_only_on_an_answer_is_refused_when_the_base_is_rea
     with pytest.raises(ModelError, match="exceeds its limits"):
         load_reader(Base("able"), tmp_path, template="chat")
     assert time.process_time() - started < 20
+
+
+def test_a_long_template_is_read_as_a_whole(tokenizer):
+    tokenizer.chat_template = "{# " + "x" * 200_000 + " #}{{ messages[0].content }}"
+    assert render(tokenizer, [{"role": "user", "content": "a"}], opens=False, where="base x").text == "a"
+
+
+def test_half_of_a_surrogate_pair_is_a_fault(tokenizer):
+    tokenizer.chat_template = r"{{ '\ud800' }}"
+    rendered = render(tokenizer, [{"role": "user", "content": "a"}], opens=False, where="base x")
+    assert rendered == Rendered("", "the text has half of a surrogate pair, which is not a character")
+    tokenizer.chat_template = r"{{ '\ud83d\ude00' }}"  # joined by JSON
+    assert render(tokenizer, [{"role": "user", "content": "a"}], opens=False, where="base x").text == "\U0001f600"

@@ -10,6 +10,7 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -138,16 +139,19 @@ def _outcome(job: str, seconds: int, n_bytes: int) -> Mapping[str, str]:
     limits = {"seconds": seconds, "bytes": n_bytes if _HAS_ADDRESS_LIMIT else 0}
     command = [sys.executable, "-P", "-m", "rungwise.model.render"]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, encoding="utf-8") as process:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as file:  # a pipe takes 64 KB before the process reads
+        json.dump({**json.loads(job), **limits}, file)
+        file.seek(0)
+        process = subprocess.Popen(command, stdin=file, stdout=pipe, stderr=pipe, text=True, encoding="utf-8")
+    with process:
         try:
-            text: str | None = json.dumps({**json.loads(job), **limits})
             deadline = time.monotonic() + _DEADLINE_SECONDS
             while True:
                 try:
-                    written, errors = process.communicate(text, timeout=_LOOK_SECONDS)
+                    written, errors = process.communicate(timeout=_LOOK_SECONDS)
                     break
                 except subprocess.TimeoutExpired:
-                    text = None  # it is sent
+                    pass
                 if time.monotonic() > deadline:
                     return {"limit": f"more than {_DEADLINE_SECONDS:.0f} s"}
                 if not _HAS_ADDRESS_LIMIT and _resident_bytes(process.pid) > n_bytes:
@@ -156,6 +160,8 @@ def _outcome(job: str, seconds: int, n_bytes: int) -> Mapping[str, str]:
             process.kill()
     if process.returncode == 0:
         result: Mapping[str, str] = json.loads(written)
+        if re.search("[\ud800-\udfff]", result.get("text", "")):
+            return {"fault": "the text has half of a surrogate pair, which is not a character"}
         return _too_large(n_bytes) if "limit" in result else result
     if process.returncode < 0:  # a signal: the limit of time, or a stack or memory that the template used up
         return {"limit": f"more than {seconds} s of processor time, or a crash (signal {-process.returncode})"}
