@@ -91,6 +91,29 @@ def test_an_exported_cell_that_a_spreadsheet_would_run_is_text(root, tmp_path, m
 
 
 @pytest.mark.parametrize(
+    ("cell", "wanted"),
+    [
+        ("=1+1", "'=1+1"),
+        ("\n=1+1", "'\n'=1+1"),
+        ("\t=1+1", "'\t'=1+1"),
+        (" =1+1", "' =1+1"),
+        ("\u00a0-x", "'\u00a0-x"),
+        ("\ufeff=1+1", "'\ufeff=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("\uff0b1", "'\uff0b1"),
+        ("a;=1+1", "a;'=1+1"),
+        ("a\n @x", "a\n' @x"),
+        ("-1", "-1"),
+        ("+2.5%", "+2.5%"),
+        ("a-b", "a-b"),
+        ("x = 1; y", "x = 1; y"),
+    ],
+)
+def test_a_formula_in_a_cell_is_text(cell, wanted):
+    assert module._unrun(cell) == wanted
+
+
+@pytest.mark.parametrize(
     ("split", "columns", "hint"),
     [
         ("group: customer", {"customer": ""}, "customer may stay empty"),

@@ -237,10 +237,13 @@ def _answer_cells(answer: AnswerSettings, label: str) -> dict[str, str]:
     return {str(answer.column): label}
 
 
+_FORMULA: Final = re.compile(r"(^|[;\t\r\n])(?=[\s\x00-\x1f\u200b-\u200f\ufeff]*[=+\-@\uff1d\uff0b\uff0d\uff20])")
+"""Where a formula begins: at the start of a cell, or after what a spreadsheet may take for the end of another cell."""
+
+
 def _unrun(cell: str) -> str:
     """Returns a cell that no spreadsheet runs as a formula (https://owasp.org/www-community/attacks/CSV_Injection)."""
-    runs = re.match(r"[=+\-@\t\r]", cell) and not re.fullmatch(r"[+-]?\d+([.,]\d+)?%?", cell)
-    return f"'{cell}" if runs else cell
+    return cell if re.fullmatch(r"[+-]?\d+([.,]\d+)?%?", cell) else _FORMULA.sub(r"\1'", cell)
 
 
 def _lines(task: TaskSettings, field: str, train: Table, result: Generated) -> list[str]:
