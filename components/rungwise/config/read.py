@@ -11,7 +11,7 @@ from rungwise.core.folders import check_conflicts
 _MAX_CHARACTERS: Final = 10_000_000
 """Of params.yaml with all its aliases written out."""
 _MAX_MERGED: Final = 100_000
-"""Values of a params.yaml that merges mappings (`<<`), with all its aliases written out: merging a million takes 20 s."""
+"""Values of a params.yaml that merges mappings (`<<`), with its aliases written out: merging a million takes 20 s."""
 
 
 def read_raw(path: Path) -> dict[str, Any]:
