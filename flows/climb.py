@@ -82,7 +82,7 @@ def ladder_table(root: Path, name: str) -> None:
     current = status(root).tasks[name]
     rows = [dict(zip(header(current), row, strict=True)) for row in ladder_rows(current)]
     create_table_artifact(table=rows, key=f"ladder-{name}", description=sentence(current))
-    show_picture(f"ladder-picture-{name}", ladder_picture(last_climb(root, name)), sentence(current))
+    show_picture(f"ladder-picture-{name}", ladder_picture(last_climb(root, name), current.verdict), sentence(current))
 
 
 def climb(root: Path, before: Snapshot) -> bool:

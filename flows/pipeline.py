@@ -31,6 +31,7 @@ class PrefectRunner:
     """Does each step as a Prefect task."""
 
     name = "the Prefect flow"
+    source = "rungwise.flows.pipeline:pipeline"
 
     def stages(self, name: str, root: Path, before: Snapshot) -> None:
         """Runs the stages of a step as tasks."""

@@ -58,6 +58,7 @@ def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
 class Broken:
     """A runner whose climb fails, or that changes params.yaml during the step accept."""
 
+    source = "a test"
     name = "a test"
 
     def __init__(self, during_accept=None):

@@ -1,6 +1,7 @@
 """A rung that passes on validation rows and is refused on test rows is called good enough nowhere."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +26,7 @@ from rungwise.core.records import Evidence, Interval
 from rungwise.pipeline.stages import run_stage
 from rungwise.release import champion
 from rungwise.release.champion import answer
+from rungwise.release.connection import Connection
 from rungwise.release.gate import Verdict, after_refusal
 from rungwise.release.promote import promote
 from rungwise.release.register import register
@@ -79,6 +81,23 @@ def test_every_place_says_that_the_test_rows_refused_the_rung_and_what_to_do(ref
         assert task["verdict"]["action"] == "refuse" and task["comparison"]["is_enough"] is False
         assert [r["code"] for r in task["verdict"]["reasons"]] == ["challenger_score", "after_refusal"]
     assert len(list(read_lines(Paths(refused).ledger))) == 1  # the same question is not asked twice
+
+
+def test_mlflow_says_that_the_rung_was_refused(refused):
+    with Connection(refused).client() as (_, client):
+        (run,) = client.search_runs([client.get_experiment_by_name("rungwise").experiment_id],
+                                    "tags.`rungwise.kind` = 'climb'")  # fmt: skip
+        version, model = client.get_model_version("route", "1"), client.get_registered_model("route")
+        picture = client.download_artifacts(run.info.run_id, "ladder.svg")
+        note = run.data.tags["mlflow.note.content"]
+    assert run.data.tags["rungwise.verdict"] == version.tags["rungwise.verdict"]
+    assert version.tags["rungwise.verdict"].startswith("refused: ") and version.tags["rungwise.test_score"]
+    assert "- verdict: refused: " in version.description
+    assert "refused on the test rows" in note and "refused on the test rows" in Path(picture).read_text()
+    assert "The test rows score clearly lower than the validation rows" in note, "what to do next"
+    for claim in ("so it passes", "| passes |", "do not need a language model"):
+        assert claim not in note, claim
+    assert "it passed the gate" not in model.description and "champion" not in model.aliases
 
 
 def test_without_a_rung_that_passes_no_place_says_to_run_again(refused, tmp_path, monkeypatch, capsys):

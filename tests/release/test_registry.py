@@ -24,6 +24,7 @@ from rungwise.release.gate import Verdict
 from rungwise.release.promote import looks, promote
 from rungwise.release.register import register
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
+from rungwise.release.runs import delete_runs
 from rungwise.report.read import status
 from rungwise.workspace.layout import Paths, data_version
 from tests.conftest import environment, write_workspace
@@ -60,8 +61,10 @@ def test_the_tags_of_a_version_describe_its_attempt(climbed):
     version = Registry(climbed).version("route", CHAMPION)
     evidence = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8")
     assert version.number == 1 and version.tags["reload"] == "exact"
-    assert version.tags["attempt"] == evidence.attempt and version.tags["base"] == "bases/able"
-    assert version.tags["base_sha256"] == evidence.base_digest and f"n={evidence.score.n})" in version.tags["dev_score"]
+    assert version.is_of(evidence.attempt) and version.tags["base"] == "bases/able"
+    assert not version.is_of("0" * 64) and f"n={evidence.score.n})" in version.tags["dev_score"]
+    identity = Registry(climbed).identity(version)
+    assert (identity["attempt"], identity["base_sha256"]) == (evidence.attempt, evidence.base_digest)
     assert version.tags["data_version"] == data_version(climbed)
     assert version.tags["base_quantization"] == "Q4_1"  # as the base's source.json says
 
@@ -125,6 +128,9 @@ def test_runs_show_what_users_of_mlflow_look_for(climbed):
     losses = client.get_metric_history(lora.info.run_id, "train_loss")
     steps = int(lora.data.params["steps"])
     assert [m.step for m in losses] == list(range(1, steps + 1)) and losses[-1].value < losses[0].value
+    scores = client.get_metric_history(lora.info.run_id, "dev_score")
+    best = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8").score.value
+    assert len(scores) > 1 and scores[-1].step == steps and scores[-1].value == best == lora.data.metrics["dev_score"]
     inputs = {one.dataset.name: one.dataset for one in lora.inputs.dataset_inputs}
     assert set(inputs) == {"route-train", "route-dev"} and inputs["route-dev"].digest == data_version(climbed)
     assert json.loads(inputs["route-dev"].profile)["num_rows"] == lora.data.metrics["dev_rows"]
@@ -132,7 +138,11 @@ def test_runs_show_what_users_of_mlflow_look_for(climbed):
     assert client.download_artifacts(lora.info.run_id, "identity.json")
 
     note = whole.data.tags["mlflow.note.content"]
-    assert "| rank-8 | lora |" in note and "passes" in note
+    assert "| rank-8 | lora |" in note and "| promoted |" in note
+    assert whole.data.tags["rungwise.verdict"].startswith("promoted: ")
+    for run in every:
+        assert not [name for name, value in run.data.tags.items() if re.search("[0-9a-f]{32}", value)
+                    if name not in ("mlflow.parentRunId", "mlflow.source.git.commit")]  # fmt: skip
     assert "- validation rows: " in lora.data.tags["mlflow.note.content"]
     names = {f.path for f in client.list_artifacts(whole.info.run_id)}
     assert names == {"ladder.svg", "confusion.svg"}
@@ -144,8 +154,9 @@ def test_a_version_shows_its_test_score_its_inputs_and_what_it_is(climbed):
     uri = f"sqlite:///{climbed / 'mlflow.db'}"
     client = mlflow.MlflowClient(uri, uri)
     version = client.get_model_version("route", "1")
-    hashes = [name for name, value in version.tags.items() if re.fullmatch("[0-9a-f]{32,}", value)]
-    assert not hashes and len(version.tags) <= 12, "hashes are in one tag"
+    hashes = [name for name, value in version.tags.items() if re.search("[0-9a-f]{13,}", value)]
+    assert not hashes and len(version.tags) <= 13, "hashes are in one file"
+    assert version.tags["rungwise.verdict"].startswith("promoted: ")
     look = read_log(Paths(climbed).ledger)[0]
     score = next(reason["score"] for reason in look["reasons"] if reason["code"] == "challenger_score")
     shown = f"{score['value']:.3f} ({score['low']:.3f} to {score['high']:.3f}, n={score['n']})"
@@ -331,6 +342,37 @@ def test_a_rung_without_training_is_registered_and_answers(tmp_path, prompted, n
     assert [path.name for path in tmp_path.iterdir()] == [name] and (root / "mlartifacts").is_dir()
 
 
+def as_earlier(root):
+    """Gives a version, its model and its runs the tags that earlier versions of the package wrote."""
+    version, evidence = Registry(root).version("route", CHALLENGER), last_climb(root, "route").evidence[0]
+    identity = {**Registry(root).identity(version), "split_version": version.tags["split_version"]}
+    with Connection(root).client() as (_, client):
+        for name in ("attempt", "split_version"):
+            client.delete_model_version_tag("route", "1", f"rungwise.{name}")
+        hashes = {name: identity[name] for name in ("attempt", "artifact_sha256", "split_version")}
+        client.set_model_version_tag("route", "1", "rungwise.identity", json.dumps(hashes))
+        for run in client.search_runs([client.get_experiment_by_name("rungwise").experiment_id]):
+            if "rungwise.attempt" in run.data.tags:
+                client.set_tag(run.info.run_id, "rungwise.attempt", evidence.attempt)
+    for path in root.glob("mlartifacts/models/*/**/identity.json"):
+        path.unlink()
+    return evidence
+
+
+def test_what_an_earlier_version_registered_is_found_again(tmp_path, prompted):
+    root = climb_with(prompted, tmp_path / "ws", 0.02)
+    register(root, "route")
+    evidence = as_earlier(root)
+    assert Registry(root).version("route", CHALLENGER).is_of(evidence.attempt)
+    assert register(root, "route").version == 1 and promote(root, "route").action == "promote"
+    assert looks(Paths(root).ledger, "route")[0]["attempt"] == evidence.attempt
+    assert answer(root, "route", {"body": "the parcel please"}, None).version == 1
+    with Connection(root).client() as (_, client):
+        experiment = client.get_experiment_by_name("rungwise").experiment_id
+        assert len(client.search_runs([experiment])) == 2, "its runs are not logged again"
+    assert delete_runs(Connection(root), [evidence.attempt], [])[0] == 1
+
+
 def test_a_look_before_a_kill_is_recorded_once(tmp_path, prompted, monkeypatch):
     root = climb_with(prompted, tmp_path / "ws", 0.02)
     registered = register(root, "route")
@@ -344,7 +386,8 @@ def test_a_look_before_a_kill_is_recorded_once(tmp_path, prompted, monkeypatch):
         patched.setattr(promote_module, "measured", lambda *_: pytest.fail("the test rows were scored again"))
         verdict = promote(root, "route")
     assert verdict == Verdict("promote", (*look["reasons"], AskedBefore(look["when"])))
-    assert Registry(root).version("route", CHAMPION).number == registered.version
+    champion = Registry(root).version("route", CHAMPION)
+    assert champion.number == registered.version and champion.tags["verdict"].startswith("promoted: ")
     assert len(looks(Paths(root).ledger, "route")) == 1
     # a kill in the ledger's last line
     with Paths(root).ledger.open("a") as ledger:

@@ -16,7 +16,7 @@ T = TypeVar("T")
 class ReproRunner:
     """Runs stages with `dvc repro` and the other steps in this process."""
 
-    name = "rungwise run"
+    name = source = "rungwise run"
 
     def __init__(self, *, verbose: bool = False, prepares_first: bool = False) -> None:
         self._verbose = verbose

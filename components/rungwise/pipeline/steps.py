@@ -52,6 +52,8 @@ class Runner(Protocol):
 
     name: str
     """What holds the workspace's lock; other processes see it in their error."""
+    source: str
+    """The command or function that a user starts; MLflow shows it as what made a run."""
 
     def stages(self, name: str, root: Path, before: Snapshot) -> None:
         """Brings the DVC stages of `prepare` or `climb` up to date and records them in dvc.lock.
@@ -159,7 +161,7 @@ def _alone(root: Path, settings: Settings, runner: Runner, task: str, missing: S
 
 def _release(root: Path, before: Snapshot, runner: Runner, task: str, prove: Prover) -> TaskResult:
     check_unchanged(root, before)
-    registered: Registration = runner.step("register", task, lambda: register(root, task, prove))
+    registered: Registration = runner.step("register", task, lambda: register(root, task, prove, source=runner.source))
     if registered.version is None:
         runner.report(f"{task}: {sentence_of(NothingRegistered())}")
         result = TaskResult(task, None, "none", (NothingRegistered(),))

@@ -22,8 +22,10 @@ from rungwise.release.aliases import address_of, database_of, local_path
 
 TAG: Final = "rungwise."
 """The prefix of this project's own tags."""
-IDENTITY: Final = "identity"
-"""The tag of a version with the hashes and ids that only programs read, as JSON."""
+VERDICT: Final = f"{TAG}verdict"
+"""The tag of a version and of a climb's run with the gate's verdict and why."""
+_IDENTITY: Final = "identity"
+"""The tag in which earlier versions of this package kept the hashes of a version, as JSON."""
 _SERVER = "MLFLOW_TRACKING_URI"
 _ADDRESSES = (_SERVER, "MLFLOW_REGISTRY_URI")
 """Environment variables that MLflow sets when its addresses are set."""
@@ -188,11 +190,16 @@ def all_pages(search: Any, experiments: Sequence[str], query: str, **more: Any) 
         is_more = bool(token)
 
 
+def short(attempt: str) -> str:
+    """Returns the beginning of an attempt's digest that its tags hold: enough to find it, and readable."""
+    return attempt[:12]
+
+
 def own_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns this project's own tags without their prefix, in the order of their names, and what `IDENTITY` holds."""
+    """Returns this project's own tags without their prefix, in the order of their names, and what `_IDENTITY` holds."""
     own = {k.removeprefix(TAG): v for k, v in sorted(tags.items()) if k.startswith(TAG)}
     try:
-        identity = dict(json.loads(own.pop(IDENTITY, "{}")))
+        identity = dict(json.loads(own.pop(_IDENTITY, "{}")))
     except (ValueError, TypeError):
         identity = {}  # edited by hand: a proof that needs it says what is missing
     return {**own, **{name: str(value) for name, value in identity.items()}}

@@ -1,18 +1,22 @@
-"""What MLflow shows of an attempt and of a climb: parameters, metrics, curves, times, Markdown. No MLflow in here."""
+"""What MLflow shows of an attempt, a climb and a verdict: parameters, metrics, curves, times, Markdown.
+
+No MLflow in here.
+"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from rungwise.attempts.store import COST, LOSSES, RESULT, SPEC
-from rungwise.core.decisions import Climb
+from rungwise.core.decisions import AskedBefore, ChallengerScore, Climb, Text, WithoutModel
 from rungwise.core.folders import read_json
 from rungwise.core.methods import METHODS
-from rungwise.core.records import Evidence, Interval
+from rungwise.core.records import Evidence
 from rungwise.core.words import sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
+from rungwise.release.gate import Verdict
 
 _TRAINING: Final = (
     "steps", "batch_size", "learning_rate", "schedule", "warmup_share", "clip_norm", "weight_decay", "eval_every",
@@ -22,7 +26,7 @@ _TRAINING: Final = (
 _READING: Final = ("precision", "template")
 """Settings of an attempt with a language model."""
 MOST_POINTS: Final = 400
-"""Points of a curve: MLflow takes 1,000 values in one request, and one request is logged whole or not at all."""
+"""Most points of a curve: MLflow takes 1,000 values in one request, and one request is logged whole or not at all."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +86,20 @@ def metrics_of(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
     return metrics
 
 
-def curves_of(attempt: Path | None) -> dict[str, list[tuple[int, float]]]:
-    """Returns `train_loss` and `dev_score_in_training` as points (step, value), thinned out where there are many."""
+def curves_of(evidence: Evidence, attempt: Path | None) -> dict[str, list[tuple[int, float]]]:
+    """Returns `train_loss` and `dev_score` as points (step, value), thinned out where there are many.
+
+    The last point of `dev_score` is the score of the finished attempt; those before it were measured in training, on
+    `train.eval_rows` rows. Without recorded steps there is no curve.
+    """
     if attempt is None or not (attempt / LOSSES).is_file():
         return {}
     recorded = read_json(attempt / LOSSES)
     losses = [(step, value) for step, value in enumerate(recorded["losses"], 1)]
-    scores = [(int(step), value) for step, value in recorded["scores"]]
-    curves = {"train_loss": _thinned(losses), "dev_score_in_training": _thinned(scores)}
+    last = max([len(losses), *(int(step) for step, _ in recorded["scores"])])
+    scores = [(int(step), value) for step, value in recorded["scores"] if int(step) < last]
+    scores += [(last, evidence.score.value)] if evidence.score else []
+    curves = {"train_loss": _thinned(losses), "dev_score": _thinned(scores)}
     return {name: points for name, points in curves.items() if points}
 
 
@@ -98,28 +108,56 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
     return [point for number, point in enumerate(points) if number % every == 0 or number == len(points) - 1]
 
 
-def climb_note(climb: Climb, data_version: str) -> str:
-    """Returns the climb as Markdown: the verdict, and the ladder as a table."""
+def standing(climb: Climb, rung: str, verdict: Verdict | None) -> str:
+    """Returns in a few words how a rung stands after its climb and the gate's verdict; empty for most rungs."""
+    if rung != climb.decision.rung:
+        return ""
+    if not climb.decision.passes:
+        return "best so far, below the bar"
+    words = {"promote": "promoted", "keep": "passes; the champion stays", "refuse": "refused on the test rows"}
+    return words[verdict.action] if verdict else "passes"
+
+
+def compared(climb: Climb, verdict: Verdict | None) -> WithoutModel | Text | None:
+    """Returns whether a language model is needed at all; a rung that the test rows refused is never enough."""
+    comparison = climb.comparison
+    if verdict and verdict.action == "refuse" and isinstance(comparison, WithoutModel):
+        return replace(comparison, is_enough=False)
+    return comparison
+
+
+def verdict_text(verdict: Verdict) -> str:
+    """Returns a verdict as a tag: `promoted`, `not promoted` or `refused`, and why. It is the same when asked again."""
+    word = {"promote": "promoted", "keep": "not promoted", "refuse": "refused"}[verdict.action]
+    reasons = [reason for reason in verdict.parted()[0] if not isinstance(reason, AskedBefore)]
+    return f"{word}: {sentences_of(reasons)}"
+
+
+def climb_note(climb: Climb, data_version: str, verdict: Verdict | None = None) -> str:
+    """Returns the climb as Markdown: the decision, the gate's verdict if it was asked, and the ladder as a table."""
+    decided = sentences_of(climb.decision.reasons[-1:])
+    if verdict and verdict.action == "refuse":
+        decided = f"{climb.decision.rung} passes on the validation rows but was refused on the test rows."
     lines = [
-        f"**{climb.task}** on data `{data_version}`: {sentences_of(climb.decision.reasons[-1:])}",
+        f"**{climb.task}** on data `{data_version}`: {decided}",
+        *(["", f"Verdict on the test rows: {verdict_text(verdict)}"] if verdict else []),
+        *(["", sentences_of([advice])] if verdict and (advice := verdict.parted()[1]) else []),
         "",
         f"| rung | method | {climb.metric} on validation rows | rows trained on | |",
         "|---|---|---|---|---|",
     ]
     for one in climb.evidence:
-        is_chosen = one.rung == climb.decision.rung
-        word = ("passes" if climb.decision.passes else "best so far, below the bar") if is_chosen else ""
+        word = standing(climb, one.rung, verdict)
         lines.append(f"| {one.rung} | {one.method} | {score_text(one)} | {one.train_rows:,} | {word} |")
     if climb.floor:
         lines.append(f"| floor | {climb.floor.name} | {interval_text(climb.floor.score)} | | |")
-    compared = sentences_of([climb.comparison] if climb.comparison else [])
-    return "\n".join(
-        [*lines, "", f"The bar is {climb.target:g}, for the lower end of the interval. {compared}".strip()]
-    )
+    comparison = compared(climb, verdict)
+    more = sentences_of([comparison] if comparison else [])
+    return "\n".join([*lines, "", f"The bar is {climb.target:g}, for the lower end of the interval. {more}".strip()])
 
 
-def version_note(climb: Climb, evidence: Evidence, data_version: str, test: Interval | None = None) -> str:
-    """Returns what a registered version is, as Markdown; `test`: its score on the test rows, once they were asked."""
+def version_note(climb: Climb, evidence: Evidence, data_version: str, verdict: Verdict | None = None) -> str:
+    """Returns what a registered version is, as Markdown; `verdict`: the gate's, once it was asked."""
     base = f" on {evidence.base}" if evidence.base else ", without a language model"
     lines = [
         f"**{evidence.rung}** ({evidence.method}{base}) for *{climb.task}*, trained on {evidence.train_rows:,} rows of "
@@ -128,4 +166,6 @@ def version_note(climb: Climb, evidence: Evidence, data_version: str, test: Inte
         f"- bar: {climb.target:g} ({climb.metric}, lower end of the interval)",
         f"- validation rows: {score_text(evidence)}",
     ]
-    return "\n".join([*lines, f"- test rows: {interval_text(test)}"] if test else lines)
+    for reason in verdict.reasons if verdict else ():
+        lines += [f"- test rows: {interval_text(reason.score)}"] if isinstance(reason, ChallengerScore) else []
+    return "\n".join([*lines, f"- verdict: {verdict_text(verdict)}"] if verdict else lines)

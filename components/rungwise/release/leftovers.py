@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from rungwise.release.connection import TAG, Connection, all_pages
+from rungwise.release.connection import TAG, Connection, all_pages, short
 
 SCRATCH: Final = ".rungwise/registering"
 """The folder for temporary files of a registration, in the workspace."""
@@ -41,7 +41,8 @@ def remove_leftovers(connection: Connection, task: str, name: str, attempts: Seq
     """
     shutil.rmtree(connection.root / SCRATCH, ignore_errors=True)
     own = f"tags.`{TAG}task` = '{task}'"
-    queries = [own] if connection.database else [f"{own} AND tags.`{TAG}attempt` = '{one}'" for one in attempts]
+    names = [name for one in attempts for name in (short(one), one)]  # earlier versions wrote the whole digest
+    queries = [own] if connection.database else [f"{own} AND tags.`{TAG}attempt` = '{name}'" for name in names]
     with connection.client() as (_, client):
         experiments = [e.experiment_id for e in client.search_experiments()]
         registered = {version.source for version in client.search_model_versions(f"name = '{name}'")}

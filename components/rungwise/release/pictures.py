@@ -7,8 +7,22 @@ from typing import Any, Final
 
 from rungwise.core.decisions import Climb
 from rungwise.core.folders import read_lines
-from rungwise.evidence.figure import BLACK, GREEN, GREY, Panel, ScoreRow, axis_limits, confusion_figure, scores_figure
+from rungwise.evidence.figure import (
+    BLACK,
+    GREEN,
+    GREY,
+    RED,
+    Panel,
+    ScoreRow,
+    axis_limits,
+    confusion_figure,
+    scores_figure,
+)
+from rungwise.release.facts import standing
+from rungwise.release.gate import Verdict
 
+LADDER: Final = "ladder.svg"
+"""The file with the picture of the ladder."""
 MOST_LABELS: Final = 30
 """With more labels a picture of all pairs is not readable."""
 
@@ -20,20 +34,22 @@ def pictures_of(climb: Climb, predictions: Path) -> dict[str, str]:
         climb: the climb.
         predictions: the folder with each rung's answers to the validation rows.
     """
-    made = {"ladder.svg": ladder_picture(climb)}
+    made = {LADDER: ladder_picture(climb)}
     answers = predictions / f"{climb.decision.rung}.jsonl"
     if climb.metric == "accuracy" and climb.decision.rung and answers.is_file():
         made |= confusion_picture(climb, read_lines(answers))
     return made
 
 
-def ladder_picture(climb: Climb) -> str:
-    """Returns each rung's score with its interval, the floor and the bar."""
+def ladder_picture(climb: Climb, verdict: Verdict | None = None) -> str:
+    """Returns each rung's score with its interval, the floor, the bar, and how the chosen rung stands."""
+    refused = climb.decision.passes and verdict is not None and verdict.action == "refuse"
     rows = [ScoreRow("floor", climb.floor.score, climb.floor.name, GREY)] if climb.floor else []
     for one in climb.evidence:
         is_chosen = one.rung == climb.decision.rung
-        note = one.note or (("passes" if climb.decision.passes else "best so far") if is_chosen else "")
-        rows.append(ScoreRow(one.rung, one.score, note[:40], GREEN if is_chosen else BLACK))
+        note = one.note or standing(climb, one.rung, verdict)
+        colour = (RED if refused else GREEN) if is_chosen else BLACK
+        rows.append(ScoreRow(one.rung, one.score, note[:40], colour))
     scores = [row.score for row in rows if row.score]
     low, high = axis_limits(scores)
     limits = min(low, climb.target), max(high, climb.target)

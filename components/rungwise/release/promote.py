@@ -16,7 +16,6 @@ from rungwise.config import Settings
 from rungwise.core.decisions import (
     AlreadyChampion,
     AskedBefore,
-    ChallengerScore,
     ChampionFails,
     Climb,
     NoChampion,
@@ -33,10 +32,12 @@ from rungwise.core.table import Table
 from rungwise.evidence.ceiling import Unseen, unseen_of
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
+from rungwise.release.connection import Connection
 from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
-from rungwise.release.versions import note_test
+from rungwise.release.runs import log_verdict
+from rungwise.release.versions import note_verdict
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 
@@ -107,19 +108,23 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     target, gate = settings.bars[task], settings.promote
     challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
     if champion and champion.number == challenger.number:
+        past = verdict_on(root, climb) if "verdict" not in challenger.tags else None
+        if past:  # the run that promoted it was killed before it wrote so
+            _note(root, climb, challenger, past)
         return Verdict("keep", (AlreadyChampion(champion.number),))
     if challenger.tags.get("data_version") != data_version(root):
         own = challenger.tags.get("data_version")
         return Verdict("refuse", (OtherData(challenger.number, own, data_version(root)),))
     rows, unseen = _test_rows(root, settings, task)
     metric = Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ()))
+    attempt = next((e.attempt for e in climb.evidence if challenger.is_of(e.attempt)), challenger.tags["attempt"])
     question = {
         "task": task,
         "challenger": challenger.number,
         "champion": champion.number if champion else None,
         "test": digest([to_json(e) for e in rows]),
         "gate": _gate(settings, task),
-        "attempt": challenger.tags["attempt"],
+        "attempt": attempt,
     }
 
     def verdict_of(look: Measured) -> Verdict:
@@ -127,6 +132,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
 
     past = _answered(ledger, question)
     if past is None and (refusal := before_look(gate, target, len(rows), unseen)):
+        _note(root, climb, challenger, refusal)
         return refusal
     earlier = None if past else _measured_before(ledger, question)
     verdict = past or (verdict_of(earlier.look) if earlier else None)
@@ -205,10 +211,10 @@ def _gate(settings: Settings, task: str) -> list[Any]:
 
 
 def _note(root: Path, climb: Climb, challenger: Version, verdict: Verdict) -> None:
-    """Writes the challenger's score on the test rows into the registry."""
-    for reason in verdict.reasons:
-        if isinstance(reason, ChallengerScore):
-            note_test(root, climb, challenger, reason.score, reason.target)
+    """Writes the verdict and the challenger's score on the test rows on the version and on the climb's run."""
+    verdict = _with_advice(root, climb, verdict)
+    log_verdict(Connection(root), settings_of(root).register_.experiment, climb, data_version(root), verdict)
+    note_verdict(root, climb, challenger, verdict)
 
 
 def _challenger(registry: Registry, climb: Climb) -> Version:

@@ -34,10 +34,13 @@ def split_version(settings: Settings) -> str:
     return digest([rules, roles])[:12]
 
 
-def register(root: Path, task: str, prove: Callable[[Path], None] | None = None) -> Registration:
+def register(
+    root: Path, task: str, prove: Callable[[Path], None] | None = None, *, source: str = "rungwise run"
+) -> Registration:
     """Logs a run per attempt of the task's climb, and registers the attempt that passed, if any, as challenger.
 
-    `prove`: proves the model in a folder; default: in a process of its own. See `parity.Prover`.
+    `prove`: proves the model in a folder; default: in a process of its own. See `parity.Prover`. `source`: the
+    command or function that does this, which MLflow shows.
 
     Raises:
         WorkspaceError: the task was not climbed yet.
@@ -56,7 +59,7 @@ def register(root: Path, task: str, prove: Callable[[Path], None] | None = None)
     folders = {e.rung: Paths(root).attempts / f"train-{e.attempt}" for e in climb.evidence}
     attempts = {rung: folder if is_sealed(folder) else None for rung, folder in folders.items()}
     pictures = pictures_of(climb, Paths(root).output("climb") / task / "predictions")
-    runs = log_climb(connection, settings.register_.experiment, climb, attempts, data, pictures=pictures)
+    runs = log_climb(connection, settings.register_.experiment, climb, attempts, data, pictures=pictures, source=source)
     remove_leftovers(connection, task, Registry(root).model(task), [evidence.attempt for evidence in climb.evidence])
     rung = climb.decision.rung
     if rung is None or not climb.decision.passes:

@@ -11,16 +11,18 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rungwise.core.errors import Problem, RegistryError
-from rungwise.core.folders import tree_digests
+from rungwise.core.folders import read_json, tree_digests
 from rungwise.core.records import digest
 from rungwise.release.aliases import aliases_of, folder_of
 from rungwise.release.connection import Connection, own_tags
 from rungwise.workspace.layout import settings_of
 
 CHALLENGER, CHAMPION = "challenger", "champion"
+IDENTITY: Final = "identity.json"
+"""The file of a stored model with its hashes and ids."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Version:
     task: str
     number: int
     tags: Mapping[str, str]
-    """Tags without their prefix: attempt, data_version, base, base_revision, base_sha256, rung, dev_score ..."""
+    """Tags without their prefix: attempt (the beginning of its digest), data_version, base, rung, dev_score ..."""
     model: str
     """The name of the registered model (see `register.models`)."""
 
@@ -38,6 +40,11 @@ class Version:
     def uri(self) -> str:
         """Its address in MLflow."""
         return f"models:/{self.model}/{self.number}"
+
+    def is_of(self, attempt: str) -> bool:
+        """Whether it is a version of the attempt with this digest."""
+        own = self.tags.get("attempt")
+        return bool(own) and attempt.startswith(str(own))
 
 
 @dataclass(frozen=True)
@@ -130,17 +137,23 @@ class Registry:
         with self._stored(version) as stored:
             folder = stored / "artifacts" / "attempt"
             stored_digest = digest(tree_digests(folder)) if folder.is_dir() else "no folder `attempt`"
-            if stored_digest != version.tags.get("artifact_sha256"):
+            registered = _identity(stored, version).get("artifact_sha256")
+            if stored_digest != registered:
                 raise RegistryError(
                     Problem(
                         "a registered model's files were changed or lost",
                         where=version.uri,
                         found=stored_digest,
-                        wanted=version.tags.get("artifact_sha256", "the digest of what was registered"),
+                        wanted=registered or "the digest of what was registered",
                         do="register it again (`rungwise run`)",
                     )
                 )
             yield folder
+
+    def identity(self, version: Version) -> Mapping[str, str]:
+        """Returns the hashes and ids of a version: attempt, artifact_sha256, base_revision, base_sha256, run_id."""
+        with self._stored(version) as stored:
+            return _identity(stored, version)
 
     @contextmanager
     def _stored(self, version: Version) -> Iterator[Path]:
@@ -155,3 +168,9 @@ class Registry:
             except OSError:
                 fetched = Path(temporary)
             yield fetched
+
+
+def _identity(stored: Path, version: Version) -> Mapping[str, str]:
+    """Returns what a model's folder says about its hashes; earlier versions of this package kept them in tags."""
+    path = stored / "artifacts" / IDENTITY
+    return {**version.tags, **(read_json(path) if path.is_file() else {})}

@@ -10,9 +10,20 @@ from rungwise.attempts.store import SHOWN
 from rungwise.core.decisions import Climb
 from rungwise.core.records import Evidence, digest
 from rungwise.model.embed import ANSWERS
-from rungwise.release.connection import TAG, Connection, all_pages
-from rungwise.release.facts import Times, climb_note, curves_of, metrics_of, params_of, times_of, version_note
+from rungwise.release.connection import TAG, VERDICT, Connection, all_pages, short
+from rungwise.release.facts import (
+    Times,
+    climb_note,
+    curves_of,
+    metrics_of,
+    params_of,
+    times_of,
+    verdict_text,
+    version_note,
+)
+from rungwise.release.gate import Verdict
 from rungwise.release.leftovers import scratch
+from rungwise.release.pictures import LADDER, ladder_picture
 
 _NOTE, _PARENT = "mlflow.note.content", "mlflow.parentRunId"
 """MLflow's own tags for a description and for the run in which a run is nested."""
@@ -26,6 +37,7 @@ def log_climb(
     data_version: str,
     *,
     pictures: Mapping[str, str] | None = None,
+    source: str = "rungwise run",
 ) -> dict[str, str]:
     """Logs a climb as a run and its attempts as runs nested in it; returns rung -> the id of its run.
 
@@ -38,6 +50,7 @@ def log_climb(
         attempts: rung -> the attempt's folder; None where the store has none.
         data_version: the rows of the climb.
         pictures: file name -> SVG, which become files of the climb's run.
+        source: the command or function that does this.
     """
     own = {"task": climb.task, "data_version": data_version, "climb": climb_name(climb, data_version)}
     times = {rung: times_of(attempt) for rung, attempt in attempts.items()}
@@ -47,13 +60,13 @@ def log_climb(
     )
     with scratch(connection.root), connection.client() as (mlflow, client):
         experiment_id = connection.experiment(client, experiment)
-        logged = _Logged(connection, mlflow, client, experiment_id)
+        logged = _Logged(connection, mlflow, client, experiment_id, _source(connection.root, source))
         title = f"{climb.task}: data {data_version}"
         parent, is_new = logged.opened({**own, "kind": "climb"}, title, whole, {_NOTE: climb_note(climb, data_version)})
         runs = {}
         for evidence in climb.evidence:
             attempt = attempts[evidence.rung]
-            tags = {**own, "kind": "attempt", "rung": evidence.rung, "attempt": evidence.attempt}
+            tags = {**own, "kind": "attempt", "rung": evidence.rung, "attempt": short(evidence.attempt)}
             name = f"{climb.task}/{evidence.rung}"
             more = {_PARENT: parent.info.run_id, _NOTE: version_note(climb, evidence, data_version)}
             run, is_open = logged.opened(tags, name, times[evidence.rung], more)
@@ -67,6 +80,20 @@ def log_climb(
         return runs
 
 
+def log_verdict(connection: Connection, experiment: str, climb: Climb, data_version: str, verdict: Verdict) -> None:
+    """Writes the gate's verdict on the rung that passed into the climb's run: tag, description and picture."""
+    text = verdict_text(verdict)
+    with scratch(connection.root), connection.client() as (_, client):
+        known = client.get_experiment_by_name(experiment)
+        query = f"tags.`{TAG}kind` = 'climb' and tags.`{TAG}climb` = '{climb_name(climb, data_version)}'"
+        for run in client.search_runs([known.experiment_id], query) if known else ():
+            if run.data.tags.get(VERDICT) != text:
+                run_id = run.info.run_id
+                client.log_text(run_id, ladder_picture(climb, verdict), LADDER)
+                client.set_tag(run_id, _NOTE, climb_note(climb, data_version, verdict))
+                client.set_tag(run_id, VERDICT, text)  # last, so that a killed process does all of it again
+
+
 def climb_name(climb: Climb, data_version: str) -> str:
     """Returns the short name of a climb: its task, rows, bar and attempts."""
     return digest([climb.task, data_version, climb.metric, climb.target, [e.attempt for e in climb.evidence]])[:12]
@@ -75,25 +102,31 @@ def climb_name(climb: Climb, data_version: str) -> str:
 class _Logged:
     """Writes runs through one client."""
 
-    def __init__(self, connection: Connection, mlflow: Any, client: Any, experiment_id: str) -> None:
-        self.connection, self.mlflow, self.client, self.experiment_id = connection, mlflow, client, experiment_id
+    def __init__(
+        self, connection: Connection, mlflow: Any, client: Any, experiment_id: str, source: Mapping[str, str]
+    ) -> None:
+        self.connection, self.mlflow, self.client = connection, mlflow, client
+        self.experiment_id, self.source = experiment_id, source
 
     def opened(self, tags: Mapping[str, str], name: str, times: Times, more: Mapping[str, str]) -> tuple[Any, bool]:
         """Returns the run with these tags, and whether it is to be completed."""
-        query = " and ".join(f"tags.`{TAG}{k}` = '{v}'" for k, v in tags.items())
+        # earlier versions of this package wrote the whole digest of an attempt
+        equals = {k: f"LIKE '{v}%'" if k == "attempt" else f"= '{v}'" for k, v in tags.items()}
+        query = " and ".join(f"tags.`{TAG}{k}` {test}" for k, test in equals.items())
         runs = self.client.search_runs([self.experiment_id], query, order_by=["attributes.status ASC"])
         if runs and runs[0].info.status == "FINISHED":
             return runs[0], False
         if runs:
             self.connection.remove(runs[0].info.artifact_uri)  # perhaps half a file
             return runs[0], True
-        every = {TAG + key: value for key, value in tags.items()} | dict(more) | _source(self.connection.root)
+        every = {TAG + key: value for key, value in tags.items()} | dict(more) | dict(self.source)
         run = self.client.create_run(self.experiment_id, start_time=times.start, run_name=name, tags=every)
         return run, True
 
     def attempt(self, run: Any, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str) -> None:
         """Logs an attempt's settings, metrics, curves, rows and files."""
-        points = {name: [(0, value)] for name, value in metrics_of(evidence, attempt).items()} | curves_of(attempt)
+        points = {name: [(0, value)] for name, value in metrics_of(evidence, attempt).items()}
+        points |= curves_of(evidence, attempt)
         self._batch(run, params_of(climb, evidence, attempt), points, times_of(attempt))
         self._inputs(run, climb, data_version, {"train": evidence.train_rows, "dev": evidence.n})
         hashes = {"attempt": evidence.attempt, "base_sha256": evidence.base_digest, "data_version": data_version}
@@ -149,15 +182,15 @@ class _Logged:
         self.client.log_inputs(run.info.run_id, inputs)
 
 
-def _source(root: Path) -> dict[str, str]:
-    """Returns MLflow's tags for what made a run: the command, and the workspace's commit if it is a repository."""
+def _source(root: Path, name: str) -> dict[str, str]:
+    """Returns MLflow's tags for what made a run: its entry point, and the workspace's commit if it is a repository."""
     command = ["git", "rev-parse", "HEAD"]
     try:
         done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         commit = "" if done.returncode else done.stdout.strip()
     except OSError:  # git is not installed
         commit = ""
-    tags = {"mlflow.source.name": "rungwise run", "mlflow.source.type": "LOCAL"}
+    tags = {"mlflow.source.name": name, "mlflow.source.type": "LOCAL"}
     return tags | ({"mlflow.source.git.commit": commit} if commit else {})
 
 
@@ -168,7 +201,7 @@ def delete_runs(connection: Connection, attempts: Sequence[str], data_versions: 
     """
     if connection.has_no_database():
         return 0, []
-    queries = [f"tags.`{TAG}attempt` = '{name}'" for name in attempts]
+    queries = [f"tags.`{TAG}attempt` LIKE '{short(name)}%'" for name in attempts]
     queries += [f"tags.`{TAG}data_version` = '{name}'" for name in data_versions]
     left: list[str] = []
     with connection.client() as (mlflow, client):

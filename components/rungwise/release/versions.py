@@ -6,20 +6,21 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rungwise.attempts.store import SPEC, answering_versions
-from rungwise.core.decisions import Climb
+from rungwise.core.decisions import ChallengerScore, Climb
 from rungwise.core.errors import RegistryError
-from rungwise.core.folders import read_json, tree_digests
-from rungwise.core.records import Base, Evidence, Interval, canonical_json, digest, spec_from_json
+from rungwise.core.folders import read_json, tree_digests, write_json
+from rungwise.core.records import Base, Evidence, digest, spec_from_json
 from rungwise.evidence.evaluate import interval_text
 from rungwise.model.bases import quantization
 from rungwise.release import parity
-from rungwise.release.connection import IDENTITY, TAG, Connection
-from rungwise.release.facts import version_note
+from rungwise.release.connection import TAG, VERDICT, Connection, short
+from rungwise.release.facts import verdict_text, version_note
+from rungwise.release.gate import Verdict
 from rungwise.release.leftovers import scratch
-from rungwise.release.registry import CHALLENGER, Registry, Version
+from rungwise.release.registry import CHALLENGER, IDENTITY, Registry, Version
 
 
 def add_version(
@@ -53,7 +54,8 @@ def add_version(
     """
     registry = Registry(root)
     evidence = next(e for e in climb.evidence if e.rung == climb.decision.rung)
-    same = [v for v in registry.versions(climb.task) if _names(v) == (evidence.attempt, data_version)]
+    own = [v for v in registry.versions(climb.task) if v.is_of(evidence.attempt)]
+    same = [v for v in own if v.tags.get("data_version") == data_version]
     for version in same:
         if _is_proved(registry, version) or _is_now_proved(root, version, prove):
             break
@@ -74,13 +76,11 @@ def _describe(root: Path, climb: Climb, evidence: Evidence, version: Version) ->
             client.update_model_version(version.model, str(version.number), note)
         if not client.get_registered_model(version.model).description:
             about = (
-                f"Answers *{version.task}*. The alias `champion` is what is served: it passed the gate on test rows."
+                f"Answers *{version.task}*. The version with the alias `champion` is served; the gate sets it after it "
+                "scored the version on the test rows. While no version has it, none is served. The tag `verdict` of a "
+                "version says what the gate decided."
             )
             client.update_registered_model(version.model, about)
-
-
-def _names(version: Version) -> tuple[str | None, str | None]:
-    return version.tags.get("attempt"), version.tags.get("data_version")
 
 
 def _is_proved(registry: Registry, version: Version) -> bool:
@@ -135,22 +135,22 @@ def _stored(
         shutil.copytree(attempt, folder)
         parity.record(folder, root)
         spec = spec_from_json(read_json(folder / SPEC))
-        tags = {**_tags(root, climb, evidence, spec.base), **versions, "run_id": run_id}
-        tags["artifact_sha256"] = digest(tree_digests(folder))
+        tags = {**_tags(root, climb, evidence, spec.base), **versions}
+        write_json(temporary / IDENTITY, _hashes(evidence, spec.base, folder) | {"run_id": run_id})
         registry = Registry(root)
         model, run = registry.model(climb.task), client.get_run(run_id)
         with mlflow.start_run(run_id=run_id), contextlib.redirect_stderr(io.StringIO()):
             logged = mlflow.pyfunc.log_model(
                 name="attempt",
                 python_model=str(files("rungwise.serving") / "pyfunc.py"),
-                artifacts={"attempt": str(folder)},
+                artifacts={"attempt": str(folder), "identity": str(temporary / IDENTITY)},
                 signature=_signature(mlflow, slots),
                 input_example=[{name: f"text of {name}" for name in slots}],
                 pip_requirements=_requirements(answering_versions(spec)),
-                tags={TAG + key: tags[key] for key in ("task", "attempt")},
+                tags={TAG + "task": climb.task, TAG + "attempt": tags["attempt"]},
             )
             registered = mlflow.register_model(
-                f"models:/{logged.model_id}", model, tags={TAG + k: v for k, v in _readable(tags).items()}
+                f"models:/{logged.model_id}", model, tags={TAG + k: v for k, v in tags.items() if v}
             )
         # `start_run` opened the run again, and ended it now
         client.set_terminated(run_id, "FINISHED", run.info.end_time)
@@ -166,43 +166,45 @@ def _signature(mlflow: Any, slots: Sequence[str]) -> Any:
     return mlflow.models.ModelSignature(inputs=inputs, outputs=outputs)
 
 
-def note_test(root: Path, climb: Climb, version: Version, score: Interval, target: float) -> None:
-    """Writes the score on the test rows and the bar on a version, once; also into its description."""
-    tags = {"test_score": interval_text(score), "bar": f"{target:g}"}
-    if all(version.tags.get(name) == value for name, value in tags.items()):
+def note_verdict(root: Path, climb: Climb, version: Version, verdict: Verdict) -> None:
+    """Writes the verdict, the score on the test rows and the bar on a version, once; also into its description."""
+    tags = {VERDICT: verdict_text(verdict)}
+    for reason in verdict.reasons:
+        if isinstance(reason, ChallengerScore):
+            tags |= {f"{TAG}test_score": interval_text(reason.score), f"{TAG}bar": f"{reason.target:g}"}
+    if all(version.tags.get(name.removeprefix(TAG)) == value for name, value in tags.items()):
         return
-    evidence = next((e for e in climb.evidence if e.attempt == version.tags.get("attempt")), None)
+    evidence = next((e for e in climb.evidence if version.is_of(e.attempt)), None)
     with Connection(root).client() as (_, client):
         number = str(version.number)
-        for name, value in tags.items():
-            client.set_model_version_tag(version.model, number, TAG + name, value)
         if evidence:
-            note = version_note(climb, evidence, version.tags.get("data_version", ""), score)
+            note = version_note(climb, evidence, version.tags.get("data_version", ""), verdict)
             client.update_model_version(version.model, number, note)
+        for name, value in tags.items():
+            client.set_model_version_tag(version.model, number, name, value)
 
 
 def _tags(root: Path, climb: Climb, evidence: Evidence, base: Base | None) -> dict[str, str]:
+    revision = f"@{short(base.revision)}" if base and base.revision else ""
     return {
-        "task": climb.task,
         "rung": evidence.rung,
         "method": evidence.method,
-        "attempt": evidence.attempt,
-        "base": base.name if base else "",
-        "base_revision": base.revision if base else "",
-        "base_sha256": evidence.base_digest,
+        "attempt": short(evidence.attempt),
+        "base": f"{base.name}{revision}" if base else "",
         "base_quantization": quantization(base, root) if base else "",
         "base_parameters": str(evidence.base_parameters),
         "dev_score": interval_text(evidence.score) if evidence.score else "",
     }
 
 
-_HASHES: Final = ("attempt", "artifact_sha256", "base_revision", "base_sha256", "run_id", "split_version")
-
-
-def _readable(tags: Mapping[str, str]) -> dict[str, str]:
-    """Returns the tags with the hashes in one of them, and without empty ones."""
-    identity = {name: tags[name] for name in _HASHES if tags[name]}
-    return {k: v for k, v in tags.items() if k not in _HASHES and v} | {IDENTITY: canonical_json(identity)}
+def _hashes(evidence: Evidence, base: Base | None, attempt: Path) -> dict[str, str]:
+    """Returns what identifies a version, for programs."""
+    return {
+        "attempt": evidence.attempt,
+        "artifact_sha256": digest(tree_digests(attempt)),
+        "base_revision": base.revision if base else "",
+        "base_sha256": evidence.base_digest,
+    }
 
 
 def _requirements(libraries: Mapping[str, str]) -> list[str]:

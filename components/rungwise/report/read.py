@@ -5,7 +5,7 @@ Terminal, pages, JSON and the Python API are made from these values. JSON holds 
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.pipeline.stages import check_rows
+from rungwise.release.facts import compared
 from rungwise.release.gate import Verdict
 from rungwise.release.promote import looks, verdict_on
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
@@ -65,7 +66,7 @@ class TaskStatus:
     @property
     def refused(self) -> Verdict | None:
         """The verdict, if the gate refused the rung that passes and it is not the champion."""
-        is_champion = self.chosen and self.champion and self.champion.tags.get("attempt") == self.chosen.attempt
+        is_champion = self.chosen and self.champion and self.champion.is_of(self.chosen.attempt)
         return self.verdict if self.verdict and self.verdict.action == "refuse" and not is_champion else None
 
     @property
@@ -184,7 +185,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
             ladder=tuple(r.name for r in settings.ladder),
             evidence=climb.evidence if climb else (),
             decision=climb.decision if climb else None,
-            comparison=_comparison(climb, verdict) if climb else None,
+            comparison=compared(climb, verdict) if climb else None,
             challenger=aliases.get(CHALLENGER),
             champion=aliases.get(CHAMPION),
             test_looks=tuple(looks(Paths(root).ledger, name)),
@@ -231,7 +232,7 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
             for evidence, step in zip(climb.evidence, climb.steps, strict=True)
         ),
         decision=climb.decision,
-        comparison=_comparison(climb, verdict),
+        comparison=compared(climb, verdict),
         floor=climb.floor,
         incumbent=reference(root, settings, climb, rungs) if has_data else None,
         verdict=verdict,
@@ -246,14 +247,6 @@ def _doubts(root: Path, climb: Climb) -> DoubtfulLabels | None:
     report = read_json(path)
     suspects, rows = len(report["suspects"]), report["rows"]
     return DoubtfulLabels(suspects, rows) if suspects > DOUBTFUL_SHARE * rows else None
-
-
-def _comparison(climb: Climb, verdict: Verdict | None) -> WithoutModel | Text | None:
-    """Returns whether a language model is needed at all; a rung that the test rows refused is never enough."""
-    comparison = climb.comparison
-    if verdict and verdict.action == "refuse" and isinstance(comparison, WithoutModel):
-        return replace(comparison, is_enough=False)
-    return comparison
 
 
 def _climb(root: Path, task: str) -> Climb | None:

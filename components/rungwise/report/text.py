@@ -115,7 +115,7 @@ def sentence(task: TaskStatus) -> str:
     text = f"{task.name}: {chosen.rung} is good enough: {score} against the bar of {task.target:g}"
     if task.champion is None:
         return f"{text}; not promoted yet."
-    is_it = task.champion.tags.get("attempt") == chosen.attempt
+    is_it = task.champion.is_of(chosen.attempt)
     return f"{text}; {'it is the champion,' if is_it else 'the champion is'} version {task.champion.number}."
 
 
@@ -166,6 +166,7 @@ def _task_text(task: TaskStatus) -> str:
         lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
         if version:
+            # earlier versions of this package had the revision in a tag of its own
             base, revision = version.tags.get("base"), version.tags.get("base_revision")
             on = f" on {base}" + (f"@{revision}" if revision else "") if base else ", no language model"
             lines.append(f"{alias}: version {version.number} ({version.tags['rung']}{on})")
