@@ -16,10 +16,11 @@ from rungwise.climbing import rungs
 from rungwise.climbing.decide import Outcome
 from rungwise.climbing.ladder import last_climb
 from rungwise.core.progress import Pace
-from rungwise.flows.shown import logged, show_picture
+from rungwise.flows.shown import UNCHANGED, logged, show_picture, show_step
 from rungwise.pipeline import stages
 from rungwise.release.pictures import ladder_picture
 from rungwise.report.read import status
+from rungwise.report.steps import stage_markdown
 from rungwise.report.text import header, ladder_rows, sentence
 from rungwise.workspace.layout import Snapshot, check_recipe
 
@@ -89,9 +90,10 @@ def climb(root: Path, before: Snapshot) -> bool:
     """Climbs every task's ladder and records the stage, unless it is current; returns whether it ran."""
     if stages.is_current(root, "climb"):
         get_run_logger().info("climb: nothing changed")
+        show_step("climb", stage_markdown(root, "climb"), [UNCHANGED])
         return False
     check_recipe(root, "climb")
-    with logged("climb"):
+    with logged("climb", lambda: stage_markdown(root, "climb")):
         stages.climb(root, before, train=_train, evaluate=_evaluate)
     stages.record(root, "climb", before)
     return True

@@ -4,17 +4,20 @@
 are those of `pipeline.steps`, with a Prefect task per step.
 """
 
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from prefect import flow, get_run_logger, task
 
+from rungwise.core.errors import RungwiseError
 from rungwise.core.texts import visible
 from rungwise.flows.climb import climb, ladder_table
 from rungwise.flows.prepare import prepare
-from rungwise.flows.shown import is_transient_failure, rename_run, run_name, show_errors_once
+from rungwise.flows.shown import is_transient_failure, rename_run, run_name, show_errors_once, show_step
 from rungwise.pipeline import steps
+from rungwise.report.steps import step_markdown
 from rungwise.workspace.layout import Snapshot, data_version
 from rungwise.workspace.process import workspace_root
 
@@ -40,9 +43,15 @@ class PrefectRunner:
             rename_run(data_version(root))
 
     def step(self, name: str, task_name: str, act: Callable[[], T]) -> T:
-        """Does one step as a task of its name; again, if a server could not be reached."""
+        """Does one step as a task of its name, and publishes what it did; again, if a server could not be reached."""
+
+        def shown() -> T:
+            result = act()
+            show_step(f"{name}-{task_name}".strip("-"), step_markdown(workspace_root(), name, task_name, result))
+            return result
+
         named: Any = task(name=name, task_run_name=f"{name} {task_name}".strip(), **RETRIES)
-        as_task: Any = named(act)
+        as_task: Any = named(shown)
         result: T = as_task()
         return result
 
@@ -63,5 +72,16 @@ def pipeline() -> dict[str, str]:
     return {result.task: "not registered" if result.action == "none" else result.action for result in results}
 
 
+def main() -> int:
+    """Runs the flow once in this process; returns the exit code, as that of `rungwise run`."""
+    try:
+        pipeline()
+    except RungwiseError:
+        return 2  # the flow's log has shown it
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
 if __name__ == "__main__":
-    pipeline()
+    sys.exit(main())

@@ -5,8 +5,9 @@ from pathlib import Path
 from prefect import get_run_logger, task
 
 from rungwise.core.recipes import STAGES
-from rungwise.flows.shown import logged
+from rungwise.flows.shown import UNCHANGED, logged, show_step
 from rungwise.pipeline.stages import is_current, record, run_stage
+from rungwise.report.steps import stage_markdown
 from rungwise.workspace.layout import Snapshot, check_recipe
 
 
@@ -15,9 +16,10 @@ def stage(root: Path, verb: str, before: Snapshot) -> bool:
     """Runs one stage and records it, unless it is current; returns whether it ran."""
     if is_current(root, verb):
         get_run_logger().info("%s: nothing changed", verb)
+        show_step(verb, stage_markdown(root, verb), [UNCHANGED])
         return False
     check_recipe(root, verb)
-    with logged(verb):
+    with logged(verb, lambda: stage_markdown(root, verb)):
         run_stage(root, verb, before)
     record(root, verb, before)
     get_run_logger().info("%s: done and recorded", verb)

@@ -2,10 +2,10 @@
 
 import base64
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from prefect import get_run_logger, runtime
 from prefect.artifacts import create_markdown_artifact
@@ -14,12 +14,16 @@ from prefect.client.schemas.objects import State
 
 from rungwise.core.errors import RungwiseError
 from rungwise.core.progress import heard
+from rungwise.core.texts import markdown
 from rungwise.workspace.process import workspace_root
+
+UNCHANGED: Final = "nothing changed, so that it did not run again; the figures are those of its last run"
+"""What the artifact of a stage says that was up to date."""
 
 
 @contextmanager
-def logged(step: str) -> Iterator[None]:
-    """Context in which what a step says goes to the run's log, and is published as an artifact when the step ends."""
+def logged(step: str, table: Callable[[], str]) -> Iterator[None]:
+    """Context in which what a stage says goes to the run's log, and is published with its table when it ends."""
     lines: list[str] = []
     logger = get_run_logger()
 
@@ -29,21 +33,19 @@ def logged(step: str) -> Iterator[None]:
 
     with heard(hear):
         yield
-    if lines:
-        create_markdown_artifact("\n".join(f"- {_plain(line)}" for line in lines), key=step, description=f"Step {step}")
+    show_step(step, table(), lines)
 
 
-def _plain(line: str) -> str:
-    """Returns a line so that Markdown shows it as it is."""
-    for mark in "\\`*_[]<>|":
-        line = line.replace(mark, f"\\{mark}")
-    return line
+def show_step(key: str, table: str, lines: Sequence[str] = ()) -> None:
+    """Publishes what a step did: a table in Markdown, and lines of text."""
+    listed = "\n".join(f"- {markdown(line)}" for line in lines)
+    create_markdown_artifact(f"{table}\n\n{listed}".strip(), key=key, description=f"Step {key}")
 
 
 def show_picture(key: str, svg: str, description: str) -> None:
     """Publishes an SVG as an artifact that holds it, so that no server has to keep the file."""
     address = "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
-    create_markdown_artifact(f"![{_plain(description)}]({address})", key=key, description=description)
+    create_markdown_artifact(f"![{markdown(description)}]({address})", key=key, description=description)
 
 
 def run_name(data_version: str = "") -> str:

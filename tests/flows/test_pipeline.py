@@ -2,6 +2,8 @@
 
 import base64
 import re
+import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -10,7 +12,7 @@ import pytest
 from rungwise.climbing import rungs
 from rungwise.core.errors import ChangedUnderRun, RungwiseError, WorkspaceBusy
 from rungwise.workspace.layout import data_version
-from tests.conftest import sided_rows, with_dvc, write_sided
+from tests.conftest import environment, sided_rows, with_dvc, write_sided
 from tests.workspace.test_workspace import hold
 
 
@@ -75,6 +77,8 @@ def test_a_run_is_named_and_shows_what_each_step_did(small, caplog):
     (run,), artifacts = runs_and_artifacts(1)
     assert re.fullmatch(rf"shop: run \d{{4}}-\d\d-\d\d, data {data_version(small)}", run.name)
     assert {"ingest", "validate", "split", "augment", "climb", "ladder-route", "ladder-picture-route"} <= set(artifacts)
+    assert "refused" not in artifacts["ladder-route"].description
+    assert b"promoted" in base64.b64decode(artifacts["ladder-picture-route"].data.partition("base64,")[2].rstrip(")"))
     assert "240 rows" in artifacts["ingest"].data and "split.min\\_test" in artifacts["split"].data
     assert artifacts["train-route-classical"].data == artifacts["evaluate-route-classical"].data == 100.0
     address = artifacts["ladder-picture-route"].data
@@ -82,6 +86,38 @@ def test_a_run_is_named_and_shows_what_each_step_did(small, caplog):
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert any("test rows are fewer" in line for line in warned), "warnings are in the run's log"
     assert any("climb route on data" in record.getMessage() for record in caplog.records)
+
+
+def test_every_step_has_an_artifact_also_where_nothing_ran_again(small):
+    from rungwise.flows.pipeline import pipeline
+
+    (small / "elsewhere.csv").write_text("body,queue,side\n")
+    with (small / "params.yaml").open("a") as stream:
+        stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
+    for n_flow, action in ((1, "promote"), (2, "keep")):
+        assert pipeline() == {"route": action}
+        _, artifacts = runs_and_artifacts(1)
+        texts = {key: one.data for key, one in artifacts.items()}
+        for step in ("ingest", "validate", "split", "augment", "climb", "drift", "accept"):
+            assert texts[step].startswith("| task | rows in | rows out | why |"), (step, texts.get(step))
+            assert ("nothing changed, so that it did not run" in texts[step]) == (
+                n_flow == 2 and step not in ("drift", "accept")
+            )
+        assert "| route | 240 | 240 | all kept |" in texts["ingest"]
+        assert "| more | 1 | 16 |" in texts["collect"] and "| route/classical | 80 | 80 |" in texts["climb"]
+        assert "classical is version 1 in the registry" in texts["register-route"]
+        assert f"{action}: " in texts["promote-route"]
+        assert ("accepted before" in texts["accept"]) == (n_flow == 2)
+
+
+def test_the_command_ends_with_our_message_once_and_no_traceback(small):
+    params = small / "params.yaml"
+    params.write_text(params.read_text().replace("min_rows: 20", "min_rows: 1000"))
+    command = [sys.executable, "-m", "rungwise.flows.pipeline"]
+    done = subprocess.run(command, cwd=small, env=environment(), capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 2 and "Traceback" not in said, said
+    assert said.count("meet an expectation") == 1 and len(said.splitlines()) < 40, said
 
 
 def test_an_error_of_the_user_is_shown_once_and_without_a_traceback(small, caplog):

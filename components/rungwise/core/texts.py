@@ -40,6 +40,19 @@ def on_one_line(text: str) -> str:
     return visible(text).replace("\n", "\\n")
 
 
+def markdown(text: str) -> str:
+    """Returns text so that Markdown shows it as it is, also in a cell of a table."""
+    line = on_one_line(text)
+    for mark in "\\`*_[]<>|":
+        line = line.replace(mark, f"\\{mark}")
+    return line
+
+
+def number_of(n: int, noun: str) -> str:
+    """Returns a number with its noun, which takes an s unless the number is 1."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def normalised(text: str) -> str:
     """Returns text in NFKC, case-folded, with each run of white space as one space."""
     return " ".join(folded(text).split())

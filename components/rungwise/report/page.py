@@ -17,10 +17,11 @@ from typing import Any, Final
 
 from rungwise.core.folders import MARKER, open_sealed, read_json, read_lines, replace_text
 from rungwise.core.records import SIDES
-from rungwise.core.texts import visible
+from rungwise.core.texts import number_of, visible
 from rungwise.history.kept import log
 from rungwise.report.rows import KIND_NAMES, SIDE_NAMES, ShownRow
 from rungwise.report.rows import TaskRows as RowsById
+from rungwise.report.steps import stage_rows
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 MAX_ROWS: Final = 20
@@ -176,7 +177,8 @@ def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[s
     ]
     messages = [*split["warnings"], *(shift["sentence"] for shift in drift if shift["is_over"])]
     if n := len(report["suspects"]):
-        messages.append(f"{n} labels may be wrong: a model trained on the other rows contradicts them")
+        it = "it" if n == 1 else "them"
+        messages.append(f"{number_of(n, 'label')} may be wrong: a model trained on the other rows contradicts {it}")
     return TaskRows(
         name=name,
         counts=[("ingested", summary["rows"], ""), ("validated", report["rows"], ""), *sides],
@@ -220,15 +222,12 @@ def _check(check: Mapping[str, Any]) -> Check:
 def _steps(ingest: Mapping[str, Any], validate: Mapping[str, Any], split: Mapping[str, Any], n_trained: int) -> Listing:
     """Returns what came in, was removed, was added and left at each step."""
     rows = []
-    for step, report, n in (
-        ("ingest", ingest, ingest["rows"]),
-        ("validate", validate, validate["rows"]),
-        ("split", split, sum(split["rows"].values())),
-    ):
-        removed = sum(report["rejected"].values())
-        rows.append((step, f"{n + removed:,}", f"{removed:,}", "", f"{n:,}"))
-    added = n_trained - split["rows"]["train"]
-    rows.append(("augment (training rows)", f"{split['rows']['train']:,}", "", f"{added:,}", f"{n_trained:,}"))
+    for one in stage_rows(ingest, validate, split, n_trained):
+        is_last = one.stage == "augment"
+        counts = ("", f"{one.added:,}") if is_last else (f"{sum(one.removed.values()):,}", "")
+        rows.append(
+            (f"{one.stage} (training rows)" if is_last else one.stage, f"{one.came:,}", *counts, f"{one.left:,}")
+        )
     return Listing("Rows at each step", ("step", "in", "removed", "added", "out"), rows, "", numeric=(1, 2, 3, 4))
 
 
