@@ -7,6 +7,8 @@ from rungwise.cli import main as cli
 from rungwise.core.decisions import ClimbedAlone
 from rungwise.core.errors import SettingsError
 from rungwise.pipeline.planned import planned, reasons
+from rungwise.release.connection import Connection
+from rungwise.release.registry import Registry
 from rungwise.report.run import planned_text
 from rungwise.workspace.layout import Paths
 from tests.conftest import sided_rows, with_dvc, write_sided
@@ -47,6 +49,27 @@ def two_tasks(tmp_path_factory):
     return with_dvc(root)
 
 
+def after_the_climb(root):
+    """Takes away what the steps after the climb wrote, and checks that a dry run says that they would run."""
+    kept = {path: path.with_name(f"{path.name}.kept") for path in (root / "mlflow.db", Paths(root).history)}
+    for path, aside in kept.items():
+        path.rename(aside)
+        steps = {step.name: step for step in planned(root)}
+        does = ("accept",) if path == Paths(root).history else ("register", "promote")
+        assert {name for name, step in steps.items() if step.runs == "yes"} == set(does), path
+        assert planned_text(planned(root)).startswith(f"A run would begin with {does[0]}.")
+        aside.rename(path)
+    registry = Registry(root)
+    with Connection(root).client() as (_, client):
+        model = registry.model("urgent")
+        client.delete_registered_model_alias(model, "champion")
+        steps = {step.name: step for step in planned(root)}
+        assert (steps["register"].runs, steps["promote"].runs) == ("no", "yes")
+        assert steps["promote"].why.endswith("urgent: version 1 passed the gate and is not the champion")
+        client.set_registered_model_alias(model, "champion", "1")
+    assert "version 1 is the champion" in {step.name: step for step in planned(root)}["promote"].why
+
+
 def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_other(two_tasks, monkeypatch, capsys):
     root = two_tasks
     monkeypatch.chdir(root)
@@ -71,6 +94,7 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     }
     assert printed["tasks"]["route"]["champion"]["version"] == 1
     assert planned_text(planned(root)).startswith("Nothing changed")
+    after_the_climb(root)
 
     params = root / "params.yaml"
     params.write_text(params.read_text().replace("validate: {min_rows: 20", "validate: {min_rows: 21"))

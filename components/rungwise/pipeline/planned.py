@@ -3,17 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from rungwise.climbing.ladder import changed_bases, last_climb
 from rungwise.climbing.rungs import is_stored, task_climb
 from rungwise.config import Settings
+from rungwise.core.decisions import Climb
 from rungwise.core.folders import is_sealed, joined
 from rungwise.core.recipes import STAGES
+from rungwise.history.kept import log
 from rungwise.pipeline.stages import check_rows
-from rungwise.release.promote import pending
+from rungwise.release.promote import pending, verdict_on
+from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
 from rungwise.workspace import dvc
-from rungwise.workspace.layout import Paths, check_graph, settings_of
+from rungwise.workspace.layout import Paths, check_graph, data_version, settings_of
+
+Runs: TypeAlias = Literal["yes", "no", "perhaps"]
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class PlannedStep:
 
     name: str
     """A name of `steps.STEPS`; in place of `prepare`, its stages."""
-    runs: Literal["yes", "no", "perhaps"]
+    runs: Runs
     """`perhaps`: it depends on what earlier steps write."""
     why: str
 
@@ -52,23 +57,63 @@ def planned(root: Path, task: str | None = None) -> tuple[PlannedStep, ...]:
     climbs = steps[-1].runs
     if settings.incumbent:
         steps.append(PlannedStep("incumbent", "perhaps", "it is asked what the store has no answer for"))
-    after = {"yes": "the climb runs", "perhaps": "if the climb runs", "no": "nothing changed since the last climb"}[
-        climbs
-    ]
+    if climbs == "no":
+        return (*steps, _accept(root), *_release(root, tasks))
+    after = "the climb runs" if climbs == "yes" else "if the climb runs"
     steps.append(PlannedStep("accept", climbs, after))
     why = f"{joined(tasks)}: {after}"
     steps.append(PlannedStep("register", climbs, why))
-    steps.append(_promote(root, tasks, climbs, why))
+    steps.append(PlannedStep("promote", climbs, f"{why}; the same question is not asked of the test rows again"))
     return tuple(steps)
 
 
-def _promote(root: Path, tasks: Sequence[str], climbs: Literal["yes", "no", "perhaps"], why: str) -> PlannedStep:
-    """Returns the promotion: without a new climb, it runs if the gate's settings changed or it was not asked yet."""
-    if climbs != "no":
-        return PlannedStep("promote", climbs, f"{why}; the same question is not asked of the test rows again")
-    outcomes = {task: pending(root, last_climb(root, task)) for task in tasks}
-    runs: Literal["yes", "no"] = "yes" if any(is_pending for is_pending, _ in outcomes.values()) else "no"
-    return PlannedStep("promote", runs, "; ".join(f"{task}: {reason}" for task, (_, reason) in outcomes.items()))
+def _accept(root: Path) -> PlannedStep:
+    """Returns whether the rows of the last climb are still to be accepted."""
+    version, known = data_version(root), log(root)
+    if known and known[-1]["data_version"] == version:
+        return PlannedStep("accept", "no", f"data version {version} was accepted")
+    return PlannedStep("accept", "yes", f"data version {version} is not the last one in {Paths(root).history.name}")
+
+
+def _release(root: Path, tasks: Sequence[str]) -> tuple[PlannedStep, PlannedStep]:
+    """Returns whether `register` and `promote` have something to do after the last climb, which is up to date."""
+    registers, promotes = {}, {}
+    for task in tasks:
+        registers[task], promotes[task] = _release_of(root, last_climb(root, task))
+    return _joined("register", registers), _joined("promote", promotes)
+
+
+def _joined(name: str, tasks: Mapping[str, tuple[Runs, str]]) -> PlannedStep:
+    """Returns the step of all tasks: it runs if it runs for one; the reasons name the tasks."""
+    answers = {runs for runs, _ in tasks.values()}
+    runs: Runs = "yes" if "yes" in answers else "perhaps" if "perhaps" in answers else "no"
+    return PlannedStep(name, runs, "; ".join(f"{task}: {why}" for task, (_, why) in tasks.items()))
+
+
+def _release_of(root: Path, climb: Climb) -> tuple[tuple[Runs, str], tuple[Runs, str]]:
+    """Returns whether a climb would be registered, and whether the gate would be asked, each with the reason."""
+    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
+    if chosen is None or not climb.decision.passes:
+        return ("no", "no rung passes"), ("no", "no rung passes")
+    aliases = Registry(root).aliases(climb.task)
+    challenger, champion = aliases.get(CHALLENGER), aliases.get(CHAMPION)
+    if challenger is None:
+        why = f"the registry has no challenger, and {chosen.rung} passes"
+    elif not challenger.is_of(chosen.attempt) or challenger.tags.get("data_version") != data_version(root):
+        why = f"the challenger, version {challenger.number}, is not the attempt of {chosen.rung} that passes"
+    elif challenger.tags.get("reload") != "exact":
+        why = f"version {challenger.number} was not proved to reload exactly"
+    elif champion and champion.number == challenger.number:
+        done = f"version {challenger.number} is registered"
+        return ("no", done), ("no", f"version {challenger.number} is the champion")
+    else:
+        registered: tuple[Runs, str] = ("no", f"version {challenger.number} is registered")
+        verdict = verdict_on(root, climb)
+        if verdict and verdict.action == "promote":
+            return registered, ("yes", f"version {challenger.number} passed the gate and is not the champion")
+        is_pending, reason = pending(root, climb)
+        return registered, ("yes" if is_pending else "no", reason)
+    return ("yes", why), ("yes", "after it is registered; the same question is not asked of the test rows again")
 
 
 def _stages(changes: Mapping[str, Sequence[Any]], bases: Sequence[str], *, collects: bool) -> list[PlannedStep]:
