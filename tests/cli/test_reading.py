@@ -9,6 +9,7 @@ import pytest
 from rungwise import Workspace
 from rungwise.cli import main as cli
 from rungwise.core.folders import read_lines
+from rungwise.core.texts import number_of
 from tests.conftest import sided_rows, with_dvc, write_sided
 from tests.workspace.test_workspace import hold
 
@@ -78,3 +79,30 @@ def test_status_says_what_it_does_not_know_where_dvc_fails(ran, command):
         assert "a killed run left damaged files of DVC" in shown and "`rungwise run` repairs them" in shown
     finally:
         lock.write_text(kept)
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("https://example.com/rows.csv", ("not on this machine", "https://example.com/rows.csv", "download it first")),
+        ("", ("--rows is empty",)),
+        ("pipe", ("not a file", "a pipe, a socket or a device")),
+        ("/dev/zero", ("not a file", "a pipe, a socket or a device")),
+    ],
+)
+def test_rows_that_init_can_not_read_are_named_as_they_were_typed(tmp_path, monkeypatch, capsys, rows, words):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("pipe")
+    assert cli.main(["init", "ws", "--rows", rows]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words) and "does not exist" not in said, said
+    assert not (tmp_path / "ws").exists()
+
+
+def test_a_ladder_on_which_nothing_travels_says_so(ran, command):
+    assert "this ladder has none" in command("pack", "route", "classical", "bundle", code=2)
+
+
+@pytest.mark.parametrize(("n", "text"), [(1, "1 label"), (2, "2 labels"), (1000, "1,000 labels")])
+def test_a_number_and_its_noun_agree(n, text):
+    assert number_of(n, "label") == text

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from rungwise.cli.common import Add, show
+from rungwise.core.errors import Problem, SettingsError
 
 
 def add(add: Add) -> None:
@@ -61,6 +62,10 @@ def _init(root: Path, arguments: argparse.Namespace) -> int:
     from rungwise.init.init import init
 
     del root
+    for option in ("rows", "dev", "test"):
+        given = getattr(arguments, option)
+        if given == "" or (option == "rows" and "" in given):  # an empty path is the current folder
+            raise SettingsError(Problem(f"--{option} is empty", wanted="a file, a folder or a pattern"))
     lines = init(
         Path(arguments.dir),
         [Path(path) for path in arguments.rows],

@@ -32,7 +32,9 @@ def pack(root: Path, task: str, rung: str, folder: Path) -> str:
                 "there is no such rung to train",
                 where="params.yaml: ladder",
                 found=rung[:60],
-                wanted="one of " + joined(trainable),
+                wanted=f"one of {joined(trainable)}"
+                if trainable
+                else "a rung with a method that another machine can train: this ladder has none",
             )
         )
     bundle = _bundle(root, settings, task, rung)

@@ -185,6 +185,26 @@ def _files(given: Path) -> list[Path]:
     Raises:
         DataError: there is none, or one is empty.
     """
+    text = str(given)
+    if re.match(r"[a-z][a-z0-9+]+:/", text):  # a path has one slash of the two
+        raise DataError(
+            Problem(
+                "the rows are not on this machine",
+                where="an address, " + re.sub(":/+", "://", text, count=1),
+                wanted="a file, a folder or a pattern",
+                do="download it first; in a workspace, `collect` in params.yaml copies rows from an address",
+            )
+        )
+    if given.exists() and not (given.is_file() or given.is_dir()):
+        raise DataError(
+            Problem(
+                "the file of rows is not a file",
+                where=text,
+                found="a pipe, a socket or a device",
+                wanted="a file, a folder or a pattern",
+                do="write its rows into a file first",
+            )
+        )
     if given.is_dir():
         paths = sorted(files_in(given))
     elif given.is_file() or not glob.has_magic(str(given)):

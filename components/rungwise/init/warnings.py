@@ -9,7 +9,7 @@ from typing import Any
 
 from rungwise.config import DecideSettings, IngestSettings, ValidateSettings, base_named
 from rungwise.core.errors import ModelError
-from rungwise.core.texts import n_words, normalised
+from rungwise.core.texts import n_words, normalised, number_of
 from rungwise.dataset.labels import alike, unseen_labels
 from rungwise.dataset.labels import listed as listed_labels
 from rungwise.dataset.readers import Cell, text_of, value_in
@@ -50,9 +50,8 @@ def row_warnings(
     if guess.format == "label":
         rare = [label for label, n in Counter(answers).items() if n < RARE_LABEL_ROWS]
         if rare:
-            messages.append(
-                f"{len(rare)} labels have fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone."
-            )
+            have = f"{number_of(len(rare), 'label')} {'has' if len(rare) == 1 else 'have'}"
+            messages.append(f"{have} fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone.")
         if sum(bool(_FRACTION.fullmatch(label)) for label in set(answers)) > len(set(answers)) / 2:
             messages.append(
                 "the answers are numbers, and each is taken for a label: one that is nearly right counts as wrong."

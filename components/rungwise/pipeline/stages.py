@@ -31,6 +31,7 @@ from rungwise.core.progress import say
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import SIDES, Json, Rejection, counted, derive_seed, to_lines
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.pipeline.figures import LADDER, METRICS, ladder_of, metrics_of
 from rungwise.workspace import dvc
 from rungwise.workspace.caretaker import leave_caretaker
@@ -139,8 +140,8 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
                 say(f"validate {name}: warning: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
         if result.suspects:
             first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
-            hint = "Check them: `rungwise data show ID` shows one"
-            say(f"validate {name}: warning: {len(result.suspects)} labels may be wrong ({first}). {hint}")
+            hint = "`rungwise data show ID` shows a row"
+            say(f"validate {name}: warning: {number_of(len(result.suspects), 'label')} may be wrong ({first}). {hint}")
     _seal(root, "validate", before, out)
 
 
