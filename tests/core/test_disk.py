@@ -2,13 +2,14 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
 
 import pytest
 
-from rungwise.core.disk import disk_error, disk_errors
+from rungwise.core.disk import disk_error, disk_error_in, disk_errors
 from rungwise.core.errors import DataError, WorkspaceError
 
 
@@ -110,3 +111,27 @@ def test_it_is_a_decorator_too():
 
     with pytest.raises(WorkspaceError, match="read-only"):
         write()
+
+
+def test_a_copy_of_a_folder_that_can_not_be_written_names_the_file():
+    error = shutil.Error([("a/x", "b/x", f"[Errno {errno.ENOSPC}] No space left on device: 'b/x'")])
+    with pytest.raises(WorkspaceError, match=r"(?s)the disk is full.*where: +b/x"), disk_errors():
+        raise error
+    assert disk_error(shutil.Error([("a/x", "b/x", "something else")])) is None
+    assert disk_error(shutil.Error("a and a are the same file")) is None
+
+
+@pytest.mark.parametrize(
+    ("line", "what", "where"),
+    [
+        ("ERROR: failed to reproduce 'ingest': [Errno 28] No space left on device: '/w/x'", "disk is full", "/w/x"),
+        ("ERROR: unexpected error - disk I/O error", "disk does not work", "/w"),
+        ("fatal: write error: No space left on device", "disk is full", "/w"),
+        ("Permission denied (publickey)", None, None),
+        ("ERROR: no such stage", None, None),
+    ],
+)
+def test_a_program_that_names_a_fault_of_the_disk(line, what, where):
+    error = disk_error_in(f"first\n{line}\n", "/w")
+    assert (error.problem.where if error else None) == where
+    assert error is None or (what in error.problem.what and line in str(error.problem.found))

@@ -35,3 +35,12 @@ def raise_as_sqlalchemy():
     from sqlalchemy.exc import OperationalError
 
     raise OperationalError("insert ...", {}, sqlite3.OperationalError("database is locked"))
+
+
+def test_a_database_file_that_was_cut_is_named_with_what_helps(tmp_path):
+    with Connection(tmp_path).client() as (_, client):
+        client.search_registered_models(max_results=1)
+    (tmp_path / "mlflow.db").write_bytes(b"")
+    broken = problem(tmp_path)
+    assert broken.what == "the registry can't be read" and broken.where == str(tmp_path / "mlflow.db")
+    assert "restore the database file" in broken.do

@@ -46,3 +46,12 @@ def test_a_stage_that_is_killed_is_an_error_that_names_it(root):
     graph.write_text(graph.read_text().replace(stage_command("ingest", RECIPES["ingest"]), "kill -9 $$"))
     with pytest.raises(WorkspaceError, match=r"(?s)the run failed.*ingest"):
         reproduce(root, "ingest")
+
+
+def test_a_fault_inside_dvc_is_shown_with_its_causes_and_without_a_traceback(root):
+    (root / "data/raw/more.csv").symlink_to("nowhere")
+    with pytest.raises(WorkspaceError) as raised:
+        reproduce(root, "ingest")
+    shown = raised.value.problem.found
+    assert "failed to reproduce 'ingest'" in shown and "more.csv" in shown
+    assert not any(word in shown for word in ("Traceback", 'File "', "raise "))

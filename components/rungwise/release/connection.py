@@ -54,20 +54,23 @@ def _quiet() -> Iterator[Any]:
         from sqlalchemy.exc import SQLAlchemyError
 
         for name in ("mlflow", "alembic"):
-            logging.getLogger(name).setLevel(logging.ERROR)
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log as errors is raised, too
         try:
             yield mlflow
         except (mlflow.exceptions.MlflowException, SQLAlchemyError) as error:
             if full := disk_error(error):
                 raise full from None
-            is_file = isinstance(error, SQLAlchemyError)
+            database = database_of(mlflow.get_tracking_uri())
+            is_file = isinstance(error, SQLAlchemyError) or (database is not None and "(sqlite3." in str(error))
             raise RegistryError(
                 Problem(
                     "the registry can't be read" if is_file else "the registry refused a request",
-                    where=_without_secrets(mlflow.get_tracking_uri()),
+                    where=str(database or _without_secrets(mlflow.get_tracking_uri())),
                     found=_without_secrets(str(error).splitlines()[0])[:300],
                     do="restore the database file, or move it away: `rungwise run` registers again"
                     if is_file
+                    else "see what was refused; this file is the registry"
+                    if database
                     else "check MLFLOW_TRACKING_URI and the server's log",
                     is_transient=_is_transient(error),
                 )

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core import errors
+from rungwise.core.disk import disk_error_in
 from rungwise.core.errors import Problem, RungwiseError, WorkspaceBusy, WorkspaceError
 from rungwise.core.folders import read_json, write_json
 from rungwise.workspace.lock import locked, working
@@ -47,16 +48,20 @@ def _dvc(root: Path, *arguments: str, repairs: bool = True) -> str:
             is_repaired = repair(root)
         done = _called(root, *arguments) if is_repaired else done
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if line.strip()]
-        raise WorkspaceError(
+        raise disk_error_in(done.stderr, str(root)) or WorkspaceError(
             Problem(
                 f"`dvc {arguments[0]}` failed",
                 where=str(root),
-                found=" / ".join(lines[-3:]) or f"exit code {done.returncode}",
+                found=" / ".join(_messages(done.stderr)) or f"exit code {done.returncode}",
                 do="run it yourself to see its whole output",
             )
         )
     return done.stdout
+
+
+def _messages(text: str) -> list[str]:
+    """Returns the last lines of what DVC wrote, without the one that names its support."""
+    return [line for line in text.splitlines() if line.strip() and "dvc.org/support" not in line][-3:]
 
 
 def init_repository(root: Path) -> None:
@@ -72,7 +77,7 @@ def init_repository(root: Path) -> None:
     inside = [p for p in (root, *root.resolve().parents) if p.resolve().is_relative_to(Path(top).resolve())]
     if not any((p / ".dvc").is_dir() for p in inside):
         below = Path(top).resolve() != root.resolve()
-        _dvc(root, "init", "-q", *(["--subdir"] if below else []), repairs=False)
+        _dvc(root, "init", *(["--subdir"] if below else []), repairs=False)
         for key in ("core.analytics", "core.check_update"):
             _dvc(root, "config", key, "false")
 
@@ -161,12 +166,13 @@ def reproduce(root: Path, *arguments: str, verbose: bool = False) -> None:
         if failure.is_file():
             left = read_json(failure)
             raise getattr(errors, left["kind"])(Problem(**left["problem"]))
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines() if line.strip()] if log.is_file() else []
-        raise WorkspaceError(
+        text = log.read_text(encoding="utf-8") if log.is_file() else ""
+        lines = _messages(text)
+        raise disk_error_in(text, str(root)) or WorkspaceError(
             Problem(
                 "the run failed" if lines else "the run failed (see above)",
                 where=str(root),
-                found=" / ".join(lines[-3:]),
+                found=" / ".join(lines),
                 do="fix the error and run again; completed work is kept. `rungwise run -v` shows what DVC says",
             )
         )

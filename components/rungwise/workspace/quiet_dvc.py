@@ -7,9 +7,22 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 LOG = "RUNGWISE_DVC_LOG"
 """The environment variable with the path of that file."""
+_MOST_CAUSES: Final = 8
+
+
+class _Messages(logging.Formatter):
+    """Writes a message and those of its causes on one line, without a traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        messages, error = [record.getMessage()], (record.exc_info or (None, None))[1]
+        while error and len(messages) < _MOST_CAUSES:
+            messages.append(str(error))
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+        return ": ".join(dict.fromkeys(" ".join(text.split()) for text in messages if text.strip()))
 
 
 def main(argv: Sequence[str]) -> int:
@@ -18,7 +31,7 @@ def main(argv: Sequence[str]) -> int:
 
     handler = logging.FileHandler(os.environ[LOG], encoding="utf-8")
     handler.setLevel(logging.WARNING)
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    handler.setFormatter(_Messages())
     for name in ("dvc", "dvc_objects", "dvc_data"):
         logging.getLogger(name).handlers = [handler]
     logging.getLogger("dvc.progress").setLevel(logging.CRITICAL)

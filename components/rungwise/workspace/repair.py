@@ -21,6 +21,7 @@ from rungwise.core.progress import say
 
 KEPT: Final = ".rungwise/dvc.lock"
 """A copy of the last dvc.lock that could be read."""
+_DAMAGE: Final = "dvc.lock is damaged, as a killed run or a full disk leaves it"
 _WAIT_SECONDS: Final = 20.0
 """How long a run waits for a process of DVC: one that outlived a killed run ends a second after its stage."""
 
@@ -117,10 +118,10 @@ def _repair_lock_file(root: Path) -> bool:
         return False
     if _is_whole(copy):
         replace_bytes(lock, copy)
-        say("rungwise: a killed run left a damaged dvc.lock; the copy from before it is restored")
+        say(f"rungwise: {_DAMAGE}; the copy from before it is restored")
     else:
         lock.unlink()
-        say("rungwise: a killed run left a damaged dvc.lock; it is removed, and results are found again")
+        say(f"rungwise: {_DAMAGE}; it is removed, and results are found again")
     return True
 
 
