@@ -1,6 +1,7 @@
 """A row is shown by its id: text, file and line, side or what dropped it, and the rows like it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from rungwise.cli import main as cli
 from rungwise.core.errors import DataError
 from rungwise.core.folders import read_lines
 from rungwise.pipeline.stages import run_stage
-from rungwise.report.rows import find_rows, rows_text
+from rungwise.report.rows import ShownRow, Suspicion, find_rows, rows_text
 from tests.conftest import sided_rows, write_sided
 
 STAGES = ("ingest", "validate", "split", "augment")
@@ -121,3 +122,10 @@ def test_a_row_is_shown_after_its_file_is_gone(root):
     finally:
         path.write_bytes(kept)
         (root / "data/raw/tickets-2.csv").write_bytes(others)
+
+
+def test_a_suggested_label_stays_on_its_line(root):
+    (row,), _ = find_rows(root, [next(line["id"] for line in read_lines(root / "data/split/route/train.jsonl"))])
+    assert isinstance(row, ShownRow)
+    shown = rows_text([replace(row, suspicion=Suspicion("a\nFAKE\x1b[2J", 0.9), like=())], {})
+    assert r"perhaps a\nFAKE\u001b[2J (suspicion 0.900)" in shown

@@ -13,7 +13,7 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined, open_sealed, read_json, read_lines
 from rungwise.core.records import SIDES, Example
 from rungwise.core.table import Table
-from rungwise.core.texts import visible
+from rungwise.core.texts import on_one_line, visible
 from rungwise.dataset.ingest import placed
 from rungwise.workspace.layout import Paths, settings_of
 
@@ -196,7 +196,7 @@ def _lines(row: ShownRow, like: Mapping[str, ShownRow]) -> list[str]:
     lines = [f"{row.id}  {row.place}  (task {row.task})", f"  {_fate(row)}", *_texts(row, "  ")]
     if row.suspicion:
         one = row.suspicion
-        lines.append(f"  its label may be wrong: perhaps {visible(one.suggested)} (suspicion {one.suspicion:.3f})")
+        lines.append(f"  its label may be wrong: perhaps {on_one_line(one.suggested)} (suspicion {one.suspicion:.3f})")
     for other in row.like:
         lines.append(f"  {KIND_NAMES[other.kind]}, similarity {other.similarity:.2f}: {_named(other.id, like)}")
         lines += _texts(like[other.id], "    ") if other.id in like else []
