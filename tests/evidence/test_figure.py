@@ -7,7 +7,8 @@ import pytest
 
 from rungwise.climbing.trials import Trial, Trials
 from rungwise.core.records import Interval
-from rungwise.evidence.figure import GREEN, Panel, ScoreRow, axis_limits, scores_figure
+from rungwise.core.texts import on_one_line
+from rungwise.evidence.figure import GREEN, Panel, ScoreRow, axis_limits, confusion_figure, scores_figure
 from rungwise.report.trials import picture
 
 SCORE = Interval(0.6, 0.5, 0.7, 100, 0.95)
@@ -57,3 +58,16 @@ def test_a_comparison_of_methods_shows_all_of_them():
     assert {"lora", "llama-adapter", "can't be used with this base"} <= set(shown)
     assert "0.600 · 112k trainable, 3 s" in shown and "route: accuracy after 30 steps, 100 validation rows" in shown
     assert any(text.startswith("Base: <b>&") for text in shown)
+
+
+@pytest.mark.parametrize("label", ["zips\x1b[31m", "a\u202eb", "\ud800", "\uffff", "a\nb", "\0"])
+def test_a_label_with_a_control_character_is_shown_with_its_escape(label):
+    shown = on_one_line(label)
+    assert shown in texts(confusion_figure("route", [label, "b"], {(label, "b"): 2}))
+    rows = (ScoreRow(label, SCORE, label),)
+    svg = scores_figure([Panel(label, rows, subtitle=label)], legend={label: GREEN})
+    assert shown in texts(svg) and not any(c in svg for c in label if c not in shown + "\n")
+
+
+def test_labels_in_another_script_are_text_and_no_warning():
+    assert {"退货", "发票"} <= set(texts(confusion_figure("工单", ["退货", "发票"], {("退货", "发票"): 2})))

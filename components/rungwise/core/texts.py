@@ -25,7 +25,8 @@ _CHARACTERS_PER_WORD: Final = 2
 _UNSEEN: Final = re.compile(
     "[\x00-\x09\x0b-\x1f\x7f-\x9f"  # control characters but the newline; escape sequences begin with one
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # marks that turn the direction of the text
-    "\u180e\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff"  # without a width
+    "\u180e\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\ufeff\ufff9-\ufffb\ufffe\uffff"  # without a width
+    "\U000e0000-\U000e0fff"  # tags
     "\ud800-\udfff]"  # halves of a pair, which no terminal takes
 )
 

@@ -5,11 +5,13 @@ matplotlib (https://matplotlib.org) is imported when a figure is drawn.
 
 import io
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from rungwise.core.records import Interval
+from rungwise.core.texts import on_one_line, visible
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -115,7 +117,7 @@ def _draw(axes: "Axes", panel: Panel, limits: tuple[float, float]) -> None:
     n = len(panel.rows)
     axes.set_xlim(*limits)
     axes.set_ylim(n - 0.5, -0.5)
-    axes.set_yticks(range(n), [row.name for row in panel.rows])
+    axes.set_yticks(range(n), [on_one_line(row.name) for row in panel.rows])
     step = 0.2 if limits[1] - limits[0] > 0.5 else 0.1
     axes.set_xticks([round(step * i, 1) for i in range(math.ceil(limits[0] / step), round(limits[1] / step) + 1)])
     axes.tick_params(axis="both", length=0, pad=6)
@@ -132,7 +134,13 @@ def _draw(axes: "Axes", panel: Panel, limits: tuple[float, float]) -> None:
             axes.plot((row.score.low, row.score.high), (number, number), color=row.colour, linewidth=2.4)
             axes.plot([row.score.value], [number], color=row.colour, marker="o", markersize=6.5, clip_on=False)
         axes.text(
-            1.04, number, row.note, transform=axes.get_yaxis_transform(), color="#555555", fontsize=8.5, va="center"
+            1.04,
+            number,
+            visible(row.note),
+            transform=axes.get_yaxis_transform(),
+            color="#555555",
+            fontsize=8.5,
+            va="center",
         )
 
 
@@ -140,16 +148,18 @@ def _draw_titles(axes: "Axes", panel: Panel) -> None:
     """Writes title and subtitle, aligned with the figure's left edge."""
     x = -(_LEFT - 0.12) / (_WIDTH - _LEFT - _RIGHT)
     pad = 10 + (panel.head - _TITLE) * 72  # points
-    axes.set_title(panel.title, x=x, loc="left", fontsize=10.5, fontweight="bold", pad=pad)
+    axes.set_title(visible(panel.title), x=x, loc="left", fontsize=10.5, fontweight="bold", pad=pad)
     if panel.subtitle:
-        axes.annotate(panel.subtitle, (x, 1), (0, 8), "axes fraction", "offset points", fontsize=8.5, color="#555555")
+        axes.annotate(
+            visible(panel.subtitle), (x, 1), (0, 8), "axes fraction", "offset points", fontsize=8.5, color="#555555"
+        )
 
 
 def _draw_legend(figure: "Figure", legend: Mapping[str, str], height: float) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=colour, marker="o", markersize=6.5, linewidth=2.4, label=label)
+        Line2D([], [], color=colour, marker="o", markersize=6.5, linewidth=2.4, label=on_one_line(label))
         for label, colour in legend.items()
     ]
     figure.legend(
@@ -168,7 +178,10 @@ def _draw_legend(figure: "Figure", legend: Mapping[str, str], height: float) -> 
 def _svg(figure: "Figure") -> str:
     """Returns the figure as an SVG element, without a date and the drawing program's version."""
     file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
+    with warnings.catch_warnings():
+        # the file holds text, and who shows it has the fonts; matplotlib only measures with its own
+        warnings.filterwarnings("ignore", message="(?s)Glyph .* missing from", category=UserWarning)
+        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
     text = file.getvalue()
     return text[text.index("<svg") :]  # without the XML declaration, so that a page can contain it
 
@@ -184,7 +197,8 @@ def confusion_figure(title: str, labels: Sequence[str], counts: Mapping[tuple[st
     import matplotlib
     from matplotlib.figure import Figure
 
-    n, names = len(labels), [label if len(label) <= 24 else f"{label[:23]}…" for label in labels]
+    shown = [on_one_line(label) for label in labels]
+    n, names = len(labels), [label if len(label) <= 24 else f"{label[:23]}…" for label in shown]
     side = max(2.2, 0.32 * n)
     with matplotlib.rc_context(dict(_STYLE)):
         figure = Figure(figsize=(side + 2.6, side + 2.2))
@@ -205,5 +219,5 @@ def confusion_figure(title: str, labels: Sequence[str], counts: Mapping[tuple[st
         axes.tick_params(axis="both", length=0, pad=6)
         axes.set_xlabel("answer")
         axes.set_ylabel("expected")
-        axes.set_title(title, fontsize=10.5, fontweight="bold")
+        axes.set_title(visible(title), fontsize=10.5, fontweight="bold")
         return _svg(figure)
