@@ -50,3 +50,8 @@ def test_the_users_own_stages_do_not_change(workspace):
     own = "  mine:\n    cmd: exec python -m components.stages mine --recipe 3\n"
     graph.write_text(graph.read_text().replace("# What", own + "# What"))
     assert upgrade(workspace) == [] and len(RECIPES) == 5
+
+
+def test_a_missing_graph_is_named(tmp_path):
+    with pytest.raises(SettingsError, match=r"(?s)there is no dvc.yaml here.*restore it from git"):
+        check_graph(tmp_path)

@@ -146,11 +146,20 @@ def check_recipe(root: Path, verb: str, recipe: int | None = None) -> None:
         recipe: the recipe number that dvc.yaml passed; None reads it from the file.
 
     Raises:
-        SettingsError: dvc.yaml is for another version, so that DVC would mistake old outputs for this version's.
+        SettingsError: dvc.yaml is missing, or is for another version: DVC would mistake old outputs for this one's.
     """
     graph = root / "dvc.yaml"
-    text = graph.read_text(encoding="utf-8") if graph.is_file() else ""
+    if not graph.is_file():
+        raise SettingsError(
+            Problem(
+                "there is no dvc.yaml here",
+                where=str(graph),
+                wanted="the pipeline of a Rungwise workspace",
+                do="restore it from git or a copy; `rungwise init` writes an equal one into a new workspace",
+            )
+        )
     if recipe is None:
+        text = graph.read_text(encoding="utf-8")
         named = re.search(rf"rungwise\.pipeline\.stages {verb} --recipe (\d+)", text)
         recipe = int(named.group(1)) if named else None
     if recipe != RECIPES[verb]:
