@@ -20,7 +20,7 @@ from rungwise.dataset.drift import profile, shifts
 from rungwise.history.accept import accept, check_drift
 from rungwise.history.diff import _paired, _Row, diff
 from rungwise.history.forget import forget, prune
-from rungwise.history.kept import hashes_of, log, outputs_of
+from rungwise.history.kept import hashes_of, log, outputs_of, profile_of
 from rungwise.history.transfer import pull, push
 from rungwise.history.uses import uses
 from rungwise.release.promote import promote
@@ -446,3 +446,21 @@ def test_equal_rows_do_not_drift_and_chance_is_not_drift():
     other = profile(Table.of([e for e in rows if e.answer != "repair"]), has_labels=True)
     result = {s.what: s for s in shifts(DriftSettings(), other, one)}
     assert result["unseen_labels"].is_over and "mostly repair" in result["unseen_labels"].sentence
+
+
+@pytest.mark.parametrize("content", [b"", b'{"route": {"al', b"[]", b"\0" * 20, b'{"route": 3}'])
+def test_a_damaged_profile_is_named(tmp_path, content):
+    path = tmp_path / "data/versions/one.json"
+    path.parent.mkdir(parents=True)
+    assert profile_of(tmp_path, "one") == {}
+    path.write_bytes(content)
+    with pytest.raises(WorkspaceError, match=r"(?s)profile of a version can't be read.*one.json"):
+        profile_of(tmp_path, "one")
+
+
+@pytest.mark.parametrize("content", [b"\0" * 200, b"stages: [", b"- a\n", b"stages: {a: {deps: [3]}}\n"])
+def test_a_damaged_lock_of_a_version_is_named(tmp_path, content):
+    path = tmp_path / "one.lock"
+    path.write_bytes(content)
+    with pytest.raises(WorkspaceError, match=r"(?s)file of DVC can't be read.*one.lock"):
+        outputs_of(path)

@@ -10,7 +10,7 @@ import pytest
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompared, ChampionFails, OtherData, Text
-from rungwise.core.errors import RegistryError, RungwiseError, SettingsError
+from rungwise.core.errors import RegistryError, RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.logs import read_log
 from rungwise.core.recipes import STAGES
@@ -227,6 +227,28 @@ def test_a_ledger_of_an_older_version_is_read(tmp_path):
     (tmp_path / "ledger.jsonl").write_text(json.dumps(line) + "\n")
     assert looks(tmp_path / "ledger.jsonl", "route") == [{**line, "reasons": (Text("No clear difference."),)}]
     assert looks(tmp_path / "ledger.jsonl", "other") == looks(tmp_path / "none.jsonl", "route") == []
+
+
+@pytest.mark.parametrize(
+    "reasons",
+    [
+        None,
+        [{"code": "magic"}],
+        [{"code": "challenger_score"}],
+        [{"code": "asked_before", "when": "x", "more": 1}],
+        [{"code": "asked_before", "when": {}}],
+        [{}],
+        [3],
+    ],
+)
+def test_a_look_that_is_not_ours_is_named(tmp_path, reasons):
+    line = {"task": "route", "action": "keep", "when": "2026-01-01", "reasons": reasons}
+    (tmp_path / "ledger.jsonl").write_text(json.dumps(line) + "\n")
+    with pytest.raises(WorkspaceError, match=r"(?s)look can't be read.*ledger.jsonl, task route, look of 2026-01-01"):
+        looks(tmp_path / "ledger.jsonl", "route")
+    (tmp_path / "ledger.jsonl").write_text('{"a": ' + "[" * 100_000 + "\n")
+    with pytest.raises(WorkspaceError, match="no JSON object"):
+        looks(tmp_path / "ledger.jsonl", "route")
 
 
 def test_the_text_of_rows_does_not_reach_mlflow(climbed):

@@ -80,6 +80,7 @@ def _repaired(stream: BinaryIO) -> int:
 def _object(line: bytes) -> dict[str, Json] | None:
     try:
         value = json.loads(line)
-    except ValueError:
+        json.dumps(value)  # deeper than it can be written: no line of ours
+    except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None

@@ -8,11 +8,11 @@ from typing import Any
 
 from rungwise.config import Settings
 from rungwise.core.errors import DataError, Problem
-from rungwise.core.folders import json_text, read_json, replace_bytes, replace_text
+from rungwise.core.folders import json_text, replace_bytes, replace_text
 from rungwise.core.records import SIDES, canonical_json
 from rungwise.core.table import Table
 from rungwise.dataset.drift import Shift, profile, shifts
-from rungwise.history.kept import locks_of, log, outputs_of
+from rungwise.history.kept import locks_of, log, outputs_of, profile_of
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
 
@@ -88,8 +88,7 @@ def check_drift(root: Path) -> None:
 def _moved(root: Path, settings: Settings, profiles: Mapping[str, Any]) -> dict[str, tuple[Shift, ...]]:
     """Returns task -> shifts since the version accepted last; empty if there is none."""
     known = log(root)
-    path = Paths(root).versions / f"{known[-1]['data_version']}.json" if known else None
-    before = read_json(path) if path and path.is_file() else {}
+    before = profile_of(root, known[-1]["data_version"]) if known else {}
     return {
         name: shifts(settings.validate_.drift, before[name]["all"], profiles[name]["all"])
         for name in settings.tasks

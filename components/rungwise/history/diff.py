@@ -6,13 +6,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.folders import read_json
 from rungwise.core.records import SIDES, counted
 from rungwise.core.table import Table
 from rungwise.core.texts import normalised
 from rungwise.dataset.drift import shifts
-from rungwise.history.kept import cached, resolve
-from rungwise.workspace.layout import Paths, settings_of
+from rungwise.history.kept import cached, profile_of, resolve
+from rungwise.workspace.layout import settings_of
 
 
 def diff(root: Path, old: str, new: str) -> dict[str, Any]:
@@ -28,7 +27,7 @@ def diff(root: Path, old: str, new: str) -> dict[str, Any]:
     """
     first, second = resolve(root, old), resolve(root, new)
     settings = settings_of(root)
-    profiles = [read_json(Paths(root).versions / f"{version}.json") for version in (first, second)]
+    profiles = [profile_of(root, version) for version in (first, second)]
     tasks = {}
     for name in (name for name in profiles[1] if name in profiles[0]):
         a, b = (_index(root, version, name) for version in (first, second))

@@ -12,7 +12,7 @@ from typing import Any
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined, read_json, read_lines, replace_text
 from rungwise.core.records import canonical_json
-from rungwise.history.kept import hashes_of, locks_of, log, objects_of
+from rungwise.history.kept import entries_of, hashes_of, locks_of, log, objects_of
 from rungwise.history.uses import no_such_row, uses
 from rungwise.model.vectors import stored_vectors
 from rungwise.workspace.dvc import cache_folder
@@ -146,14 +146,5 @@ def _sweep(root: Path, row: str) -> int:
 
 def _current(root: Path) -> list[str]:
     """Returns the md5 of everything that the workspace's dvc.lock and *.dvc files name now."""
-    from ruamel.yaml import YAML
-
-    result = []
-    for path in [root / "dvc.lock", *(root / "data").glob("*.dvc")]:
-        if path.is_file():
-            content = YAML(typ="safe", pure=True).load(path) or {}
-            parts = [content, *content.get("stages", {}).values()]
-            result += [
-                e["md5"] for part in parts for kind in ("deps", "outs") for e in part.get(kind, []) if "md5" in e
-            ]
-    return result
+    paths = [path for path in (root / "dvc.lock", *(root / "data").glob("*.dvc")) if path.is_file()]
+    return [entry["md5"] for path in paths for entry in entries_of(path)]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.core.errors import DataError, Problem, WorkspaceError
-from rungwise.core.folders import joined
+from rungwise.core.folders import check_conflicts, joined, read_json
 from rungwise.core.logs import read_log
 from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths
@@ -58,12 +58,60 @@ def outputs_of(lock: Path) -> dict[str, str]:
 
 @functools.lru_cache(maxsize=4096)  # each version's is read several times
 def _outputs(lock: Path, changed_ns: int, size: int) -> Mapping[str, str]:
-    from ruamel.yaml import YAML
-
     del changed_ns, size  # another file of that name is read again
-    stages = (YAML(typ="safe").load(lock) or {}).get("stages", {})  # not `pure`: five times as fast
-    entries = [e for stage in stages.values() for part in ("deps", "outs") for e in stage.get(part, [])]
-    return {entry["path"]: entry["md5"] for entry in entries if "md5" in entry}
+    return {entry["path"]: entry["md5"] for entry in entries_of(lock)}
+
+
+def entries_of(path: Path) -> list[Mapping[str, Any]]:
+    """Returns the entries with an md5 of a lock file, or of a file that tracks one path.
+
+    Raises:
+        WorkspaceError: it is damaged.
+    """
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    try:
+        content = YAML(typ="safe").load(path) or {}  # not `pure`: five times as fast
+        parts = [content, *(content.get("stages") or {}).values()]
+        entries = [e for part in parts for kind in ("deps", "outs") for e in part.get(kind) or []]
+        return [{**e, "path": str(e.get("path", "")), "md5": str(e["md5"])} for e in entries if "md5" in e]
+    except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        check_conflicts(path)
+        raise WorkspaceError(
+            Problem(
+                "a file of DVC can't be read",
+                where=str(path),
+                found=" ".join(str(error).split())[:200],
+                wanted="the YAML that DVC writes",
+                do="restore it from git or a copy; without one, remove it: its rows can't be found any more",
+            )
+        ) from None
+
+
+def profile_of(root: Path, version: str) -> dict[str, Any]:
+    """Returns task -> profile of an accepted version's rows; empty if the file is missing.
+
+    Raises:
+        WorkspaceError: the file is damaged.
+    """
+    path = Paths(root).versions / f"{version}.json"
+    if not path.is_file():
+        return {}
+    try:
+        values = read_json(path)
+        return {name: {"all": dict(one["all"]), **one} for name, one in values.items()}
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        check_conflicts(path)
+        raise WorkspaceError(
+            Problem(
+                "the profile of a version can't be read",
+                where=str(path),
+                found=" ".join(str(error).split())[:200],
+                wanted="JSON as `rungwise run` wrote it",
+                do="restore it from git or a copy; without one, remove it: the version is then not compared",
+            )
+        ) from None
 
 
 def hashes_of(root: Path, version: str) -> list[str]:

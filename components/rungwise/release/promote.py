@@ -21,10 +21,11 @@ from rungwise.core.decisions import (
     NoChampion,
     OtherData,
     OtherSplit,
+    Reason,
     WhyAlone,
     reason_from_json,
 )
-from rungwise.core.errors import ModelError, Problem, RegistryError
+from rungwise.core.errors import ModelError, Problem, RegistryError, WorkspaceError
 from rungwise.core.folders import is_sealed, open_sealed
 from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import Prediction, digest, from_json, to_json
@@ -248,9 +249,37 @@ def _champion_answers(
 
 
 def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
-    """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason."""
+    """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason.
+
+    Raises:
+        WorkspaceError: a line is not one of the ledger.
+    """
     lines = [line for line in read_log(ledger, ("task", "action", "reasons", "when")) if line["task"] == task]
-    return [{**line, "reasons": tuple(reason_from_json(r) for r in line["reasons"])} for line in lines]
+    return [{**line, "reasons": _reasons(ledger, line)} for line in lines]
+
+
+def _reasons(ledger: Path, line: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """Returns the reasons of a look.
+
+    Raises:
+        WorkspaceError: they are not those of a gate.
+    """
+    try:
+        reasons = tuple(reason_from_json(row) for row in line["reasons"])
+        for reason, row in zip(reasons, line["reasons"], strict=True):
+            if isinstance(row, dict):
+                from_json(type(reason), row)  # checks the types
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WorkspaceError(
+            Problem(
+                "the reasons of a test-set look can't be read",
+                where=f"{ledger}, task {line['task']}, look of {str(line['when'])[:40]}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                wanted="reasons as `rungwise run` records them",
+                do="restore the file from git or a copy, or correct the line",
+            )
+        ) from None
+    return reasons
 
 
 def _is_smaller(challenger: Version, champion: Version | None) -> bool:

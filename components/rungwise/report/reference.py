@@ -3,6 +3,7 @@
 Times are measurements of one machine. They are read from the store and are part of no hashed output.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -52,14 +53,22 @@ def speeds(root: Path, settings: Settings, climb: Climb) -> dict[str, Speed]:
     price = settings.incumbent.price if settings.incumbent else None
     result = {}
     for evidence in climb.evidence:
-        cost = store / evaluation_name(evidence.attempt, rows) / COST
-        seconds = (read_json(cost).get("latency") or {}).get("median_seconds") if cost.is_file() else None
+        seconds = _median_seconds(store / evaluation_name(evidence.attempt, rows) / COST)
         if seconds is None:
             continue
         hour = price.machine_hour if price else None
         per_1000 = None if hour is None else hour * seconds * 1000 / 3600
         result[evidence.rung] = Speed(seconds, per_1000, price.currency if price and per_1000 is not None else "")
     return result
+
+
+def _median_seconds(cost: Path) -> float | None:
+    """Returns the measured time of an answer; None if it was not measured, or the file is damaged."""
+    try:
+        seconds = read_json(cost)["latency"]["median_seconds"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return float(seconds) if isinstance(seconds, int | float) and math.isfinite(seconds) else None
 
 
 def reference(root: Path, settings: Settings, climb: Climb, rungs: Mapping[str, Speed]) -> Reference | None:

@@ -1,0 +1,26 @@
+"""What is known of times and costs, also where a file was cut."""
+
+import pytest
+
+from rungwise.report.reference import _median_seconds
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"),
+    [
+        (b'{"latency": {"median_seconds": 0.5}}', 0.5),
+        (b'{"latency": {"median_seconds": null}}', None),
+        (b'{"latency": {"median_seconds": "x"}}', None),
+        (b'{"latency": {"median_sec', None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"", None),
+        (b"\0\0", None),
+        (b"[" * 100_000, None),
+    ],
+)
+def test_a_damaged_record_of_costs_is_as_none(tmp_path, content, seconds):
+    path = tmp_path / "cost.json"
+    assert _median_seconds(path) is None
+    path.write_bytes(content)
+    assert _median_seconds(path) == seconds
