@@ -2,7 +2,9 @@
 
 import pytest
 
+from rungwise.report.read import _seconds
 from rungwise.report.reference import _median_seconds
+from rungwise.workspace.layout import Paths
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,14 @@ def test_a_damaged_record_of_costs_is_as_none(tmp_path, content, seconds):
     assert _median_seconds(path) is None
     path.write_bytes(content)
     assert _median_seconds(path) == seconds
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds"), [(b'{"seconds": 2.5}', 2.5), (b'{"seconds": "x"}', None), (b'{"seco', None), (b"[]", None)]
+)
+def test_a_damaged_record_of_a_training_is_as_none(tmp_path, content, seconds):
+    assert _seconds(tmp_path, "a") is None
+    path = Paths(tmp_path).attempts / "train-a" / "cost.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert _seconds(tmp_path, "a") == seconds

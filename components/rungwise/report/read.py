@@ -255,8 +255,13 @@ def _climb(root: Path, task: str) -> Climb | None:
 
 
 def _seconds(root: Path, attempt: str) -> float | None:
+    """Returns how long an attempt was trained; None if that is not known, as where its record is damaged."""
     path = Paths(root).attempts / f"train-{attempt}" / "cost.json"
-    return read_json(path).get("seconds") if path.is_file() else None
+    try:
+        seconds = read_json(path)["seconds"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return None
+    return seconds if isinstance(seconds, int | float) else None
 
 
 def _groups(folder: Path) -> int:
