@@ -31,7 +31,7 @@ def test_a_damaged_record_of_costs_is_as_none(tmp_path, content, seconds):
 @pytest.mark.parametrize(
     ("content", "seconds"), [(b'{"seconds": 2.5}', 2.5), (b'{"seconds": "x"}', None), (b'{"seco', None), (b"[]", None)]
 )
-def test_a_damaged_record_of_a_training_is_as_none(tmp_path, content, seconds):
+def test_a_damaged_record_of_training_time_is_as_none(tmp_path, content, seconds):
     assert _seconds(tmp_path, "a") is None
     path = Paths(tmp_path).attempts / "train-a" / "cost.json"
     path.parent.mkdir(parents=True)
