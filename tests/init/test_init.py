@@ -317,7 +317,7 @@ def test_control_characters_are_escaped(tmp_path):
 def test_a_cell_of_five_million_characters_is_named_before_anything_runs(tmp_path):
     path = write(tmp_path / "x.csv", ("body", "queue"), [*planted_rows(60), ("x" * 5_000_000, "repair")])
     lines = init(tmp_path / "ws", path, "body", "queue")
-    assert any("1 rows have a cell of more than 20,000 characters" in line for line in lines)
+    assert any("5,000 words will be rejected: 1 of 61" in line for line in lines)
 
 
 def test_no_file_is_overwritten_and_no_workspace_is_inside_another(tmp_path, rows, rungwise):

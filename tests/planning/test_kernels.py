@@ -41,7 +41,8 @@ class Count(TorchDispatchMode):  # type: ignore[misc]  # torch is not followed b
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("method", ["lora", "last-layers", "prompt"])
 @pytest.mark.parametrize("kind", ["llama", "gemma3_text", "gpt_neox", "qwen3"])
-def test_a_step_runs_about_as_many_kernels_as_estimated(kind, method):
+def test_a_step_runs_about_as_many_kernels_as_estimated(kind, method, monkeypatch):
+    monkeypatch.setattr("rungwise.model.kernels.products.has_bf16", lambda: True)  # as on a GPU
     more: dict[str, Any] = {"num_hidden_layers": 6}
     more |= {"layer_types": ["sliding_attention"] * 5 + ["full_attention"]} if kind == "gemma3_text" else {}
     lm = random_model(kind, **more)

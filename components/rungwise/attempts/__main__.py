@@ -38,7 +38,7 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, a
         RungwiseError: the training fails.
     """
     rank = int(os.environ.get("RANK", "0"))
-    if not rank:  # the others write nothing here, and would see files that the first one removes
+    if not rank and folder.exists():  # the others write nothing here, and would see files that the first one removes
         check_plain(folder.resolve())
     bundle = bundles.read(folder, root)
     bundles.check_code(bundle, allow_code)

@@ -24,7 +24,7 @@ _ITEM: Final = re.compile(
 _TAGS: Final = re.compile(r"<[^<>\s/|]+>(?:<[^<>\s/|]+>)*")
 """Tags as Stack Overflow writes them."""
 _NUMBERS: Final = re.compile(r"[\d .,eE+-]*")
-_BARE: Final = re.compile(r"[\w .'&/+-]*[\w+](?:,[\w .'&/+-]*[\w+])*")
+_BARE: Final = re.compile(r"[\w .&/+-]*[\w+](?:,[\w .&/+-]*[\w+])*")
 """Items without quotes."""
 _END_MARKERS: Final = re.compile(
     r"(?<=[\]})])\s*(?:(?:<\|[\w ]{1,30}\|>|<｜[^｜<>]{1,30}｜>|</?s>|<e[on]d?s>|<eot>|<pad>)\s*)+\Z"
