@@ -100,7 +100,7 @@ def test_bare_dvc_repro_continues_after_a_kill(prepared, tmp_path, pattern, at):
     repro = [sys.executable, "-m", "dvc", "repro", "ingest"]
     done, _ = killed(root, tmp_path, repro, pattern, at)
     assert done.returncode == -signal.SIGKILL and (root / "data/ingest").is_dir(), done.stderr
-    for _ in range(200):
+    for _ in range(600):
         if not list((root / ".rungwise").glob("caretaker-*")):
             break
         time.sleep(0.1)
