@@ -79,7 +79,7 @@ def test_a_run_is_named_and_shows_what_each_step_did(small, caplog):
     assert {"ingest", "validate", "split", "augment", "climb", "ladder-route", "ladder-picture-route"} <= set(artifacts)
     assert "refused" not in artifacts["ladder-route"].description
     assert b"promoted" in base64.b64decode(artifacts["ladder-picture-route"].data.partition("base64,")[2].rstrip(")"))
-    assert "240 rows" in artifacts["ingest"].data and "promote.min\\_test" in artifacts["climb"].data
+    assert "240 rows" in artifacts["ingest"].data
     assert artifacts["train-route-classical"].data == artifacts["evaluate-route-classical"].data == 100.0
     address = artifacts["ladder-picture-route"].data
     assert b"classical" in base64.b64decode(address.partition("base64,")[2].rstrip(")"))
