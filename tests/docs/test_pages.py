@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
+from benchmarks.gates import table as gate_table
 from benchmarks.real_data.__main__ import table
 from rungwise import config
 from rungwise.config import parse
@@ -231,6 +232,18 @@ def test_the_plan_of_the_gpu_is_todays_and_close_to_the_recorded_peaks():
         assert gpu.planned_bytes(case) == own["planned_bytes"], "write the plan into the record and the page again"
         assert 0.0 <= own["planner_error"] < 0.07
         assert own["planner_error"] == own["planned_bytes"] / own["peak_bytes"] - 1
+
+
+def test_the_figures_of_the_gate_are_those_on_record():
+    gates = measured("gates")
+    detail = gates["detail"]
+    assert gate_table(detail) in RESULTS
+    text, page = " ".join(RESULTS.split()), (REPOSITORY / "docs/concepts/gates.md").read_text()
+    for share, n in ((share, gates["figures"][f"rows that show an equal smaller model, {share} discordant"]["value"])
+                     for share in ("3%", "8%")):  # fmt: skip
+        assert f"{n:,}" in text and f"{n:,}" in page and share in page
+    worst = max(one["2 points worse, smaller base"] for key, one in detail.items() if key.endswith(": rungwise"))
+    assert f"promoted in {worst:.1%} at most" in text
 
 
 def test_the_table_of_real_data_is_the_one_on_record():

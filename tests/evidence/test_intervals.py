@@ -1,6 +1,7 @@
 import math
 import random
 
+import numpy as np
 import pytest
 from scipy.stats import binomtest
 
@@ -124,3 +125,24 @@ def test_macro_f1_equals_scikit_learn_and_its_interval_depends_on_groups():
     assert actual.low < actual.value < actual.high and actual.n == 200
     fewer = statistics.macro_f1_interval(pairs, [str(i // 20) for i in range(200)], 0.95)
     assert fewer.value == actual.value and (fewer.low, fewer.high) != (actual.low, actual.high)
+
+
+def test_the_lower_end_of_a_paired_difference_holds_at_its_rate():
+    """1,000 pairs of which one is 2 points worse, 300 rows in groups of 1 to 5: shown to be within 2 points in 5 %."""
+    draw = np.random.default_rng(7)
+    false = 0
+    for _ in range(1000):
+        sizes = draw.integers(1, 6, 100)
+        groups = [str(g) for g, size in enumerate(sizes) for _ in range(size)]
+        rows = np.repeat(draw.normal(size=100), sizes)
+        changes = [0.6 * rows + 0.8 * draw.normal(size=len(rows)) for _ in range(2)]
+        first, second = (changes[0] < 1.2816).astype(float), (changes[1] < 1.1750).astype(float)  # 0.90 and 0.88
+        false += statistics.paired_lower(list(second - first), groups, 0.95) > -0.02
+    assert false / 1000 < 0.065
+
+
+def test_rows_without_any_difference_show_a_bound_that_shrinks_with_their_number():
+    ends = [statistics.paired_lower([0.0] * n, [str(i) for i in range(n)], 0.95) for n in (30, 100, 300, 1000)]
+    assert ends == sorted(ends) and ends[1] < -0.02 < ends[2] and ends[3] > -0.003
+    assert statistics.paired_lower([0.0] * 100, [str(i % 19) for i in range(100)], 0.95) is None
+    assert statistics.paired_lower([-1.0] * 25, [str(i) for i in range(25)], 0.95) == -1.0

@@ -1,6 +1,7 @@
 """Helpers for tests of `init`."""
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,14 @@ Ingested = Callable[..., tuple[str, list[dict[str, Any]]]]
 
 
 @pytest.fixture
-def ingested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Ingested:
+def repository(tmp_path: Path) -> None:
+    """A git and DVC repository around the test's workspace, so that `init` does not spend a second on one of its own."""
+    subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
+    (tmp_path / ".dvc").mkdir()
+
+
+@pytest.fixture
+def ingested(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: None) -> Ingested:
     """Returns a function from rows and options of `init` to what it printed, and the rows after `ingest`."""
     monkeypatch.setenv("RUNGWISE_BASES", str(tmp_path / "cache"))
     monkeypatch.setattr("rungwise.init.training.speedup", lambda: 4.0)

@@ -16,6 +16,8 @@ from rungwise.init.init import init
 from rungwise.pipeline.stages import run_stage
 from tests.conftest import planted_rows
 
+pytestmark = pytest.mark.usefixtures("repository")
+
 ROWS = planted_rows(120)
 
 

@@ -4,6 +4,8 @@ import pytest
 
 from rungwise.init.training import MIN_SPEEDUP, speedup, training
 
+pytestmark = pytest.mark.usefixtures("repository")
+
 
 @pytest.mark.parametrize(
     ("n_rows", "steps"), [(10, 100), (533, 100), (534, 101), (1050, 197), (2666, 500), (90_000, 500)]

@@ -17,6 +17,8 @@ from rungwise.init.init import init
 from rungwise.init.setting_text import setting_text
 from rungwise.pipeline.stages import run_stage
 
+pytestmark = pytest.mark.usefixtures("repository")
+
 N = 90
 NAMES = ("alpha", "beta", "gamma")
 

@@ -28,6 +28,7 @@ from rungwise.release import champion
 from rungwise.release.champion import answer
 from rungwise.release.connection import Connection
 from rungwise.release.gate import Verdict, after_refusal
+from rungwise.release.ledger import looks
 from rungwise.release.promote import promote
 from rungwise.release.register import register
 from rungwise.release.registry import Registry
@@ -236,7 +237,7 @@ def test_a_changed_gate_decides_again_from_the_recorded_look(tmp_path, monkeypat
     assert module.pending(root, climb_) == (True, again)
     monkeypatch.setattr(module, "measured", lambda *_: pytest.fail("the test rows were scored again"))
     verdict = promote(root, "route")
-    first, second = module.looks(Paths(root).ledger, "route")
+    first, second = looks(Paths(root).ledger, "route")
     assert verdict.action == "promote" and verdict.reasons[-1] == AskedBefore(first["when"])
     assert second["when"] == first["when"] and second["decided"]
     assert Registry(root).aliases("route")["champion"].number == 1

@@ -21,7 +21,8 @@ from rungwise.release import register as register_module
 from rungwise.release.champion import answer
 from rungwise.release.connection import Connection
 from rungwise.release.gate import Verdict
-from rungwise.release.promote import looks, promote
+from rungwise.release.ledger import looks
+from rungwise.release.promote import promote
 from rungwise.release.register import register
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
 from rungwise.release.runs import delete_runs

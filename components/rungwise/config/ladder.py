@@ -368,6 +368,9 @@ class PromoteSettings(Section):
     """With fewer scored test rows, nothing is promoted."""
     max_unscored_share: Share = 0.05
     """With a larger share of test rows that could not be scored, nothing is promoted."""
+    margin: Share = 0.02
+    """How much worse than the best version ever promoted a challenger with a smaller base may be, shown on test rows.
+    The smaller the margin, the more rows it takes: see the page on gates."""
     min_test: Positive = 200
     """With fewer test rows than this, a warning says what they can show. Nothing is refused because of it."""
 

@@ -302,11 +302,12 @@ class ChallengerScore:
 
 
 ComparisonOutcome: TypeAlias = Literal[
-    "better", "worse", "champion_below_bar", "smaller_base", "no_difference", "nothing_in_common"
+    "better", "worse", "champion_below_bar", "smaller_base", "maybe_worse", "no_difference", "nothing_in_common"
 ]
-"""What decides between challenger and champion. `better` and `worse`: clearly so. The next three: there is no clear
-difference, and the champion is below the bar, or the challenger's base is smaller, or neither. `nothing_in_common`: no
-row was scored by both."""
+"""What decides between challenger and champion. `better` and `worse`: shown on the same rows. `champion_below_bar`: the
+champion is shown to be below the bar. `smaller_base`: the challenger's base is smaller, and it is shown to be at most
+`promote.margin` worse than the best version ever promoted; `maybe_worse`: its base is smaller, and that is not shown.
+`no_difference`: none of these. `nothing_in_common`: no row was scored by both (in looks of older versions)."""
 
 
 @dataclass(frozen=True)
@@ -316,6 +317,14 @@ class ChampionCompared:
     difference: Interval | None
     """Challenger minus champion; None where no row was scored by both."""
     outcome: ComparisonOutcome
+    p: float | None = None
+    """The p-value behind `better` and `worse`; None in looks of older versions."""
+    margin: float | None = None
+    """`promote.margin`, where the challenger's base is smaller."""
+    lower: float | None = None
+    """The lower end of challenger minus the best version ever promoted; None where too few rows are common."""
+    anchor: int | None = None
+    """That version; None: the champion."""
     code: Literal["champion_compared"] = "champion_compared"
 
 

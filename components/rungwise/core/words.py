@@ -55,7 +55,8 @@ _OUTCOMES = {
     "better": "clearly better",
     "worse": "clearly worse",
     "champion_below_bar": "no clear difference, but the champion is below the bar",
-    "smaller_base": "no clear difference, and its base is smaller",
+    "smaller_base": "no clear difference, and its base is smaller",  # as older versions recorded it
+    "maybe_worse": "its base is smaller, but it may be worse",
     "no_difference": "no clear difference, so the champion stays",
 }
 _UNSCORED: Mapping[Unscored, str] = {
@@ -276,10 +277,8 @@ def _gate(reason: GateReason) -> str:
         case ChallengerScore(metric, score, target, passes):
             title, side = metric[:1].upper() + metric[1:], "at or above" if passes else "below"
             return f"{title} {_ends(score)} on {score.n} test rows: the lower end is {side} the bar of {target:g}."
-        case ChampionCompared(difference, outcome):
-            if difference is None:
-                return "No test row was scored by both the challenger and the champion."
-            return f"Challenger minus champion, {_paired(difference)}: {_OUTCOMES[outcome]}."
+        case ChampionCompared():
+            return _compared(reason)
         case NoChampion():
             return "There is no champion to compare with."
         case OtherSplit(champion):
@@ -287,6 +286,23 @@ def _gate(reason: GateReason) -> str:
         case ChampionFails(champion, problem):
             return f"Champion {champion} can't answer any more ({problem})."
     assert_never(reason)
+
+
+def _compared(reason: ChampionCompared) -> str:
+    if reason.difference is None:
+        return "No test row was scored by both the challenger and the champion."
+    sentence = f"Challenger minus champion, {_paired(reason.difference)}: "
+    if reason.margin is None or reason.outcome not in ("smaller_base", "maybe_worse"):
+        chance = "" if reason.p is None else f" (sign-flip test, p = {reason.p:.2g})"
+        return f"{sentence}{_OUTCOMES[reason.outcome]}{chance}."
+    rival = "the champion" if reason.anchor is None else f"version {reason.anchor}, the best that was ever promoted"
+    if reason.lower is None:
+        return f"{sentence}its base is smaller, but too few of these rows were scored to compare it with {rival}."
+    worst = f"it is at most {max(0.0, -reason.lower):.3f} worse than {rival}"
+    limit = f"`promote.margin` allows {reason.margin:g}"
+    if reason.outcome == "smaller_base":
+        return f"{sentence}its base is smaller, and {worst} ({limit})."
+    return f"{sentence}its base is smaller, but these rows show only that {worst} ({limit}), so the champion stays."
 
 
 def _unseen_answers(reason: UnseenTestAnswers) -> str:

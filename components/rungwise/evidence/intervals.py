@@ -15,6 +15,8 @@ from typing import Any
 
 from rungwise.core.records import Interval
 
+MIN_GROUPS = 20
+"""With fewer lineage groups, the scatter between groups is not known well enough for a bound."""
 MAX_ROWS = 10_000_000
 """Upper bound of the search for a number of rows."""
 
@@ -83,6 +85,34 @@ def paired_difference(
     half = quantile(confidence) * spread
     value = math.fsum(differences) / n
     return Interval(value, max(-1.0, min(value, middle - half)), min(1.0, max(value, middle + half)), n, confidence)
+
+
+def paired_lower(differences: Sequence[float], groups: Sequence[str], confidence: float) -> float | None:
+    """Returns the one-sided lower end of a mean paired difference, -1 to 1; None with fewer than 20 groups.
+
+    Student's t of the groups' means, after one more row was added whose difference is -1: rows that show no difference
+    at all can't show that there is none.
+
+    Args:
+        differences: first minus second score of each row, -1 to 1.
+        groups: each row's lineage group.
+        confidence: of the one-sided bound, 0 to 1.
+    """
+    sums: dict[str, float] = defaultdict(float)
+    sizes: dict[str, int] = defaultdict(int)
+    for difference, group in zip(differences, groups, strict=True):
+        sums[group] += difference
+        sizes[group] += 1
+    if len(sums) < MIN_GROUPS:
+        return None
+    from scipy.stats import t
+
+    n, total = len(differences) + 1, math.fsum(differences) - 1
+    mean = total / n
+    squares = math.fsum((sums[g] - mean * sizes[g]) ** 2 for g in sums) + (-1 - mean) ** 2
+    n_groups = len(sums) + 1
+    error = math.sqrt(squares * n_groups / (n_groups - 1)) / n
+    return max(-1.0, mean - float(t.ppf(confidence, n_groups - 1)) * error)
 
 
 def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], confidence: float) -> Interval:

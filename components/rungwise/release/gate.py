@@ -3,13 +3,14 @@
 `before_look` refuses what no score can change, before the test rows are scored. `measured` takes from predictions all
 that a verdict needs, and `judge` decides from that, so that other settings of the gate need no second look.
 
-A challenger is promoted if the lower end of its interval is at or above the bar and one of these holds: it is clearly
-better than the champion on the same rows; it is not clearly worse and has a smaller base; the champion itself is below
-the bar; there is no champion that it can be compared with. A tie keeps the champion.
+A challenger is promoted if the lower end of its interval is at or above the bar and one of these holds: there is no
+champion that it can be compared with; it is better than the champion, shown on the same rows; the champion is shown to
+be below the bar; it has a smaller base and is shown to be at most `promote.margin` worse than the best version that was
+ever promoted. A tie keeps the champion. A row without an answer scores 0.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from rungwise.config import PromoteSettings
 from rungwise.core.decisions import (
@@ -30,8 +31,9 @@ from rungwise.core.decisions import (
 from rungwise.core.records import Interval, Prediction
 from rungwise.core.words import MANY_TIMES
 from rungwise.evidence.ceiling import Unseen
-from rungwise.evidence.intervals import rows_needed
-from rungwise.evidence.metrics import Metric, difference, estimate
+from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower, rows_needed
+from rungwise.evidence.metrics import Metric
+from rungwise.evidence.sign_flips import better_p
 
 
 @dataclass(frozen=True)
@@ -49,20 +51,43 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Anchor:
+    """The best version that was ever promoted, with its scores on test rows."""
+
+    version: int
+    scores: Mapping[str, float]
+    """Id of a test row -> its score, 0 to 1."""
+
+
+@dataclass(frozen=True)
 class Measured:
     """What a test-set look measured: all that the gate decides from, whatever its settings."""
 
     score: Interval | None
-    """The challenger's; None where no row was scored."""
+    """The challenger's; None where no row was answered."""
     unscored: int
+    """Rows without an answer, which score 0."""
     rows: int
     """All test rows."""
     difference: Interval | None = None
-    """Challenger minus champion; None where no row was scored by both, or there are no answers of a champion."""
+    """Challenger minus champion; None where there are no answers of a champion."""
     champion: Interval | None = None
-    """The champion's score; None where no row was scored."""
+    """The champion's score; None where no row was answered."""
     why_alone: WhyAlone | None = None
     """Why there are no answers of a champion; None: there are."""
+    better: float | None = None
+    """The p-value that the challenger is better than the champion (`evidence.sign_flips`)."""
+    worse: float | None = None
+    """The p-value that it is worse."""
+    lower: float | None = None
+    """The one-sided lower end of challenger minus the best version ever promoted; None: too few rows are common."""
+    anchor: int | None = None
+    """That version; None: the champion, as no promoted version has scores."""
+
+
+def row_scores(metric: Metric, predictions: Sequence[Prediction]) -> dict[str, float]:
+    """Returns the score of each row, 0 to 1, by id; a row without an answer scores 0."""
+    return {p.id: 0.0 if p.answer is None else metric(p) for p in predictions}
 
 
 def measured(
@@ -71,21 +96,41 @@ def measured(
     challenger: Sequence[Prediction],
     champion: Sequence[Prediction] | None,
     why_alone: WhyAlone | None = None,
+    anchor: Anchor | None = None,
 ) -> Measured:
     """Returns what the predictions on the test rows show.
 
     Args:
         metric: scores one prediction.
-        confidence: of the two-sided intervals, 0 to 1.
+        confidence: of the two-sided intervals, 0 to 1; the lower end of `anchor`'s comparison is one-sided.
         challenger: predictions on the test rows.
         champion: the champion's predictions on the same rows; None where there are none.
         why_alone: why `champion` is None; None: there is no champion.
+        anchor: the best version ever promoted; None where none has scores.
     """
-    score, unscored = estimate(metric, challenger, confidence), sum(p.answer is None for p in challenger)
+    own, unscored = row_scores(metric, challenger), sum(p.answer is None for p in challenger)
+    groups = {p.id: p.group for p in challenger}
+    score = mean_interval(list(own.values()), list(groups.values()), confidence) if unscored < len(challenger) else None
     if champion is None:
         return Measured(score, unscored, len(challenger), why_alone=why_alone or NoChampion())
-    change = difference(metric, challenger, champion, confidence)
-    return Measured(score, unscored, len(challenger), change, estimate(metric, champion, confidence))
+    theirs = row_scores(metric, champion)
+    has_answered = any(p.answer is not None for p in champion)
+    second = mean_interval(list(theirs.values()), [p.group for p in champion], confidence) if has_answered else None
+    differences = [own[row] - theirs[row] for row in own]
+    rivals = anchor.scores if anchor else theirs
+    common = [row for row in own if row in rivals]
+    lower = paired_lower([own[row] - rivals[row] for row in common], [groups[row] for row in common], confidence)
+    return Measured(
+        score,
+        unscored,
+        len(challenger),
+        paired_difference(list(own.values()), [theirs[row] for row in own], list(groups.values()), confidence),
+        second,
+        better=better_p(differences, list(groups.values())),
+        worse=better_p([-change for change in differences], list(groups.values())),
+        lower=lower,
+        anchor=anchor.version if anchor else None,
+    )
 
 
 def before_look(settings: PromoteSettings, target: float, rows: int, unseen: Unseen | None) -> Verdict | None:
@@ -122,8 +167,8 @@ def judge(
         is_smaller: whether the challenger's base is smaller than the champion's.
         unseen: as in `before_look`; a refusal names it.
     """
-    if look.score is None or look.score.n < settings.min_scored:
-        return Verdict("refuse", (ChallengerTooFewScored(look.score.n if look.score else 0, settings.min_scored),))
+    if look.score is None or look.rows - look.unscored < settings.min_scored:
+        return Verdict("refuse", (ChallengerTooFewScored(look.rows - look.unscored, settings.min_scored),))
     if look.unscored > settings.max_unscored_share * look.rows:
         reason = ChallengerTooManyUnscored(look.unscored, look.rows, settings.max_unscored_share)
         return Verdict("refuse", (reason,))
@@ -133,25 +178,30 @@ def judge(
         return Verdict("refuse", (standing, *limits))
     if look.why_alone:
         return Verdict("promote", (standing, look.why_alone))
-    outcome = _outcome(look.difference, is_smaller, look.champion is not None and look.champion.low >= target)
-    action = "keep" if outcome in ("worse", "no_difference") else "promote"
-    return Verdict(action, (standing, ChampionCompared(look.difference, outcome)))
+    outcome = _outcome(look, settings.margin, target, is_smaller)
+    action = "promote" if outcome in ("better", "champion_below_bar", "smaller_base") else "keep"
+    p = {"better": look.better, "worse": look.worse}.get(outcome)
+    compared = ChampionCompared(look.difference, outcome, p)
+    if is_smaller:
+        compared = replace(compared, margin=settings.margin, lower=look.lower, anchor=look.anchor)
+    return Verdict(action, (standing, compared))
 
 
 def _unseen(unseen: Unseen, target: float) -> UnseenTestAnswers:
     return UnseenTestAnswers(tuple(unseen.values), unseen.affected, unseen.rows, unseen.ceiling, target)
 
 
-def _outcome(change: Interval | None, is_smaller: bool, is_champion_at_bar: bool) -> ComparisonOutcome:
-    if change is None:
+def _outcome(look: Measured, margin: float, target: float, is_smaller: bool) -> ComparisonOutcome:
+    if look.better is None or look.worse is None or look.difference is None:
         return "nothing_in_common"
-    if change.low > 0:
+    level = (1 - look.difference.confidence) / 2
+    if look.better <= level:
         return "better"
-    if change.high < 0:
-        return "worse"
-    if not is_champion_at_bar:
+    if look.champion is None or look.champion.high < target:
         return "champion_below_bar"
-    return "smaller_base" if is_smaller else "no_difference"
+    if is_smaller:
+        return "smaller_base" if look.lower is not None and look.lower > -margin else "maybe_worse"
+    return "worse" if look.worse <= level else "no_difference"
 
 
 def after_refusal(climb: Climb, ladder: Sequence[str], verdict: Verdict) -> AfterRefusal | None:

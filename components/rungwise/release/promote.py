@@ -4,7 +4,7 @@ Every test-set look is recorded in data/promote/ledger.jsonl with what it measur
 twice: under other settings of the gate, or another bar, the verdict follows from what was measured.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,20 +21,18 @@ from rungwise.core.decisions import (
     NoChampion,
     OtherData,
     OtherSplit,
-    Reason,
     WhyAlone,
-    reason_from_json,
 )
-from rungwise.core.errors import ModelError, Problem, RegistryError, WorkspaceError
+from rungwise.core.errors import ModelError, Problem, RegistryError
 from rungwise.core.folders import is_sealed, open_sealed
-from rungwise.core.logs import append_log, read_log
-from rungwise.core.records import Prediction, digest, from_json, to_json
+from rungwise.core.records import Prediction, digest, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.ceiling import Unseen, unseen_of
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
 from rungwise.release.connection import Connection
-from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured
+from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores
+from rungwise.release.ledger import anchor, answered, is_remeasured, looks, measured_before, record
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.release.runs import log_verdict
@@ -94,7 +92,7 @@ def pending(root: Path, climb: Climb) -> tuple[bool, str]:
         return False, f"{chosen.rung} is refused before the test rows are scored"
     if not past:
         return True, f"{chosen.rung} passes, and the test rows were not scored yet"
-    if _is_remeasured(past[-1], gate):
+    if is_remeasured(past[-1], gate):
         return True, "a setting of the gate changed: it decides again from the recorded scores, without a second look"
     return True, "a setting of the gate changed: the test rows are scored again"
 
@@ -131,7 +129,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     def verdict_of(look: Measured) -> Verdict:
         return judge(gate, target, metric.title, look, _is_smaller(challenger, champion), unseen)
 
-    past = _answered(ledger, question)
+    past = answered(ledger, question)
     if past is None and (refusal := before_look(gate, target, len(rows), unseen)):
         _note(root, climb, challenger, refusal)
         return refusal
@@ -146,7 +144,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
         verdict = verdict_of(earlier.look)
         line = {**question, **to_json(verdict), "measured": to_json(earlier.look), "when": earlier.when}
         # the record comes before the promotion: the next run promotes from it, without a second look
-        append_log(ledger, line if earlier.is_new else {**line, "decided": _now()})
+        record(ledger, line if earlier.is_new else {**line, "decided": _now()}, earlier.scores)
         if not earlier.is_new:
             verdict = Verdict(verdict.action, (*verdict.reasons, AskedBefore(earlier.when)))
     assert verdict is not None
@@ -163,7 +161,18 @@ class _Look:
     look: Measured
     when: str
     """ISO 8601, UTC."""
-    is_new: bool
+    scores: Mapping[str, float] | None = None
+    """Id of a test row -> the challenger's score; None: the look is an earlier one."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the test rows were scored for it."""
+        return self.scores is not None
+
+
+def _measured_before(ledger: Path, question: Mapping[str, Any]) -> _Look | None:
+    past = measured_before(ledger, question)
+    return _Look(*past) if past else None
 
 
 def _look(
@@ -178,7 +187,9 @@ def _look(
 
     first = answers(challenger)
     second, why_alone = _champion_answers(champion, split_version(settings), answers)
-    return _Look(measured(metric, settings.evaluate.confidence, first, second, why_alone), _now(), True)
+    best = anchor(Paths(root).ledger, challenger.task, metric.name) if second else None
+    look = measured(metric, settings.evaluate.confidence, first, second, why_alone, best)
+    return _Look(look, _now(), row_scores(metric, first))
 
 
 _LIMITED: Final = ("accuracy", "set_f1", "fields")
@@ -208,7 +219,7 @@ def _gate(settings: Settings, task: str) -> list[Any]:
     """Returns all settings of the question that the gate is asked, as the ledger records them."""
     gate = settings.promote
     measure, confidence = settings.tasks[task].measure, settings.evaluate.confidence
-    return [measure, settings.bars[task], confidence, gate.min_scored, gate.max_unscored_share]
+    return [measure, settings.bars[task], confidence, gate.min_scored, gate.max_unscored_share, gate.margin]
 
 
 def _note(root: Path, climb: Climb, challenger: Version, verdict: Verdict) -> None:
@@ -248,65 +259,10 @@ def _champion_answers(
         return None, ChampionFails(champion.number, error.problem.what)
 
 
-def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
-    """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason.
-
-    Raises:
-        WorkspaceError: a line is not one of the ledger.
-    """
-    lines = [line for line in read_log(ledger, ("task", "action", "reasons", "when")) if line["task"] == task]
-    return [{**line, "reasons": _reasons(ledger, line)} for line in lines]
-
-
-def _reasons(ledger: Path, line: Mapping[str, Any]) -> tuple[Reason, ...]:
-    """Returns the reasons of a look.
-
-    Raises:
-        WorkspaceError: they are not those of a gate.
-    """
-    try:
-        reasons = tuple(reason_from_json(row) for row in line["reasons"])
-        for reason, row in zip(reasons, line["reasons"], strict=True):
-            if isinstance(row, dict):
-                from_json(type(reason), row)  # checks the types
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WorkspaceError(
-            Problem(
-                "the reasons of a test-set look can't be read",
-                where=f"{ledger}, task {line['task']}, look of {str(line['when'])[:40]}",
-                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
-                wanted="reasons as `rungwise run` records them",
-                do="restore the file from git or a copy, or correct the line",
-            )
-        ) from None
-    return reasons
-
-
 def _is_smaller(challenger: Version, champion: Version | None) -> bool:
-    sizes = [int(v.tags.get("base_parameters", 0)) for v in (challenger, champion) if v]
+    """Whether the challenger's base is smaller; a version that does not say how large its base is never counts."""
+    sizes = [int(v.tags["base_parameters"]) for v in (challenger, champion) if v and "base_parameters" in v.tags]
     return len(sizes) == 2 and sizes[0] < sizes[1]
-
-
-def _answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
-    for look in looks(ledger, str(question["task"])):
-        if all(look.get(k) == v for k, v in question.items()):
-            return Verdict(look["action"], (*look["reasons"], AskedBefore(look["when"])))
-    return None
-
-
-def _measured_before(ledger: Path, question: Mapping[str, Any]) -> _Look | None:
-    """Returns what an earlier look measured for the same question under another bar or other limits of the gate."""
-    others = [(k, v) for k, v in question.items() if k != "gate"]
-    for look in looks(ledger, str(question["task"])):
-        if all(look.get(k) == v for k, v in others) and _is_remeasured(look, question["gate"]):
-            return _Look(from_json(Measured, look["measured"]), look["when"], False)
-    return None
-
-
-def _is_remeasured(look: Mapping[str, Any], gate: Sequence[Any]) -> bool:
-    """Whether a look recorded what it measured, with the metric and the confidence of the gate."""
-    past = look.get("gate") or ()
-    return "measured" in look and [*past[:1], *past[2:3]] == [gate[0], gate[2]]
 
 
 def _now() -> str:

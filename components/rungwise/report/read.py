@@ -21,7 +21,8 @@ from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.pipeline.stages import check_rows
 from rungwise.release.facts import compared
 from rungwise.release.gate import Verdict
-from rungwise.release.promote import looks, verdict_on
+from rungwise.release.ledger import looks
+from rungwise.release.promote import verdict_on
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.report.reference import Reference, Speed, reference, reference_json, speeds
 from rungwise.workspace.dvc import changed

@@ -78,8 +78,9 @@ def init_repository(root: Path) -> None:
     if not any((p / ".dvc").is_dir() for p in inside):
         below = Path(top).resolve() != root.resolve()
         _dvc(root, "init", *(["--subdir"] if below else []), repairs=False)
-        for key in ("core.analytics", "core.check_update"):
-            _dvc(root, "config", key, "false")
+        # `dvc config` would do the same in a second for each setting
+        with (root / ".dvc" / "config").open("a", encoding="utf-8") as config:
+            config.write("[core]\n    analytics = false\n    check_update = false\n")
 
 
 def _git(root: Path, *arguments: str, check: bool = True) -> str:

@@ -1,0 +1,228 @@
+"""The promotion gate on simulated models whose true scores are known: how often it is wrong, and what it can show.
+
+`python -m benchmarks.gates [--quick] [--repeats N] [--write]`. Needs no data. Two models answer the same rows, right or
+wrong. A row is answered rightly where its difficulty and the model's own luck together are small; difficulty counts
+four times as much, so that two models of 0.90 differ on about 9 % of the rows. In groups of 8 rows, 0.6 of both is
+common to the group. The bar of 0.5 is far away. Each judgement is the product's own `judge`, on figures from the
+product's own functions. Two rules are shown next to it: promote what does not score lower (`not lower`), and take "no
+clear difference" for "as good" where the base is smaller (`no clear difference`).
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from statistics import NormalDist
+from typing import Any, Final
+
+import numpy as np
+
+from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
+from rungwise.config import PromoteSettings
+from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower
+from rungwise.evidence.sign_flips import better_p
+from rungwise.release.gate import Measured, judge
+
+ROWS: Final = (104, 304, 1000)
+GROUPS: Final = (1, 8)
+BAR, TRUTH, CONFIDENCE = 0.5, 0.90, 0.95
+SHARED, COMMON = 0.8, 0.6
+"""The share of difficulty in a row's outcome, and the share of a group in difficulty and luck."""
+STEPS: Final = 8
+"""Steps to smaller bases in a row."""
+LOST: Final = f"points lost in {STEPS} steps"
+Answers = Any
+"""A float array of shape (rows,): 1 where the answer is right."""
+
+
+@dataclass(frozen=True)
+class World:
+    """Rows in groups, on which models of a stated truth answer."""
+
+    n: int
+    size: int
+    """Rows of a group."""
+    draw: np.random.Generator
+
+    @property
+    def groups(self) -> list[str]:
+        """Each row's group."""
+        return [str(row // self.size) for row in range(self.n)]
+
+    def rows(self) -> Any:
+        """Returns the difficulty of each row, standard normal."""
+        return self._noise()
+
+    def answers(self, difficulty: Any, truth: float) -> Answers:
+        """Returns the answers of a new model that is right with probability `truth`."""
+        outcome = math.sqrt(SHARED) * difficulty + math.sqrt(1 - SHARED) * self._noise()
+        return (outcome < NormalDist().inv_cdf(truth)).astype(float)
+
+    def _noise(self) -> Any:
+        own = self.draw.normal(size=self.n)
+        if self.size == 1:
+            return own
+        common = np.repeat(self.draw.normal(size=self.n // self.size), self.size)
+        return math.sqrt(COMMON) * common + math.sqrt(1 - COMMON) * own
+
+
+def gate(world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None) -> bool:
+    """Whether the product promotes `first` over the champion `second`."""
+    groups, changes = world.groups, list(first - second)
+    best = list(first - (second if anchor is None else anchor))
+    look = Measured(
+        mean_interval(list(first), groups, CONFIDENCE), 0, world.n,
+        paired_difference(list(first), list(second), groups, CONFIDENCE),
+        mean_interval(list(second), groups, CONFIDENCE),
+        better=better_p(changes, groups), worse=better_p([-c for c in changes], groups),
+        lower=paired_lower(best, groups, CONFIDENCE),
+    )  # fmt: skip
+    return judge(PromoteSettings(), BAR, "accuracy", look, is_smaller).action == "promote"
+
+
+def no_clear_difference(
+    world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None
+) -> bool:
+    """Whether a rule promotes that takes "no clear difference" for "as good" where the base is smaller."""
+    change = paired_difference(list(first), list(second), world.groups, CONFIDENCE)
+    assert change is not None
+    return change.low > 0 or (is_smaller and change.high >= 0)
+
+
+def not_lower(world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None) -> bool:
+    """Whether a rule promotes that compares the two scores alone."""
+    return bool(first.sum() >= second.sum())
+
+
+CHALLENGERS: Final = {
+    "equal": (0.0, False),
+    "2 points worse, smaller base": (-0.02, True),
+    "equal, smaller base": (0.0, True),
+    "3 points better": (0.03, False),
+    "5 points better": (0.05, False),
+}
+"""Name -> its truth minus that of the champion, and whether its base is smaller."""
+Rule = Callable[..., bool]
+RULES: Final[dict[str, Rule]] = {
+    "rungwise": gate, "no clear difference": no_clear_difference, "not lower": not_lower,
+}  # fmt: skip
+
+
+def share(rule: Rule, world: World, change: float, is_smaller: bool, repeats: int) -> float:
+    """Returns how often a challenger is promoted whose truth is `change` above that of the champion."""
+    promoted = 0
+    for _ in range(repeats):
+        rows = world.rows()
+        second, first = world.answers(rows, TRUTH), world.answers(rows, TRUTH + change)
+        promoted += rule(world, first, second, is_smaller)
+    return promoted / repeats
+
+
+def points_lost(rule: Rule, world: World, repeats: int) -> float:
+    """Returns how many points of truth are lost by `STEPS` challengers, each smaller and a point worse."""
+    lost = 0.0
+    for _ in range(repeats):
+        rows = world.rows()
+        truth, champion = 0.95, world.answers(rows, 0.95)
+        best = champion
+        for _ in range(STEPS):
+            challenger = world.answers(rows, truth - 0.01)
+            if rule(world, challenger, champion, True, best):
+                champion, truth = challenger, truth - 0.01
+                best = champion if champion.sum() > best.sum() else best
+        lost += 0.95 - truth
+    return 100 * lost / repeats
+
+
+def rows_for(discordant: float, power: float = 0.8) -> int:
+    """Returns the rows with which an equal model is shown to be within the margin, by simulation.
+
+    `discordant`: the share of rows on which the two models differ, half of them each way.
+    """
+    draw, margin, repeats = np.random.default_rng(1), PromoteSettings().margin, 400
+    n = 100
+    while True:
+        groups = [str(row) for row in range(n)]
+        changes = draw.choice([-1.0, 0.0, 1.0], (repeats, n), p=[discordant / 2, 1 - discordant, discordant / 2])
+        ends = [paired_lower(list(row), groups, CONFIDENCE) for row in changes]
+        if sum(end is not None and end > -margin for end in ends) / repeats >= power:
+            return n
+        n += 20
+
+
+def table(detail: dict[str, Any]) -> str:
+    """Returns the shares promoted as a Markdown table; in brackets those of the rule `no clear difference`."""
+    titles = [
+        "2 points worse, smaller base",
+        LOST,
+        "equal",
+        "equal, smaller base",
+        "3 points better",
+        "5 points better",
+    ]
+    lines = [f"| test rows | {' | '.join(titles)} |", "|---" * (len(titles) + 1) + "|"]
+    for n, size in cells():
+        ours, theirs = (detail[f"{named(n, size)}: {rule}"] for rule in ("rungwise", "no clear difference"))
+        shown = [
+            f"{ours[t]:.1f} ({theirs[t]:.1f})" if t == LOST else f"{ours[t]:.1%} ({theirs[t]:.1%})" for t in titles
+        ]
+        lines.append(f"| {n:,}{f' in groups of {size}' if size > 1 else ''} | {' | '.join(shown)} |")
+    return "\n".join(lines)
+
+
+def named(n: int, size: int) -> str:
+    """Returns the name of a cell."""
+    return f"{n} rows" + (f" in groups of {size}" if size > 1 else "")
+
+
+def cells() -> Iterator[tuple[int, int]]:
+    """Yields rows and the size of a group."""
+    for n in ROWS:
+        for size in GROUPS:
+            yield n, size
+
+
+def main() -> None:
+    """Runs the benchmark."""
+    arguments = parser(__doc__, quick="20 repetitions of 104 rows")
+    arguments.add_argument("--repeats", type=int, default=2000, metavar="N", help="repetitions of each cell")
+    options = arguments.parse_args()
+    repeats = 20 if options.quick else options.repeats
+    figures: dict[str, Figure] = {}
+    detail: dict[str, Any] = {"repeats": repeats}
+    for n, size in [(104, 1)] if options.quick else cells():
+        where = named(n, size)
+        for name, rule in RULES.items():
+            made = {}
+            for title, (change, is_smaller) in CHALLENGERS.items():
+                world = World(n, size, np.random.default_rng(hash((n, size)) % 2**32))
+                made[title] = share(rule, world, change, is_smaller, repeats)
+            world = World(n, size, np.random.default_rng(hash((n, size)) % 2**32))
+            made[LOST] = round(points_lost(rule, world, max(20, repeats // 10)), 2)
+            detail[f"{where}: {name}"] = made
+            print(f"{where}, {name}: {made}", flush=True)
+        ours = detail[f"{where}: rungwise"]
+        figures[f"{where}: equal, promoted"] = at_most(ours["equal"], 0.05, "share")
+        figures[f"{where}: 2 points worse, smaller base, promoted"] = at_most(
+            ours["2 points worse, smaller base"], 0.055, "share",
+            detail[f"{where}: no clear difference"]["2 points worse, smaller base"],
+        )  # fmt: skip
+        figures[f"{where}: {LOST}"] = at_most(
+            ours[LOST],
+            1.0,
+            "points",
+            detail[f"{where}: no clear difference"][LOST],
+        )
+        figures[f"{where}: 5 points better, promoted"] = at_least(
+            ours["5 points better"], None, "share", detail[f"{where}: no clear difference"]["5 points better"]
+        )
+    for discordant in () if options.quick else (0.03, 0.08):
+        needed = rows_for(discordant)
+        figures[f"rows that show an equal smaller model, {discordant:.0%} discordant"] = at_most(needed, None, "rows")
+        print(f"{discordant:.0%} discordant: {needed} rows", flush=True)
+    if not options.quick:
+        print(table(detail))
+    publish("gates", figures, detail, options, machine=machine())
+
+
+if __name__ == "__main__":
+    main()

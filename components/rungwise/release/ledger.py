@@ -1,0 +1,127 @@
+"""The ledger: a line for every look at a task's test rows, and the scores of each row that it measured.
+
+The scores of a row are kept in files next to the ledger, because a later challenger is compared with the best version
+ever promoted, whose base may be gone by then.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rungwise.core.decisions import AskedBefore, Reason, reason_from_json
+from rungwise.core.errors import Problem, WorkspaceError
+from rungwise.core.folders import replace_text
+from rungwise.core.logs import append_log, read_log
+from rungwise.core.records import digest, from_json
+from rungwise.release.gate import Anchor, Measured, Verdict
+
+SCORES = "scores"
+"""The folder next to the ledger with a file for each look: row -> the challenger's score."""
+
+
+def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
+    """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason.
+
+    Raises:
+        WorkspaceError: a line is not one of the ledger.
+    """
+    lines = [line for line in read_log(ledger, ("task", "action", "reasons", "when")) if line["task"] == task]
+    return [{**line, "reasons": _reasons(ledger, line)} for line in lines]
+
+
+def record(ledger: Path, line: Mapping[str, Any], scores: Mapping[str, float] | None) -> None:
+    """Adds a look; `scores`: id of a test row -> the challenger's score, None where the rows were not scored again."""
+    if scores is not None:
+        name = f"{digest(dict(scores))[:16]}.json"
+        folder = ledger.parent / SCORES
+        folder.mkdir(parents=True, exist_ok=True)
+        replace_text(folder / name, json.dumps(scores, sort_keys=True, separators=(",", ":")))
+        line = {**line, SCORES: name}
+    append_log(ledger, line)
+
+
+def anchor(ledger: Path, task: str, metric: str) -> Anchor | None:
+    """Returns the best version ever promoted by the scores on test rows that are still there; None without any.
+
+    Raises:
+        WorkspaceError: a line of the ledger, or a file of scores, can't be read.
+    """
+    best: tuple[float, int, Path] | None = None
+    for look in looks(ledger, task):
+        match look:
+            case {"action": "promote", "gate": [measure, *_], "measured": {"score": {"value": float(value)}},
+                  "challenger": int(version), "scores": str(name)} if measure == metric:  # fmt: skip
+                path = ledger.parent / SCORES / Path(name).name
+                if path.is_file() and (best is None or value > best[0]):
+                    best = value, version, path
+    return Anchor(best[1], _scores(best[2])) if best else None
+
+
+def answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
+    """Returns the recorded verdict on an equal question; None if it was not asked."""
+    for look in looks(ledger, str(question["task"])):
+        if all(look.get(k) == v for k, v in question.items()):
+            return Verdict(look["action"], (*look["reasons"], AskedBefore(look["when"])))
+    return None
+
+
+def measured_before(ledger: Path, question: Mapping[str, Any]) -> tuple[Measured, str] | None:
+    """Returns what an earlier look measured for the same question under another bar or other limits, and when."""
+    others = [(k, v) for k, v in question.items() if k != "gate"]
+    for look in looks(ledger, str(question["task"])):
+        if all(look.get(k) == v for k, v in others) and is_remeasured(look, question["gate"]):
+            return from_json(Measured, look["measured"]), look["when"]
+    return None
+
+
+def is_remeasured(look: Mapping[str, Any], gate: Sequence[Any]) -> bool:
+    """Whether a look recorded all that the gate decides from, with the metric and the confidence of the gate."""
+    past = look.get("gate") or ()
+    return "better" in (look.get("measured") or {}) and [*past[:1], *past[2:3]] == [gate[0], gate[2]]
+
+
+def _scores(path: Path) -> dict[str, float]:
+    """Returns the scores of a file.
+
+    Raises:
+        WorkspaceError: it holds no scores.
+    """
+    try:
+        scores = json.loads(path.read_bytes())
+        return {str(row): min(1.0, max(0.0, float(score))) for row, score in scores.items()}
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise WorkspaceError(
+            Problem(
+                "the scores of a test-set look can't be read",
+                where=str(path),
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                wanted="a JSON object: id of a row -> its score",
+                do="restore the file from git or a copy; if there is none, delete it: the next best version that was "
+                "promoted takes its place in comparisons",
+            )
+        ) from None
+
+
+def _reasons(ledger: Path, line: Mapping[str, Any]) -> tuple[Reason, ...]:
+    """Returns the reasons of a look.
+
+    Raises:
+        WorkspaceError: they are not those of a gate.
+    """
+    try:
+        reasons = tuple(reason_from_json(row) for row in line["reasons"])
+        for reason, row in zip(reasons, line["reasons"], strict=True):
+            if isinstance(row, dict):
+                from_json(type(reason), row)  # checks the types
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WorkspaceError(
+            Problem(
+                "the reasons of a test-set look can't be read",
+                where=f"{ledger}, task {line['task']}, look of {str(line['when'])[:40]}",
+                found=f"{type(error).__name__}: {' '.join(str(error).split())[:200]}",
+                wanted="reasons as `rungwise run` records them",
+                do="restore the file from git or a copy, or correct the line",
+            )
+        ) from None
+    return reasons

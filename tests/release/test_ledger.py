@@ -1,0 +1,53 @@
+"""The ledger keeps the scores of each look, and finds the best version that was ever promoted."""
+
+import pytest
+
+from rungwise.core.errors import WorkspaceError
+from rungwise.core.records import Interval, to_json
+from rungwise.release.gate import Measured
+from rungwise.release.ledger import SCORES, anchor, is_remeasured, record
+
+GATE = ["accuracy", 0.9, 0.95, 30, 0.05, 0.02]
+
+
+def look(version, value, action="promote", *, task="route", gate=GATE):
+    measured = Measured(Interval(value, value - 0.01, value + 0.01, 300, 0.95), 0, 300, better=0.5, worse=0.5)
+    line = {"task": task, "action": action, "reasons": [], "when": "2026-01-01", "challenger": version, "gate": gate}
+    return {**line, "measured": to_json(measured)}
+
+
+def test_the_anchor_is_the_best_version_ever_promoted_for_the_same_metric(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    assert anchor(ledger, "route", "accuracy") is None
+    record(ledger, look(1, 0.95), {"a": 1.0})
+    record(ledger, look(2, 0.97), {"a": 1.0, "b": 0.0})
+    record(ledger, look(3, 0.96), {"a": 0.0, "b": 1.0})
+    record(ledger, look(4, 0.99, "refuse"), {"a": 0.25})
+    record(ledger, look(5, 0.99, task="other"), {"a": 0.5})
+    record(ledger, look(6, 0.99, gate=["set_f1", *GATE[1:]]), {"a": 0.75})
+    record(ledger, look(7, 0.99), None)  # decided again: the rows were not scored
+    best = anchor(ledger, "route", "accuracy")
+    assert (best.version, best.scores) == (2, {"a": 1.0, "b": 0.0})
+    for path in (tmp_path / SCORES).glob("*"):
+        path.unlink()
+    assert anchor(ledger, "route", "accuracy") is None
+
+
+@pytest.mark.parametrize("content", ["", "[1]", '{"a": "x"}', '{"a": [1]}', "[" * 100_000])
+def test_damaged_scores_are_named_with_what_to_do(tmp_path, content):
+    ledger = tmp_path / "ledger.jsonl"
+    record(ledger, look(1, 0.95), {"a": 1.0})
+    (path,) = (tmp_path / SCORES).glob("*")
+    path.write_text(content)
+    with pytest.raises(WorkspaceError, match=rf"(?s){path.name}.*delete it"):
+        anchor(ledger, "route", "accuracy")
+
+
+def test_a_ledger_of_an_older_version_has_no_anchor_and_is_not_decided_from(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    old = look(1, 0.95)
+    old["measured"] = {name: old["measured"][name] for name in ("score", "unscored", "rows")}
+    record(ledger, old, None)
+    record(ledger, {**old, "measured": None, "gate": None}, None)
+    assert anchor(ledger, "route", "accuracy") is None
+    assert not is_remeasured(old, GATE) and is_remeasured(look(1, 0.95), GATE)
