@@ -164,7 +164,7 @@ def test_if_the_rows_are_too_few_to_show_the_bar_the_reason_says_how_many_would(
     decision = ask([outcome("small", 186)])
     assert decision.action == "exhausted"
     last = decision.reasons[-1]
-    assert isinstance(last, TooFewRows) and last.score.value == 0.93 and last.rows_needed == 385
+    assert isinstance(last, TooFewRows) and last.score.value == 0.93 and last.rows_needed == 716
     close = ask([outcome("small", 181)]).reasons[-1]
     assert isinstance(close, TooFewRows) and close.rows_needed > 10 * 200
 

@@ -167,13 +167,8 @@ SENTENCES = [
     (NothingJudged(), "No rung could be judged: find out why rows are not scored before training anything else."),
     (
         TooFewRows("small", SCORE, 1385),
-        "No rung is left. small scores above the bar, but 200 rows can't show it: about 1,385 validation rows would, if "
-        "the score stays at 0.930.",
-    ),
-    (
-        TooFewRows("small", SCORE, 150),
-        "No rung is left. small scores above the bar, but 200 rows can't show it: more lineage groups would, if the "
-        "score stays at 0.930.",
+        "No rung is left. small scores above the bar, but 200 rows can't show it: about 1,385 validation rows would in "
+        "four of five cases, if the score stays.",
     ),
     *(
         (
@@ -271,7 +266,8 @@ SENTENCES = [
     ),
     (
         AfterRefusal("small", "too_few_rows", 385, None),
-        "The score is above the bar, but these test rows can't show it: about 385 test rows would, if the score stays. "
+        "The score is above the bar, but these test rows can't show it: about 385 test rows would in four of "
+        "five cases, if the score stays. "
         "`rungwise run` gives the same answer until the rows, the ladder or the bar change.",
     ),
     (

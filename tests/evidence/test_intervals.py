@@ -3,7 +3,7 @@ import random
 
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binom, binomtest
 
 from rungwise.evidence import intervals as statistics
 
@@ -74,10 +74,25 @@ def test_a_paired_difference_equals_agresti_and_min():
     assert (actual.low, actual.high) == pytest.approx(((b - c) / n - half, (b - c) / n + half), abs=1e-6)
 
 
-def test_rows_needed_is_the_smallest_number_that_reaches_the_bar():
-    n = statistics.rows_needed(0.93, 0.9, 0.95)
-    assert statistics.wilson(0.93, n, 0.95)[0] >= 0.9 > statistics.wilson(0.93, n - 1, 0.95)[0]
-    assert statistics.rows_needed(0.9, 0.9, 0.95) is None
+@pytest.mark.parametrize(("right", "bar"), [(279, 0.9), (292, 0.95), (240, 0.75)])
+def test_the_rows_needed_show_the_bar_in_four_of_five_samples(right, bar):
+    score = statistics.mean_interval([1.0] * right + [0.0] * (300 - right), [str(i) for i in range(300)], 0.95)
+    n = statistics.rows_needed(score, bar)
+    passing = next(k for k in range(n + 1) if statistics.wilson(k / n, n, 0.95)[0] >= bar)
+    assert 0.77 < binom.sf(passing - 1, n, right / 300) < 0.85
+    half = statistics.rows_needed(score, bar, 0.5)
+    assert statistics.wilson(score.value, half, 0.95)[0] >= bar > statistics.wilson(score.value, half - 1, 0.95)[0]
+    assert n > 1.6 * half and statistics.rows_needed(score, score.value) is None
+
+
+def test_the_rows_needed_grow_with_the_design_effect_and_shrink_for_fractions():
+    values = [1.0] * 279 + [0.0] * 21
+    alone, groups = [str(i) for i in range(300)], [str(i // 3) for i in range(300)]
+    single, grouped = (statistics.mean_interval(values, one, 0.95) for one in (alone, groups))
+    ratio = statistics.rows_needed(grouped, 0.9) / statistics.rows_needed(single, 0.9)
+    assert ratio == pytest.approx(300 / statistics.effective_n(values, groups), rel=0.01) and ratio > 2
+    fractions = statistics.mean_interval([0.96, 0.90] * 150, alone, 0.95)
+    assert statistics.rows_needed(fractions, 0.9) < statistics.rows_needed(single, 0.9) / 10
 
 
 def test_share_needed_is_the_smallest_share_that_reaches_the_bar():

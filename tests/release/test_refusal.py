@@ -143,7 +143,7 @@ def climb(passes: bool = True) -> Climb:
     ("reason", "cause", "rows"),
     [
         (ChallengerScore("accuracy", Interval(0.8, 0.75, 0.85, 300, 0.95), 0.9, False), "unlike_validation", None),
-        (ChallengerScore("accuracy", Interval(0.93, 0.89, 0.96, 300, 0.95), 0.9, False), "too_few_rows", 385),
+        (ChallengerScore("accuracy", Interval(0.93, 0.89, 0.96, 300, 0.95), 0.9, False), "too_few_rows", 914),
         (ChallengerScore("accuracy", Interval(0.902, 0.86, 0.93, 300, 0.95), 0.9, False), "too_few_rows", None),
         (ChallengerScore("accuracy", Interval(0.89, 0.85, 0.93, 300, 0.95), 0.9, False), "below_bar", None),
         (ChallengerTooFewScored(3, 30), "not_scored", None),

@@ -172,7 +172,7 @@ def _what_would_help(
     if floor and score.low >= target:
         return BarAtFloor(rung, floor.floor.name)
     if score.value > target:
-        return TooFewRows(rung, score, rows_needed(score.value, target, score.confidence))
+        return TooFewRows(rung, score, rows_needed(score, target))
     if ceiling and ceiling.score < target:
         figures = ceiling.score, ceiling.unknown, ceiling.contradicting, ceiling.rows
         return LabelCeiling(rung, target - score.value, *figures)

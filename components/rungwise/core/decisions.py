@@ -146,7 +146,7 @@ class TooFewRows:
     rung: str
     score: Interval
     rows_needed: int | None
-    """Independent validation rows that would show the bar at this score; None where no number of them would."""
+    """Validation rows that would show the bar at this score in four of five cases; None where no number would."""
     code: Literal["too_few_rows"] = "too_few_rows"
 
 
@@ -401,7 +401,7 @@ class AfterRefusal:
     rung: str
     cause: RefusalCause
     rows_needed: int | None
-    """Independent test rows that would show the bar at this score (cause `too_few_rows`); None where too many would."""
+    """Test rows that would show the bar at this score in four of five cases (cause `too_few_rows`); None: too many."""
     next_rung: str | None
     """The next rung of the ladder, which the climb did not try; None where there is none."""
     code: Literal["after_refusal"] = "after_refusal"

@@ -216,8 +216,7 @@ def _too_few_rows(reason: TooFewRows) -> str:
     if needed is None or needed > MANY_TIMES * score.n:
         would = "it is so close to the bar that a better rung or more training rows are the next thing to try."
     else:
-        rows = f"about {needed:,} validation rows" if needed > score.n else "more lineage groups"
-        would = f"{rows} would, if the score stays at {score.value:.3f}."
+        would = f"about {needed:,} validation rows would in four of five cases, if the score stays."
     return f"No rung is left. {reason.rung} scores above the bar, but {score.n} rows can't show it: {would}"
 
 
@@ -343,7 +342,7 @@ def _release(reason: ReleaseReason) -> str:
 def _after_refusal(reason: AfterRefusal) -> str:
     would = "it is so close to the bar that a better rung or more training rows are the next thing to try"
     if reason.rows_needed:
-        would = f"about {reason.rows_needed:,} test rows would, if the score stays"
+        would = f"about {reason.rows_needed:,} test rows would in four of five cases, if the score stays"
     helps = {
         "few_test_rows": "Collect more rows, raise `split.test`, or lower `promote.min_scored`",
         "unseen_answers": "Add training rows with these answers, or correct the test rows",

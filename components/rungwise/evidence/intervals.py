@@ -17,6 +17,8 @@ from rungwise.core.records import Interval
 
 MIN_GROUPS = 20
 """With fewer lineage groups, the scatter between groups is not known well enough for a bound."""
+POWER = 0.8
+"""The probability with which a stated number of rows shows what it is said to show."""
 MAX_ROWS = 10_000_000
 """Upper bound of the search for a number of rows."""
 
@@ -144,15 +146,36 @@ def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], c
     return Interval(value, min(value, float(low)), max(value, float(high)), len(pairs), confidence)
 
 
-def rows_needed(share: float, bar: float, confidence: float) -> int | None:
-    """Returns the fewest rows for which the interval of an observed `share` reaches `bar`; None if no number does."""
-    if share <= bar or wilson(share, MAX_ROWS, confidence)[0] < bar:
+def rows_needed(score: Interval, bar: float, power: float = POWER) -> int | None:
+    """Returns the rows for which the interval of a new sample reaches `bar` with probability `power`.
+
+    It is assumed that `score.value` is the truth, and that new rows depend on one another as those behind the score do:
+    the design effect follows from the width of its interval.
+
+    Args:
+        score: a mean score from 0 to 1.
+        bar: from 0 to 1.
+        power: the probability, 0.5 to 1. At 0.5 the score itself would reach the bar, which half of all samples miss.
+
+    Returns:
+        None if no number of rows would do, up to MAX_ROWS independent ones.
+    """
+    value, z = score.value, quantile(score.confidence)
+    below = NormalDist().inv_cdf(power)
+
+    def reaches(n: int) -> bool:
+        seen = value - below * math.sqrt(value * (1 - value) / n)
+        return seen > 0 and wilson(seen, n, score.confidence)[0] >= bar
+
+    if value <= bar or not reaches(MAX_ROWS):
         return None
     low, high = 1, MAX_ROWS
     while low < high:
         middle = (low + high) // 2
-        low, high = (low, middle) if wilson(share, middle, confidence)[0] >= bar else (middle + 1, high)
-    return low
+        low, high = (low, middle) if reaches(middle) else (middle + 1, high)
+    # the lower end L of Wilson's interval solves (value - L)^2 = z^2 L (1 - L) / n
+    independent = z * z * score.low * (1 - score.low) / max((value - score.low) ** 2, 1e-12)
+    return math.ceil(round(low * (score.n / independent if independent else 1.0), 6))
 
 
 def share_needed(n: int, bar: float, confidence: float) -> float | None:

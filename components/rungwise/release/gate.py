@@ -222,7 +222,7 @@ def after_refusal(climb: Climb, ladder: Sequence[str], verdict: Verdict) -> Afte
     needed = None
     if standing and cause == "too_few_rows":
         score = standing.score
-        needed = rows_needed(score.value, standing.target, score.confidence)
+        needed = rows_needed(score, standing.target)
         needed = None if needed is None or needed > MANY_TIMES * score.n else needed
     tried = {e.rung for e in climb.evidence}
     untried = [rung for rung in ladder if rung not in tried]
