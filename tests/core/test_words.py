@@ -220,7 +220,7 @@ SENTENCES = [
     (
         ChampionCompared(EVEN, "no_difference"),
         "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, so the champion "
-        "stays.",
+        "stays (so many rows show a difference of 0.071 in four of five cases).",
     ),
     (
         ChampionCompared(EVEN, "smaller_base"),
@@ -231,6 +231,26 @@ SENTENCES = [
         ChampionCompared(EVEN, "champion_below_bar"),
         "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, but the champion "
         "is below the bar.",
+    ),
+    (
+        ChampionCompared(EVEN, "smaller_base", margin=0.05, lower=-0.03, anchor=2),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): its base is smaller, and it is at most "
+        "0.030 worse than version 2, the best that was ever promoted (`promote.margin` allows 0.05).",
+    ),
+    (
+        ChampionCompared(EVEN, "maybe_worse", margin=0.02, lower=-0.03),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): its base is smaller, but these rows "
+        "show only that it is at most 0.030 worse than the champion (`promote.margin` allows 0.02), so the champion stays.",
+    ),
+    (
+        ChampionCompared(EVEN, "maybe_worse", margin=0.02),
+        "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): its base is smaller, but too few of "
+        "these rows were scored to compare it with the champion.",
+    ),
+    (
+        ChampionCompared(BETTER, "better", 0.0031),
+        "Challenger minus champion, paired on 200 rows: +0.100 (+0.050 to +0.150): clearly better (sign-flip test, "
+        "p = 0.0031).",
     ),
     (
         ChampionCompared(BETTER, "better"),

@@ -5,6 +5,7 @@ It lies in this room because the stages and the steps of a run, below `report`, 
 
 import math
 from collections.abc import Iterable, Mapping
+from statistics import NormalDist
 from typing import assert_never
 
 from rungwise.core.decisions import (
@@ -57,7 +58,6 @@ _OUTCOMES = {
     "champion_below_bar": "no clear difference, but the champion is below the bar",
     "smaller_base": "no clear difference, and its base is smaller",  # as older versions recorded it
     "maybe_worse": "its base is smaller, but it may be worse",
-    "no_difference": "no clear difference, so the champion stays",
 }
 _UNSCORED: Mapping[Unscored, str] = {
     "": "",
@@ -292,6 +292,8 @@ def _compared(reason: ChampionCompared) -> str:
         return "No test row was scored by both the challenger and the champion."
     sentence = f"Challenger minus champion, {_paired(reason.difference)}: "
     if reason.margin is None or reason.outcome not in ("smaller_base", "maybe_worse"):
+        if reason.outcome == "no_difference":
+            return f"{sentence}no clear difference, so the champion stays{_detectable(reason.difference)}."
         chance = "" if reason.p is None else f" (sign-flip test, p = {reason.p:.2g})"
         return f"{sentence}{_OUTCOMES[reason.outcome]}{chance}."
     rival = "the champion" if reason.anchor is None else f"version {reason.anchor}, the best that was ever promoted"
@@ -302,6 +304,14 @@ def _compared(reason: ChampionCompared) -> str:
     if reason.outcome == "smaller_base":
         return f"{sentence}its base is smaller, and {worst} ({limit})."
     return f"{sentence}its base is smaller, but these rows show only that {worst} ({limit}), so the champion stays."
+
+
+def _detectable(difference: Interval) -> str:
+    """Returns the difference that a new sample of as many rows would show in four of five cases."""
+    normal = NormalDist()
+    standard_error = (difference.high - difference.low) / 2 / normal.inv_cdf(0.5 + difference.confidence / 2)
+    seen = standard_error * (normal.inv_cdf(0.5 + difference.confidence / 2) + normal.inv_cdf(0.8))
+    return f" (so many rows show a difference of {seen:.3f} in four of five cases)"
 
 
 def _unseen_answers(reason: UnseenTestAnswers) -> str:
