@@ -3,6 +3,7 @@
 import csv
 import json
 
+import pandas
 import pytest
 
 from rungwise.core.errors import DataError
@@ -26,8 +27,10 @@ def test_the_input_of_an_instruction_is_read_also_with_a_label_of_its_own(ingest
 def test_columns_next_to_those_that_were_named_are_named(ingested, more):
     texts = "instruction,input" if "input" in more else "conversations"
     rows = [{**more, "text": f"t {n}", "system": "Be kind.", "note": f"n {n}", "kind": LABELS[n % 3]} for n in range(N)]
-    said, _ = ingested(rows, f"{texts},text", "kind")
-    assert "Not read: system, note" in said
+    said, read = ingested(rows, f"{texts},text", "kind")
+    is_turns = "conversations" in more  # the system text is their first turn
+    assert ("Not read: note" if is_turns else "Not read: system, note") in said
+    assert not is_turns or read[0]["fields"]["conversations"].startswith("System: Be kind.\n")
 
 
 @pytest.mark.parametrize("titles", [str.title, str.upper, " {} ".format])
@@ -118,3 +121,72 @@ def test_a_query_with_its_response_and_what_comes_before(ingested):
     rows = [{"query": f"q {n}", "response": f"r {n}", "system": "Be kind.", "history": []} for n in range(N)]
     _, read = ingested(rows)
     assert read[2]["fields"]["prompt"] == "System: Be kind.\nUser: q 2" and read[2]["answer"] == "r 2"
+
+
+def four_turns(n, role="role", said="content", names=("user", "assistant")):
+    texts = (f"question {n}", "Which one?", "The blue one.", f"reply {n}")
+    return [{role: names[place % 2], said: text} for place, text in enumerate(texts)]
+
+
+WHOLE = "User: question 4\nAssistant: Which one?\nUser: The blue one.\nAssistant: reply 4"
+
+
+@pytest.mark.parametrize("named", [{}, {"answer": "label"}, {"text": "messages", "answer": "label"}])
+@pytest.mark.parametrize("form", ["lists", "json", "csv", "parquet"])
+def test_a_conversation_with_a_label_of_its_own_is_the_prompt(ingested, tmp_path, named, form):
+    rows = [{"messages": four_turns(n), "label": LABELS[n % 3]} for n in range(N)]
+    file = tmp_path / f"rows.{form}"
+    if form in ("json", "csv"):
+        rows = [row | {"messages": json.dumps(row["messages"])} for row in rows]
+    if form == "json":
+        file.write_text(json.dumps(rows))
+    elif form == "parquet":
+        pandas.DataFrame(rows).to_parquet(file)
+    elif form == "csv":
+        with file.open("w", newline="") as stream:
+            writer = csv.writer(stream)
+            writer.writerows([["messages", "label"], *([row["messages"], row["label"]] for row in rows)])
+    said, read = ingested(rows if form == "lists" else file, **named)
+    assert read[4]["fields"] == {"messages": WHOLE} and read[4]["answer"] == "b"
+    assert "The conversation in column messages is the prompt, and the answers are in column label" in said
+
+
+@pytest.mark.parametrize(("column", "answer"), [("conversations", "intent"), ("dialogue", "label")])
+def test_turns_of_sharegpt_and_a_column_of_another_name_are_a_prompt(ingested, column, answer):
+    rows = [
+        {column: four_turns(n, "from", "value", ("human", "gpt")), "system": "Be kind.", answer: LABELS[n % 3]}
+        for n in range(N)
+    ]
+    _, read = ingested(rows)
+    assert read[4]["fields"] == {column: f"System: Be kind.\n{WHOLE}"} and read[4]["answer"] == "b"
+
+
+def test_one_turn_with_a_label_is_its_text(ingested):
+    rows = [{"messages": [{"role": "user", "content": f"t {n}"}], "topic": LABELS[n % 3]} for n in range(N)]
+    _, read = ingested(rows)
+    assert read[4]["fields"] == {"messages": "t 4"} and read[4]["answer"] == "b"
+
+
+def test_a_conversation_next_to_a_named_text_is_read_as_turns(ingested):
+    rows = [{"messages": four_turns(n), "subject": f"s {n}", "kind": LABELS[n % 3]} for n in range(N)]
+    _, read = ingested(rows, "subject,messages", "kind")
+    assert read[4]["fields"] == {"subject": "s 4", "messages": WHOLE}
+
+
+@pytest.mark.parametrize("answer", [None, "completion"])
+def test_the_last_reply_stays_the_answer_if_it_is_named_or_the_other_column_is_not_a_label(ingested, answer):
+    name = "label" if answer else "category"
+    rows = [{"messages": four_turns(n), name: LABELS[n % 3]} for n in range(N)]
+    said, read = ingested(rows, None, answer)
+    assert read[4]["answer"] == "reply 4" and f"Not read: {name}" in said
+
+
+def test_marks_of_wanted_replies_are_no_labels_of_conversations(ingested):
+    said, read = ingested([{"messages": four_turns(n), "label": n % 2 == 0} for n in range(N)])
+    assert read[4]["answer"] == "reply 4" and "column label is true or false" in said
+
+
+def test_a_conversation_that_can_not_be_read_is_a_counted_rejection(ingested):
+    rows = [{"messages": four_turns(n) if n else "cut [{", "label": LABELS[n % 3]} for n in range(N)]
+    said, read = ingested(rows)
+    assert len(read) == N - 1 and "bad_shape: 1 (first: line 1" in said

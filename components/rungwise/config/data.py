@@ -97,7 +97,8 @@ class SourceSettings(Section):
     are joined), `data[*].text` (a list of them), or `[0]` for the first item of a row that is a list."""
     chat: Text | None = None
     """The column with a conversation in each row, read as `prompt` and `completion`, if it is not called `messages` or
-    `conversations`: a list of turns, or the text that a chat template writes."""
+    `conversations`: a list of turns, or the text that a chat template writes. In a task with another answer, such as a
+    label, a slot with the column's own name is the whole conversation, with a line for each turn."""
     role: Literal["train", "dev", "test"] | None = None
     """The side of the split for all rows of this source: `dev` is the validation set. By default, and with `train`,
     `split` decides."""

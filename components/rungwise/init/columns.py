@@ -13,7 +13,9 @@ from rungwise.dataset.answer_cells import looks_one_hot
 from rungwise.dataset.readers import (
     Cell,
     columns,
+    columns_of_turns,
     columns_read,
+    ends_with_a_reply,
     is_chat,
     is_conversation,
     object_in,
@@ -56,6 +58,8 @@ _TEXTS_TOGETHER = (
     ("title", "body"), ("title", "text"), ("title", "content"), ("title", "description"), ("title", "abstract"),
 )  # fmt: skip
 """Usual names of columns that mean something only together, in the order in which a model reads them."""
+_LABEL_NAMES = ("label", "labels", "gold_label", "target", "class", "intent", "topic", "queue")
+"""Usual names of a column with the label of a conversation, also if the conversation ends with a reply."""
 _ORIGIN = re.compile(
     r"(?:.*[ _-])?(?:source|origin|split|dataset|subset|lang|language|licen[cs]e|model|url|version|difficulty|level)",
     re.IGNORECASE,
@@ -106,8 +110,10 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
     text, answer = (name and spelled(name, {*sample}) for name in (text, answer))
-    chat = _conversations(sample, text, answer)
-    has_chat = is_chat(sample, chat)
+    whole, answer = _labelled_conversation(sample, text, answer, sentences)
+    text = text or whole
+    chat = whole or _conversations(sample, text, answer)
+    has_chat = not whole and is_chat(sample, chat)
     if has_chat and (not all(name in sample for name in COLUMNS) or columns_before(sample)):
         text, answer = _of_chat(sample, chat, text, answer, sentences)
     known = {*sample, *(COLUMNS if has_chat else ())}
@@ -134,7 +140,8 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         read = f"column {named[0]}" if len(named) == 1 else f"columns {joined(named)}"
         sentences.append(f"The model reads {read}, and the answers are in {where}.")
         sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
-    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, {*named, answer, *one_hot})
+    before = columns_before(sample) if whole else set()
+    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, {*named, answer, *one_hot, *before})
     if is_guessed:
         left_out = [name for name in left_out if name in columns_before(sample)]
     if left_out:
@@ -167,10 +174,54 @@ def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answe
     if is_chat(sample) or text not in (None, COLUMNS[0], *sample) or answer not in (None, COLUMNS[1]):
         return None
     for name in sample if text in (None, COLUMNS[0]) else [str(text)]:
-        filled = [cell for cell in sample[name] if cell]
-        if filled and sum(map(is_conversation, filled)) >= _CONVERSATIONS * len(filled):
+        if _are_conversations(sample[name], 2):
             return name
     return None
+
+
+def _labelled_conversation(
+    sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None, sentences: list[str]
+) -> tuple[str | None, str | None]:
+    """Returns the column with conversations that have a label of their own, None if there is none; and the answer.
+
+    The label is in the column that the user named; otherwise in one with the usual name, or in the only one with few
+    different values if the conversations don't end with a reply that could be the answer. Adds what was decided to
+    `sentences`.
+    """
+    usual = {*columns_of_turns(sample)}
+    wanted = [name.strip() for name in text.split(",")] if text and text not in sample else [text] if text else sample
+    holding = (name for name in wanted if name in sample and name not in COLUMNS)
+    holding = (name for name in holding if _are_conversations(sample[name], 1 if name in usual else 2))
+    column = next(holding, None)
+    if column is None or answer in (COLUMNS[1], column) or answer in columns_read(sample):
+        return None, answer
+    instead = ""
+    if answer is None:
+        labels = [name for name in sample if name != column and _is_repeated(sample[name])]
+        labels = [name for name in labels if not _is_mark(sample[name])]
+        replies = any(ends_with_a_reply(cell) for cell in sample[column])
+        usual_names = _LABEL_NAMES if replies else (*_LABEL_NAMES, *_ANSWER_NAMES)
+        named = [name for usual_name in usual_names for name in labels if name.strip().lower() == usual_name]
+        free = [name for name in labels if not _NUMBER.fullmatch(name) and not _ORIGIN.fullmatch(name)]
+        named += free if len(free) == 1 and not replies else []
+        if not named:
+            return None, None
+        answer = named[0]
+        instead = f" To learn the last reply instead: --answer {COLUMNS[1]}." if replies else ""
+    sentences.append(
+        f"The conversation in column {column} is the prompt, and the answers are in column {answer}.{instead}"
+    )
+    return column, answer
+
+
+def _are_conversations(cells: Sequence[Cell], least: int) -> bool:
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and sum(is_conversation(cell, least) for cell in filled) >= _CONVERSATIONS * len(filled)
+
+
+def _is_mark(cells: Sequence[Cell]) -> bool:
+    """Whether a column says of each row only whether it is wanted."""
+    return {text_of(cell).strip().casefold() for cell in cells} <= {"true", "false", ""}
 
 
 def _spans(cells: Sequence[Cell]) -> str:

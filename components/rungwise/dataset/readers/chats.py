@@ -10,6 +10,8 @@
   `system_prompt` and `question` with a `response`.
 - `system`, `tools` and `history` next to them are the prompt's first turns.
 
+Next to a label of its own, a conversation is read whole, as one text (see `as_text`).
+
 An assistant's last turns with `weight: 0` are not to be learned and are left out. A column's name is found in any case.
 A prompt of one user turn is the text of that turn. A prompt of several turns has the speaker's name before each. A
 list may also stand in a text, as JSON or as Python prints it, as in a CSV cell.
@@ -110,13 +112,13 @@ def columns_asked(names: Collection[str], text: str) -> set[str]:
     return {title_of[name] for name in (_plain(text), *_INPUT, *_FIRST) if name in title_of}
 
 
-def is_conversation(cell: Cell) -> bool:
-    """Whether a cell holds turns, each with its speaker."""
+def is_conversation(cell: Cell, least: int = 2) -> bool:
+    """Whether a cell holds turns, at least so many, each with its speaker."""
     value = [value_in(item) for item in cell] if isinstance(cell, tuple) else value_in(cell or "")
     if isinstance(cell, str) and value is None:
         return bool(rendered_turns(cell))
     try:
-        return isinstance(value, list) and isinstance(value[0], dict) and len(_turns(value)) > 1
+        return isinstance(value, list) and isinstance(value[0], dict) and len(_turns(value)) >= least
     except (ValueError, IndexError):
         return False
 
@@ -154,6 +156,36 @@ def as_prompt_and_completion(row: Mapping[str, Any], column: str | None = None) 
     return None
 
 
+def as_text(row: Mapping[str, Any], column: str) -> str:
+    """Returns the whole conversation of a column, after what the columns next to it hold, with a line for each turn.
+
+    Raises:
+        ValueError: the column has no conversation. The message holds none of it.
+    """
+    if _is_nothing(row[column]):
+        return ""
+    plain = {_plain(name): value for name, value in row.items() if name != column}
+    try:
+        turns = _turns(row[column])
+    except ValueError as error:
+        raise ValueError(f"column {column}: {error}") from None
+    return _said([*_before(plain), *turns])
+
+
+def ends_with_a_reply(cell: Cell) -> bool:
+    """Whether the last turn of a conversation is the assistant's."""
+    value = [value_in(item) for item in cell] if isinstance(cell, tuple) else cell
+    try:
+        return _turns(value)[-1][0] == "Assistant"
+    except (ValueError, IndexError):
+        return False
+
+
+def columns_of_turns(names: Collection[str]) -> list[str]:
+    """Returns the columns whose names say that they hold conversations."""
+    return [name for name in names if _plain(name) in _TURNS]
+
+
 def _instruction(row: Mapping[str, Any], question: str) -> str:
     """Returns an instruction or a question, with its input if there is one."""
     given = next((row[name] for name in _INPUT if row.get(name)), None)
@@ -178,9 +210,13 @@ def _answer(value: Any) -> list[_Turn]:
 def _conversation(turns: list[_Turn]) -> dict[str, str]:
     """Returns the prompt and completion of (speaker, text) turns."""
     last = max((i for i, (speaker, _) in enumerate(turns) if speaker == "Assistant"), default=None)
-    before = turns if last is None else turns[:last]
-    prompt = before[0][1] if len(before) == 1 and before[0][0] == "User" else "\n".join(f"{s}: {t}" for s, t in before)
-    return {"prompt": prompt, **({} if last is None else {"completion": turns[last][1]})}
+    return {"prompt": _said(turns[:last]), **({} if last is None else {"completion": turns[last][1]})}
+
+
+def _said(turns: list[_Turn]) -> str:
+    """Returns turns as one text: that of a single user turn, otherwise a line for each with its speaker."""
+    is_one = len(turns) == 1 and turns[0][0] == "User"
+    return turns[0][1] if is_one else "\n".join(f"{speaker}: {text}" for speaker, text in turns)
 
 
 def _before(row: Mapping[str, Any]) -> list[_Turn]:

@@ -14,7 +14,7 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.readers.chats import is_chat
 from rungwise.dataset.readers.dialect import dialect_of, opened_csv
-from rungwise.dataset.readers.objects import first_key, picked, reads_chat
+from rungwise.dataset.readers.objects import first_key, is_whole_chat, picked, reads_chat
 from rungwise.dataset.readers.row import Bad, Note, Row, checked
 
 MAX_FIELD_CHARACTERS: Final = 50_000_000
@@ -70,7 +70,9 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
 
 
 def _has_chats(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:
-    return is_chat(header, source.chat) and any(reads_chat(source, name) and name not in header for name in needed)
+    return is_chat(header, source.chat) and any(
+        is_whole_chat(source, name) or (reads_chat(source, name) and name not in header) for name in needed
+    )
 
 
 def _has_paths(source: SourceSettings, header: list[str], needed: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.dataset.readers.cells import Cell, as_cell, object_in
-from rungwise.dataset.readers.chats import COLUMNS, as_prompt_and_completion, is_chat
+from rungwise.dataset.readers.chats import COLUMNS, as_prompt_and_completion, as_text, is_chat
 from rungwise.dataset.readers.row import Bad, Row
 
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
@@ -19,10 +19,15 @@ def reads_chat(source: SourceSettings, name: str) -> bool:
     return first_key(name) in COLUMNS and name not in source.columns
 
 
+def is_whole_chat(source: SourceSettings, name: str) -> bool:
+    """Whether a column is the one with the conversations: it is read as the text of the whole conversation."""
+    return source.chat is not None and source.columns.get(name, name) == source.chat and not reads_chat(source, name)
+
+
 def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tuple[str, ...]) -> Row | Bad:
     """Returns the columns in `needed` as cells, or `Bad` if one of them can't be a cell (see `cells.as_cell`).
 
-    Chats become the columns `prompt` and `completion`.
+    Chats become the columns `prompt` and `completion`, and the column of a chat its whole text.
     """
     cells: dict[str, Cell] = {}
     chat: dict[str, str] | None = None
@@ -39,7 +44,9 @@ def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tup
         if "[]" in path and isinstance(raw, list) and all(isinstance(piece, str) for piece in raw):
             raw = "".join(raw)
         try:
-            cell = as_cell(raw)
+            cell = as_cell(as_text(value, path) if is_whole_chat(source, name) and path in value else raw)
+        except ValueError as error:
+            return Bad(line, "bad_shape", str(error))
         except TypeError as error:
             return Bad(line, "not_text", f"column {name} is a {error}")
         for text in (cell,) if isinstance(cell, str) else cell or ():
