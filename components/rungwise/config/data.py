@@ -94,7 +94,8 @@ class SourceSettings(Section):
     `data.columns` and `data.table`: the object at `data` has them."""
     columns: dict[Text, Text] = Field(default_factory=dict)
     """Column -> its name in the file, if it has another one there. In JSON, a path such as `data[].text` (several texts
-    are joined), `data[*].text` (a list of them), or `[0]` for the first item of a row that is a list."""
+    are joined), `data[*].text` (a list of them), `data[2].text` (the third item), or `[0]`
+    for the first item of a row that is a list."""
     chat: Text | None = None
     """The column with a conversation in each row, read as `prompt` and `completion`, if it is not called `messages` or
     `conversations`: a list of turns, or the text that a chat template writes. In a task with another answer, such as a

@@ -82,6 +82,13 @@ class AnswerSettings(FieldSettings):
     one_hot: tuple[Text, ...] = ()
     """Formats `label` and `list`, instead of `column`: the columns named like the labels or items. A cell of 1, `true`
     or `yes` means that it applies. A label needs exactly one of them."""
+    options: tuple[Text, ...] = ()
+    """Format `label`: the slots of the prompt that hold the options of a question in their order, such as
+    `[A, B, C, D]`. The answer is the letter of one, A for the first. A row whose answer names none of its options is
+    rejected as `not_an_option`."""
+    chosen_by: Literal["letter", "text", 0, 1] = "letter"
+    """With `options`: how the column names one: by its `letter`, by its `text`, or by its number, counted from `0` or
+    from `1`. A letter is always understood."""
     facts: Text | None = None
     """Formats `text` and `json`: a column with the facts that an answer must contain, separated by `separator`."""
     constrained: bool = True
@@ -110,6 +117,14 @@ class AnswerSettings(FieldSettings):
                 label_words(self.labels, self.words)
             except SettingsError as error:
                 raise ValueError(str(error)) from None
+        return self
+
+    @model_validator(mode="after")
+    def _options_fit(self) -> "AnswerSettings":
+        if self.options and (self.format != "label" or self.one_hot):
+            raise ValueError("options: only format label with a `column` can have them")
+        if self.options and not 2 <= len(set(self.options)) == len(self.options) <= 26:
+            raise ValueError("options: name at least two and at most 26 slots, each once")
         return self
 
     @model_validator(mode="after")
@@ -171,6 +186,8 @@ class TaskSettings(Section):
             raise ValueError(f"optional: {', '.join(sorted(unknown))} is not a slot of the prompt")
         if set(self.optional) == set(slots(self.prompt)):
             raise ValueError("optional: at least one slot must have text in every row")
+        if unknown := set(self.answer.options) - set(slots(self.prompt)):
+            raise ValueError(f"answer.options: {', '.join(sorted(unknown))} is not a slot of the prompt")
         known = METRICS[self.answer.format]
         if self.metric and self.metric not in known:
             raise ValueError(f"metric: {self.metric} can't measure format {self.answer.format}: {', '.join(known)}")

@@ -1,7 +1,9 @@
 """Reads an answer's value from the cells of a row: a label, a text, or the items of a list."""
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from string import ascii_uppercase
 
 from rungwise.config import AnswerSettings, FieldSettings
 from rungwise.core.folders import joined
@@ -53,6 +55,46 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
         detail = f"column {field.column} is an empty list: set `answer.may_be_empty: true` if that is an answer"
         raise NoAnswer("empty_list", detail)
     raise NoAnswer("no_answer", f"column {field.column} is empty")
+
+
+def option_in(answer: AnswerSettings, values: Mapping[str, Cell]) -> str:
+    """Returns the letter of the option that the answer column names.
+
+    Raises:
+        NoAnswer: it names none of the row's options.
+    """
+    text = without_markers(text_of(values[str(answer.column)]), answer.strip)
+    if not text or text in HIDDEN or _means_nothing(answer, text):
+        raise NoAnswer("no_answer", f"column {answer.column} is empty")
+    options = [text_of(values[name]).strip() for name in answer.options]
+    if letter := letter_of(text, options, answer.chosen_by):
+        return letter
+    n = sum(map(bool, options))
+    raise NoAnswer("not_an_option", f"column {answer.column} names none of the row's {n} options")
+
+
+HIDDEN = ("-1", "-1.0")
+"""What public sets write in place of the numbers of right options that they keep."""
+_LETTER = re.compile(r"\(?([A-Za-z])[).:]?")
+
+
+def letter_of(text: str, options: Sequence[str], chosen_by: str | int) -> str | None:
+    """Returns the letter of the option that a text names; None if it names none of those that the row has.
+
+    Args:
+        text: the answer.
+        options: the options of the row; one that it does not have is empty.
+        chosen_by: see `AnswerSettings.chosen_by`.
+    """
+    letter, number = _LETTER.fullmatch(text), re.fullmatch(r"(\d{1,2})(?:\.0)?", text)
+    place = -1
+    if chosen_by == "text" and (same := [place for place, one in enumerate(options) if one == text]):
+        place = same[0]
+    elif isinstance(chosen_by, int) and number:
+        place = int(number[1]) - chosen_by
+    elif letter:
+        place = ord(letter[1].upper()) - ord("A")
+    return ascii_uppercase[place] if 0 <= place < len(options) and options[place] else None
 
 
 def one_hot_in(answer: AnswerSettings, values: Mapping[str, Cell]) -> str | list[str]:

@@ -18,7 +18,7 @@ from rungwise.core.prompts import list_text, object_text, slots
 from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
 from rungwise.core.texts import normalised
-from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, one_hot_in, texts_in
+from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, one_hot_in, option_in, texts_in
 from rungwise.dataset.duplicates import Duplicate, deduplicate
 from rungwise.dataset.labels import alike, listed, merged
 from rungwise.dataset.readers import Bad, Cell, Note, Row, files, rows, text_of
@@ -217,6 +217,8 @@ def _answers(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callabl
         return [object_text({name: answer_in(field, values, redact) for name, field in answer.fields.items()})]
     if answer.any_of:
         return texts_in(answer, values[str(answer.column)], redact)
+    if answer.options:
+        return [option_in(answer, values)]
     value = one_hot_in(answer, values) if answer.one_hot else answer_in(answer, values, redact)
     return [value if isinstance(value, str) else list_text(value, answer.separator)]
 

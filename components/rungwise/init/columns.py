@@ -23,6 +23,7 @@ from rungwise.dataset.readers import (
 )
 from rungwise.dataset.readers.chats import COLUMNS, columns_asked, columns_before
 from rungwise.dataset.readers.objects import first_key
+from rungwise.init.choices import Choice, choice_of, option_columns
 from rungwise.init.column_checks import (
     check_named,
     check_title,
@@ -36,13 +37,14 @@ from rungwise.init.sample import SHOWN_CHARACTERS, examples, sampled
 _ANSWER_NAMES = (
     "completion", "answer", "answers", "best_answer", "label", "labels", "gold_label", "output", "target", "category",
     "class", "intent", "queue", "tag", "tags", "keywords", "response", "reply", "summary", "highlights", "sql",
-    "reference", "references", "solution",
+    "reference", "references", "solution", "answerkey", "answer_key", "correct", "correct_option", "correct_answer",
+    "answer_idx", "answer_index", "gold", "cop",
 )  # fmt: skip
 """Usual names of the column with the answers, the most certain first."""
 _TEXT_NAMES = (
     "prompt", "text", "body", "question", "problem", "input", "sentence", "message", "utterance", "content", "query",
     "review", "comment", "tweet", "mail", "email", "document", "article", "dialogue", "passage", "abstract",
-    "description", "title", "headline",
+    "description", "title", "headline", "ctx", "question_stem", "stem", "goal", "premise", "startphrase",
 )  # fmt: skip
 """Usual names of the column that a model reads."""
 _TEXTS_TOGETHER = (
@@ -91,8 +93,15 @@ class Columns:
     """Whether the answers are spans of another column, as SQuAD has them: each is a right answer."""
     chat: str | None = None
     """The column with the conversations, if its name does not say so (see `SourceSettings.chat`)."""
+    choice: Choice | None = None
+    """The options of questions, which are the last of `texts`."""
     sentences: tuple[str, ...] = ()
     """What was guessed or is not read."""
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The columns, or paths in a column, with the options of questions."""
+        return self.choice.options if self.choice else ()
 
 
 def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer: str | None) -> Columns:
@@ -117,12 +126,7 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     if has_chat and (not all(name in sample for name in COLUMNS) or columns_before(sample)):
         text, answer = _of_chat(sample, chat, text, answer, sentences)
     known = {*sample, *(COLUMNS if has_chat else ())}
-    texts, one_hot = _several(text, known), _several(answer, known)
-    named = texts or ((text,) if text else ())
-    check_named(sample, path, columns(source, path), named, one_hot or [answer], known)
-    named = tuple(spelled(name, known) for name in named)
-    one_hot = tuple(spelled(name, known) for name in one_hot)
-    answer = answer if answer is None or one_hot else spelled(answer, known)
+    named, one_hot, answer = _spelled_names(sample, path, columns(source, path), known, text, answer)
     is_guessed = not named or answer is None
     if is_guessed:
         check_title(sample, path, columns(source, path))
@@ -131,6 +135,10 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
             answer = ",".join(one_hot) or None
         named, answer = _guessed(sample, path, named, answer, one_hot)
     assert answer is not None  # given or guessed
+    choice = None if one_hot else _choice(sample, named, answer, is_named=bool(text))
+    if choice:
+        sentences.append(choice.sentence(answer))
+        named = (*(name for name in named if name not in (*choice.columns, *choice.options)), *choice.options)
     spans = _spans(sample.get(answer, ()))
     if spans:
         sentences.append(f"The answers are in column {answer}, key `text`: `answer_start` is not read.")
@@ -156,17 +164,57 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         )
     sentences += unwanted_answers(sample, named, answer)
     refuse_tags(sample, path, answer)
-    optional = _sometimes_empty(sample, named)
+    optional = _sometimes_empty(sample, named, choice)
     if optional:
         sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
-    return Columns(named, answer, one_hot, optional, bool(spans), chat, tuple(sentences))
+    return Columns(named, answer, one_hot, optional, bool(spans), chat, choice, tuple(sentences))
 
 
-def _sometimes_empty(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str]) -> tuple[str, ...]:
-    """Returns the text columns that some rows leave empty, without the one that most rows fill."""
-    n_empty = {name: sum(not text_of(cell).strip() for cell in sample.get(name, ())) for name in texts}
-    most = min(texts, key=lambda name: n_empty[name])
-    return tuple(name for name in texts if n_empty[name] and name != most)
+def _spelled_names(
+    sample: Mapping[str, Sequence[Cell]],
+    path: Path,
+    header: Sequence[str],
+    known: set[str],
+    text: str | None,
+    answer: str | None,
+) -> tuple[tuple[str, ...], tuple[str, ...], str | None]:
+    """Returns the text columns, the one-hot columns and the answer that the user named, as the file spells them.
+
+    Raises:
+        DataError: a column does not exist, or occurs twice.
+    """
+    texts, one_hot = _several(text, known), _several(answer, known)
+    named = texts or ((text,) if text else ())
+    check_named(sample, path, header, named, one_hot or [answer], known)
+    named = tuple(spelled(name, known) for name in named)
+    one_hot = tuple(spelled(name, known) for name in one_hot)
+    return named, one_hot, answer if answer is None or one_hot else spelled(answer, known)
+
+
+def _choice(
+    sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str, *, is_named: bool
+) -> Choice | None:
+    """Returns the options of questions that the answers name; None if the user named other columns to be read.
+
+    An answer that is the text of an option can be learned without options, if the user named only the question.
+    """
+    if any(name not in sample and first_key(name) in option_columns(sample) for name in texts):
+        return None  # the columns of another file
+    choice = choice_of(sample, answer)
+    if choice is None or all(name in choice.columns for name in texts):
+        return None
+    is_open = is_named and choice.chosen_by == "text" and not {*choice.columns} & {*texts}
+    return None if is_open else choice
+
+
+def _sometimes_empty(
+    sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], choice: Choice | None
+) -> tuple[str, ...]:
+    """Returns the text columns that some rows leave empty, without the one that most rows fill, and such options."""
+    asked = [name for name in texts if choice is None or name not in choice.options]
+    n_empty = {name: sum(not text_of(cell).strip() for cell in sample.get(name, ())) for name in asked}
+    most = min(asked, key=lambda name: n_empty[name])
+    return (*(name for name in asked if n_empty[name] and name != most), *(choice.optional if choice else ()))
 
 
 def _conversations(sample: Mapping[str, Sequence[Cell]], text: str | None, answer: str | None) -> str | None:
@@ -298,18 +346,23 @@ def _guessed(
         DataError: nothing speaks for one of them.
     """
     filled = [name for name, cells in sample.items() if sum(bool(cell) for cell in cells) > len(cells) / 2]
+    choices = option_columns(sample)
     if answer is None:
         free = [name for name in filled if name not in texts]
         named = [name for usual in _ANSWER_NAMES for name in free if name.lower() == usual]
         repeated = [
             name
             for name in free
-            if _is_repeated(sample[name]) and not _NUMBER.fullmatch(name) and not _ORIGIN.fullmatch(name)
+            if name not in choices
+            and _is_repeated(sample[name])
+            and not _NUMBER.fullmatch(name)
+            and not _ORIGIN.fullmatch(name)
         ]
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
     if not texts:
         free = [name for name in filled if name not in (answer, *one_hot)]
         texts = _together(sample, free)
+        free = [name for name in free if name not in choices] or free
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
         texts = texts or tuple((named or by_length)[:1])

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from string import ascii_uppercase
 
 from rungwise.config import IngestSettings, Settings, ValidateSettings, parse
 from rungwise.core.disk import disk_errors
@@ -365,7 +366,14 @@ def _params(
         slot for slot, name in zip(first.slots, first.columns.texts, strict=True) if name in first.columns.optional
     ]
     optional = f"\n    optional: {setting_text(empty)}" if empty else ""
-    answer_word = {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
+    if first.columns.choice:
+        by = first.columns.choice.chosen_by
+        more += f", options: {setting_text(first.options)}{'' if by == 'letter' else f', chosen_by: {by}'}"
+    answer_word = (
+        "Answer"
+        if first.options
+        else {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
+    )
     rejected, later = (limits.get(f"{name}.max_rejected_share") for name in ("ingest", "validate"))
     scored = {
         name: f"min_scored: {limits[key]:g}"
@@ -380,7 +388,7 @@ seed: 7
 tasks:
   {names.task}:
     family: {guessed.family}
-    prompt: {_prompt(first.slots, first.columns.texts, answer_word)}{optional}
+    prompt: {_prompt(first, answer_word)}{optional}
     answer: {guessed.setting(first.answer, more)}
     metric: {guessed.metric}
 bars:
@@ -399,11 +407,14 @@ promote: {{{scored.get("promote", "")}}}
 """
 
 
-def _prompt(slots: Sequence[str], titles: Sequence[str], answer_word: str) -> str:
-    """Returns the prompt as a YAML string: a line for each text column, and one for the answer."""
-    named = [" ".join(re.findall(r"\w+", title.replace("_", " "))).capitalize() for title in titles]
-    named = ["Text"] if len(slots) == 1 else named
-    lines = [f"{name or 'Text'}: {{{slot}}}" for name, slot in zip(named, slots, strict=True)]
+def _prompt(file: RowsFile, answer_word: str) -> str:
+    """Returns the prompt as a YAML string: a line for each text column, one for each option, and one for the answer."""
+    asked = len(file.slots) - len(file.options)
+    titles = (title.replace("_", " ") for title in file.columns.texts[:asked])
+    named = [" ".join(re.findall(r"\w+", title)).capitalize() or "Text" for title in titles]
+    named = ["Text"] if len(file.slots) == 1 else named
+    lines = [f"{name}: {{{slot}}}" for name, slot in zip(named, file.slots[:asked], strict=True)]
+    lines += [f"{letter}. {{{slot}}}" for letter, slot in zip(ascii_uppercase, file.options, strict=False)]
     return setting_text("\n".join([*lines, f"{answer_word}:"]))
 
 

@@ -5,11 +5,12 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_uppercase
 
-from rungwise.config import SourceSettings, ValidateSettings
+from rungwise.config import AnswerSettings, SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
-from rungwise.dataset.answer_cells import NoAnswer, names_in
+from rungwise.dataset.answer_cells import NoAnswer, names_in, option_in
 from rungwise.dataset.readers import Cell, Note, Row, files_in, rows, text_of
 from rungwise.init.column_checks import with_unreadable
 from rungwise.init.columns import Columns, chosen_columns
@@ -48,6 +49,11 @@ class RowsFile:
     def answer(self) -> str:
         """The answer column."""
         return self.columns.answer
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The slots with the options of a question."""
+        return self.slots[len(self.slots) - len(self.columns.options) :]
 
     @property
     def description(self) -> str:
@@ -162,6 +168,10 @@ def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
     text = "\n".join(filter(str.strip, texts))
     if columns.one_hot:
         return text, tuple(names_in(columns.one_hot, row.values))
+    if columns.choice:
+        options = tuple(slots[len(slots) - len(columns.options) :])
+        choosing = AnswerSettings(column=columns.answer, options=options, chosen_by=columns.choice.chosen_by)
+        return text, option_in(choosing, row.values)
     cell = row.values[columns.answer]
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         raise NoAnswer("no_answer", f"column {columns.answer} is empty")
@@ -263,6 +273,9 @@ def _slots(columns: Columns) -> tuple[str, ...]:
         plain = re.sub(r"[^A-Za-z0-9]+", "_", name).strip("_").lower() if len(columns.texts) > 1 else "text"
         if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             slots.append(name)
+        elif name in columns.options:
+            letter = ascii_uppercase[columns.options.index(name)]
+            slots.append(f"option_{letter.lower()}" if letter in (columns.answer, *columns.texts) else letter)
         else:
             slots.append(plain if re.fullmatch("[a-z].*", plain) and plain not in slots else f"text_{place}")
     if columns.answer in slots:

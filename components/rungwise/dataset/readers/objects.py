@@ -7,10 +7,12 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.dataset.readers.cells import Cell, as_cell, object_in
+from rungwise.dataset.readers.cells import Cell, as_cell, list_in, object_in, value_in
 from rungwise.dataset.readers.chats import COLUMNS, as_prompt_and_completion, as_text, is_chat
 from rungwise.dataset.readers.row import Bad, Row
 
+_ITEM_STEP: Final = re.compile(r"(.+)\[(\*|\d*)\]")
+"""A step of a path that continues in the items of a list, or in one of them."""
 _SURROGATE: Final = re.compile("[\ud800-\udfff]")
 
 
@@ -61,18 +63,22 @@ def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tup
 def _value_at(value: Any, steps: list[str]) -> Any:
     """Returns the value at a path of keys; a step that ends in `[]` or `[*]` continues in each item of a list.
 
-    An object that stands as JSON in a text is read.
+    A step that ends in `[2]` continues in the third item. An object or a list that stands as JSON in a text is read.
     """
     if not steps or value is None:
         return value
-    name = steps[0].removesuffix("[]").removesuffix("[*]")
-    is_list = name != steps[0]
+    step = _ITEM_STEP.fullmatch(steps[0])
     if isinstance(value, str):
         value = object_in(value)
-    inner = value.get(name) if isinstance(value, dict) else None
-    if not is_list:
+    inner = value.get(step[1] if step else steps[0]) if isinstance(value, dict) else None
+    if not step:
         return _value_at(inner, steps[1:])
-    return [_value_at(item, steps[1:]) for item in inner] if isinstance(inner, list) else None
+    if isinstance(inner, str):
+        inner = value_in(inner) or list_in(inner)
+    items = inner if isinstance(inner, list | tuple) else None
+    if items is not None and step[2].isdecimal():
+        return _value_at(items[int(step[2])], steps[1:]) if int(step[2]) < len(items) else None
+    return None if items is None else [_value_at(item, steps[1:]) for item in items]
 
 
 def check_columns(source: SourceSettings, path: Path, needed: tuple[str, ...], seen: set[str], n_rows: int) -> None:
@@ -99,4 +105,5 @@ def check_columns(source: SourceSettings, path: Path, needed: tuple[str, ...], s
 
 def first_key(path: str) -> str:
     """Returns the column of the file in which a path of keys begins."""
-    return path.partition(".")[0].removesuffix("[]").removesuffix("[*]")
+    step = _ITEM_STEP.fullmatch(path.partition(".")[0])
+    return step[1] if step else path.partition(".")[0]

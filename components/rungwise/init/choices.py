@@ -1,0 +1,141 @@
+"""Finds the options of multiple choice questions, and how the answers name one of them."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from string import ascii_lowercase, ascii_uppercase
+from typing import Final, Literal
+
+from rungwise.core.folders import joined
+from rungwise.dataset.answer_cells import HIDDEN, letter_of, looks_one_hot
+from rungwise.dataset.readers import Cell, list_in, object_in, text_of
+
+_LISTS: Final = {
+    "choices", "options", "endings", "candidates", "alternatives", "answer_choices", "possible_answers",
+    "answer_options", "answer_candidates",
+}  # fmt: skip
+"""Usual names of a column with a list of options."""
+_COLUMN: Final = re.compile(r"(|op|opt|option|choice|answer|ending|sol|candidate|alternative)[ _-]?([a-z]|\d)")
+"""Usual names of columns with one option each."""
+_MOST: Final = 0.9
+"""At least this share of the answers must name an option."""
+How = Literal["letter", "text", 0, 1]
+_HOW: Final[Mapping[How, str]] = {
+    "letter": "its letter", "text": "its text", 1: "its number, counted from 1", 0: "its number, counted from 0",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The options of a task's questions."""
+
+    columns: tuple[str, ...]
+    """The columns of the file that hold them."""
+    options: tuple[str, ...]
+    """The options in their order: columns, or paths in a column."""
+    optional: tuple[str, ...]
+    """Those that some rows don't have."""
+    chosen_by: How
+    """See `AnswerSettings.chosen_by`."""
+
+    def sentence(self, answer: str) -> str:
+        """What was decided."""
+        where = f"{'columns' if len(self.columns) > 1 else 'column'} {joined(self.columns, 26)}"
+        how = f"column {answer} names one by {_HOW[self.chosen_by]}"
+        return f"Multiple choice: the options are in {where}, and {how}; the answer is its letter."
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Columns that may hold options."""
+
+    columns: tuple[str, ...]
+    paths: tuple[str, ...]
+    rows: Sequence[Sequence[str]]
+    """The options of each row; an option that it does not have is empty."""
+
+
+def option_columns(sample: Mapping[str, Sequence[Cell]]) -> set[str]:
+    """Returns the columns that may hold options."""
+    return {name for options in _found(sample) for name in options.columns}
+
+
+def choice_of(sample: Mapping[str, Sequence[Cell]], answer: str) -> Choice | None:
+    """Returns the options that the answers name; None if the answers name none."""
+    answers = [text_of(cell).strip() for cell in sample.get(answer, ())]
+    for options in _found(sample):
+        if answer in options.columns:
+            continue
+        pairs = [(one, row) for one, row in zip(answers, options.rows, strict=True) if one and one not in HIDDEN]
+        shares: dict[How, float] = {}
+        for how in _HOW:
+            letters = [letter_of(one, row, how) for one, row in pairs]
+            if len({*letters} - {None}) > 1:
+                shares[how] = sum(map(bool, letters)) / len(pairs)
+        if len(set(map(tuple, options.rows))) == 1:  # the labels of a task, and not of a row
+            shares.pop("text", None)
+        best = max(shares, key=lambda how: shares[how], default=None)
+        if best is not None and shares[best] >= _MOST:
+            are_all = all(all(row) for row in options.rows)
+            return Choice(options.columns, options.paths, () if are_all else options.paths[2:], best)
+    return None
+
+
+def _found(sample: Mapping[str, Sequence[Cell]]) -> list[_Options]:
+    """Returns the columns that may hold options, with those of each row."""
+    those = [
+        one for name, cells in sample.items() if name.strip().lower() in _LISTS and (one := _in_cells(name, cells))
+    ]
+    by_prefix: dict[str, dict[str, str]] = {}
+    for name in sample:
+        if match := _COLUMN.fullmatch(name.strip().lower()):
+            by_prefix.setdefault(match[1], {})[match[2]] = name
+    for named in by_prefix.values():
+        ends = "".join(sorted(named))
+        columns = tuple(named[end] for end in ends)
+        is_row = len(ends) > 1 and any(order.startswith(ends) for order in (ascii_lowercase, "0123456789", "123456789"))
+        if is_row and not any(looks_one_hot(sample[name]) for name in columns):
+            rows = list(zip(*([text_of(cell).strip() for cell in sample[name]] for name in columns), strict=True))
+            those.append(_Options(columns, columns, rows))
+    return those
+
+
+def _in_cells(name: str, cells: Sequence[Cell]) -> _Options | None:
+    """Returns the options in the cells of a column: a list, a list of objects, or an object; None in other cells."""
+    rows = [_of_cell(cell) for cell in cells]
+    ways = {way for way, options in rows if options}
+    n = max((len(options) for _, options in rows), default=0)
+    if len(ways) != 1 or not 2 <= n <= len(ascii_uppercase) or sum(len(one) > 1 for _, one in rows) < _MOST * len(rows):
+        return None
+    way = ways.pop()
+    paths = tuple(name + way.format(number=place, letter=ascii_uppercase[place]) for place in range(n))
+    return _Options((name,), paths, [[*options, *[""] * (n - len(options))] for _, options in rows])
+
+
+def _of_cell(cell: Cell) -> tuple[str, tuple[str, ...]]:
+    """Returns the way to an option in a cell, with `{number}` or `{letter}`, and the options."""
+    items = cell if isinstance(cell, tuple) else list_in(cell or "")
+    if items is None:
+        one = object_in(str(cell)) or {}
+        if isinstance(texts := one.get("text"), list) and _are_in_order(one.get("label")):
+            return ".text[{number}]", tuple(text_of(text).strip() for text in map(str, texts))
+        if len(one) > 1 and ascii_uppercase.startswith("".join(one)):
+            return ".{letter}", tuple(str(text).strip() for text in one.values() if text is not None)
+        return "", ()
+    objects = [object_in(item) for item in items]
+    if all(one and "text" in one for one in objects):
+        are_in_order = _are_in_order([one.get("label") for one in objects if one])
+        return "[{number}].text", tuple(str(one["text"]).strip() for one in objects if one) if are_in_order else ()
+    return "[{number}]", tuple(item.strip() for item in items)
+
+
+def _are_in_order(labels: object) -> bool:
+    """Whether the names of options are letters or numbers in their order, so that a name says the place."""
+    if not isinstance(labels, list):
+        return labels is None
+    named = "".join(map(str, labels))
+    return (
+        not labels
+        or labels == [None] * len(labels)
+        or any(order.startswith(named) for order in (ascii_uppercase, ascii_lowercase, "123456789"))
+    )
