@@ -46,11 +46,24 @@ def test_items_of_other_columns():
 def test_a_text_can_have_several_right_answers():
     answer = AnswerSettings(column="c", format="text", any_of=True, no_value=("none",), strip=("</s>",))
     for cell in (("a secret</s>", "b", " ", "None", "b"), '["a secret", "b"]', "['a secret</s>', 'b']"):
-        assert texts_in(answer, cell, lambda text: text.replace("secret", "[X]")) == ["a [X]", "b"]
-    assert texts_in(answer, "one; text", str) == ["one; text"]
+        assert texts_in(answer, {"c": cell}, lambda text: text.replace("secret", "[X]")) == ["a [X]", "b"]
+    assert texts_in(answer, {"c": "one; text"}, str) == ["one; text"]
     for nothing in (None, "", (), ("none",), "[]"):
         with pytest.raises(NoAnswer, match="no_answer"):
-            texts_in(answer, nothing, str)
+            texts_in(answer, {"c": nothing}, str)
+
+
+def test_right_answers_in_several_columns_are_each_read_and_empty_cells_are_none():
+    answer = AnswerSettings(column="ref1", others=("ref2", "ref3"), format="text", no_value=("none",), strip=("</s>",))
+    assert answer.columns() == ("ref1", "ref2", "ref3")
+    cells = {"ref1": "a secret</s>", "ref2": None, "ref3": "[b, c]"}
+    assert texts_in(answer, cells, lambda text: text.replace("secret", "[X]")) == ["a [X]", "[b, c]"]
+    assert texts_in(answer, {"ref1": " ", "ref2": ("b", "c"), "ref3": "b"}, str) == ["b", "c"]
+    with pytest.raises(NoAnswer, match="no_answer") as caught:
+        texts_in(answer, {"ref1": "", "ref2": None, "ref3": "none"}, str)
+    assert caught.value.detail == "columns ref1, ref2, ref3 are empty"
+    lists = answer.model_copy(update={"any_of": True})
+    assert texts_in(lists, {"ref1": "a", "ref2": "['b', 'c']", "ref3": None}, str) == ["a", "b", "c"]
 
 
 def test_one_hot_columns_are_a_label_or_items():
@@ -78,6 +91,8 @@ def test_one_hot_columns_are_a_label_or_items():
         ({"column": "c", "may_be_empty": True}, "may_be_empty"),
         ({"column": "c", "format": "text", "merge_labels": True}, "merge_labels"),
         ({"column": "c", "any_of": True}, "any_of"),
+        ({"column": "c", "others": ("d",)}, "others"),
+        ({"column": "c", "others": ("d", "c"), "format": "text"}, "others: a column is named twice"),
         ({}, "column"),
         ({"column": "c", "one_hot": ("a", "b")}, "either"),
         ({"one_hot": ("a", "b"), "format": "text"}, "one_hot"),

@@ -58,7 +58,7 @@ def decide(
 ) -> Decision:
     """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried.
 
-    `ceiling`: what the labels allow, for answers that are labels.
+    `ceiling`: what the labels and items allow; None for texts.
     """
     reasons: list[Reason] = []
     best: Outcome | None = None
@@ -174,7 +174,7 @@ def _what_would_help(
     if score.value > target:
         return TooFewRows(rung, score, rows_needed(score, target))
     if ceiling and ceiling.score < target:
-        figures = ceiling.score, ceiling.unknown, ceiling.contradicting, ceiling.rows
+        figures = ceiling.score, ceiling.unknown, ceiling.contradicting, ceiling.rows, ceiling.format
         return LabelCeiling(rung, target - score.value, *figures)
     return BelowBar(rung, target - score.value, _helps(metric, outcomes, best, floor))
 

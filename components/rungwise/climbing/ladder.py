@@ -86,7 +86,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
         return outcome
 
     floor = floor_of(one.metric, slots(one.task.prompt), one.train, one.dev, settings.evaluate.confidence)
-    ceiling = ceiling_of(one.train, one.dev) if one.task.answer.format == "label" else None
+    ceiling = ceiling_of(one.task.answer, one.train, one.dev)
     target = settings.bars[one.name]
     policy = functools.partial(decide, settings.decide, target, one.metric, floor=floor, ceiling=ceiling)
     names = [rung.name for rung in settings.ladder]

@@ -79,6 +79,10 @@ class AnswerSettings(FieldSettings):
     any_of: bool = False
     """Format `text`: whether a list in the column holds several right answers. Each is right: a score is that of the
     best match. A model learns the first."""
+    others: tuple[Text, ...] = ()
+    """Format `text`: columns with further right answers of the same row, such as `[ref2, ref3]`. Each is right, as with
+    `any_of`, which may be set, too. Empty cells are no answer. A model learns that of `column`, or the first filled
+    one."""
     one_hot: tuple[Text, ...] = ()
     """Formats `label` and `list`, instead of `column`: the columns named like the labels or items. A cell of 1, `true`
     or `yes` means that it applies. A label needs exactly one of them."""
@@ -106,6 +110,10 @@ class AnswerSettings(FieldSettings):
             raise ValueError("set either `column` or, for labels and lists, `one_hot`")
         if self.any_of and self.format != "text":
             raise ValueError("any_of: only format text can have several right answers")
+        if self.others and self.format != "text":
+            raise ValueError("others: only format text can have several right answers")
+        if len({self.column, *self.others}) <= len(self.others):
+            raise ValueError("others: a column is named twice")
         if self.facts and self.format not in ("text", "json"):
             raise ValueError("facts: only formats text and json can have facts")
         if self.merge_labels and self.format != "label":
@@ -141,7 +149,7 @@ class AnswerSettings(FieldSettings):
 
     def columns(self) -> tuple[str, ...]:
         """Returns all columns that the answer is read from, each once."""
-        named = [f.column for f in self.fields.values()] or [*self.one_hot] or [str(self.column)]
+        named = [f.column for f in self.fields.values()] or [*self.one_hot] or [str(self.column), *self.others]
         return tuple(dict.fromkeys([*named, *([self.facts] if self.facts else [])]))
 
 

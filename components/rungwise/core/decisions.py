@@ -169,13 +169,15 @@ class LabelCeiling:
     missing: float
     """The bar minus its score."""
     ceiling: float
-    """The highest score that the labels of the validation rows allow."""
+    """The highest score that the labels and items of the validation rows allow."""
     unknown: int
-    """Validation rows whose label no training row has."""
+    """Validation rows with a label or an item that no training row has."""
     contradicting: int
     """Other validation rows whose text occurs more often with another label."""
     rows: int
     """All validation rows."""
+    format: Literal["label", "list", "json"] = "label"
+    """The format of the answers."""
     code: Literal["label_ceiling"] = "label_ceiling"
 
 

@@ -186,14 +186,16 @@ def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling
 
 def _label_ceiling(reason: LabelCeiling) -> str:
     causes = []
+    name = {"label": "label", "list": "item", "json": "label or an item"}[reason.format]
     if reason.unknown:
-        causes.append(f"{reason.unknown} have a label that no training row has")
+        causes.append(f"{reason.unknown} have a{'n' * (name == 'item')} {name} that no training row has")
     if reason.contradicting:
         causes.append(f"{reason.contradicting} have a text that occurs more often with another label")
+    names = {"label": "labels", "list": "items", "json": "labels and items"}[reason.format]
     return (
-        f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar, and the labels allow "
-        f"no more than {reason.ceiling:.3f}: of {reason.rows} validation rows {' and '.join(causes)}. Correct the "
-        "labels, or collect training rows with these labels."
+        f"No rung is left. {reason.rung}, the best so far, is {reason.missing:.3f} below the bar, and the {names} "
+        f"allow no more than {reason.ceiling:.3f}: of {reason.rows} validation rows {' and '.join(causes)}. "
+        f"Correct the {names}, or collect training rows with these {names}."
     )
 
 

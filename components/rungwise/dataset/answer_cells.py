@@ -113,19 +113,28 @@ def one_hot_in(answer: AnswerSettings, values: Mapping[str, Cell]) -> str | list
     return names
 
 
-def texts_in(answer: AnswerSettings, cell: Cell, redact: Callable[[str], str]) -> list[str]:
-    """Returns the right answers of a cell with a list of texts or with one text, redacted, each once.
+def texts_in(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callable[[str], str]) -> list[str]:
+    """Returns the right answers of a row, redacted, each once: of a list of texts, and of several columns.
 
     Raises:
         NoAnswer: there is none.
     """
-    items = cell if isinstance(cell, tuple) else list_in(without_markers(cell or "", answer.strip))
-    items = (text_of(cell),) if items is None else items
+    columns = (str(answer.column), *answer.others)
+    items = [item for name in columns for item in _texts_of(answer, values[name])]
     texts = [text for item in items if (text := without_markers(item, answer.strip))]
     texts = [redact(text) for text in dict.fromkeys(texts) if not _means_nothing(answer, text)]
     if not texts:
-        raise NoAnswer("no_answer", f"column {answer.column} is empty")
+        are_empty = "are empty" if answer.others else "is empty"
+        raise NoAnswer("no_answer", f"column{'s' * bool(answer.others)} {joined(columns)} {are_empty}")
     return texts
+
+
+def _texts_of(answer: AnswerSettings, cell: Cell) -> tuple[str, ...]:
+    """Returns the texts of a cell: those of a list, also of one that is written as text if `any_of` says so."""
+    if isinstance(cell, tuple):
+        return cell
+    items = list_in(without_markers(cell or "", answer.strip)) if answer.any_of else None
+    return (cell or "",) if items is None else items
 
 
 _MARKS = ("x", "✓", "✔", "☑")
@@ -142,6 +151,12 @@ def looks_one_hot(cells: Iterable[Cell]) -> bool:
     texts = {text_of(cell).strip().casefold() for cell in cells}
     is_marked = "" in texts and len(texts) > 1 and texts <= {*_MARKS, ""}
     return is_marked or (texts <= {*_APPLIES, ""} and any(_APPLIES.get(text) is False for text in texts))
+
+
+def may_be_one_hot(cells: Iterable[Cell]) -> bool:
+    """Whether a column has values, and all of them are words that say whether a label applies."""
+    texts = {text_of(cell).strip().casefold() for cell in cells}
+    return texts != {""} and bool(texts) and texts <= {*_APPLIES, ""}
 
 
 def names_in(columns: Sequence[str], values: Mapping[str, Cell]) -> list[str]:

@@ -215,8 +215,8 @@ def _answers(answer: AnswerSettings, values: Mapping[str, Cell], redact: Callabl
     """
     if answer.format == "json":
         return [object_text({name: answer_in(field, values, redact) for name, field in answer.fields.items()})]
-    if answer.any_of:
-        return texts_in(answer, values[str(answer.column)], redact)
+    if answer.any_of or answer.others:
+        return texts_in(answer, values, redact)
     if answer.options:
         return [option_in(answer, values)]
     value = one_hot_in(answer, values) if answer.one_hot else answer_in(answer, values, redact)

@@ -87,3 +87,22 @@ def unseen_values(unseen: Mapping[str, int], affected: int, n: int, ceiling: flo
         f"labels or items of the {side} rows have no training row: {listed}. No rung can answer {affected} of {n} rows "
         f"fully, so the score is at most {ceiling:.2f}"
     )
+
+
+FREQUENT_ITEM_SHARE = 0.05
+"""Items of open lists are often new: one that no training row has is named if this share of the rows has it."""
+
+
+def frequent_items(unseen: Mapping[str, int], n: int, side: str) -> str:
+    """Returns the frequent ones of the items without training rows, one sentence without its full stop; empty if none.
+
+    `unseen`: item -> its rows among the `n` rows of the side.
+    """
+    frequent = {value: rows for value, rows in unseen.items() if rows >= max(2.0, FREQUENT_ITEM_SHARE * n)}
+    if not frequent:
+        return ""
+    listed = joined([f"{value!r} ({rows})" for value, rows in frequent.items()])
+    return (
+        f"frequent items of the {side} rows have no training row: {listed}. Add training rows with them, or correct "
+        "how they are written"
+    )

@@ -1,13 +1,14 @@
 """The ceiling: the highest score that any rung can reach on held-out rows, because of their labels.
 
-A rung gives equal texts equal answers, and answers only labels of the training rows. The same holds for the items of a
-closed list, and for these in the fields of an object.
+A rung gives equal texts equal answers, and answers only labels of the training rows. The same holds for labels in the
+fields of an object. Of a closed list, a rung answers only items of the training rows.
 """
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from rungwise.config import AnswerSettings, FieldSettings
 from rungwise.core.prompts import parse_list
@@ -17,29 +18,49 @@ from rungwise.core.texts import normalised
 
 @dataclass(frozen=True)
 class Ceiling:
-    """The highest accuracy that the labels allow, and the rows that no rung can get right."""
+    """The highest score that the labels and items allow, and the rows that no rung can get fully right."""
 
     score: float
     """0 to 1."""
     unknown: int
-    """Rows whose label no training row has."""
+    """Rows with a label or an item that no training row has."""
     contradicting: int
     """Other rows whose text occurs more often with another label."""
     rows: int
+    format: Literal["label", "list", "json"] = "label"
+    """The format of the answers."""
 
 
-def ceiling_of(train: Sequence[Example], dev: Sequence[Example]) -> Ceiling | None:
-    """Returns the ceiling of a task whose answers are labels; None without validation rows."""
-    if not dev:
+def ceiling_of(answer: AnswerSettings, train: Sequence[Example], dev: Sequence[Example]) -> Ceiling | None:
+    """Returns the ceiling of a task; None for texts, and without validation rows.
+
+    Different lists for one text don't lower it: the best list for all of them is not searched for.
+    """
+    if not dev or answer.format == "text":
         return None
-    known = {row.answer for row in train}
-    answers: dict[tuple[str, ...], Counter[str]] = defaultdict(Counter)
-    for row in dev:
-        if row.answer in known:
-            answers[tuple(normalised(text) for _, text in sorted(row.fields.items()))][row.answer] += 1
-    right = sum(max(counts.values()) for counts in answers.values())
-    reachable = sum(sum(counts.values()) for counts in answers.values())
-    return Ceiling(right / len(dev), len(dev) - reachable, reachable - right, len(dev))
+    known = _known(answer, [row.answer for row in train])
+    given = [
+        [(name, field, one, _new(answer, field, one, known[name])) for name, field, one in _values(answer, row.answer)]
+        for row in dev
+    ]
+    texts = [tuple(normalised(text) for _, text in sorted(row.fields.items())) for row in dev]
+    counts: dict[tuple[object, str], Counter[str]] = defaultdict(Counter)
+    for text, values in zip(texts, given, strict=True):
+        for name, field, one, new in values:
+            if field.format == "label" and not new:
+                counts[text, name].update(one.keys())
+    usual = {place: labels.most_common(1)[0][0] for place, labels in counts.items()}
+    lost, unknown, contradicting = 0.0, 0, 0
+    for text, values in zip(texts, given, strict=True):
+        is_unknown = any(new for *_, new in values)
+        is_other = [
+            field.format == "label" and not new and usual[text, name] not in one for name, field, one, new in values
+        ]
+        lost += sum(is_other) + sum(1 - _best_score(field, len(one), len(new)) for _, field, one, new in values if new)
+        unknown += is_unknown
+        contradicting += any(is_other) and not is_unknown
+    most = len(dev) * (len(answer.fields) or 1)
+    return Ceiling((most - lost) / most, unknown, contradicting, len(dev), answer.format)
 
 
 @dataclass(frozen=True)
@@ -68,10 +89,7 @@ def unseen_of(answer: AnswerSettings, train: Sequence[str], held_out: Sequence[s
         train: the answers of the training rows.
         held_out: the answers of the rows that are scored.
     """
-    known: dict[str, set[str]] = defaultdict(set)
-    for text in train:
-        for name, field, values in _values(answer, text):
-            known[name].update((*values, *(_key(field, label) for label in field.labels)))
+    known = _known(answer, train)
     closed: Counter[str] = Counter()
     open_: Counter[str] = Counter()
     affected, total = 0, 0.0
@@ -81,7 +99,7 @@ def unseen_of(answer: AnswerSettings, train: Sequence[str], held_out: Sequence[s
         for name, field, values in _values(answer, text):
             new = values.keys() - known[name]
             titles = [f"{name}: {values[key]}" if name else values[key] for key in sorted(new)]
-            if not field.is_closed or not (answer.format == "label" or answer.constrained):
+            if not _is_limited(answer, field):
                 open_.update(titles)
             elif new:
                 closed.update(titles)
@@ -91,6 +109,25 @@ def unseen_of(answer: AnswerSettings, train: Sequence[str], held_out: Sequence[s
         affected += is_affected
     ceiling = round(total / len(held_out), 9) if affected else 1.0
     return Unseen(dict(closed.most_common()), dict(open_.most_common()), affected, len(held_out), ceiling)
+
+
+def _known(answer: AnswerSettings, train: Iterable[str]) -> dict[str, set[str]]:
+    """Returns the name of a field -> the labels and items that training rows or settings have."""
+    known: dict[str, set[str]] = defaultdict(set)
+    for text in train:
+        for name, field, values in _values(answer, text):
+            known[name].update((*values, *(_key(field, label) for label in field.labels)))
+    return known
+
+
+def _new(answer: AnswerSettings, field: FieldSettings, values: Mapping[str, str], known: set[str]) -> set[str]:
+    """Returns the labels or items of a row that no rung can give."""
+    return values.keys() - known if _is_limited(answer, field) else set()
+
+
+def _is_limited(answer: AnswerSettings, field: FieldSettings) -> bool:
+    """Whether only known labels or items can be answered."""
+    return field.is_closed and (answer.format == "label" or answer.constrained)
 
 
 def _values(answer: AnswerSettings, text: str) -> Iterator[tuple[str, FieldSettings, dict[str, str]]]:

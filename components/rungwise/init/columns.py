@@ -27,11 +27,14 @@ from rungwise.init.choices import Choice, choice_of, option_columns
 from rungwise.init.column_checks import (
     check_named,
     check_title,
+    is_known,
     refuse_tags,
     refuse_unreadable,
     spelled,
     unwanted_answers,
 )
+from rungwise.init.file_form import Options
+from rungwise.init.references import are_lists, are_references, numbered
 from rungwise.init.sample import SHOWN_CHARACTERS, examples, sampled
 
 _ANSWER_NAMES = (
@@ -87,6 +90,10 @@ class Columns:
     """The column with the answers; several names with commas if `one_hot` has them."""
     one_hot: tuple[str, ...] = ()
     """Columns named like the labels, if each says whether its label applies."""
+    others: tuple[str, ...] = ()
+    """Columns with further right answers."""
+    are_lists: bool = False
+    """Whether the cells of `answer` and `others` are lists that are written as text."""
     optional: tuple[str, ...] = ()
     """Those of `texts` that are empty in some rows."""
     are_spans: bool = False
@@ -104,7 +111,7 @@ class Columns:
         return self.choice.options if self.choice else ()
 
 
-def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer: str | None) -> Columns:
+def chosen_columns(source: SourceSettings, path: Path, options: Options) -> Columns:
     """Returns the columns that the user named; guesses those that were not named.
 
     A column of a chat format means the whole chat if the other columns of the format have values. A name that differs
@@ -118,7 +125,7 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
     if not any(sample.values()):
         refuse_unreadable(source, path, tuple(sample))
     sentences: list[str] = []
-    text, answer = (name and spelled(name, {*sample}) for name in (text, answer))
+    text, answer = (name and spelled(name, {*sample}) for name in (options.text, options.answer))
     whole, answer = _labelled_conversation(sample, text, answer, sentences)
     text = text or whole
     chat = whole or _conversations(sample, text, answer)
@@ -127,6 +134,9 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
         text, answer = _of_chat(sample, chat, text, answer, sentences)
     known = {*sample, *(COLUMNS if has_chat else ())}
     named, one_hot, answer = _spelled_names(sample, path, columns(source, path), known, text, answer)
+    others = tuple(spelled(name, known) for name in options.others if is_known(name, known))
+    if one_hot and are_references(sample, one_hot):
+        answer, others, one_hot = one_hot[0], one_hot[1:], ()
     is_guessed = not named or answer is None
     if is_guessed:
         check_title(sample, path, columns(source, path))
@@ -135,26 +145,58 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
             answer = ",".join(one_hot) or None
         named, answer = _guessed(sample, path, named, answer, one_hot)
     assert answer is not None  # given or guessed
-    choice = None if one_hot else _choice(sample, named, answer, is_named=bool(text))
+    choice = None if one_hot or others else _choice(sample, named, answer, is_named=bool(text))
     if choice:
         sentences.append(choice.sentence(answer))
         named = (*(name for name in named if name not in (*choice.columns, *choice.options)), *choice.options)
+    further = () if has_chat or one_hot or choice else numbered(sample, named, answer)
+    others = tuple(dict.fromkeys([*others, *(further[1:] if options.finds_others or options.answer is None else ())]))
     spans = _spans(sample.get(answer, ()))
     if spans:
         sentences.append(f"The answers are in column {answer}, key `text`: `answer_start` is not read.")
         answer += spans
     if is_guessed:
-        where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
-        read = f"column {named[0]}" if len(named) == 1 else f"columns {joined(named)}"
-        sentences.append(f"The model reads {read}, and the answers are in {where}.")
-        sentences.append(f"The columns: {examples(sample)}. Name others with --text and --answer.")
+        sentences += _said(sample, named, answer, one_hot, others)
     before = columns_before(sample) if whole else set()
-    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, {*named, answer, *one_hot, *before})
+    read = {*named, answer, *one_hot, *others, *before}
+    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, read)
     if is_guessed:
         left_out = [name for name in left_out if name in columns_before(sample)]
     if left_out:
         sentences.append(f"Not read: {joined(left_out, 20)}. The model reads several columns with --text A,B.")
-    if same := {answer, *one_hot} & set(named):
+    if further and not others:
+        sentences.append(f"--answer {','.join(further)} takes each as a right answer.")
+    _refuse_same({answer, *one_hot, *others} & {*named})
+    sentences += unwanted_answers(sample, named, answer)
+    refuse_tags(sample, path, answer)
+    if optional := _sometimes_empty(sample, named, choice):
+        sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
+    lists = bool(others) and are_lists([sample.get(name, ()) for name in (answer, *others)])
+    return Columns(named, answer, one_hot, others, lists, optional, bool(spans), chat, choice, tuple(sentences))
+
+
+def _said(
+    sample: Mapping[str, Sequence[Cell]],
+    texts: Sequence[str],
+    answer: str,
+    one_hot: Sequence[str],
+    others: Sequence[str],
+) -> list[str]:
+    """Returns what was guessed."""
+    where = f"columns {joined(one_hot, 20)}: 1 means that it applies" if one_hot else f"column {answer}"
+    read = f"column {texts[0]}" if len(texts) == 1 else f"columns {joined(texts)}"
+    sentence = f"The model reads {read}, and the answers are in {where}."
+    if others:
+        place = "columns" if len(others) > 1 else "column"
+        sentence += (
+            f" Further right answers are in {place} {joined(others, 20)}, of which any counts (`answer.others`)."
+        )
+    return [sentence, f"The columns: {examples(sample)}. Name others with --text and --answer."]
+
+
+def _refuse_same(same: set[str]) -> None:
+    """Raises SettingsError if columns are both read and answered."""
+    if same:
         raise SettingsError(
             Problem(
                 "text and answer are the same column",
@@ -162,12 +204,6 @@ def chosen_columns(source: SourceSettings, path: Path, text: str | None, answer:
                 wanted="two columns: the text that the model reads, and the right answer",
             )
         )
-    sentences += unwanted_answers(sample, named, answer)
-    refuse_tags(sample, path, answer)
-    optional = _sometimes_empty(sample, named, choice)
-    if optional:
-        sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
-    return Columns(named, answer, one_hot, optional, bool(spans), chat, choice, tuple(sentences))
 
 
 def _spelled_names(
@@ -358,9 +394,10 @@ def _guessed(
             and not _NUMBER.fullmatch(name)
             and not _ORIGIN.fullmatch(name)
         ]
+        named += numbered(sample, texts, None)
         answer = next(iter(named), repeated[0] if len(repeated) == 1 else None)
     if not texts:
-        free = [name for name in filled if name not in (answer, *one_hot)]
+        free = [name for name in filled if name not in (answer, *one_hot, *numbered(sample, (), answer))]
         texts = _together(sample, free)
         free = [name for name in free if name not in choices] or free
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]

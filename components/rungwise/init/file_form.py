@@ -50,6 +50,10 @@ class Options:
     """The text column."""
     answer: str | None = None
     """The answer column."""
+    others: tuple[str, ...] = ()
+    """Columns with further right answers, where the file has them."""
+    finds_others: bool = False
+    """Whether further right answers are looked for although the answer column is known."""
     encoding: str | None = None
     has_header: bool | None = None
     """Whether the first line of a CSV file has the column names."""

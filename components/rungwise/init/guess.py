@@ -40,6 +40,8 @@ class Guess:
     """Whether an empty list is an answer."""
     any_of: bool = False
     """Whether an answer is a list of right answers."""
+    others: tuple[str, ...] = ()
+    """Columns with further right answers."""
     one_hot: tuple[str, ...] = ()
     """Columns named like the labels, if each says whether its label applies."""
     fields: Mapping[str, "Guess"] = field(default_factory=dict)
@@ -73,6 +75,8 @@ class Guess:
             text += ", may_be_empty: true"
         if self.any_of:
             text += ", any_of: true"
+        if self.others:
+            text += f", others: {setting_text(self.others)}"
         return f"{text}{more}}}"
 
 
@@ -149,6 +153,12 @@ def guess(
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
     return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
+
+
+def of_columns_with_texts(column: str, others: tuple[str, ...], *, are_lists: bool) -> Guess:
+    """Returns the format of right answers in several columns."""
+    why = f"columns {joined((column, *others), 20)} have right answers, of which any counts; the model learns the first"
+    return Guess("text", why, any_of=are_lists, others=others)
 
 
 def _combined(distinct: Counter[Cell]) -> str:
@@ -271,6 +281,6 @@ def is_answer(guessed: Guess, answer: Cell) -> bool:
         values = object_in(text_of(answer)) or {}
         return all(is_answer(field, as_cell(values.get(key))) for key, field in guessed.fields.items())
     items = answer if isinstance(answer, tuple) else list_in(answer or "")
-    if items is not None and (guessed.any_of or guessed.format == "list"):
+    if items is not None and (guessed.any_of or guessed.format == "list" or isinstance(answer, tuple)):
         return bool(items) or guessed.may_be_empty
     return bool(text_of(answer).strip())

@@ -13,6 +13,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 
@@ -25,9 +26,10 @@ from rungwise.core.texts import normalised
 from rungwise.dataset.answer_cells import items_in
 from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
-from rungwise.init.answers import cleaned, common_ends
+from rungwise.init.answers import Cleaned, cleaned, common_ends
+from rungwise.init.columns import Columns
 from rungwise.init.file_form import Options
-from rungwise.init.guess import Guess, guess, is_answer
+from rungwise.init.guess import Guess, guess, is_answer, of_columns_with_texts
 from rungwise.init.ladder import Ladder, ladder_of
 from rungwise.init.names import Names, check_task, names_of
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
@@ -98,24 +100,24 @@ def init(
     _check_target(target)
     check_task(task)
     given = [file] if isinstance(file, Path) else list(file)
-    options = Options(text, answer, encoding, has_header)
+    options = Options(text, answer, encoding=encoding, has_header=has_header)
     files: list[RowsFile] = []
     for number, path in enumerate(given):
         name = "rows" if number == 0 else f"rows-{number + 1}"
-        files.append(read_rows_file(name, path, options, records, files))
-        options = replace(options, text=",".join(files[0].columns.texts), answer=files[0].columns.answer)
-        options = replace(options, has_header=files[0].source.header)
+        files.append(read_rows_file(name, path, options if number == 0 else _like(files[0], options), records, files))
+    options = _like(files[0], options)
     own = _own_sides({"dev": (dev, dev_records), "test": (test, test_records)}, given[0], options, files)
+    references = tuple(dict.fromkeys(name for one in (*files, *own.values()) for name in one.others))
     read = [row for one in files for row in one.rows]
     answers = cleaned(read, [row for one in own.values() for row in one.rows])
     any_of = files[0].columns.are_spans or _are_questions(files[0], answers.rows)
     others = [answer for one in own.values() for _, answer in answers.applied(one.rows)]
-    one_hot = files[0].columns.one_hot
-    guessed = guess([answer for _, answer in answers.rows], one_hot, any_of=any_of, others=others)
+    form = partial(_form, replace(files[0].columns, others=references), others=others, any_of=any_of)
+    guessed = form(answers.rows)
     if ends := _common_ends(guessed, [answer for _, answer in answers.rows]):
         answers = replace(answers, strip=(*answers.strip, *ends))
         answers = replace(answers, rows=answers.applied(read))
-        guessed = guess([answer for _, answer in answers.rows], one_hot, any_of=any_of, others=others)
+        guessed = form(answers.rows)
     sides = {side: answers.applied(one.rows) for side, one in own.items()}
     _check_answered(sides, own)
     usable = [row for row in answers.rows if is_answer(guessed, row[1])]
@@ -123,11 +125,11 @@ def init(
     for side, rows_of_side in sides.items():
         sides[side] = [row for row in rows_of_side if is_answer(guessed, row[1])]
         n_unusable += len(rows_of_side) - len(sides[side])
-    files += own.values()
+    files = [_with_all(one, references) for one in (*files, *own.values())]
     answers = replace(answers, rows=usable)
     n_different = _different(answers.rows, joined([str(path) for path in given]))
-    if guessed.any_of:
-        answers = cleaned([(text, _first(answer)) for text, answer in answers.rows])
+    if guessed.any_of or guessed.others:
+        answers = _of_first(answers)
     rows, n = answers.rows, len(answers.rows)
     n_split = n_different if n_different < DUPLICATES * n else n  # a run drops the duplicates before it splits
     counts = {side: len(sides[side]) if side in sides else _evaluation_rows(n_split, side) for side in ("dev", "test")}
@@ -159,11 +161,42 @@ def init(
         rungs.sentence,
         trained.sentence,
         *row_warnings(files, plain, guessed, counts, limits),
-        *unseen_warnings(labelled, {side: sides[side] for side in sides}),
+        *unseen_warnings(guessed, settings.tasks[names.task].answer, rows, sides),
         *language_warnings([text for text, _ in plain], folders),
         *length_warnings(plain, folders),
         f"All settings are in {target / 'params.yaml'}. Next: {_next_command(target, rungs)}",
     ]
+
+
+def _with_all(file: RowsFile, others: Sequence[str]) -> RowsFile:
+    """Returns a file that has all columns with further right answers: the answer column stands for those it lacks."""
+    title = file.source.columns.get(file.answer, file.answer)
+    missing = {name: title for name in others if name not in file.others}
+    source = file.source.model_copy(update={"columns": {**file.source.columns, **missing}})
+    return replace(file, source=source)
+
+
+def _like(file: RowsFile, options: Options) -> Options:
+    """Returns how further files are read: with the columns of the first."""
+    finds_others = options.answer is None and not file.columns.one_hot
+    texts, answer = ",".join(file.columns.texts), file.columns.answer
+    named = replace(options, text=texts, answer=answer, others=file.others, finds_others=finds_others)
+    return replace(named, has_header=file.source.header)
+
+
+def _of_first(answers: Cleaned) -> Cleaned:
+    """Returns the rows with the first of their right answers, cleaned again."""
+    first = cleaned([(text, _first(answer)) for text, answer in answers.rows])
+    return replace(first, strip=tuple(dict.fromkeys([*answers.strip, *first.strip])))
+
+
+def _form(columns: Columns, rows: Sequence[tuple[str, Cell]], *, others: Sequence[Cell], any_of: bool) -> Guess:
+    """Returns the format of the answers; those in several columns are texts. `others`: see `guess`."""
+    answers = [answer for _, answer in rows]
+    if columns.others:
+        guess([_first(answer) for answer in answers])  # refuses answers that are all equal
+        return of_columns_with_texts(columns.answer, columns.others, are_lists=columns.are_lists)
+    return guess(answers, columns.one_hot, any_of=any_of, others=others)
 
 
 def _are_questions(file: RowsFile, rows: Sequence[tuple[str, Cell]]) -> bool:

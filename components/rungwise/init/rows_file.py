@@ -11,7 +11,7 @@ from rungwise.config import AnswerSettings, SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import NoAnswer, names_in, option_in
-from rungwise.dataset.readers import Cell, Note, Row, files_in, rows, text_of
+from rungwise.dataset.readers import Cell, Note, Row, files_in, list_in, rows, text_of
 from rungwise.init.column_checks import with_unreadable
 from rungwise.init.columns import Columns, chosen_columns
 from rungwise.init.file_form import Options, source_of, with_options
@@ -44,6 +44,8 @@ class RowsFile:
     """The names of the text columns in the prompt, in their order."""
     notes: tuple[str, ...]
     """What was decided about the whole file, one sentence each."""
+    others: tuple[str, ...] = ()
+    """Columns with further right answers, as the first file names them."""
 
     @property
     def answer(self) -> str:
@@ -99,7 +101,7 @@ def read_rows_file(
             )
     first = next(iter(stored.values()))
     try:
-        columns = chosen_columns(source, first, options.text, options.answer)
+        columns = chosen_columns(source, first, options)
     except DataError as error:
         raise with_options(with_unreadable(error, source, first, {*_names(options)})) from None
     first_columns = others[0].columns if others else columns
@@ -108,19 +110,21 @@ def read_rows_file(
         **dict(zip(slots, columns.texts, strict=True)),
         **dict(zip(_answers(first_columns), _answers(columns), strict=True)),
     }
-    titles = {name: title for name, title in named.items() if name != title}
+    by_key = {_key(name): name for name in first_columns.others}
+    further = {by_key.get(_key(title), title): title for title in columns.others}
+    titles = {name: title for name, title in (named | further).items() if name != title}
     source = source.model_copy(update={"columns": titles, "chat": columns.chat})
     complete: list[tuple[str, Cell]] = []
     lost: dict[str, Lost] = {}
     for file in stored.values():
-        for row in rows(source, file, (*slots, *_answers(first_columns))):
+        for row in rows(source, file, (*slots, *_answers(first_columns), *further)):
             if isinstance(row, Note):
                 if file != first:  # that of the first file is among the notes already
                     notes.append(f"{file.name}: {row.text}.")
                 continue
             try:
                 if isinstance(row, Row):
-                    complete.append(_pair(row, slots, first_columns))
+                    complete.append(_pair(row, slots, first_columns, tuple(further)))
                     continue
                 reason, detail = row.reason, row.detail
             except NoAnswer as error:
@@ -129,7 +133,7 @@ def read_rows_file(
     notes += _named_sides(paths)
     if titles and others:
         notes.append(f"{given.name}: {joined([f'column {title!r} is {name}' for name, title in titles.items()])}.")
-    result = RowsFile(source, given.name, stored, complete, lost, first_columns, slots, tuple(notes))
+    result = RowsFile(source, given.name, stored, complete, lost, first_columns, slots, tuple(notes), tuple(further))
     if len(complete) < MIN_ROWS:
         _refuse(result, given)
     return result
@@ -155,8 +159,13 @@ def _answers(columns: Columns) -> tuple[str, ...]:
     return columns.one_hot or (columns.answer,)
 
 
-def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
-    """Returns a row's text, that of several columns as lines, and its answer.
+def _key(column: str) -> str:
+    """Returns what two spellings of a column have in common."""
+    return column.strip().casefold()
+
+
+def _pair(row: Row, slots: Sequence[str], columns: Columns, others: Sequence[str]) -> tuple[str, Cell]:
+    """Returns a row's text, that of several columns as lines, and its answer, or those of all columns with answers.
 
     Raises:
         NoAnswer: one of them is missing.
@@ -172,10 +181,21 @@ def _pair(row: Row, slots: Sequence[str], columns: Columns) -> tuple[str, Cell]:
         options = tuple(slots[len(slots) - len(columns.options) :])
         choosing = AnswerSettings(column=columns.answer, options=options, chosen_by=columns.choice.chosen_by)
         return text, option_in(choosing, row.values)
+    if others:
+        return text, _right_answers([row.values[name] for name in (columns.answer, *others)], columns)
     cell = row.values[columns.answer]
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         raise NoAnswer("no_answer", f"column {columns.answer} is empty")
     return text, cell.strip() if isinstance(cell, str) else cell
+
+
+def _right_answers(cells: Sequence[Cell], columns: Columns) -> tuple[str, ...]:
+    """Returns the texts of several cells; raises NoAnswer if there are none."""
+    read = [list_in(cell) if columns.are_lists and isinstance(cell, str) else cell for cell in cells]
+    texts = [text for cell in read for text in (cell if isinstance(cell, tuple) else (cell or "",)) if text.strip()]
+    if not texts:
+        raise NoAnswer("no_answer", f"columns {joined((columns.answer, *columns.others))} are empty")
+    return tuple(texts)
 
 
 def _refuse(file: RowsFile, given: Path) -> None:

@@ -7,12 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise.config import DecideSettings, IngestSettings, ValidateSettings, base_named
+from rungwise.config import AnswerSettings, DecideSettings, IngestSettings, ValidateSettings, base_named
 from rungwise.core.errors import ModelError
+from rungwise.core.prompts import list_text, object_text
 from rungwise.core.texts import n_words, normalised, number_of
-from rungwise.dataset.labels import alike, unseen_labels
+from rungwise.dataset.answer_cells import items_in
+from rungwise.dataset.labels import alike, frequent_items, unseen_labels, unseen_values
 from rungwise.dataset.labels import listed as listed_labels
-from rungwise.dataset.readers import Cell, text_of, value_in
+from rungwise.dataset.readers import Cell, object_in, text_of, value_in
+from rungwise.dataset.readers.cells import as_cell
+from rungwise.evidence.ceiling import unseen_of
 from rungwise.evidence.intervals import share_needed
 from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
@@ -91,21 +95,54 @@ def is_too_long(text: str, answer: str) -> bool:
     return max(len(text), len(answer)) > usual.max_characters or n_words(text) > usual.max_words
 
 
-def unseen_warnings(rows: Sequence[tuple[str, str]], sides: Mapping[str, Sequence[tuple[str, Cell]]]) -> list[str]:
-    """Returns which labels of the user's own validation and test rows no training row has.
+def unseen_warnings(
+    guess: Guess,
+    answer: AnswerSettings,
+    rows: Sequence[tuple[str, Cell]],
+    sides: Mapping[str, Sequence[tuple[str, Cell]]],
+) -> list[str]:
+    """Returns which labels and items of the user's own validation and test rows no training row has.
 
-    `rows`: text and label of each training row, empty for another format; `sides`: `dev` and `test` -> rows.
+    Args:
+        guess: the format of the answers.
+        answer: the settings that were written for them.
+        rows: text and answer of each training row.
+        sides: `dev` and `test` -> rows.
     """
-    known, messages = {label for _, label in rows}, []
+    if guess.format == "text" or not sides:
+        return []
+    messages = []
+    known = [_written(guess, one) for _, one in rows]
     for side, own in sides.items():
-        counts = Counter(text_of(answer) for _, answer in own)
-        unseen = {label: n for label, n in counts.items() if label not in known}
-        if rows and unseen:
-            messages.append(f"Warning: {unseen_labels(unseen, len(own), _SIDE_NAMES[side])}.")
-            groups = [group for group in alike([*known, *unseen]) if {*group} & known and {*group} & {*unseen}]
-            if groups:
-                messages.append(f"Warning: {listed_labels(groups)}. `answer.merge_labels: true` makes them one.")
-    return messages
+        unseen, name = unseen_of(answer, known, [_written(guess, one) for _, one in own]), _SIDE_NAMES[side]
+        if unseen.values and guess.format == "label":
+            messages.append(f"{unseen_labels(unseen.values, unseen.rows, name)}.")
+            groups = [
+                group
+                for group in alike([*known, *unseen.values])
+                if {*group} & {*known} and {*group} & {*unseen.values}
+            ]
+            messages += [f"{listed_labels(groups)}. `answer.merge_labels: true` makes them one."] if groups else []
+        elif unseen.values:
+            messages.append(f"{unseen_values(unseen.values, unseen.affected, unseen.rows, unseen.ceiling, name)}.")
+        if frequent := frequent_items(unseen.open_items, unseen.rows, name):
+            messages.append(f"{frequent}.")
+    return [f"Warning: {message}" for message in messages]
+
+
+def _written(guess: Guess, answer: Cell) -> str:
+    """Returns an answer as a model writes it."""
+    if guess.format == "list":
+        return list_text(items_in(answer, guess.separator), guess.separator)
+    if guess.format != "json":
+        return text_of(answer).strip()
+    cells = object_in(text_of(answer)) or {}
+    return object_text({key: _value(one, as_cell(cells.get(key))) for key, one in guess.fields.items()})
+
+
+def _value(guess: Guess, cell: Cell) -> str | list[str]:
+    """Returns the value of an object's field as a model writes it."""
+    return items_in(cell, guess.separator) if guess.format == "list" else text_of(cell).strip()
 
 
 def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]) -> list[str]:

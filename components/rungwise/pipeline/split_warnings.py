@@ -4,7 +4,7 @@ from collections import Counter
 
 from rungwise.config import Settings, TaskSettings
 from rungwise.core.folders import joined
-from rungwise.dataset.labels import unseen_labels, unseen_values
+from rungwise.dataset.labels import frequent_items, unseen_labels, unseen_values
 from rungwise.dataset.split import Split, rare
 from rungwise.evidence.ceiling import unseen_of
 from rungwise.evidence.intervals import share_needed
@@ -13,8 +13,6 @@ LEAK_WARNING_SHARE = 0.05
 """A warning is given if more than this share of the training rows is removed as duplicates of held-out rows."""
 RARE_LABEL_ROWS = 10
 """A warning is given for labels with fewer validation or test rows than this."""
-FREQUENT_ITEM_SHARE = 0.05
-"""A warning is given for an item of an open list that no training row has, if this share of the rows has it."""
 
 
 def split_warnings(task: TaskSettings, split: Split) -> list[str]:
@@ -60,13 +58,8 @@ def _unseen_values(task: TaskSettings, split: Split) -> list[str]:
         unseen = unseen_of(task.answer, split.train.answer, getattr(split, side).answer)
         if unseen.values:
             messages.append(unseen_values(unseen.values, unseen.affected, unseen.rows, unseen.ceiling, name))
-        least = FREQUENT_ITEM_SHARE * unseen.rows
-        if frequent := {value: n for value, n in unseen.open_items.items() if n >= max(2.0, least)}:
-            messages.append(
-                f"frequent items of the {name} rows have no training row: "
-                f"{joined([f'{value!r} ({n})' for value, n in frequent.items()])}. Add training rows with them, or "
-                "correct how they are written"
-            )
+        if frequent := frequent_items(unseen.open_items, unseen.rows, name):
+            messages.append(frequent)
     return messages
 
 
