@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from string import ascii_uppercase
 
-from rungwise.config import IngestSettings, Settings, ValidateSettings, parse
+from rungwise.config import IngestSettings, Settings, SplitSettings, ValidateSettings, parse
 from rungwise.core.disk import disk_errors
 from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined
@@ -32,13 +32,14 @@ from rungwise.init.file_form import Options
 from rungwise.init.guess import Guess, guess, is_answer, of_columns_with_texts
 from rungwise.init.ladder import Ladder, ladder_of
 from rungwise.init.names import Names, check_task, names_of
-from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file
+from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file, without_repeated
 from rungwise.init.setting_text import setting_text
 from rungwise.init.training import BATCH_SIZE, Training, training
 from rungwise.init.warnings import (
     is_too_long,
     language_warnings,
     length_warnings,
+    repeated_warnings,
     row_warnings,
     tokenizer_folders,
     unseen_warnings,
@@ -120,13 +121,11 @@ def init(
         guessed = form(answers.rows)
     sides = {side: answers.applied(one.rows) for side, one in own.items()}
     _check_answered(sides, own)
-    usable = [row for row in answers.rows if is_answer(guessed, row[1])]
-    n_unusable = len(answers.rows) - len(usable)
-    for side, rows_of_side in sides.items():
-        sides[side] = [row for row in rows_of_side if is_answer(guessed, row[1])]
-        n_unusable += len(rows_of_side) - len(sides[side])
+    n_answered = sum(map(len, (answers.rows, *sides.values())))
+    usable, sides = _usable(guessed, answers.rows), {side: _usable(guessed, one) for side, one in sides.items()}
     files = [_with_all(one, references) for one in (*files, *own.values())]
-    answers = replace(answers, rows=usable)
+    answers = replace(answers, rows=without_repeated(usable, sides))
+    n_usable, n_removed = len(usable) + sum(map(len, sides.values())), len(usable) - len(answers.rows)
     n_different = _different(answers.rows, joined([str(path) for path in given]))
     if guessed.any_of or guessed.others:
         answers = _of_first(answers)
@@ -139,9 +138,9 @@ def init(
     trained = training(n_train, rungs.bases)
     labelled = [(text, text_of(answer)) for text, answer in rows] if guessed.format == "label" else []
     words = label_words.proposed(labelled)
-    n_read = sum(len(one.rows) for one in files)
     plain = [(text, text_of(answer)) for text, answer in rows]
-    limits = _limits(files, n_read - n - sum(map(len, sides.values())), counts) | _rejected_later(plain, labelled)
+    limits = _limits(files, sum(len(one.rows) for one in files) - n_usable, counts)
+    limits |= _rejected_later(plain, labelled) | _removed_later(n_removed, len(usable))
     more = answers.setting + label_words.setting(words)
     names = names_of(target, files[0], task)
     params = _params(files, guessed, rungs, shares, trained, more, limits, names)
@@ -156,11 +155,12 @@ def init(
         f"The task is called {names.task}; --task names it.",
         f"The bar {guessed.bar:g} is a guess. Under `bars`, write the score that is good enough for your users.",
         *answers.sentences,
-        *_incomplete(n_unusable),
+        *_incomplete(n_answered - n_usable),
         *label_words.sentences(words),
         rungs.sentence,
         trained.sentence,
         *row_warnings(files, plain, guessed, counts, limits),
+        *repeated_warnings(n_removed, usable, sides, limits),
         *unseen_warnings(guessed, settings.tasks[names.task].answer, rows, sides),
         *language_warnings([text for text, _ in plain], folders),
         *length_warnings(plain, folders),
@@ -266,6 +266,11 @@ def _different(rows: Sequence[tuple[str, Cell]], where: str) -> int:
     return n
 
 
+def _usable(guessed: Guess, rows: Sequence[tuple[str, Cell]]) -> list[tuple[str, Cell]]:
+    """Returns the rows whose answers have what the format requires."""
+    return [row for row in rows if is_answer(guessed, row[1])]
+
+
 def _first(answer: Cell) -> Cell:
     """Returns the first of several right answers, which the model learns."""
     return next(iter(answer), "") if isinstance(answer, tuple) else next(iter(list_in(answer or "") or [answer]), "")
@@ -300,6 +305,13 @@ def _rejected_later(rows: Sequence[tuple[str, str]], labelled: Sequence[tuple[st
     if n <= usual.max_rejected_share * len(rows):
         return {}
     return {"validate.max_rejected_share": min(1.0, math.ceil(n / len(rows) * 20 + 1) / 20)}
+
+
+def _removed_later(n_removed: int, n: int) -> dict[str, float]:
+    """Returns the setting without which `split` would stop: so many of `n` rows repeat validation or test rows."""
+    if n_removed <= SplitSettings.model_fields["max_leaked_share"].default * n:
+        return {}
+    return {"split.max_leaked_share": min(1.0, math.ceil(n_removed / n * 20 + 1) / 20)}
 
 
 _FAMILIES = {
@@ -413,6 +425,9 @@ def _params(
         for name in ("decide", "promote")
         if (key := f"{name}.min_scored") in limits
     }
+    split = ", ".join(f"{side}: {share:.2g}" for side, share in shares.items())
+    if leaked := limits.get("split.max_leaked_share"):
+        split += f"{', ' if split else ''}max_leaked_share: {leaked:g}"
     ingest = f"  max_rejected_share: {rejected:g}\n" if rejected else ""
     validate = f"max_rejected_share: {later:g}" if later else ""
     return f"""\
@@ -430,7 +445,7 @@ ladder:               # the cheapest first
 {ladder.lines}ingest:
   sources:
 {"".join(lines)}{ingest}validate: {{{validate}}}
-split: {{{", ".join(f"{side}: {share:.2g}" for side, share in shares.items())}}}
+split: {{{split}}}
 augment: {{}}
 train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
 evaluate: {{confidence: 0.95}}

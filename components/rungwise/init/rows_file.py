@@ -10,6 +10,7 @@ from string import ascii_uppercase
 from rungwise.config import AnswerSettings, SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.core.texts import normalised
 from rungwise.dataset.answer_cells import NoAnswer, names_in, option_in
 from rungwise.dataset.readers import Cell, Note, Row, files_in, list_in, rows, text_of
 from rungwise.init.column_checks import with_unreadable
@@ -19,6 +20,8 @@ from rungwise.init.lost import Lost, listed, remedy, with_one
 
 MIN_ROWS = ValidateSettings().min_rows
 """Fewest rows with text and answer: with fewer, no guess is possible and the run would fail."""
+LEAST_OWN_ROWS = 4
+"""Fewest rows of the user's own validation or test file: fewer can't show even a bar of 0.5."""
 MIN_EVALUATION_ROWS = 200
 """With fewer validation or test rows, `init` warns about what they can show."""
 EVALUATION_SHARE = 0.15
@@ -134,7 +137,7 @@ def read_rows_file(
     if titles and others:
         notes.append(f"{given.name}: {joined([f'column {title!r} is {name}' for name, title in titles.items()])}.")
     result = RowsFile(source, given.name, stored, complete, lost, first_columns, slots, tuple(notes), tuple(further))
-    if len(complete) < MIN_ROWS:
+    if len(complete) < (LEAST_OWN_ROWS if name.endswith("-rows") else MIN_ROWS):
         _refuse(result, given)
     return result
 
@@ -205,7 +208,10 @@ def _refuse(file: RowsFile, given: Path) -> None:
     if file.lost:
         counted += f": {listed(file.lost)}"
         do = remedy(file.lost) if file.n >= MIN_ROWS else do
-    wanted = f"{MIN_ROWS}; for a reliable result about {round(MIN_EVALUATION_ROWS / EVALUATION_SHARE)}"
+    if file.source.name.endswith("-rows") and file.n < LEAST_OWN_ROWS:
+        do = f"leave out --{file.source.role}: a part of the rows is then set apart; or collect more rows"
+    least = LEAST_OWN_ROWS if file.source.name.endswith("-rows") else MIN_ROWS
+    wanted = f"{least}; for a reliable result about {round(MIN_EVALUATION_ROWS / EVALUATION_SHARE)}"
     raise DataError(Problem("there are too few rows", where=str(given), found=counted, wanted=wanted, do=do))
 
 
@@ -303,3 +309,25 @@ def _slots(columns: Columns) -> tuple[str, ...]:
         texts = joined(columns.texts)
         raise SettingsError(Problem(f"the answer column can't be called `{columns.answer}` here", found=texts, do=do))
     return tuple(slots)
+
+
+def without_repeated(
+    rows: Sequence[tuple[str, Cell]], sides: Mapping[str, Sequence[tuple[str, Cell]]]
+) -> Sequence[tuple[str, Cell]]:
+    """Returns the training rows without those whose text is in the user's own validation or test rows.
+
+    Raises:
+        DataError: too few are left.
+    """
+    held_out = {normalised(text) for own in sides.values() for text, _ in own}
+    kept = [row for row in rows if normalised(row[0]) not in held_out] if held_out else rows
+    if len(kept) < MIN_ROWS <= len(rows):
+        raise DataError(
+            Problem(
+                "nearly all training rows are validation or test rows, too",
+                found=f"{len(kept)} other rows of {len(rows)}",
+                wanted=f"{MIN_ROWS} training rows that are not scored: a run removes the duplicates",
+                do="leave out --dev and --test: a part of the rows is then set apart; or give other rows",
+            )
+        )
+    return kept

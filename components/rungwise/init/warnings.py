@@ -1,13 +1,14 @@
 """Warnings about the rows before anything is trained: what they are too few to show, and which will be rejected."""
 
 import json
+import math
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise.config import AnswerSettings, DecideSettings, IngestSettings, ValidateSettings, base_named
+from rungwise.config import AnswerSettings, DecideSettings, IngestSettings, SplitSettings, ValidateSettings, base_named
 from rungwise.core.errors import ModelError
 from rungwise.core.prompts import list_text, object_text
 from rungwise.core.texts import n_words, normalised, number_of
@@ -17,7 +18,7 @@ from rungwise.dataset.labels import listed as listed_labels
 from rungwise.dataset.readers import Cell, object_in, text_of, value_in
 from rungwise.dataset.readers.cells import as_cell
 from rungwise.evidence.ceiling import unseen_of
-from rungwise.evidence.intervals import share_needed
+from rungwise.evidence.intervals import share_needed, wilson
 from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
 from rungwise.init.lost import listed
@@ -130,6 +131,36 @@ def unseen_warnings(
     return [f"Warning: {message}" for message in messages]
 
 
+def repeated_warnings(
+    n_removed: int,
+    rows: Sequence[tuple[str, Cell]],
+    sides: Mapping[str, Sequence[tuple[str, Cell]]],
+    limits: Mapping[str, float],
+) -> list[str]:
+    """Returns how many of the user's own validation and test rows have the text of a training row.
+
+    Args:
+        n_removed: the training rows that a run removes because of them.
+        rows: text and answer of all training rows.
+        sides: `dev` and `test` -> rows.
+        limits: settings that were written because the run would refuse these rows otherwise, by dotted name.
+    """
+    messages = []
+    texts = {normalised(text) for text, _ in rows} if sides else set()
+    for side, own in sides.items():
+        if n := sum(normalised(text) in texts for text, _ in own):
+            messages.append(f"{n} of {len(own)} {_SIDE_NAMES[side]} rows have the text of a training row.")
+    if not messages:
+        return []
+    messages[-1] += f" A run removes the {n_removed} training rows with the same texts as validation or test rows."
+    if raised := limits.get("split.max_leaked_share"):
+        usual = SplitSettings.model_fields["max_leaked_share"].default
+        messages.append(
+            f"more than {usual:.0%} of the training rows are removed, so `split.max_leaked_share` is set to {raised:g}."
+        )
+    return [f"Warning: {message}" for message in messages]
+
+
 def _written(guess: Guess, answer: Cell) -> str:
     """Returns an answer as a model writes it."""
     if guess.format == "list":
@@ -155,7 +186,11 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
             name_of = {"dev": "decide", "test": "promote"}[side]
             lowered = limits.get(f"{name_of}.min_scored")
             effect = f"; `{name_of}.min_scored` is lowered to {lowered:g}" if lowered else ""
-            messages.append(f"{n} {name} rows are too few to show much: {min_scored} are usual{effect}.")
+            shown = math.floor(100 * wilson(1.0, n, 0.95)[0]) / 100
+            limit = f"Even with every answer right they show no bar above {shown:.2f}, and the bar is {bar:g}."
+            score = share_needed(n, bar, 0.95)
+            limit = f"A score of {score:.2f} is needed to show the bar of {bar:g}." if score else limit
+            messages.append(f"{n} {name} rows are too few to show much: {min_scored} are usual{effect}. {limit}")
         elif n < MIN_EVALUATION_ROWS:
             score = share_needed(n, bar, 0.95)
             needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
