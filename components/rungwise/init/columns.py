@@ -157,13 +157,9 @@ def chosen_columns(source: SourceSettings, path: Path, options: Options) -> Colu
         answer += spans
     if is_guessed:
         sentences += _said(sample, named, answer, one_hot, others)
-    before = columns_before(sample) if whole else set()
-    read = {*named, answer, *one_hot, *others, *before}
-    left_out = [] if has_chat and COLUMNS[0] in named else _not_read(sample, read)
-    if is_guessed:
-        left_out = [name for name in left_out if name in columns_before(sample)]
-    if left_out:
-        sentences.append(f"Not read: {joined(left_out, 20)}. The model reads several columns with --text A,B.")
+    read = {*named, answer, *one_hot, *others, *(columns_before(sample) if whole else ())}
+    if not (has_chat and COLUMNS[0] in named):
+        sentences += _left_out(sample, read, is_guessed=is_guessed)
     if further and not others:
         sentences.append(f"--answer {','.join(further)} takes each as a right answer.")
     _refuse_same({answer, *one_hot, *others} & {*named})
@@ -314,6 +310,12 @@ def _spans(cells: Sequence[Cell]) -> str:
     path = "[*].text" if isinstance(first, tuple) else ".text"
     text = first[0] if isinstance(first, tuple) else first
     return path if {"text", "answer_start"} <= set(object_in(text) or ()) else ""
+
+
+def _left_out(sample: Mapping[str, Sequence[Cell]], read: set[str], *, is_guessed: bool) -> list[str]:
+    """Returns a sentence with the columns that are not read, if the user does not see them all anyway."""
+    names = [name for name in _not_read(sample, read) if not is_guessed or name in columns_before(sample)]
+    return [f"Not read: {joined(names, 20)}. The model reads several columns with --text A,B."] if names else []
 
 
 def _not_read(sample: Mapping[str, Sequence[Cell]], read: set[str]) -> list[str]:
