@@ -34,6 +34,7 @@ def test_every_example_is_run_here() -> None:
     assert listed == {"own_csv.py", "own_metric_and_generator.py", "gpu_bundle.py"}
 
 
+@pytest.mark.slow
 def test_the_examples_run_one_after_the_other(folder: Path) -> None:
     shown = run(folder, "own_csv.py", "mails.csv", "mail", "queue", "workspace", "pocket-s")
     assert "queue: " in shown and "  classical: " in shown

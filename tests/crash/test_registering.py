@@ -41,7 +41,7 @@ def tries(root, *arguments):
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(["6"], id="a few"),
+        pytest.param(["3"], id="a few"),
         pytest.param(["60"], id="many", marks=pytest.mark.slow),
         pytest.param(["20", "--new"], id="without a database", marks=pytest.mark.slow),
     ],

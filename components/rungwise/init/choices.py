@@ -88,7 +88,8 @@ def _found(sample: Mapping[str, Sequence[Cell]]) -> list[_Options]:
     ]
     by_prefix: dict[str, dict[str, str]] = {}
     for name in sample:
-        if match := _COLUMN.fullmatch(name.strip().lower()):
+        match = _COLUMN.fullmatch(name.strip().lower())
+        if match and (match[1] or not match[2].isdigit()):  # the columns of a table without names are numbers
             by_prefix.setdefault(match[1], {})[match[2]] = name
     for named in by_prefix.values():
         ends = "".join(sorted(named))

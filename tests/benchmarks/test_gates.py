@@ -1,0 +1,23 @@
+"""The benchmark of the promotion gate on few rows and few repetitions."""
+
+import numpy as np
+import pytest
+
+from benchmarks.gates import RULES, World, points_lost, share
+
+
+@pytest.mark.parametrize("size", [1, 8])
+def test_a_world_has_models_of_the_stated_truth_and_groups(size):
+    world = World(1000, size, np.random.default_rng(1))
+    answers = [world.answers(world.rows(), 0.9).mean() for _ in range(100)]
+    assert np.mean(answers) == pytest.approx(0.9, abs=0.01) and len(set(world.groups)) == 1000 // size
+    assert np.std(answers) == pytest.approx((0.09 / 1000) ** 0.5 * (1 if size == 1 else 1.8), rel=0.4)
+
+
+def test_a_model_2_points_worse_is_promoted_by_the_old_rule_and_not_by_ours():
+    rates = {
+        name: share(rule, World(304, 1, np.random.default_rng(2)), -0.02, True, 60) for name, rule in RULES.items()
+    }
+    assert rates["rungwise"] < 0.12 and rates["no clear difference"] > 0.6
+    lost = {name: points_lost(rule, World(104, 1, np.random.default_rng(3)), 12) for name, rule in RULES.items()}
+    assert lost["rungwise"] < 2 and lost["no clear difference"] > 5
