@@ -5,7 +5,7 @@ import pytest
 from rungwise.core.errors import WorkspaceError
 from rungwise.core.records import Interval, to_json
 from rungwise.release.gate import Measured
-from rungwise.release.ledger import SCORES, anchor, is_remeasured, record
+from rungwise.release.ledger import SCORES, anchor, forget_scores, is_remeasured, record
 
 GATE = ["accuracy", 0.9, 0.95, 30, 0.05, 0.02]
 
@@ -31,6 +31,16 @@ def test_the_anchor_is_the_best_version_ever_promoted_for_the_same_metric(tmp_pa
     for path in (tmp_path / SCORES).glob("*"):
         path.unlink()
     assert anchor(ledger, "route", "accuracy") is None
+
+
+def test_the_scores_of_a_forgotten_row_are_removed(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    forget_scores(ledger, "b")
+    record(ledger, look(1, 0.95), {"a": 1.0, "b": 0.0})
+    record(ledger, look(2, 0.94), {"a": 0.5, "b": 1.0})
+    forget_scores(ledger, "b")
+    assert anchor(ledger, "route", "accuracy").scores == {"a": 1.0}
+    assert all('"b"' not in path.read_text() for path in (tmp_path / SCORES).glob("*"))
 
 
 @pytest.mark.parametrize("content", ["", "[1]", '{"a": "x"}', '{"a": [1]}', "[" * 100_000])

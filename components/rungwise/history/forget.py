@@ -33,6 +33,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
             it.
     """
     from rungwise.release.connection import Connection
+    from rungwise.release.ledger import forget_scores
     from rungwise.release.registry import Registry
     from rungwise.release.runs import delete_runs
 
@@ -69,6 +70,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
     for path in Paths(root).incumbent.glob("*/predictions.jsonl"):
         if any(line["id"] == row for line in read_lines(path)):
             shutil.rmtree(path.parent, ignore_errors=True)
+    forget_scores(Paths(root).ledger, row)
     for folder in stored_vectors(Paths(root).attempts):  # computed again where they are needed
         shutil.rmtree(folder, ignore_errors=True)
     for name in NOTES:

@@ -36,7 +36,7 @@ def record(ledger: Path, line: Mapping[str, Any], scores: Mapping[str, float] | 
         name = f"{digest(dict(scores))[:16]}.json"
         folder = ledger.parent / SCORES
         folder.mkdir(parents=True, exist_ok=True)
-        replace_text(folder / name, json.dumps(scores, sort_keys=True, separators=(",", ":")))
+        _write(folder / name, scores)
         line = {**line, SCORES: name}
     append_log(ledger, line)
 
@@ -56,6 +56,14 @@ def anchor(ledger: Path, task: str, metric: str) -> Anchor | None:
                 if path.is_file() and (best is None or value > best[0]):
                     best = value, version, path
     return Anchor(best[1], _scores(best[2])) if best else None
+
+
+def forget_scores(ledger: Path, row: str) -> None:
+    """Removes the scores of a test row."""
+    for path in (ledger.parent / SCORES).glob("*.json"):
+        scores = _scores(path)
+        if scores.pop(row, None) is not None:
+            _write(path, scores)
 
 
 def answered(ledger: Path, question: Mapping[str, Any]) -> Verdict | None:
@@ -79,6 +87,10 @@ def is_remeasured(look: Mapping[str, Any], gate: Sequence[Any]) -> bool:
     """Whether a look recorded all that the gate decides from, with the metric and the confidence of the gate."""
     past = look.get("gate") or ()
     return "better" in (look.get("measured") or {}) and [*past[:1], *past[2:3]] == [gate[0], gate[2]]
+
+
+def _write(path: Path, scores: Mapping[str, float]) -> None:
+    replace_text(path, json.dumps(dict(scores), sort_keys=True, separators=(",", ":")))
 
 
 def _scores(path: Path) -> dict[str, float]:
