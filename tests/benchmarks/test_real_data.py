@@ -22,7 +22,7 @@ SIZES = {
 3,100 validation rows 1,000 are used."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n == "clinc150" else n for n in NAMES])
 def test_public_files_become_rows_and_the_official_test_set_stays_the_test_set(tmp_path, shared, name):
     root = tmp_path / name
     make_workspace(root, name, shared, quick=True)

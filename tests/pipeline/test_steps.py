@@ -42,6 +42,7 @@ def workspace_with_every_step(tmp_path, base_folder, name):
     return with_dvc(root)
 
 
+@pytest.mark.slow
 def test_the_command_and_the_flow_do_the_same_steps_in_the_same_order(
     tmp_path, base_folder, monkeypatch, prefect_server
 ):

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from rungwise.core.decisions import WithoutModel
 from rungwise.core.folders import read_json, read_lines
 from rungwise.pipeline import stages
@@ -66,6 +68,7 @@ def test_lists_texts_and_objects_are_trained_and_scored(tmp_path, base_folder):
     assert read_json(Paths(root).output("climb") / "words/best/spec.json")["base"] is None
 
 
+@pytest.mark.slow
 def test_a_rung_without_a_language_model_is_registered_promoted_and_answers(tmp_path, base_folder, rungwise):
     root = with_dvc(write_workspace(tmp_path / "ws", base_folder, ladder=LADDER))
     done = rungwise(root, "run")
