@@ -233,7 +233,7 @@ SENTENCES = [
     (
         ChampionCompared(EVEN, "no_difference"),
         "Challenger minus champion, paired on 200 rows: +0.010 (-0.040 to +0.060): no clear difference, so the champion "
-        "stays (so many rows show a difference of 0.071 in four of five cases).",
+        "stays (200 rows would show a difference of 0.071 in four of five cases).",
     ),
     (
         ChampionCompared(EVEN, "smaller_base"),

@@ -39,7 +39,9 @@ def test_labels_in_the_fields_of_objects_have_a_ceiling(said):
 
 
 def test_frequent_items_of_open_lists_are_named(said):
-    items = lambda i: [TAGS[i % 4], TAGS[(i + 1) % 4]]  # noqa: E731
+    def items(i):
+        return [TAGS[i % 4], TAGS[(i + 1) % 4]]
+
     text = said(mails(0, N, items), mails(1000, 60, lambda i: ["sail"] if i % 3 == 0 else items(i)))
     assert (
         "Warning: frequent items of the test rows have no training row: 'sail' (20)." in text and "at most" not in text

@@ -76,7 +76,9 @@ def test_options_in_columns_of_a_csv_file(ingested, tmp_path, names, answer, fir
     ],
 )
 def test_forms_of_options(ingested, tmp_path, form):
-    names = lambda n: "ABCD" if n % 2 or not isinstance(form(n), dict) or "A" in form(n) else "1234"  # noqa: E731
+    def names(n):
+        return "ABCD" if n % 2 or not isinstance(form(n), dict) or "A" in form(n) else "1234"
+
     rows = [{"question": f"question {n}", "choices": form(n), "answerKey": names(n)[n % 4]} for n in range(N)]
     _, read = ingested(rows, "question", "answerKey")
     check(tmp_path, read)

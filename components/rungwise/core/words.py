@@ -74,7 +74,7 @@ _HELPS: Mapping[Help, str] = {
 }
 """The others are sentences of their own, see `_below_bar`."""
 MANY_TIMES = 10
-"""With more than so many times the rows needed, more rows are not worth their labels: a better rung is advised."""
+"""If more than this many times the rows are needed, they are not worth their labels: a better rung is advised."""
 
 
 def sentence_of(reason: Reason) -> str:
@@ -309,11 +309,11 @@ def _compared(reason: ChampionCompared) -> str:
 
 
 def _detectable(difference: Interval) -> str:
-    """Returns the difference that a new sample of as many rows would show in four of five cases."""
+    """Returns the difference that a new sample of the same size would show in four of five cases, as text."""
     normal = NormalDist()
     standard_error = (difference.high - difference.low) / 2 / normal.inv_cdf(0.5 + difference.confidence / 2)
     seen = standard_error * (normal.inv_cdf(0.5 + difference.confidence / 2) + normal.inv_cdf(0.8))
-    return f" (so many rows show a difference of {seen:.3f} in four of five cases)"
+    return f" ({difference.n} rows would show a difference of {seen:.3f} in four of five cases)"
 
 
 def _unseen_answers(reason: UnseenTestAnswers) -> str:

@@ -5,7 +5,6 @@ If the rows can't be used, no file is written.
 """
 
 import math
-import re
 import shlex
 import shutil
 import subprocess
@@ -15,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from string import ascii_uppercase
 
 from rungwise.config import IngestSettings, Settings, SplitSettings, ValidateSettings, parse
 from rungwise.core.disk import disk_errors
@@ -31,10 +29,10 @@ from rungwise.init.columns import Columns
 from rungwise.init.file_form import Options
 from rungwise.init.guess import Guess, guess, is_answer, of_columns_with_texts
 from rungwise.init.ladder import Ladder, ladder_of
-from rungwise.init.names import Names, check_task, names_of
+from rungwise.init.names import check_task, names_of
+from rungwise.init.params_file import params_text
 from rungwise.init.rows_file import EVALUATION_SHARE, MIN_ROWS, RowsFile, read_rows_file, without_repeated
-from rungwise.init.setting_text import setting_text
-from rungwise.init.training import BATCH_SIZE, Training, training
+from rungwise.init.training import training
 from rungwise.init.warnings import (
     is_too_long,
     language_warnings,
@@ -143,7 +141,7 @@ def init(
     limits |= _rejected_later(plain, labelled) | _removed_later(n_removed, len(usable))
     more = answers.setting + label_words.setting(words)
     names = names_of(target, files[0], task)
-    params = _params(files, guessed, rungs, shares, trained, more, limits, names)
+    params = params_text(files, guessed, rungs, shares, trained, more, limits, names)
     settings = _checked(params)
     _write(target, params, {stored: path for one in files for stored, path in one.files.items()})
     folders = tokenizer_folders([rung.base for rung in settings.ladder if rung.base])
@@ -169,7 +167,7 @@ def init(
 
 
 def _with_all(file: RowsFile, others: Sequence[str]) -> RowsFile:
-    """Returns a file that has all columns with further right answers: the answer column stands for those it lacks."""
+    """Returns a file with every column of further right answers; for a missing one, the answer column is read again."""
     title = file.source.columns.get(file.answer, file.answer)
     missing = {name: title for name in others if name not in file.others}
     source = file.source.model_copy(update={"columns": {**file.source.columns, **missing}})
@@ -308,7 +306,7 @@ def _rejected_later(rows: Sequence[tuple[str, str]], labelled: Sequence[tuple[st
 
 
 def _removed_later(n_removed: int, n: int) -> dict[str, float]:
-    """Returns the setting without which `split` would stop: so many of `n` rows repeat validation or test rows."""
+    """Returns the setting without which `split` would stop, if `n_removed` of `n` rows repeat held-out rows."""
     if n_removed <= SplitSettings.model_fields["max_leaked_share"].default * n:
         return {}
     return {"split.max_leaked_share": min(1.0, math.ceil(n_removed / n * 20 + 1) / 20)}
@@ -369,101 +367,6 @@ def _check_target(target: Path) -> None:
         if folder.exists() and not folder.is_dir():
             do = "move the file, or choose another folder"
             raise WorkspaceError(Problem("a file is where the workspace needs a folder", where=str(folder), do=do))
-
-
-def _params(
-    files: Sequence[RowsFile],
-    guessed: Guess,
-    ladder: Ladder,
-    shares: Mapping[str, float],
-    trained: Training,
-    more: str,
-    limits: Mapping[str, float],
-    names: Names,
-) -> str:
-    """Returns the text of params.yaml.
-
-    Args:
-        files: the files of rows.
-        guessed: the format of the answers.
-        ladder: the rungs.
-        shares: side -> share of the rows that go to it.
-        trained: the settings of the training.
-        more: further settings of the answer.
-        limits: see `_limits`.
-        names: the names of the workspace and its task.
-    """
-    first = files[0]
-    lines = []
-    for one in (file.source for file in files):
-        own = f", columns: {setting_text(one.columns)}" if one.columns else ""
-        own += f", chat: {setting_text(one.chat)}" if one.chat else ""
-        own += f", role: {one.role}" if one.role else ""
-        own += f", records: {setting_text(one.records)}" if one.records != "[]" else ""
-        own += f", encoding: {one.encoding}" if one.encoding != "utf-8" else ""
-        own += f", delimiter: {setting_text(one.delimiter)}" if one.delimiter else ""
-        own += "" if one.header else ", header: false"
-        own += ", quotes: false" if one.quotes is False else ""
-        own += f", escape: {setting_text(one.escape)}" if one.escape else ""
-        lines.append(f"    - {{name: {one.name}, path: {setting_text(one.path)}{own}}}\n")
-    precision = f", precision: {trained.precision}" if trained.speedup is not None else ""
-    empty = [
-        slot for slot, name in zip(first.slots, first.columns.texts, strict=True) if name in first.columns.optional
-    ]
-    optional = f"\n    optional: {setting_text(empty)}" if empty else ""
-    if first.columns.choice:
-        by = first.columns.choice.chosen_by
-        more += f", options: {setting_text(first.options)}{'' if by == 'letter' else f', chosen_by: {by}'}"
-    answer_word = (
-        "Answer"
-        if first.options
-        else {"label": "Label", "list": "Items", "text": "Answer", "json": "Answer"}[guessed.format]
-    )
-    rejected, later = (limits.get(f"{name}.max_rejected_share") for name in ("ingest", "validate"))
-    scored = {
-        name: f"min_scored: {limits[key]:g}"
-        for name in ("decide", "promote")
-        if (key := f"{name}.min_scored") in limits
-    }
-    split = ", ".join(f"{side}: {share:.2g}" for side, share in shares.items())
-    if leaked := limits.get("split.max_leaked_share"):
-        split += f"{', ' if split else ''}max_leaked_share: {leaked:g}"
-    ingest = f"  max_rejected_share: {rejected:g}\n" if rejected else ""
-    validate = f"max_rejected_share: {later:g}" if later else ""
-    return f"""\
-# Guessed from {setting_text(first.title)}. Correct what is wrong.
-seed: 7
-tasks:
-  {names.task}:
-    family: {guessed.family}
-    prompt: {_prompt(first, answer_word)}{optional}
-    answer: {guessed.setting(first.answer, more)}
-    metric: {guessed.metric}
-bars:
-  {names.task}: {guessed.bar:g}          # a guess: set the score that is good enough for your users
-ladder:               # the cheapest first
-{ladder.lines}ingest:
-  sources:
-{"".join(lines)}{ingest}validate: {{{validate}}}
-split: {{{split}}}
-augment: {{}}
-train: {{steps: {trained.steps}, batch_size: {BATCH_SIZE}{precision}}}   # the learning rate follows from the base
-evaluate: {{confidence: 0.95}}
-decide: {{{scored.get("decide", "")}}}
-register: {{experiment: {names.workspace}, models: "{names.models}"}}
-promote: {{{scored.get("promote", "")}}}
-"""
-
-
-def _prompt(file: RowsFile, answer_word: str) -> str:
-    """Returns the prompt as a YAML string: a line for each text column, one for each option, and one for the answer."""
-    asked = len(file.slots) - len(file.options)
-    titles = (title.replace("_", " ") for title in file.columns.texts[:asked])
-    named = [" ".join(re.findall(r"\w+", title)).capitalize() or "Text" for title in titles]
-    named = ["Text"] if len(file.slots) == 1 else named
-    lines = [f"{name}: {{{slot}}}" for name, slot in zip(named, file.slots[:asked], strict=True)]
-    lines += [f"{letter}. {{{slot}}}" for letter, slot in zip(ascii_uppercase, file.options, strict=False)]
-    return setting_text("\n".join([*lines, f"{answer_word}:"]))
 
 
 def _checked(params: str) -> Settings:

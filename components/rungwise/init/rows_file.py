@@ -117,6 +117,7 @@ def read_rows_file(
     further = {by_key.get(_key(title), title): title for title in columns.others}
     titles = {name: title for name, title in (named | further).items() if name != title}
     source = source.model_copy(update={"columns": titles, "chat": columns.chat})
+    choosing = _choosing(first_columns, slots)
     complete: list[tuple[str, Cell]] = []
     lost: dict[str, Lost] = {}
     for file in stored.values():
@@ -127,7 +128,7 @@ def read_rows_file(
                 continue
             try:
                 if isinstance(row, Row):
-                    complete.append(_pair(row, slots, first_columns, tuple(further)))
+                    complete.append(_pair(row, slots, first_columns, tuple(further), choosing))
                     continue
                 reason, detail = row.reason, row.detail
             except NoAnswer as error:
@@ -167,7 +168,17 @@ def _key(column: str) -> str:
     return column.strip().casefold()
 
 
-def _pair(row: Row, slots: Sequence[str], columns: Columns, others: Sequence[str]) -> tuple[str, Cell]:
+def _choosing(columns: Columns, slots: Sequence[str]) -> AnswerSettings | None:
+    """Returns how an answer names one of the options, which are the last of `slots`; None without options."""
+    if columns.choice is None:
+        return None
+    options = tuple(slots[len(slots) - len(columns.options) :])
+    return AnswerSettings(column=columns.answer, options=options, chosen_by=columns.choice.chosen_by)
+
+
+def _pair(
+    row: Row, slots: Sequence[str], columns: Columns, others: Sequence[str], choosing: AnswerSettings | None
+) -> tuple[str, Cell]:
     """Returns a row's text, that of several columns as lines, and its answer, or those of all columns with answers.
 
     Raises:
@@ -180,9 +191,7 @@ def _pair(row: Row, slots: Sequence[str], columns: Columns, others: Sequence[str
     text = "\n".join(filter(str.strip, texts))
     if columns.one_hot:
         return text, tuple(names_in(columns.one_hot, row.values))
-    if columns.choice:
-        options = tuple(slots[len(slots) - len(columns.options) :])
-        choosing = AnswerSettings(column=columns.answer, options=options, chosen_by=columns.choice.chosen_by)
+    if choosing:
         return text, option_in(choosing, row.values)
     if others:
         return text, _right_answers([row.values[name] for name in (columns.answer, *others)], columns)

@@ -292,7 +292,7 @@ def length_warnings(rows: Sequence[tuple[str, str]], folders: Mapping[str, Path]
         if n_long > DecideSettings().max_unscored_share * len(sample):
             messages.append(
                 f"Warning: {n_long / len(sample):.0%} of the rows are longer than the context of {name} "
-                f"({context} tokens). They can't be scored, and a rung with so many is not trained. "
+                f"({context} tokens). They can't be scored, and a rung with this many is not trained. "
                 "Choose a model with a longer context: --base MODEL."
             )
     return messages

@@ -3,7 +3,7 @@
 `before_look` refuses what no score can change, before the test rows are scored. `measured` takes from predictions all
 that a verdict needs, and `judge` decides from that, so that other settings of the gate need no second look.
 
-A challenger is promoted if the lower end of its interval is at or above the bar and one of these holds: there is no
+A challenger is promoted if the lower end of its interval is at or above the bar and one of these is true: there is no
 champion that it can be compared with; it is better than the champion, shown on the same rows; the champion is shown to
 be below the bar; it has a smaller base and is shown to be at most `promote.margin` worse than the best version that was
 ever promoted. A tie keeps the champion. A row without an answer scores 0.

@@ -185,9 +185,9 @@ def _look(
         with Registry(root).attempt_folder(version) as folder:
             return Answerer(folder, root).judge(rows)
 
+    best = anchor(Paths(root).ledger, challenger.task, metric.name) if champion else None
     first = answers(challenger)
     second, why_alone = _champion_answers(champion, split_version(settings), answers)
-    best = anchor(Paths(root).ledger, challenger.task, metric.name) if second else None
     look = measured(metric, settings.evaluate.confidence, first, second, why_alone, best)
     return _Look(look, _now(), row_scores(metric, first))
 

@@ -113,7 +113,7 @@ def columns_asked(names: Collection[str], text: str) -> set[str]:
 
 
 def is_conversation(cell: Cell, least: int = 2) -> bool:
-    """Whether a cell holds turns, at least so many, each with its speaker."""
+    """Whether a cell holds at least `least` turns, each with its speaker."""
     value = [value_in(item) for item in cell] if isinstance(cell, tuple) else value_in(cell or "")
     if isinstance(cell, str) and value is None:
         return bool(rendered_turns(cell))

@@ -63,7 +63,7 @@ def picked(source: SourceSettings, line: int, value: dict[str, Any], needed: tup
 def _value_at(value: Any, steps: list[str]) -> Any:
     """Returns the value at a path of keys; a step that ends in `[]` or `[*]` continues in each item of a list.
 
-    A step that ends in `[2]` continues in the third item. An object or a list that stands as JSON in a text is read.
+    A step that ends in `[2]` continues in the third item. An object or a list written as JSON in a text is read.
     """
     if not steps or value is None:
         return value
