@@ -31,7 +31,7 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	  || { echo "rungwise requires Python 3.11 or later, found: $$($(PYTHON) --version); set PYTHON=" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 	$(if $(TORCH),$(PIP) install $(TORCH),)
-	$(PIP) install -c constraints.txt -e '.[dev]'
+	$(PIP) install --no-compile -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup  ## run the whole pipeline on made-up tickets: two tasks, four rungs

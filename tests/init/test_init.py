@@ -30,7 +30,7 @@ def rows(tmp_path):
     return write(tmp_path / "mails.csv", ("body", "queue"), planted_rows(600))
 
 
-def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folder, rungwise):
+def test_a_file_of_rows_becomes_a_workspace(tmp_path, rows, base_folder, rungwise):
     target = tmp_path / "mine"
     arguments = ("--rows", str(rows), "--text", "body", "--answer", "queue", "--base", str(base_folder))
     done = rungwise(tmp_path, "init", str(target), *arguments)
@@ -41,6 +41,13 @@ def test_a_file_of_rows_becomes_a_workspace_that_runs(tmp_path, rows, base_folde
     params = load(target / "params.yaml")
     assert [r.name for r in params.ladder] == ["classical", "prompt", "able"] and params.bars == {"queue": 0.9}
     assert (target / ".dvc").is_dir() and (target / ".git").is_dir()
+
+
+@pytest.mark.slow
+def test_a_run_of_the_new_workspace_leaves_only_small_files_for_git(tmp_path, rows, base_folder, rungwise):
+    target = tmp_path / "mine"
+    arguments = ("--rows", str(rows), "--text", "body", "--answer", "queue", "--base", str(base_folder))
+    assert rungwise(tmp_path, "init", str(target), *arguments).returncode == 0
     ran = rungwise(target, "run")
     assert ran.returncode == 0 and "You do not need a language model for this" in ran.stdout, ran.stderr
     status = subprocess.run(
