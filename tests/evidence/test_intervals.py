@@ -32,7 +32,7 @@ def test_duplicates_of_one_question_do_not_count_as_many():
 
 
 def test_values_that_cancel_out_within_groups_do_not_divide_by_zero():
-    assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 4
+    assert statistics.effective_n([1.0, 0.0, 1.0, 0.0], list("aabb")) == 2  # of two equal rows each
     actual = statistics.paired_difference([True, False], [False, True], ["a", "a"], 0.95)
     assert actual.low < 0 < actual.high
 
@@ -90,7 +90,9 @@ def test_the_rows_needed_grow_with_the_design_effect_and_shrink_for_fractions():
     alone, groups = [str(i) for i in range(300)], [str(i // 3) for i in range(300)]
     single, grouped = (statistics.mean_interval(values, one, 0.95) for one in (alone, groups))
     ratio = statistics.rows_needed(grouped, 0.9) / statistics.rows_needed(single, 0.9)
-    assert ratio == pytest.approx(300 / statistics.effective_n(values, groups), rel=0.01) and ratio > 2
+    few_groups = (statistics.student(0.975, 99) / statistics.quantile(0.95)) ** 2
+    effect = 300 / statistics.effective_n(values, groups) * few_groups
+    assert ratio == pytest.approx(effect, rel=0.01) and ratio > 2
     fractions = statistics.mean_interval([0.96, 0.90] * 150, alone, 0.95)
     assert statistics.rows_needed(fractions, 0.9) < statistics.rows_needed(single, 0.9) / 10
 
@@ -117,7 +119,7 @@ def test_fractions_vary_less_than_zeros_and_ones_and_count_at_least_as_groups():
     assert fractions.value == rights.value == 0.5
     assert fractions.high - fractions.low < 0.3 * (rights.high - rights.low)
     equal = statistics.mean_interval([0.5] * 100, [str(i // 10) for i in range(100)], 0.95)
-    assert equal.high - equal.low > 0.4  # ten groups that all say one half: the scatter can't be seen
+    assert equal.high - equal.low > 0.2  # ten groups that all say one half: the scatter can't be seen
 
 
 def test_a_paired_difference_of_fractions_has_its_nominal_coverage():
@@ -161,3 +163,41 @@ def test_rows_without_any_difference_show_a_bound_that_shrinks_with_their_number
     assert ends == sorted(ends) and ends[1] < -0.02 < ends[2] and ends[3] > -0.003
     assert statistics.paired_lower([0.0] * 100, [str(i % 19) for i in range(100)], 0.95) is None
     assert statistics.paired_lower([-1.0] * 25, [str(i) for i in range(25)], 0.95) == -1.0
+
+
+def _above_the_truth(draw_rows, truth, groups, trials=400):
+    """How often the lower end of the 95% interval lies above the truth, which 2.5% promises."""
+    ends = [statistics.mean_interval(draw_rows(), groups, 0.95).low for _ in range(trials)]
+    return sum(low > truth for low in ends) / trials
+
+
+@pytest.mark.parametrize(("n", "size"), [(32, 1), (104, 1), (304, 4), (304, 8)])
+def test_the_lower_end_holds_where_low_scores_are_rare(n, size):
+    draw = random.Random(3)  # 2% of the rows score 0, five times as many in a fifth of the groups; others 0.97 to 1
+
+    def rows():
+        hard = [draw.random() < 0.2 for _ in range(n // size)]
+        return [0.0 if hard[i // size] and draw.random() < 0.1 else draw.uniform(0.97, 1) for i in range(n)]
+
+    assert _above_the_truth(rows, 0.98 * 0.985, [str(i // size) for i in range(n)]) <= 0.04
+
+
+def test_the_lower_end_holds_with_few_groups_that_contribute():
+    draw, groups = random.Random(4), [str(i // 8) for i in range(304)]
+
+    def rows():
+        wrong = [draw.random() < 0.03 for _ in range(38)]
+        return [float(not (wrong[i // 8] and draw.random() < 0.7)) for i in range(304)]
+
+    assert _above_the_truth(rows, 1 - 0.03 * 0.7, groups) <= 0.04
+
+
+def test_with_few_groups_the_interval_is_wider_than_with_many():
+    values = [1.0] * 270 + [0.0] * 30
+    draw = random.Random(0)
+    draw.shuffle(values)
+    width = {}
+    for size in (1, 10):
+        one = statistics.mean_interval(values, [str(i // size) for i in range(300)], 0.95)
+        width[size] = one.high - one.low
+    assert width[10] > width[1] * statistics.student(0.975, 29) / 1.96 * 0.99
