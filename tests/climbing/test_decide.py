@@ -106,7 +106,7 @@ def test_a_clearly_better_rung_becomes_the_best_so_far_even_below_the_bar():
     assert decision.reasons[-1].rung == "large" and abs(decision.reasons[-1].missing - 0.15) < 1e-9
 
 
-def test_unscored_rows_do_not_count_as_wrong_but_a_rung_with_too_many_is_not_judged():
+def test_rows_without_an_answer_score_0_and_a_rung_with_too_many_is_not_judged():
     few = ask([outcome("small", 200, unscored=180)], ["large"])
     assert few.action == "climb" and few.rung is None
     assert few.reasons[0] == TooFewScored("small", 20, 200, DecideSettings().min_scored, "over_context")
@@ -114,7 +114,8 @@ def test_unscored_rows_do_not_count_as_wrong_but_a_rung_with_too_many_is_not_jud
     assert many.rung is None
     assert many.reasons[0] == TooManyUnscored("small", 40, 200, DecideSettings().max_unscored_share, "over_context")
     some = ask([outcome("small", 200, unscored=4)], ["large"])
-    assert some.passes and some.reasons[0].unscored == 4 and some.reasons[0].score.n == 196
+    assert some.passes and some.reasons[0].unscored == 4 and some.reasons[0].score.value == 196 / 200
+    assert not ask([outcome("small", 200, unscored=10)], ["large"], target=0.95).passes
     none = ask([outcome("small", 200, unscored=200)])
     assert none.rung is None and none.reasons[-1] == NothingJudged("over_context")
 

@@ -37,6 +37,7 @@ from rungwise.core.decisions import (
     Text,
     TooFewRows,
     TooFewScored,
+    TooFewTestGroups,
     TooFewTestRows,
     TooManyUnscored,
     TryNext,
@@ -88,8 +89,8 @@ SENTENCES = [
     ),
     (
         RungScore("small", "chrF", SCORE, 4, 3, 0.8, True),
-        "small: chrF 0.930, 95% interval 0.886 to 0.958 on 200 validation rows (4 not scored) (3 answers cut off before "
-        "their end); the lower end is at or above the bar of 0.8, so it passes.",
+        "small: chrF 0.930, 95% interval 0.886 to 0.958 on 200 validation rows (4 without an answer, which score 0) "
+        "(3 answers cut off before their end); the lower end is at or above the bar of 0.8, so it passes.",
     ),
     (
         RungScore("small", "accuracy", SCORE, 0, 0, 0.8, False),
@@ -211,6 +212,11 @@ SENTENCES = [
     ),
     (TooFewTestRows(1, 30), "There is only 1 test row, and `promote.min_scored` requires 30: nothing was scored."),
     (
+        TooFewTestGroups(1, 300, 20),
+        "The 300 test rows are of only 1 group, and a gate needs 20: rows of one group say the same. Nothing was "
+        "scored.",
+    ),
+    (
         UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.9),
         "34% of the test rows (34 of 100) can't be answered fully by any rung, because no training row has 'gamma': the "
         "ceiling is 0.66, below the bar of 0.9. So nothing was scored.",
@@ -318,6 +324,11 @@ SENTENCES = [
         AfterRefusal("small", "few_test_rows", None, None),
         "Collect more rows, raise `split.test`, or lower `promote.min_scored`. `rungwise run` gives the same answer until "
         "the rows or the setting change.",
+    ),
+    (
+        AfterRefusal("small", "few_test_groups", None, None),
+        "Collect rows of other groups, raise `split.test`, or correct `split.group` if rows of one group are "
+        "independent. `rungwise run` gives the same answer until the rows or the setting change.",
     ),
     (
         AfterRefusal("small", "unseen_answers", None, None),

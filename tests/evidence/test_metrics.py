@@ -79,17 +79,20 @@ def test_the_score_of_an_object_is_the_mean_of_its_fields():
     )
 
 
-def test_labels_also_have_macro_f1_and_unscored_rows_are_left_out():
+def test_labels_also_have_macro_f1_and_rows_without_an_answer_are_never_right():
     rows = [row("a", "a", number=1), row("b", "a", number=2), row("b", None, number=3)]
     actual = estimate(Metric("accuracy", AnswerForm("label", ("a", "b"))), rows, 0.95)
-    assert (actual.value, actual.n) == (0.5, 2)
+    assert actual.n == 3 and actual.value == pytest.approx(1 / 3)
     assert other_metrics(AnswerForm("label"), rows, 0.95)["macro F1"].value == pytest.approx(1 / 3)
     assert other_metrics(TEXT, rows[2:], 0.95) == {} and estimate(Metric("chrf", TEXT), [], 0.95) is None
 
 
-def test_a_difference_is_paired_on_rows_that_both_scored():
+def test_a_difference_is_paired_and_rows_without_an_answer_score_0():
     metric = Metric("set_f1", LIST)
     first = [row("a; b", "a", number=n) for n in range(30)]
     second = [row("a; b", "a; b" if n else None, number=n) for n in range(30)]
     actual = difference(metric, first, second, 0.95)
-    assert actual.n == 29 and actual.value == pytest.approx(2 / 3 - 1) and actual.high < 0
+    assert actual.n == 30 and actual.value == pytest.approx((30 * 2 / 3 - 29) / 30) and actual.high < 0
+    silent = [row("a; b", None, number=n) for n in range(30)]
+    assert difference(metric, silent, silent, 0.95) is None and difference(metric, first, silent, 0.95).value > 0.5
+    assert difference(metric, first, [row("a", "a", number=99)], 0.95) is None  # no row is common

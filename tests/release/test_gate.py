@@ -9,6 +9,7 @@ from rungwise.core.decisions import (
     ChampionFails,
     ComparisonOutcome,
     NoChampion,
+    TooFewTestGroups,
     TooFewTestRows,
     UnseenTestAnswers,
 )
@@ -19,6 +20,7 @@ from rungwise.evidence.metrics import Metric
 from rungwise.release.gate import Anchor, Measured, Verdict, before_look, judge, measured
 
 ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
+ALONE = [f"g{i}" for i in range(100)]
 
 
 def answers(right: int, n: int = 300, unscored: int = 0) -> list[Prediction]:
@@ -133,16 +135,25 @@ def test_a_champion_is_below_the_bar_only_where_the_rows_show_it():
 
 def test_too_few_test_rows_are_refused_before_they_are_scored():
     settings = PromoteSettings(min_scored=30)
-    assert before_look(settings, 0.9, 27, None) == Verdict("refuse", (TooFewTestRows(27, 30),))
-    assert before_look(settings, 0.9, 30, None) is None
+    groups = [f"g{i}" for i in range(30)]
+    assert before_look(settings, 0.9, groups[:27], None) == Verdict("refuse", (TooFewTestRows(27, 30),))
+    assert before_look(settings, 0.9, groups, None) is None
+
+
+def test_too_few_test_groups_are_refused_before_the_rows_are_scored():
+    groups = [f"g{i % 19}" for i in range(300)]
+    assert before_look(PromoteSettings(), 0.9, groups, None) == Verdict("refuse", (TooFewTestGroups(19, 300, 20),))
+    assert before_look(PromoteSettings(), 0.9, [*groups, "g19"], None) is None
+    few = [f"g{i}" for i in range(12)]  # single rows: `min_scored` decides
+    assert before_look(PromoteSettings(min_scored=10), 0.9, few, None) is None
 
 
 def test_labels_that_leave_no_score_at_the_bar_are_refused_before_the_rows_are_scored():
     unseen = Unseen({"gamma": 34}, {}, 34, 100, 0.66)
     reason = UnseenTestAnswers(("gamma",), 34, 100, 0.66, 0.9)
-    assert before_look(PromoteSettings(), 0.9, 100, unseen) == Verdict("refuse", (reason,))
-    assert before_look(PromoteSettings(), 0.66, 100, unseen) is None
-    assert before_look(PromoteSettings(), 0.9, 100, Unseen({}, {"new": 5}, 0, 100, 1.0)) is None
+    assert before_look(PromoteSettings(), 0.9, ALONE, unseen) == Verdict("refuse", (reason,))
+    assert before_look(PromoteSettings(), 0.66, ALONE, unseen) is None
+    assert before_look(PromoteSettings(), 0.9, ALONE, Unseen({}, {"new": 5}, 0, 100, 1.0)) is None
 
 
 def test_a_refusal_after_the_look_names_the_labels_that_lower_the_ceiling():

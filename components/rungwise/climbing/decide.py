@@ -127,9 +127,9 @@ def _standing(
     rung, score, rows = evidence.rung, evidence.score, evidence.n
     if score is None:
         return NoScore(rung, evidence.note, _why_unscored(evidence))
-    if score.n < settings.min_scored:
-        return TooFewScored(rung, score.n, rows, settings.min_scored, _why_unscored(evidence))
-    unscored = rows - score.n
+    unscored = sum(evidence.unscored.values())
+    if rows - unscored < settings.min_scored:
+        return TooFewScored(rung, rows - unscored, rows, settings.min_scored, _why_unscored(evidence))
     if unscored > settings.max_unscored_share * rows:
         return TooManyUnscored(rung, unscored, rows, settings.max_unscored_share, _why_unscored(evidence))
     return RungScore(rung, metric.title, score, unscored, evidence.cut, target, score.low >= target)

@@ -254,11 +254,13 @@ def compare_incumbent(
     incumbent: str,
     theirs: Sequence[Prediction],
 ) -> IncumbentCompared:
-    """Returns how a rung compares with the incumbent on the rows that both answered.
+    """Returns how a rung compares with the incumbent on the rows that the incumbent answered.
+
+    Rows that it did not answer are left out: most were not asked, because a budget or a deadline ended.
 
     As good means not inferior: the lower end of the paired difference is above minus the margin.
     """
-    change = difference(metric, ours, theirs, confidence)
+    change = difference(metric, ours, [p for p in theirs if p.answer is not None], confidence)
     return IncumbentCompared(rung, incumbent, change, margin, _outcome(change, margin))
 
 

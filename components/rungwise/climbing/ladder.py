@@ -22,10 +22,12 @@ from rungwise.core.progress import say
 from rungwise.core.prompts import slots
 from rungwise.core.records import Base, Json, counted, to_json, to_lines
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.core.words import sentences_of
 from rungwise.evidence.ceiling import ceiling_of
 from rungwise.evidence.evaluate import score_text
 from rungwise.evidence.floors import floor_of
+from rungwise.evidence.intervals import MIN_GROUPS, has_few_groups
 from rungwise.model.bases import base_digest, check_local, embedded_name, local_folder
 from rungwise.workspace.layout import Paths
 
@@ -59,7 +61,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
         evaluate: evaluates a rung's attempt on the validation rows.
 
     Raises:
-        DataError: there are too few validation rows to judge anything.
+        DataError: there are too few validation rows, or groups of them, to judge anything.
         ModelError, TrainingError: a rung can't be trained or evaluated; the error names the task and the rung.
     """
     settings = one.settings
@@ -71,6 +73,17 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
                 found=f"{len(one.dev)} rows",
                 wanted=f"{settings.decide.min_scored} (`decide.min_scored`)",
                 do="collect more rows, or raise `split.dev`: nothing was trained",
+            )
+        )
+    if has_few_groups(one.dev.group):
+        raise DataError(
+            Problem(
+                "the validation rows are of too few groups to judge anything",
+                where=f"step climb: {one.name}",
+                found=f"{len(one.dev)} rows of {number_of(len(set(one.dev.group)), 'group')}",
+                wanted=f"{MIN_GROUPS} groups: rows of one group say the same",
+                do="collect rows of other groups, raise `split.dev`, or correct `split.group` if rows of one group are "
+                "independent: nothing was trained",
             )
         )
     attempts: dict[str, Attempt] = {}

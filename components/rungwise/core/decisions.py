@@ -1,7 +1,7 @@
 """What a climb and the promotion gate decide, with typed reasons, and how they become values again from JSON.
 
 A reason is a frozen dataclass per kind: a `code` that JSON readers can test, and the figures behind it. `core.words`
-makes its sentence. Scores, bars and shares are from 0 to 1. An interval's `n` counts the rows that could be scored.
+makes its sentence. Scores, bars and shares are from 0 to 1. A row without an answer scores 0.
 """
 
 from collections.abc import Mapping
@@ -251,6 +251,17 @@ class TooFewTestRows:
 
 
 @dataclass(frozen=True)
+class TooFewTestGroups:
+    """The test rows belong to too few lineage groups to promote anything, so they were not scored."""
+
+    groups: int
+    rows: int
+    """All test rows."""
+    required: int
+    code: Literal["too_few_test_groups"] = "too_few_test_groups"
+
+
+@dataclass(frozen=True)
 class UnseenTestAnswers:
     """Labels or items of the test rows that no rung can give, because no training row has them."""
 
@@ -388,9 +399,10 @@ class AskedBefore:
 
 
 RefusalCause: TypeAlias = Literal[
-    "few_test_rows", "unseen_answers", "not_scored", "unlike_validation", "too_few_rows", "below_bar"
+    "few_test_rows", "few_test_groups", "unseen_answers", "not_scored", "unlike_validation", "too_few_rows", "below_bar"
 ]
-"""Why the gate refused a challenger. `few_test_rows`: there are too few test rows. `unseen_answers`: test rows have
+"""Why the gate refused a challenger. `few_test_rows`: there are too few test rows. `few_test_groups`: they belong to
+too few lineage groups. `unseen_answers`: test rows have
 labels or items that no training row has. `not_scored`: too few test rows could be scored. `unlike_validation`: the rung
 scores clearly lower than on the validation rows. `too_few_rows`: the score is above the bar, and the rows can't show
 it. `below_bar`: none of these."""
@@ -465,6 +477,7 @@ WhyAlone: TypeAlias = NoChampion | OtherSplit | ChampionFails
 """Why a challenger is not compared with a champion."""
 GateReason: TypeAlias = (
     TooFewTestRows
+    | TooFewTestGroups
     | UnseenTestAnswers
     | ChallengerTooFewScored
     | ChallengerTooManyUnscored

@@ -42,6 +42,7 @@ from rungwise.core.decisions import (
     Text,
     TooFewRows,
     TooFewScored,
+    TooFewTestGroups,
     TooFewTestRows,
     TooManyUnscored,
     TryNext,
@@ -51,6 +52,7 @@ from rungwise.core.decisions import (
 )
 from rungwise.core.folders import joined
 from rungwise.core.records import Interval, Json, to_json
+from rungwise.core.texts import number_of
 
 _OUTCOMES = {
     "better": "clearly better",
@@ -140,7 +142,7 @@ def _climb(reason: ClimbReason) -> str:
 
 def _rung_score(reason: RungScore) -> str:
     score = reason.score
-    left_out = f" ({reason.unscored} not scored)" if reason.unscored else ""
+    left_out = f" ({reason.unscored} without an answer, which score 0)" if reason.unscored else ""
     left_out += f" ({reason.cut} answers cut off before their end)" if reason.cut else ""
     reaches = score.low >= reason.target
     side = "at or above" if reaches else "below"
@@ -269,6 +271,9 @@ def _gate(reason: GateReason) -> str:
         case TooFewTestRows(rows, required):
             are = "is only 1 test row" if rows == 1 else f"are only {rows} test rows"
             return f"There {are}, and `promote.min_scored` requires {required}: nothing was scored."
+        case TooFewTestGroups(groups, rows, required):
+            of = f"The {rows} test rows are of only {number_of(groups, 'group')}"
+            return f"{of}, and a gate needs {required}: rows of one group say the same. Nothing was scored."
         case UnseenTestAnswers():
             return _unseen_answers(reason)
         case ChallengerTooFewScored(scored, required):
@@ -357,6 +362,8 @@ def _after_refusal(reason: AfterRefusal) -> str:
         would = f"about {reason.rows_needed:,} test rows would in four of five cases, if the score stays"
     helps = {
         "few_test_rows": "Collect more rows, raise `split.test`, or lower `promote.min_scored`",
+        "few_test_groups": "Collect rows of other groups, raise `split.test`, or correct `split.group` if rows of one "
+        "group are independent",
         "unseen_answers": "Add training rows with these answers, or correct the test rows",
         "not_scored": "Find out why test rows are not scored, such as rows that are longer than the base reads",
         "unlike_validation": "The test rows score clearly lower than the validation rows: compare the two sides, and "
@@ -364,7 +371,8 @@ def _after_refusal(reason: AfterRefusal) -> str:
         "too_few_rows": f"The score is above the bar, but these test rows can't show it: {would}",
         "below_bar": "It is not good enough on rows that did not choose it: try more training rows or a better rung",
     }[reason.cause]
-    changes = "the rows or the setting" if reason.cause == "few_test_rows" else "the rows, the ladder or the bar"
+    is_few = reason.cause in ("few_test_rows", "few_test_groups")
+    changes = "the rows or the setting" if is_few else "the rows, the ladder or the bar"
     again = f"`rungwise run` gives the same answer until {changes} change"
     if reason.next_rung:
         again += f"; it tries {reason.next_rung} if you take {reason.rung} off the ladder"

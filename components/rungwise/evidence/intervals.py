@@ -49,6 +49,11 @@ def wilson(share: float, n: float, confidence: float) -> tuple[float, float]:
     return low, 1.0 if share == 1 else min(1.0, middle + half)
 
 
+def has_few_groups(groups: Sequence[str]) -> bool:
+    """Whether rows belong to so few lineage groups that no gate can judge them; rows of their own are no groups."""
+    return len(set(groups)) < min(len(groups), MIN_GROUPS)
+
+
 def usual_size(groups: Sequence[str]) -> float:
     """Returns the mean size of a row's group: the design effect of groups whose scores are all equal."""
     return sum(size * size for size in Counter(groups).values()) / len(groups)
@@ -141,22 +146,26 @@ def paired_lower(differences: Sequence[float], groups: Sequence[str], confidence
     return max(-1.0, mean - student(confidence, n_groups - 1) * error)
 
 
-def macro_f1_interval(pairs: Sequence[tuple[str, str]], groups: Sequence[str], confidence: float) -> Interval:
+def macro_f1_interval(pairs: Sequence[tuple[str, str | None]], groups: Sequence[str], confidence: float) -> Interval:
     """Returns the mean F1 over the labels of (expected, answered) pairs, of which there is at least one.
+
+    None is no label: it is never right, and has no F1 of its own.
 
     The interval comes from the quantiles of 1,000 resamples of whole groups. The mean of a resample leaves out labels
     that occur on neither side.
     """
     import numpy as np
 
-    labels = {name: i for i, name in enumerate(sorted({name for pair in pairs for name in pair}))}
+    names = {name for pair in pairs for name in pair if name is not None}
+    labels = {name: i for i, name in enumerate(sorted(names))}
     places = {name: i for i, name in enumerate(sorted(set(groups)))}
     counts_GL3 = np.zeros((len(places), len(labels), 3))  # right, expected, answered
     for (expected, answered), group in zip(pairs, groups, strict=True):
         row = counts_GL3[places[group]]
         row[labels[expected], 0] += expected == answered
         row[labels[expected], 1] += 1
-        row[labels[answered], 2] += 1
+        if answered is not None:
+            row[labels[answered], 2] += 1
 
     def macro(counts_L3: Any) -> float:
         seen = counts_L3[:, 1] + counts_L3[:, 2]

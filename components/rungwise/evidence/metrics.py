@@ -1,4 +1,6 @@
-"""Metrics: each gives every answered row a score from 0 to 1; their mean has a confidence interval.
+"""Metrics: each gives every row a score from 0 to 1; their mean has a confidence interval.
+
+A row without an answer scores 0: whoever asks gets none.
 
 Where a row has several right answers, its score is that of the best match.
 
@@ -42,7 +44,7 @@ MEANINGS: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of TITLES for answers of one form. Call it with a prediction that has an answer to get its score."""
+    """A metric of TITLES for answers of one form. Call it with a prediction to get its score."""
 
     name: str
     form: AnswerForm
@@ -53,8 +55,10 @@ class Metric:
         return TITLES[self.name]
 
     def __call__(self, prediction: Prediction) -> float:
-        """Returns the row's score, 0 to 1."""
-        expected, written, separator = prediction.expected, prediction.answer or "", self.form.separator
+        """Returns the row's score, 0 to 1; 0 without an answer."""
+        if prediction.answer is None:
+            return 0.0
+        expected, written, separator = prediction.expected, prediction.answer, self.form.separator
         if self.name == "accuracy":
             return float(written == expected)
         if self.name == "set_f1":
@@ -68,23 +72,23 @@ class Metric:
 
 def other_metrics(form: AnswerForm, predictions: Sequence[Prediction], confidence: float) -> dict[str, Interval]:
     """Returns further metrics of the answers, by name, for information; no gate uses them."""
-    scored = [p for p in predictions if p.answer is not None]
-    groups = [p.group for p in scored]
-    if not scored:
+    groups = [p.group for p in predictions]
+    if all(p.answer is None for p in predictions):
         return {}
     if form.format == "label":
-        return {"macro F1": macro_f1_interval([(p.expected, str(p.answer)) for p in scored], groups, confidence)}
+        return {"macro F1": macro_f1_interval([(p.expected, p.answer) for p in predictions], groups, confidence)}
     values: dict[str, list[float]] = {}
-    for p in scored:
+    for p in predictions:
         row: dict[str, float] = {}
+        written = p.answer or ""
         if form.format == "text":
-            row["chrF"] = chrf(p.expected, str(p.answer), *p.references)
+            row["chrF"] = chrf(p.expected, written, *p.references)
         elif form.format == "json":
             fields = field_scores(form, p)
             row["valid objects"] = float(bool(fields))
             row |= fields or dict.fromkeys(form.fields, 0.0)
         if form.format in ("text", "json") and p.facts:
-            row["fact coverage"] = coverage(p.facts, str(p.answer))
+            row["fact coverage"] = coverage(p.facts, written)
         for name, value in row.items():
             values.setdefault(name, []).append(value)
     means = {n: mean_interval(v, groups, confidence) for n, v in values.items() if len(v) == len(groups)}
@@ -92,17 +96,20 @@ def other_metrics(form: AnswerForm, predictions: Sequence[Prediction], confidenc
 
 
 def estimate(metric: Metric, predictions: Sequence[Prediction], confidence: float) -> Interval | None:
-    """Returns the mean score of the scored rows; None if there are none."""
-    scored = [p for p in predictions if p.answer is not None]
-    return mean_interval([metric(p) for p in scored], [p.group for p in scored], confidence)
+    """Returns the mean score of the rows; None if none has an answer."""
+    if all(p.answer is None for p in predictions):
+        return None
+    return mean_interval([metric(p) for p in predictions], [p.group for p in predictions], confidence)
 
 
 def difference(
     metric: Metric, first: Sequence[Prediction], second: Sequence[Prediction], confidence: float
 ) -> Interval | None:
-    """Returns mean(first) - mean(second) on the rows that both scored; None if there are none."""
-    others = {p.id: p for p in second if p.answer is not None}
-    pairs = [(p, others[p.id]) for p in first if p.answer is not None and p.id in others]
+    """Returns mean(first) - mean(second) on the rows of both; None if none is common or neither answered one."""
+    others = {p.id: p for p in second}
+    pairs = [(p, others[p.id]) for p in first if p.id in others]
+    if all(a.answer is None and b.answer is None for a, b in pairs):
+        return None
     return paired_difference(
         [metric(a) for a, _ in pairs], [metric(b) for _, b in pairs], [a.group for a, _ in pairs], confidence
     )

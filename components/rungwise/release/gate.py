@@ -24,6 +24,7 @@ from rungwise.core.decisions import (
     NoChampion,
     Reason,
     RefusalCause,
+    TooFewTestGroups,
     TooFewTestRows,
     UnseenTestAnswers,
     WhyAlone,
@@ -31,7 +32,14 @@ from rungwise.core.decisions import (
 from rungwise.core.records import Interval, Prediction
 from rungwise.core.words import MANY_TIMES
 from rungwise.evidence.ceiling import Unseen
-from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower, rows_needed
+from rungwise.evidence.intervals import (
+    MIN_GROUPS,
+    has_few_groups,
+    mean_interval,
+    paired_difference,
+    paired_lower,
+    rows_needed,
+)
 from rungwise.evidence.metrics import Metric
 from rungwise.evidence.sign_flips import better_p
 
@@ -87,7 +95,7 @@ class Measured:
 
 def row_scores(metric: Metric, predictions: Sequence[Prediction]) -> dict[str, float]:
     """Returns the score of each row, 0 to 1, by id; a row without an answer scores 0."""
-    return {p.id: 0.0 if p.answer is None else metric(p) for p in predictions}
+    return {p.id: metric(p) for p in predictions}
 
 
 def measured(
@@ -133,17 +141,21 @@ def measured(
     )
 
 
-def before_look(settings: PromoteSettings, target: float, rows: int, unseen: Unseen | None) -> Verdict | None:
+def before_look(
+    settings: PromoteSettings, target: float, groups: Sequence[str], unseen: Unseen | None
+) -> Verdict | None:
     """Returns the refusal that no score on the test rows can change; None if they have to be scored.
 
     Args:
         settings: what the gate requires in addition to the bar.
         target: the bar, 0 to 1.
-        rows: the number of test rows.
+        groups: each test row's lineage group.
         unseen: what the answers of the test rows have that no training row has; None where that limits no score.
     """
-    if rows < settings.min_scored:
-        return Verdict("refuse", (TooFewTestRows(rows, settings.min_scored),))
+    if len(groups) < settings.min_scored:
+        return Verdict("refuse", (TooFewTestRows(len(groups), settings.min_scored),))
+    if has_few_groups(groups):
+        return Verdict("refuse", (TooFewTestGroups(len(set(groups)), len(groups), MIN_GROUPS),))
     if unseen and unseen.affected and unseen.ceiling < target:
         return Verdict("refuse", (_unseen(unseen, target),))
     return None
@@ -237,6 +249,8 @@ def _refusal_cause(dev: Interval, standing: ChallengerScore | None, reasons: Seq
     if standing is None:
         if TooFewTestRows in kinds:
             return "few_test_rows"
+        if TooFewTestGroups in kinds:
+            return "few_test_groups"
         if UnseenTestAnswers in kinds:
             return "unseen_answers"
         return "not_scored" if kinds & {ChallengerTooFewScored, ChallengerTooManyUnscored} else None

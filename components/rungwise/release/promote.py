@@ -130,7 +130,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
         return judge(gate, target, metric.title, look, _is_smaller(challenger, champion), unseen)
 
     past = answered(ledger, question)
-    if past is None and (refusal := before_look(gate, target, len(rows), unseen)):
+    if past is None and (refusal := before_look(gate, target, rows.group, unseen)):
         _note(root, climb, challenger, refusal)
         return refusal
     earlier = None if past else _measured_before(ledger, question)
@@ -212,7 +212,7 @@ def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
     if not has_rows or settings.tasks[task].measure != climb.metric:  # the settings changed since
         return None
     rows, unseen = _test_rows(root, settings, task)
-    return before_look(settings.promote, settings.bars[task], len(rows), unseen)
+    return before_look(settings.promote, settings.bars[task], rows.group, unseen)
 
 
 def _gate(settings: Settings, task: str) -> list[Any]:

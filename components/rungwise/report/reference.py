@@ -94,7 +94,7 @@ def reference(root: Path, settings: Settings, climb: Climb, rungs: Mapping[str, 
         )
         cost = rungs[evidence.rung].cost_per_1000 if evidence.rung in rungs else None
         compared[evidence.rung] = replace(one, cost=cost, incumbent_cost=per_1000, currency=speed.currency)
-    score = estimate(metric, theirs, confidence)
+    score = estimate(metric, [p for p in theirs if p.answer is not None], confidence)
     return Reference(figures, score, speed if figures.answered else None, compared)
 
 
