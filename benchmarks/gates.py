@@ -20,7 +20,7 @@ from benchmarks.report import Figure, at_least, at_most, machine, parser, publis
 from rungwise.config import PromoteSettings
 from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower
 from rungwise.evidence.sign_flips import better_p
-from rungwise.release.gate import Measured, judge
+from rungwise.release.gate import Measured, before_look, judge
 
 ROWS: Final = (104, 304, 1000)
 GROUPS: Final = (1, 8)
@@ -66,8 +66,10 @@ class World:
 
 
 def gate(world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None) -> bool:
-    """Whether the product promotes `first` over the champion `second`."""
+    """Whether the product promotes `first` over the champion `second`; never with fewer than 20 groups."""
     groups, changes = world.groups, list(first - second)
+    if before_look(PromoteSettings(), BAR, groups, None):
+        return False
     best = list(first - (second if anchor is None else anchor))
     look = Measured(
         mean_interval(list(first), groups, CONFIDENCE), 0, world.n,
