@@ -49,7 +49,8 @@ def scores(kind: str, groups: Sequence[str], draw: np.random.Generator) -> list[
 
 def plain(values: Sequence[float], groups: Sequence[str], confidence: float) -> float:
     """Returns the lower end of the plain rule."""
-    n, mean, sums = float(len(values)), math.fsum(values) / len(values), defaultdict(float)
+    n, mean = float(len(values)), math.fsum(values) / len(values)
+    sums: dict[str, float] = defaultdict(float)
     for value, group in zip(values, groups, strict=True):
         sums[group] += value - mean
     variance = math.fsum((v - mean) ** 2 for v in values) / n

@@ -28,12 +28,14 @@ from rungwise.core.decisions import (
     NotAboveFloor,
     NothingJudged,
     NothingRegistered,
+    NotScreened,
     NotTried,
     OtherData,
     OtherSplit,
     Reason,
     RungCompared,
     RungScore,
+    SpentLook,
     Text,
     TooFewRows,
     TooFewScored,
@@ -282,6 +284,21 @@ SENTENCES = [
     (
         ChampionCompared(None, "nothing_in_common"),
         "No test row was scored by both the challenger and the champion.",
+    ),
+    (
+        SpentLook(3, 0.0034, 250),
+        "It is look 3 at these test rows, so it is decided at 0.34% (one-sided): 250 new test rows would start anew.",
+    ),
+    (
+        NotScreened(0.34, 0.1, 300),
+        "On 300 validation rows it is not better than the champion (sign-flip test, p = 0.34; at most 0.1 is required). So "
+        "the test rows are not scored: each look at them spends what they can show.",
+    ),
+    (
+        NotScreened(0.34, 0.1, 300, 0.02),
+        "On 300 validation rows it is not better than the champion (sign-flip test, p = 0.34; at most 0.1 is required), "
+        "nor shown to be at most 0.02 worse with its smaller base. So the test rows are not scored: each look at them "
+        "spends what they can show.",
     ),
     (NoChampion(), "There is no champion to compare with."),
     (OtherSplit(3), "Champion 3 was trained under another split: no fair comparison on these rows."),

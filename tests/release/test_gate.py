@@ -1,5 +1,7 @@
 from dataclasses import replace
 
+import pytest
+
 from rungwise.config import PromoteSettings
 from rungwise.core.decisions import (
     ChallengerScore,
@@ -9,6 +11,7 @@ from rungwise.core.decisions import (
     ChampionFails,
     ComparisonOutcome,
     NoChampion,
+    NotScreened,
     TooFewTestGroups,
     TooFewTestRows,
     UnseenTestAnswers,
@@ -17,7 +20,7 @@ from rungwise.core.records import AnswerForm, Interval, Prediction, from_json, t
 from rungwise.core.words import sentence_of
 from rungwise.evidence.ceiling import Unseen
 from rungwise.evidence.metrics import Metric
-from rungwise.release.gate import Anchor, Measured, Verdict, before_look, judge, measured
+from rungwise.release.gate import Anchor, Measured, Verdict, before_look, judge, measured, screen
 
 ACCURACY = Metric("accuracy", AnswerForm("label", ("a", "b")))
 ALONE = [f"g{i}" for i in range(100)]
@@ -30,7 +33,7 @@ def answers(right: int, n: int = 300, unscored: int = 0) -> list[Prediction]:
 
 
 def ask(challenger, champion=None, is_smaller=False, settings=None, *, anchor=None, target=0.9):
-    look = measured(ACCURACY, 0.95, challenger, champion, anchor=anchor)
+    look = measured(ACCURACY, 0.025, challenger, champion, anchor=anchor)
     assert from_json(Measured, to_json(look)) == look  # the ledger holds all that the verdict needs
     return judge(settings or PromoteSettings(), target, ACCURACY.title, look, is_smaller)
 
@@ -76,7 +79,7 @@ def test_a_smaller_base_that_may_be_worse_than_the_margin_keeps_the_champion():
     assert worse.action == few.action == "keep"
     assert worse.reasons[-1].outcome == few.reasons[-1].outcome == "maybe_worse"
     assert worse.reasons[-1].lower < few.reasons[-1].lower < -0.02 == -worse.reasons[-1].margin
-    assert "at most 0.026 worse than the champion (`promote.margin` allows 0.02), so the champion stays" in (
+    assert "at most 0.030 worse than the champion (`promote.margin` allows 0.02), so the champion stays" in (
         sentence_of(few.reasons[-1])
     )
     wide = ask(answers(286), answers(291), True, PromoteSettings(margin=0.05))
@@ -100,7 +103,7 @@ def test_steps_to_smaller_bases_are_compared_with_the_best_version_ever_promoted
 
 def test_without_predictions_of_the_champion_the_reason_says_why():
     why = ChampionFails(3, "its base is missing")
-    verdict = judge(PromoteSettings(), 0.9, ACCURACY.title, measured(ACCURACY, 0.95, answers(290), None, why), False)
+    verdict = judge(PromoteSettings(), 0.9, ACCURACY.title, measured(ACCURACY, 0.025, answers(290), None, why), False)
     assert verdict.action == "promote" and verdict.reasons[-1] == why
 
 
@@ -140,6 +143,31 @@ def test_too_few_test_rows_are_refused_before_they_are_scored():
     assert before_look(settings, 0.9, groups, None) is None
 
 
+def test_validation_rows_decide_whether_the_test_rows_are_scored():
+    def ask_dev(challenger, champion, is_smaller=False, target=0.5):
+        return screen(PromoteSettings(), target, ACCURACY, challenger, champion, is_smaller)
+
+    better, equal = answers(290), answers(280)
+    assert ask_dev(better, equal) is None
+    refused = ask_dev(equal, equal)
+    assert refused == NotScreened(1.0, 0.10, 300) and refused.p > refused.required
+    assert ask_dev(answers(279), equal).p > 0.10
+    assert ask_dev(equal, equal, target=0.97) is None  # the champion may be below the bar
+    assert ask_dev(equal, equal, is_smaller=True) is None
+    worse = ask_dev(answers(250), equal, is_smaller=True)
+    assert worse == NotScreened(worse.p, 0.10, 300, 0.02)
+    silent = answers(300, unscored=300)
+    assert ask_dev(equal, silent) is None  # whatever answers is better than what does not
+
+
+def test_the_level_of_a_look_is_that_of_its_intervals_and_tests():
+    strict, lax = (measured(ACCURACY, level, answers(285), answers(280)) for level in (0.001, 0.03))
+    assert strict.score.confidence == pytest.approx(0.998) and lax.score.confidence == pytest.approx(0.94)
+    assert strict.score.low < lax.score.low and strict.lower < lax.lower and strict.better == lax.better == 0.5**6
+    verdicts = [judge(PromoteSettings(), 0.5, "accuracy", look, False).action for look in (strict, lax)]
+    assert verdicts == ["keep", "promote"]
+
+
 def test_too_few_test_groups_are_refused_before_the_rows_are_scored():
     groups = [f"g{i % 19}" for i in range(300)]
     assert before_look(PromoteSettings(), 0.9, groups, None) == Verdict("refuse", (TooFewTestGroups(19, 300, 20),))
@@ -158,7 +186,7 @@ def test_labels_that_leave_no_score_at_the_bar_are_refused_before_the_rows_are_s
 
 def test_a_refusal_after_the_look_names_the_labels_that_lower_the_ceiling():
     unseen = Unseen({"gamma": 15}, {}, 15, 300, 0.95)
-    low, high = (measured(ACCURACY, 0.95, answers(right), None) for right in (275, 290))
+    low, high = (measured(ACCURACY, 0.025, answers(right), None) for right in (275, 290))
     verdict = judge(PromoteSettings(), 0.9, ACCURACY.title, low, False, unseen)
     assert verdict.reasons[1:] == (UnseenTestAnswers(("gamma",), 15, 300, 0.95, 0.9),)
     assert judge(PromoteSettings(), 0.9, ACCURACY.title, high, False, unseen).action == "promote"

@@ -9,7 +9,16 @@ from dataclasses import replace
 import pytest
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import AlreadyChampion, AskedBefore, ChampionCompared, ChampionFails, OtherData, Text
+from rungwise.core.decisions import (
+    AlreadyChampion,
+    AskedBefore,
+    ChampionCompared,
+    ChampionFails,
+    NotScreened,
+    OtherData,
+    SpentLook,
+    Text,
+)
 from rungwise.core.errors import RegistryError, RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.logs import read_log
@@ -199,13 +208,20 @@ def test_registering_and_promoting_again_changes_nothing(climbed):
 def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
     registry = Registry(climbed)
     champion = registry.version("route", CHAMPION)
-    # the same attempt under another data version: a tie, so the champion stays
+    # the same attempt under another data version: no better on validation rows, so the test rows are not scored
     for module in (register_module, promote_module):
         monkeypatch.setattr(module, "data_version", lambda root: "another-data")
     assert register(climbed, "route").version == 2
     verdict = promote(climbed, "route")
-    assert verdict.action == "keep" and isinstance(verdict.reasons[-1], ChampionCompared)
-    assert verdict.reasons[-1].outcome == "no_difference"
+    assert verdict.action == "keep" and isinstance(verdict.reasons[-1], NotScreened) and verdict.reasons[-1].p == 1
+    monkeypatch.setattr(promote_module, "screen", lambda *_: None)  # with a second look: a tie, at a smaller level
+    settings = (climbed / "params.yaml").read_text()
+    (climbed / "params.yaml").write_text(settings.replace("{min_scored: 20}", "{min_scored: 20, margin: 0.03}"))
+    verdict = promote(climbed, "route")
+    compared, spent = verdict.reasons[-2:]
+    assert isinstance(compared, ChampionCompared) and compared.outcome == "no_difference"
+    assert isinstance(spent, SpentLook) and spent.look == 2 and verdict.action == "keep"
+    assert looks(Paths(climbed).ledger, "route")[-1]["cohort"]["look"] == 2
     n_looks = len(Paths(climbed).ledger.read_text().splitlines())
     again = promote(climbed, "route")
     assert again.action == "keep" and again.reasons[:-1] == verdict.reasons
@@ -214,6 +230,7 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
     assert registry.version("route", CHAMPION) == champion
     assert registry.version("route", CHALLENGER).number == 2
     registry.set_alias(champion, CHALLENGER)
+    (climbed / "params.yaml").write_text(settings)
 
 
 def test_a_challenger_of_other_data_is_refused_without_a_test_set_look(climbed, monkeypatch):
@@ -309,7 +326,7 @@ def test_lost_files_are_registered_again(climbed):
         again = register(climbed, "route").version
         assert again > 1
         verdict = promote(climbed, "route")
-        assert verdict.action == "promote" and isinstance(verdict.reasons[-1], ChampionFails)
+        assert verdict.action == "promote" and isinstance(verdict.reasons[-2], ChampionFails)
         assert answer(climbed, "route", {}, "parcel").version == again
     finally:
         shutil.copytree(climbed / "mlartifacts/gone", climbed / "mlartifacts/models", dirs_exist_ok=True)

@@ -396,6 +396,9 @@ class PromoteSettings(Section):
     margin: Share = 0.02
     """How much worse than the best version ever promoted a challenger with a smaller base may be, shown on test rows.
     The smaller the margin, the more rows it takes: see the page on gates."""
+    cohort_rows: Positive = 300
+    """Test rows of a cohort. Looks at the same rows spend what they can show, and so many new test rows start anew: see
+    the page on gates."""
     min_test: Positive = 200
     """With fewer test rows than this, a warning says what they can show. Nothing is refused because of it."""
 

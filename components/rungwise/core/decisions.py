@@ -342,6 +342,34 @@ class ChampionCompared:
 
 
 @dataclass(frozen=True)
+class SpentLook:
+    """These test rows were looked at before, so this look is decided at a smaller level."""
+
+    look: int
+    """Counted from 1 among the looks at these rows."""
+    level: float
+    """One-sided."""
+    missing: int
+    """How many more new test rows start anew."""
+    code: Literal["spent_look"] = "spent_look"
+
+
+@dataclass(frozen=True)
+class NotScreened:
+    """The validation rows give no reason to look at the test rows, so they were not scored."""
+
+    p: float
+    """The p-value that the challenger is better than the champion on the validation rows."""
+    required: float
+    """The largest p-value with which the test rows are scored."""
+    rows: int
+    """All validation rows."""
+    margin: float | None = None
+    """`promote.margin`, where the challenger's base is smaller."""
+    code: Literal["not_screened"] = "not_screened"
+
+
+@dataclass(frozen=True)
 class NoChampion:
     """There is no champion to compare with."""
 
@@ -478,6 +506,8 @@ WhyAlone: TypeAlias = NoChampion | OtherSplit | ChampionFails
 GateReason: TypeAlias = (
     TooFewTestRows
     | TooFewTestGroups
+    | SpentLook
+    | NotScreened
     | UnseenTestAnswers
     | ChallengerTooFewScored
     | ChallengerTooManyUnscored

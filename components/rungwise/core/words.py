@@ -32,6 +32,7 @@ from rungwise.core.decisions import (
     NotAboveFloor,
     NothingJudged,
     NothingRegistered,
+    NotScreened,
     NotTried,
     OtherData,
     OtherSplit,
@@ -39,6 +40,7 @@ from rungwise.core.decisions import (
     ReleaseReason,
     RungCompared,
     RungScore,
+    SpentLook,
     Text,
     TooFewRows,
     TooFewScored,
@@ -285,6 +287,13 @@ def _gate(reason: GateReason) -> str:
             return f"{title} {_ends(score)} on {score.n} test rows: the lower end is {side} the bar of {target:g}."
         case ChampionCompared():
             return _compared(reason)
+        case SpentLook(look, level, missing):
+            return (
+                f"It is look {look} at these test rows, so it is decided at {level:.2%} (one-sided): "
+                f"{number_of(missing, 'new test row')} would start anew."
+            )
+        case NotScreened():
+            return _not_screened(reason)
         case NoChampion():
             return "There is no champion to compare with."
         case OtherSplit(champion):
@@ -311,6 +320,15 @@ def _compared(reason: ChampionCompared) -> str:
     if reason.outcome == "smaller_base":
         return f"{sentence}its base is smaller, and {worst} ({limit})."
     return f"{sentence}its base is smaller, but these rows show only that {worst} ({limit}), so the champion stays."
+
+
+def _not_screened(reason: NotScreened) -> str:
+    worse = "" if reason.margin is None else f", nor shown to be at most {reason.margin:g} worse with its smaller base"
+    return (
+        f"On {reason.rows} validation rows it is not better than the champion (sign-flip test, p = {reason.p:.2g}; at "
+        f"most {reason.required:g} is required){worse}. So the test rows are not scored: each look at them spends what "
+        "they can show."
+    )
 
 
 def _detectable(difference: Interval) -> str:

@@ -11,6 +11,7 @@ ever promoted. A tie keeps the champion. A row without an answer scores 0.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from rungwise.config import PromoteSettings
 from rungwise.core.decisions import (
@@ -22,6 +23,7 @@ from rungwise.core.decisions import (
     Climb,
     ComparisonOutcome,
     NoChampion,
+    NotScreened,
     Reason,
     RefusalCause,
     TooFewTestGroups,
@@ -56,6 +58,10 @@ class Verdict:
         """Returns the reasons without what to do after a refusal, and that."""
         advice = next((reason for reason in self.reasons if isinstance(reason, AfterRefusal)), None)
         return tuple(reason for reason in self.reasons if reason is not advice), advice
+
+
+SCREEN: Final = 0.10
+"""The one-sided level at which validation rows give a reason for a look at test rows."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,7 @@ def row_scores(metric: Metric, predictions: Sequence[Prediction]) -> dict[str, f
 
 def measured(
     metric: Metric,
-    confidence: float,
+    level: float,
     challenger: Sequence[Prediction],
     champion: Sequence[Prediction] | None,
     why_alone: WhyAlone | None = None,
@@ -110,12 +116,13 @@ def measured(
 
     Args:
         metric: scores one prediction.
-        confidence: of the two-sided intervals, 0 to 1; the lower end of `anchor`'s comparison is one-sided.
+        level: the one-sided level of this look, 0 to 0.5.
         challenger: predictions on the test rows.
         champion: the champion's predictions on the same rows; None where there are none.
         why_alone: why `champion` is None; None: there is no champion.
         anchor: the best version ever promoted; None where none has scores.
     """
+    confidence = 1 - 2 * level
     own, unscored = row_scores(metric, challenger), sum(p.answer is None for p in challenger)
     groups = {p.id: p.group for p in challenger}
     score = mean_interval(list(own.values()), list(groups.values()), confidence) if unscored < len(challenger) else None
@@ -127,7 +134,7 @@ def measured(
     differences = [own[row] - theirs[row] for row in own]
     rivals = anchor.scores if anchor else theirs
     common = [row for row in own if row in rivals]
-    lower = paired_lower([own[row] - rivals[row] for row in common], [groups[row] for row in common], confidence)
+    lower = paired_lower([own[row] - rivals[row] for row in common], [groups[row] for row in common], 1 - level)
     return Measured(
         score,
         unscored,
@@ -159,6 +166,40 @@ def before_look(
     if unseen and unseen.affected and unseen.ceiling < target:
         return Verdict("refuse", (_unseen(unseen, target),))
     return None
+
+
+def screen(
+    settings: PromoteSettings,
+    target: float,
+    metric: Metric,
+    challenger: Sequence[Prediction],
+    champion: Sequence[Prediction],
+    is_smaller: bool,
+) -> NotScreened | None:
+    """Returns why the validation rows give no reason for a look at the test rows; None if they do.
+
+    They do if they hint at one of the gate's conditions: the challenger is better, its base is smaller and it is not
+    worse, or the champion is below the bar.
+
+    Args:
+        settings: what the gate requires.
+        target: the bar, 0 to 1.
+        metric: scores one prediction.
+        challenger: predictions on the validation rows.
+        champion: the champion's predictions on the same rows.
+        is_smaller: whether the challenger's base is smaller than the champion's.
+    """
+    own, theirs = row_scores(metric, challenger), row_scores(metric, champion)
+    groups = [p.group for p in challenger]
+    differences = [own[row] - theirs[row] for row in own]
+    p = better_p(differences, groups)
+    score = mean_interval(list(theirs.values()), [p.group for p in champion], 1 - 2 * SCREEN)
+    if p <= SCREEN or score is None or score.high < target:
+        return None
+    lower = paired_lower(differences, groups, 1 - SCREEN) if is_smaller else None
+    if lower is not None and lower > -settings.margin:
+        return None
+    return NotScreened(p, SCREEN, len(own), settings.margin if is_smaller else None)
 
 
 def judge(

@@ -15,6 +15,7 @@ from rungwise.core.folders import replace_text
 from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import digest, from_json
 from rungwise.release.gate import Anchor, Measured, Verdict
+from rungwise.release.spending import Cohort, next_cohort
 
 SCORES = "scores"
 """The folder next to the ledger with a file for each look: row -> the challenger's score."""
@@ -39,6 +40,24 @@ def record(ledger: Path, line: Mapping[str, Any], scores: Mapping[str, float] | 
         _write(folder / name, scores)
         line = {**line, SCORES: name}
     append_log(ledger, line)
+
+
+def cohort(ledger: Path, task: str, rows: Sequence[str], alpha: float, size: int) -> Cohort:
+    """Returns the test rows of a task's next look, and its level; see `release.spending`.
+
+    Args:
+        ledger: the ledger.
+        task: the task's name.
+        rows: the ids of today's test rows.
+        alpha: the level of all looks at a cohort together.
+        size: with so many rows a cohort takes no more.
+
+    Raises:
+        WorkspaceError: a line of the ledger, or a file of scores, can't be read.
+    """
+    past = [look for look in looks(ledger, task) if look.get("measured") and "decided" not in look]
+    paths = [ledger.parent / SCORES / Path(str(look.get(SCORES))).name for look in past]
+    return next_cohort(past, [set(_scores(path)) if path.is_file() else None for path in paths], rows, alpha, size)
 
 
 def anchor(ledger: Path, task: str, metric: str) -> Anchor | None:

@@ -1,7 +1,8 @@
 """Asks the gate about a task's challenger and moves the alias `champion`; the only place that scores test rows.
 
 Every test-set look is recorded in data/promote/ledger.jsonl with what it measured, and the same question is not asked
-twice: under other settings of the gate, or another bar, the verdict follows from what was measured.
+twice: under other settings of the gate, or another bar, the verdict follows from what was measured. A look spends some
+of the evidence that its rows hold (`release.spending`), so that a challenger first has to do well on validation rows.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,23 +20,26 @@ from rungwise.core.decisions import (
     ChampionFails,
     Climb,
     NoChampion,
+    NotScreened,
     OtherData,
     OtherSplit,
+    SpentLook,
     WhyAlone,
 )
 from rungwise.core.errors import ModelError, Problem, RegistryError
-from rungwise.core.folders import is_sealed, open_sealed
-from rungwise.core.records import Prediction, digest, to_json
+from rungwise.core.folders import is_sealed, open_sealed, read_lines
+from rungwise.core.records import Prediction, digest, prediction_from_json, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.ceiling import Unseen, unseen_of
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
 from rungwise.release.connection import Connection
-from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores
-from rungwise.release.ledger import anchor, answered, is_remeasured, looks, measured_before, record
+from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores, screen
+from rungwise.release.ledger import anchor, answered, cohort, is_remeasured, looks, measured_before, record
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.release.runs import log_verdict
+from rungwise.release.spending import Cohort
 from rungwise.release.versions import note_verdict
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
@@ -114,9 +118,10 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     if challenger.tags.get("data_version") != data_version(root):
         own = challenger.tags.get("data_version")
         return Verdict("refuse", (OtherData(challenger.number, own, data_version(root)),))
-    rows, unseen = _test_rows(root, settings, task)
+    of, rows, unseen = _test_rows(root, settings, task)
     metric = Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ()))
     attempt = next((e.attempt for e in climb.evidence if challenger.is_of(e.attempt)), challenger.tags["attempt"])
+    is_smaller = _is_smaller(challenger, champion)
     question = {
         "task": task,
         "challenger": challenger.number,
@@ -127,7 +132,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     }
 
     def verdict_of(look: Measured) -> Verdict:
-        return judge(gate, target, metric.title, look, _is_smaller(challenger, champion), unseen)
+        return judge(gate, target, metric.title, look, is_smaller, unseen)
 
     past = answered(ledger, question)
     if past is None and (refusal := before_look(gate, target, rows.group, unseen)):
@@ -140,9 +145,19 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
             prove(folder) if prove else parity.prove(folder, root)
     if past is None:
         if earlier is None:
-            earlier = _look(root, settings, metric, rows, challenger, champion)
+            if unscreened := _unscreened(root, settings, metric, climb, attempt, challenger, champion):
+                verdict = Verdict("keep", (unscreened,))
+                record(ledger, {**question, **to_json(verdict), "when": _now()}, None)
+                _note(root, climb, challenger, verdict)
+                return verdict
+            earlier = _look(root, settings, metric, rows, challenger, champion, of.level)
         verdict = verdict_of(earlier.look)
+        if earlier.is_new and of.look > 1:
+            spent = SpentLook(of.look, of.level, of.missing)
+            verdict = Verdict(verdict.action, (*verdict.reasons, spent))
         line = {**question, **to_json(verdict), "measured": to_json(earlier.look), "when": earlier.when}
+        if earlier.is_new:
+            line["cohort"] = {"number": of.number, "look": of.look, "level": of.level}
         # the record comes before the promotion: the next run promotes from it, without a second look
         record(ledger, line if earlier.is_new else {**line, "decided": _now()}, earlier.scores)
         if not earlier.is_new:
@@ -176,33 +191,69 @@ def _measured_before(ledger: Path, question: Mapping[str, Any]) -> _Look | None:
 
 
 def _look(
-    root: Path, settings: Settings, metric: Metric, rows: Table, challenger: Version, champion: Version | None
+    root: Path,
+    settings: Settings,
+    metric: Metric,
+    rows: Table,
+    challenger: Version,
+    champion: Version | None,
+    level: float,
 ) -> _Look:
-    """Scores the test rows: the only place that does."""
+    """Scores the test rows, the only place that does; `level`: of this look, one-sided."""
+    best = anchor(Paths(root).ledger, challenger.task, metric.name) if champion else None
+    first = _answers(root, challenger, rows)
+    second, why_alone = _champion_answers(root, champion, split_version(settings), rows)
+    look = measured(metric, level, first, second, why_alone, best)
+    return _Look(look, _now(), row_scores(metric, first))
+
+
+def _unscreened(
+    root: Path,
+    settings: Settings,
+    metric: Metric,
+    climb: Climb,
+    attempt: str,
+    challenger: Version,
+    champion: Version | None,
+) -> NotScreened | None:
+    """Returns why the validation rows give no reason to score test rows; None if they do, or can't be compared.
+
+    They can't where there is no champion that can answer them, or where the climb was one of other rungs.
+    """
+    chosen = next((e for e in climb.evidence if e.attempt == attempt), None)
+    if champion is None or chosen is None:
+        return None
+    rows = Table.read(open_sealed(Paths(root).output("split"), "split") / climb.task / "dev.jsonl")
+    path = Paths(root).output("climb") / climb.task / "predictions" / f"{chosen.rung}.jsonl"
+    own = [prediction_from_json(line) for line in read_lines(path)]
+    theirs, _ = _champion_answers(root, champion, split_version(settings), rows)
+    if theirs is None or [p.id for p in own] != [p.id for p in theirs]:
+        return None
+    is_smaller = _is_smaller(challenger, champion)
+    return screen(settings.promote, settings.bars[climb.task], metric, own, theirs, is_smaller)
+
+
+def _answers(root: Path, version: Version, rows: Table) -> tuple[Prediction, ...]:
     from rungwise.serving.answerer import Answerer
 
-    def answers(version: Version) -> tuple[Prediction, ...]:
-        with Registry(root).attempt_folder(version) as folder:
-            return Answerer(folder, root).judge(rows)
-
-    best = anchor(Paths(root).ledger, challenger.task, metric.name) if champion else None
-    first = answers(challenger)
-    second, why_alone = _champion_answers(champion, split_version(settings), answers)
-    look = measured(metric, settings.evaluate.confidence, first, second, why_alone, best)
-    return _Look(look, _now(), row_scores(metric, first))
+    with Registry(root).attempt_folder(version) as folder:
+        return Answerer(folder, root).judge(rows)
 
 
 _LIMITED: Final = ("accuracy", "set_f1", "fields")
 """Metrics whose highest score follows from the labels and items that the training rows have."""
 
 
-def _test_rows(root: Path, settings: Settings, task: str) -> tuple[Table, Unseen | None]:
-    """Returns the test rows, and what their answers have that no training row has."""
+def _test_rows(root: Path, settings: Settings, task: str) -> tuple[Cohort, Table, Unseen | None]:
+    """Returns the cohort of the next look, its test rows, and what their answers have that no training row has."""
     rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
+    of = cohort(Paths(root).ledger, task, rows.id, 1 - settings.evaluate.confidence, settings.promote.cohort_rows)
+    if len(of.rows) < len(rows):
+        rows = rows.take(i for i, row in enumerate(rows.id) if row in of.rows)
     if settings.tasks[task].measure not in _LIMITED:
-        return rows, None
+        return of, rows, None
     train = Table.read(open_sealed(Paths(root).output("augment"), "augment") / task / "train.jsonl")
-    return rows, unseen_of(settings.tasks[task].answer, train.answer, rows.answer)
+    return of, rows, unseen_of(settings.tasks[task].answer, train.answer, rows.answer)
 
 
 def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
@@ -211,7 +262,7 @@ def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
     has_rows = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     if not has_rows or settings.tasks[task].measure != climb.metric:  # the settings changed since
         return None
-    rows, unseen = _test_rows(root, settings, task)
+    _, rows, unseen = _test_rows(root, settings, task)
     return before_look(settings.promote, settings.bars[task], rows.group, unseen)
 
 
@@ -246,15 +297,15 @@ def _challenger(registry: Registry, climb: Climb) -> Version:
 
 
 def _champion_answers(
-    champion: Version | None, split: str, answers: Callable[[Version], tuple[Prediction, ...]]
+    root: Path, champion: Version | None, split: str, rows: Table
 ) -> tuple[tuple[Prediction, ...] | None, WhyAlone | None]:
-    """Returns the champion's predictions on the test rows; or None, and why the challenger is judged alone."""
+    """Returns the champion's predictions on held-out rows; or None, and why the challenger is judged alone."""
     if champion is None:
         return None, NoChampion()
     if champion.tags.get("split_version") != split:
         return None, OtherSplit(champion.number)
     try:
-        return answers(champion), None
+        return _answers(root, champion, rows), None
     except (ModelError, RegistryError) as error:
         return None, ChampionFails(champion.number, error.problem.what)
 
