@@ -859,7 +859,7 @@ def json_lines(write):
         ("x.jsonl", json_lines(lambda row: json.dumps(row)[:-2]), "(first: line 1, no JSON value: the line is cut off)"),
         ("x.jsonl", json_lines(lambda row: json.dumps(row) + ","), "(first: line 1, a comma after the object)"),
         ("x.jsonl", json_lines(lambda row: "{" + json.dumps(row)), "(first: line 1, no JSON value, from character 2 on)"),
-        ("x.jsonl", json_lines(lambda row: json.dumps(list(row.values()))), "a list of cells, wanted an object"),
+        ("x.jsonl", json_lines(lambda row: json.dumps(str(row))), "str, wanted an object"),
         ("x.json", json.dumps([t for t, _ in ROWS]), "bad_json: 120 (first: line 1, wanted an object or a list of cells)"),
         ("x.parquet", b"PAR1 cut off", "a complete Parquet or Arrow file"),
         ("x.arrow", b"ARROW1\0\0cut off", "a complete Parquet or Arrow file"),

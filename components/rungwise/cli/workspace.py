@@ -28,7 +28,9 @@ def add(add: Add) -> None:
     init.add_argument("--test", metavar="FILE", help="test rows, if you have split them yourself")
     init.add_argument("--encoding", metavar="NAME", help="the text encoding, such as cp1252; found out by default")
     init.add_argument(
-        "--no-header", action="store_true", help="the first line of a CSV file is a row; columns are [0], [1] ..."
+        "--no-header",
+        action="store_true",
+        help="the first row of a table is a row, not a header; columns are [0], [1] ...",
     )
     init.add_argument(
         "--records",

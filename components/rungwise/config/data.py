@@ -76,7 +76,8 @@ class SourceSettings(Section):
     the columns are `label` and `text`. `arrow`: a file of Hugging Face `datasets`; class labels are read as their
     names."""
     header: bool = True
-    """CSV: whether the first line has the column names. Without one the columns are called `[0]`, `[1]` and so on."""
+    """CSV, and JSON whose rows are lists of cells: whether the first row has the column names. Without them the columns
+    are called `[0]`, `[1]` and so on. A list is a row, too, if the task or `columns` name such places."""
     quotes: bool | None = None
     """CSV: whether cells can be quoted. If false, a quote is an ordinary character and every line is a row. By default
     the whole file decides: cells can be quoted unless that would merge or lose lines and the other would not."""

@@ -25,6 +25,7 @@ from rungwise.dataset.readers import (
     form_of,
     has_rows_by_id,
     is_column_wise,
+    lists_in,
     named_delimiter,
     opened,
     opened_csv,
@@ -56,7 +57,7 @@ class Options:
     """Whether further right answers are looked for although the answer column is known."""
     encoding: str | None = None
     has_header: bool | None = None
-    """Whether the first line of a CSV file has the column names."""
+    """Whether the first row of a table has the column names."""
 
 
 def with_options(error: DataError) -> DataError:
@@ -96,15 +97,18 @@ def source_of(
     if form == "csv":
         source, why = _csv_source(source, first, is_alone=len(stored) == 1)
         notes += [f"{first.name}: {why}."] if why else []
-        if options.has_header is None and (row := _row_in_header(source, first, f"{options.text},{options.answer}")):
-            source = source.model_copy(update={"header": False})
-            notes.append(
-                f"{first.name}: the first line looks like a row ({row}), so it is read as one, and the columns are "
-                "[0], [1] and so on. If it is the header, name its columns with --text and --answer."
-            )
     if form == "json" and records is None:
         source, why = _json_source(source, first)
         notes += [f"{first.name}: {why}."] if why else []
+    if options.has_header is None and (row := _row_in_header(source, first, form, f"{options.text},{options.answer}")):
+        source = source.model_copy(update={"header": False})
+        notes.append(
+            f"{first.name}: the first {'line' if form == 'csv' else 'list'} looks like a row ({row}), so it is read as "
+            "one, and the columns are [0], [1] and so on. If it is the header, name its columns with --text and "
+            "--answer."
+        )
+    if options.has_header is None:
+        _check_same_header(source, list(stored.values()))
     return source, notes
 
 
@@ -123,19 +127,65 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SAMPLED_LINES = 300
 
 
-def _row_in_header(source: SourceSettings, file: Path, named: str) -> str:
-    """Returns why a CSV file's first line looks like a row: it has a number, or a value that its column repeats.
+def _row_in_header(source: SourceSettings, file: Path, form: str, named: str) -> str:
+    """Returns why the first row of a table looks like a row: it has a number, or a value that its column repeats.
 
-    Empty for a header. `named`: the columns that the user named; a line that has one of them is a header.
+    Empty for a header, and for a file that is not a table. `named`: the columns that the user named; a line that has
+    one of them is a header.
     """
-    with opened_csv(source, file) as stream:
-        reader = csv.reader(stream, **dialect_of(source, file).reader_settings)
-        try:
-            first, *others = islice(reader, _SAMPLED_LINES)
-        except (csv.Error, ValueError):
-            return ""
+    first, *others = _first_rows(source, file, form) or [[]]
     if {name.strip() for name in first} & {name.strip() for name in named.split(",")}:
         return ""
+    is_first = source.name == "rows"  # columns of the others are named as those of the first
+    if is_first and any(name.strip() in _places(first) for name in named.split(",")):
+        return "its columns are named by their places"
+    return _why_row(first, others)
+
+
+def _check_same_header(source: SourceSettings, files: Sequence[Path]) -> None:
+    """Checks that all files have a header, or none has.
+
+    Raises:
+        DataError: the first has one and the first line of another looks like a row, or the reverse.
+    """
+    if len(files) < 2:
+        return
+    first, *others = [_first_rows(source, file, form_of(source, file)) for file in files]
+    for file, table in zip(files[1:], others, strict=True):
+        if not first or not table:
+            continue
+        is_row = not {*table[0]} & {*first[0]} if source.header else True
+        is_row = is_row and bool(_why_row(table[0], [*table[1:], *first]))
+        if is_row == source.header:
+            raise _only_one_header(files[0], file, is_first_headed=source.header)
+
+
+def check_like(first: SourceSettings, first_file: Path, source: SourceSettings, file: Path) -> None:
+    """Checks that the files of two sources both have a header, or none has one.
+
+    Raises:
+        DataError: only one is a table with the names of the columns in its first line.
+    """
+    headed, headed_file = (first, first_file) if first.header else (source, file)
+    if first.header != source.header and _first_rows(headed, headed_file, form_of(headed, headed_file)):
+        raise _only_one_header(first_file, file, is_first_headed=first.header)
+
+
+def _only_one_header(first: Path, other: Path, *, is_first_headed: bool) -> DataError:
+    headed, plain = (path.name for path in ((first, other) if is_first_headed else (other, first)))
+    return DataError(
+        Problem(
+            "only one of two files has a header",
+            where=f"{first}, {other}",
+            found=f"the first line of {headed} has the names of the columns, that of {plain} looks like a row",
+            wanted="files with the same columns",
+            do=f"write the header of {headed} into {plain} too; or, if no file has a header, use --no-header",
+        )
+    )
+
+
+def _why_row(first: Sequence[str], others: Sequence[Sequence[str]]) -> str:
+    """Returns why a line looks like a row among others; empty if it does not."""
     for place, name in enumerate(first):
         values = [row[place] for row in others if len(row) == len(first)]
         if _NUMBER.fullmatch(name) and name != str(place):
@@ -143,6 +193,27 @@ def _row_in_header(source: SourceSettings, file: Path, named: str) -> str:
         if name and values.count(name) > 1:
             return f"its column has {name[:20]!r} in other lines, too"
     return ""
+
+
+def _places(row: Sequence[str]) -> list[str]:
+    return [f"[{place}]" for place in range(len(row))]
+
+
+def _first_rows(source: SourceSettings, file: Path, form: str) -> list[list[str]]:
+    """Returns the cells of the first rows of a table; none for a file that is not one, or that can't be read."""
+    if form in ("json", "jsonl"):
+        try:
+            return lists_in(source, file, document_of(source, file) if form == "json" else None)
+        except (DataError, UnicodeError, EOFError, OSError):  # what reads the rows says why
+            return []
+    if form != "csv":
+        return []
+    with opened_csv(source, file) as stream:
+        reader = csv.reader(stream, **dialect_of(source, file).reader_settings)
+        try:
+            return list(islice(reader, _SAMPLED_LINES))
+        except (csv.Error, ValueError):
+            return []
 
 
 def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, str]:

@@ -90,7 +90,7 @@ def init(
             default SmolLM2-135M.
         ladder: the name of a preset, instead of `bases`.
         encoding: the text encoding of all files; found out by default.
-        has_header: whether the first line of a CSV file has the column names; found out by default.
+        has_header: whether the first row of a table (CSV, lists of cells) has the column names; found out by default.
         task: the task's name; by default from the answer column or the folder.
 
     Raises:
@@ -178,8 +178,7 @@ def _like(file: RowsFile, options: Options) -> Options:
     """Returns how further files are read: with the columns of the first."""
     finds_others = options.answer is None and not file.columns.one_hot
     texts, answer = ",".join(file.columns.texts), file.columns.answer
-    named = replace(options, text=texts, answer=answer, others=file.others, finds_others=finds_others)
-    return replace(named, has_header=file.source.header)
+    return replace(options, text=texts, answer=answer, others=file.others, finds_others=finds_others)
 
 
 def _of_first(answers: Cleaned) -> Cleaned:

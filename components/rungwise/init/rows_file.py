@@ -15,7 +15,7 @@ from rungwise.dataset.answer_cells import NoAnswer, names_in, option_in
 from rungwise.dataset.readers import Cell, Note, Row, files_in, list_in, rows, text_of
 from rungwise.init.column_checks import with_unreadable
 from rungwise.init.columns import Columns, chosen_columns
-from rungwise.init.file_form import Options, source_of, with_options
+from rungwise.init.file_form import Options, check_like, source_of, with_options
 from rungwise.init.lost import Lost, listed, remedy, with_one
 
 MIN_ROWS = ValidateSettings().min_rows
@@ -103,6 +103,8 @@ def read_rows_file(
                 )
             )
     first = next(iter(stored.values()))
+    if others and options.has_header is None:
+        check_like(others[0].source, next(iter(others[0].files.values())), source, first)
     try:
         columns = chosen_columns(source, first, options)
     except DataError as error:

@@ -1,15 +1,16 @@
 """Reads JSON lines, and JSON documents whose rows are where `records` says (see `json_records`)."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers.cells import object_in
-from rungwise.dataset.readers.json_records import records_in
+from rungwise.dataset.readers.json_records import PLACE, numbered, records_in
 from rungwise.dataset.readers.objects import check_columns, picked
 from rungwise.dataset.readers.opened import MAX_JSON_BYTES, opened, opened_text
 from rungwise.dataset.readers.row import Bad, Note, Row, encoding_of, has_lost_bytes
@@ -19,33 +20,97 @@ SAMPLED_ROWS: Final = 200
 
 
 def jsonl_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Iterator[Row | Bad | Note]:
-    """Yields the rows of a file with one JSON object per line.
+    """Yields the rows of a file with one JSON object, or one list of cells, per line.
+
+    Raises:
+        DataError: a needed column is in no row.
+    """
+    return _rows(source, path, needed, _lines(source, path))
+
+
+def _lines(source: SourceSettings, path: Path) -> Iterator[tuple[int, Any]]:
+    """Yields number and value of each line; a line that can't be read is `Bad`."""
+    with opened_text(source, path) as stream:
+        for line, text in enumerate(stream, start=1):
+            if not text.strip():
+                continue
+            if has_lost_bytes(text):
+                yield line, Bad(line, "not_utf8", f"bytes that are not {source.encoding}")
+                continue
+            try:
+                value = json.loads(text, parse_constant=_no_value)
+            except (ValueError, RecursionError) as error:
+                yield line, Bad(line, "bad_json", _not_json(text, error))
+                continue
+            if isinstance(value, dict):
+                yield line, value
+            elif isinstance(value, list) and value:
+                yield line, numbered(value)
+            else:
+                kind = "an empty list" if isinstance(value, list) else type(value).__name__
+                yield line, Bad(line, "bad_json", f"{kind}, wanted an object with a key for each column")
+
+
+def _rows(
+    source: SourceSettings, path: Path, needed: tuple[str, ...], values: Iterator[tuple[int, Any]]
+) -> Iterator[Row | Bad | Note]:
+    """Yields the rows of a file from their values; the first list of cells may hold the names of the columns.
 
     Raises:
         DataError: a needed column is in no row.
     """
     seen: set[str] = set()
     n_rows = 0
-    with opened_text(source, path) as stream:
-        for line, text in enumerate(stream, start=1):
-            if not text.strip():
+    names: dict[str, str] | None = None
+    for line, value in values:
+        if isinstance(value, Bad):
+            yield value
+            continue
+        row, places = value, [key for key in value if PLACE.fullmatch(key)]
+        if places and names is None and n_rows:
+            yield Bad(line, "bad_json", "a list of cells after objects, wanted an object with a key for each column")
+            continue
+        if places and names is None:
+            names = _header(source, row, [source.columns.get(name, name) for name in needed])
+            if names:
+                seen.update(names.values())
                 continue
-            if has_lost_bytes(text):
-                yield Bad(line, "not_utf8", f"bytes that are not {source.encoding}")
+            names = {}
+        if places and names:
+            if len(places) != len(names):
+                reason = "too_many_fields" if len(places) > len(names) else "too_few_fields"
+                yield Bad(line, reason, f"{number_of(len(places), 'cell')}, the first row has {len(names)}")
                 continue
-            try:
-                value = json.loads(text, parse_constant=_no_value)
-            except (ValueError, RecursionError) as error:
-                yield Bad(line, "bad_json", _not_json(text, error))
-                continue
-            if not isinstance(value, dict):
-                kind = "a list of cells" if isinstance(value, list) else type(value).__name__
-                yield Bad(line, "bad_json", f"{kind}, wanted an object with a key for each column")
-                continue
-            n_rows += 1
-            seen.update(value)
-            yield picked(source, line, value, needed)
+            row = {names.get(key, key): cell for key, cell in row.items()}
+        n_rows += 1
+        seen.update(row)
+        yield picked(source, line, row, needed)
     check_columns(source, path, needed, seen, n_rows)
+
+
+def _header(source: SourceSettings, row: dict[str, Any], titles: Sequence[str]) -> dict[str, str]:
+    """Returns place -> name of a column, if a list of cells holds the names; none if it is a row.
+
+    It is a row if the source says so, if `titles` are places such as `[0]`, or if it has another cell than a text.
+    """
+    cells = {key: cell for key, cell in row.items() if PLACE.fullmatch(key)}
+    names = [cell for cell in cells.values() if isinstance(cell, str) and cell.strip()]
+    is_row = not source.header or any(PLACE.match(title) for title in titles)
+    return {} if is_row or len(set(names)) != len(cells) else dict(zip(cells, names, strict=True))
+
+
+def lists_in(source: SourceSettings, path: Path, document: Any = None) -> list[list[str]]:
+    """Returns the first rows of a file of JSON lines, or of a document, if they are lists of cells; otherwise none."""
+    if document is None:
+        values = [value for _, value in islice(_lines(source, path), SAMPLED_ROWS) if not isinstance(value, Bad)]
+    else:
+        values = [value or {} for value in islice(records_in(source, document, path), SAMPLED_ROWS)]
+    rows = [[cell if isinstance(cell, str) else json.dumps(cell) for cell in _cells(value)] for value in values]
+    return rows if rows and all(rows) else []
+
+
+def _cells(row: dict[str, Any]) -> list[Any]:
+    return [cell for key, cell in row.items() if PLACE.fullmatch(key)]
 
 
 def _not_json(text: str, error: Exception) -> str:
@@ -62,27 +127,29 @@ def _not_json(text: str, error: Exception) -> str:
 
 
 def jsonl_columns(source: SourceSettings, path: Path) -> list[str]:
-    """Returns the keys of the first objects of a file with one JSON object per line."""
-    keys: dict[str, None] = {}
-    with opened_text(source, path) as stream:
-        for text in islice(stream, SAMPLED_ROWS):
-            try:
-                value = json.loads(text)
-            except (ValueError, RecursionError):
-                continue
-            keys |= dict.fromkeys(value if isinstance(value, dict) else ())
-    return list(keys)
+    """Returns the columns of the first rows of a file with one JSON object, or one list of cells, per line."""
+    return _columns(source, islice((value for _, value in _lines(source, path)), SAMPLED_ROWS))
 
 
 def json_columns(source: SourceSettings, path: Path) -> list[str]:
-    """Returns the keys of the first rows of a JSON document.
+    """Returns the columns of the first rows of a JSON document.
 
     Raises:
         DataError: the file is not JSON, or it has another form than `records` says.
     """
+    return _columns(source, islice(records_in(source, document_of(source, path), path), SAMPLED_ROWS))
+
+
+def _columns(source: SourceSettings, values: Iterable[Any]) -> list[str]:
+    """Returns the columns of rows: their keys, and the names in the first list of cells."""
     keys: dict[str, None] = {}
-    for row in islice(records_in(source, document_of(source, path), path), SAMPLED_ROWS):
-        keys |= dict.fromkeys(row or ())
+    names: dict[str, str] | None = None
+    for value in values:
+        if isinstance(value, dict):
+            if names is None and _cells(value):
+                names = _header(source, value, ())
+            keys |= dict.fromkeys(names.values() if names else ())
+            keys |= dict.fromkeys(key for key in value if not (names and PLACE.fullmatch(key)))
     return list(keys)
 
 
@@ -92,17 +159,10 @@ def json_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> It
     Raises:
         DataError: the file is not JSON, it has another form than `records` says, or a needed column is in no row.
     """
-    document = document_of(source, path)
-    seen: set[str] = set()
-    n_rows = 0
-    for number, row in enumerate(records_in(source, document, path), start=1):
-        if row is None:
-            yield Bad(number, "bad_json", "wanted an object or a list of cells")
-            continue
-        n_rows += 1
-        seen.update(row)
-        yield picked(source, number, row, needed)
-    check_columns(source, path, needed, seen, n_rows)
+    records = records_in(source, document_of(source, path), path)
+    bad = "wanted an object or a list of cells"
+    values = ((n, Bad(n, "bad_json", bad) if row is None else row) for n, row in enumerate(records, start=1))
+    return _rows(source, path, needed, values)
 
 
 def _no_value(_: str) -> None:

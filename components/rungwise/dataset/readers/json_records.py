@@ -15,6 +15,8 @@ TABLE: Final = "table"
 """The same for a list of column names and a list of rows, each a list of cells."""
 _NAMES_OF_NAMES: Final = ("columns", "header", "headers", "fields", "names")
 """Usual keys of the list of column names."""
+PLACE: Final = re.compile(r"\[\d+\]")
+"""The name of a column of rows that are lists of cells."""
 _KEY: Final = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
@@ -46,12 +48,13 @@ def records_in(source: SourceSettings, document: Any, path: Path) -> Iterator[di
             yield dict(zip(names, row, strict=True))
     else:
         for row, above, keys in _below(document, source.records, path):
-            columns_of = dict(_numbered(row)) if isinstance(row, list) else row
+            columns_of = numbered(row) if isinstance(row, list) else row
             yield {**above, **columns_of, **keys} if isinstance(columns_of, dict) else None
 
 
-def _numbered(row: list[Any]) -> Iterator[tuple[str, Any]]:
-    return ((f"[{place}]", cell) for place, cell in enumerate(row))
+def numbered(row: list[Any]) -> dict[str, Any]:
+    """Returns the columns of a row that is a list of cells."""
+    return {f"[{place}]": cell for place, cell in enumerate(row)}
 
 
 def _at(value: Any, steps: str, path: Path) -> Any:

@@ -1,6 +1,7 @@
 """Finds the files of a source and reads each with the reader for its format."""
 
 import json
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
@@ -151,19 +152,20 @@ def form_of(source: SourceSettings, path: Path) -> str:
 
 
 def _has_document(source: SourceSettings, path: Path) -> bool:
-    """Whether a file with the ending of JSON lines begins like one list of objects: over several lines, or on one."""
+    """Whether a file with the ending of JSON lines begins like one list of rows: over several lines, or on one."""
     start = beginning(path, 2**16).decode(source.encoding, errors="replace").lstrip("\ufeff \t\r\n")
     first, _, others = start.partition("\n")
-    is_list = start.startswith("[") and start[1:].lstrip().startswith("{")
+    is_list = re.match(r"\[\s*(\{|\[\s*[^\s\[])", start) is not None
     return is_list and (not first.strip().endswith("]") or not others.strip())
 
 
 def _has_lines(source: SourceSettings, path: Path) -> bool:
-    """Whether the first two lines of a file are JSON objects."""
+    """Whether the first two lines of a file are JSON objects, or lists of cells."""
     start = beginning(path, 2**20).decode(source.encoding, errors="replace").lstrip("\ufeff")
     first, *others = [line for line in start.splitlines() if line.strip()] or [""]
     try:
-        return bool(others) and isinstance(json.loads(first), dict) and others[0].lstrip().startswith("{")
+        is_value = isinstance(json.loads(first), dict | list)
+        return bool(others) and is_value and others[0].lstrip()[:1] == first.lstrip()[:1]
     except (ValueError, RecursionError):
         return False
 
