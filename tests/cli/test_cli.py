@@ -70,7 +70,7 @@ STOPS = {
     ),
     "label seen once, to stop": (
         lambda r: (append(r, "never seen,rare\n"), edit(r, "min_rows: 20", "min_rows: 20, rare_labels: stop")),
-        ["too few rows to be learned", "tickets line 202", "1 row(s)"],
+        ["too few rows to be learned", "tickets line 202", "found:  1 row\n"],
     ),
     "too few rows": (
         lambda r: rows(r, "body,queue\na,b\nc,d\n"),

@@ -184,7 +184,7 @@ def test_the_key_is_in_no_file_and_rows_are_redacted(tmp_path, base_folder, monk
     with chat_server(knowing) as (url, _, seen):
         with_incumbent(root, url, key_env="RUNGWISE_TEST_KEY")
         assert cli.main(["incumbent"]) == 0
-        assert "rows were redacted" in capsys.readouterr().out
+        assert "1 row was redacted" in capsys.readouterr().out
         assert all(headers["Authorization"] == "Bearer sk-very-secret" for _, headers in seen)
         assert "ann@example.com" not in json.dumps([body for body, _ in seen])
         assert "[EMAIL]" in json.dumps([body for body, _ in seen])

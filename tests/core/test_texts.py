@@ -10,6 +10,7 @@ from rungwise.core.texts import (
     is_unspaced,
     n_words,
     normalised,
+    number_of,
     on_one_line,
     terms_of,
     tokens_of,
@@ -82,3 +83,8 @@ def test_what_controls_a_terminal_is_made_visible(text, shown):
 
 def test_a_text_within_a_line_keeps_no_newline():
     assert on_one_line("billing\nchampion: version 9") == "billing\\nchampion: version 9"
+
+
+def test_a_noun_and_its_verb_agree_with_the_number():
+    assert [number_of(n, "row") for n in (0, 1, 2, 1000)] == ["0 rows", "1 row", "2 rows", "1,000 rows"]
+    assert [number_of(n, "row", "is", "are") for n in (1, 2)] == ["1 row is", "2 rows are"]

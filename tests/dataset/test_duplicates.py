@@ -41,7 +41,7 @@ def test_settings_decide_which_duplicates_are_dropped(tmp_path, settings, reason
 
 
 def test_contradictions_can_stop_the_run_and_need_a_single_right_answer(tmp_path):
-    with pytest.raises(DataError, match=r"(?s)1 rows have another answer.*tickets line"):
+    with pytest.raises(DataError, match=r"(?s)1 row has another answer.*tickets line"):
         run(tmp_path, DUPLICATES, duplicates={"contradictions": "stop"})
     free = TASK.model_copy(update={"answer": TASK.answer.model_copy(update={"format": "text"})})
     assert kinds(run(tmp_path, DUPLICATES, task=free))[0] == ["exact", "near"]

@@ -20,7 +20,7 @@ def test_user_expectations_stop_warn_or_reject():
     rows[3] = replace(rows[3], fields={"body": "SHOUTING parcel"})
     arguments = {"regex": "^[a-z ]+$"}
     values = {"expect": "expect_column_values_to_match_regex", "column": "body", "arguments": arguments}
-    with pytest.raises(DataError, match=r"(?s)to_match_regex on body.*1 rows, such as row-3.*\^\[a-z"):
+    with pytest.raises(DataError, match=r"(?s)to_match_regex on body.*1 row, such as row-3.*\^\[a-z"):
         validate(own(**values), TASK, rows)
     warned = validate(own(**values, severity="warn"), TASK, rows)
     (check,) = [c for c in warned.checks if not c.success]

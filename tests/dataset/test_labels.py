@@ -6,7 +6,7 @@ def test_labels_that_look_alike_become_the_most_frequent_one():
     groups = alike(labels)
     assert groups == [("1", "1.0"), ("Pay", "pay", "pay ")]
     assert merged(labels, groups) == ["Pay", "Pay", "Pay", "1", "1", "1", "-2", "v1.0", "v1", "other"]
-    assert listed(groups).startswith("2 group(s) of labels differ only in case")
+    assert listed(groups).startswith("2 groups of labels that differ only in case")
 
 
 def test_labels_are_shown_as_written_unless_they_look_the_same():
@@ -21,6 +21,6 @@ def test_words_for_yes_and_no_are_alike_only_if_all_labels_are_such_words():
 
 def test_what_labels_without_training_rows_mean():
     assert unseen_labels({"a": 3, "b": 14}, 50, "test") == (
-        "2 label(s) of the test rows have no training row: 'b' (14), 'a' (3). No rung can answer these 17 of 50 rows, "
+        "2 labels without a training row in the test rows: 'b' (14), 'a' (3). No rung can answer these 17 of 50 rows, "
         "so the score is at most 0.66"
     )

@@ -177,9 +177,9 @@ def test_the_command_reports_failures_and_limits(root, monkeypatch, capsys):
     for new in ("1", "0"):
         assert cli.main(["generate", "route", "--label", "billing", "--rows", "30"]) == 0
         output = capsys.readouterr().out
-        assert f"kept 1 rows, {new} of them new" in output
+        assert f"kept 1 row, {new} of them new" in output
         assert (
-            "limited: at most 1 rows are generated, 2% of the training rows" in output
+            "limited: at most 1 row is generated, 2% of the training rows" in output
             and "`augment.generate.max_share`" in output
         )
     (root / "params.yaml").write_text(text.replace("augment: {", "augment: {generate: {texts_per_request: 1},"))

@@ -423,7 +423,7 @@ def test_pruning_keeps_versions_that_a_registered_version_names(history, tmp_pat
     result = prune(copied, 1)
     assert result["dropped"] == [] and result["named"] == {first.version: ["route/1"]}
     assert f"{first.version} is kept: route/1 in the registry" in prune_text(result)
-    assert "only 2 versions, not more than --keep" in prune_text(prune(copied, 5))
+    assert "only 2 versions exist, not more than --keep" in prune_text(prune(copied, 5))
     (copied / "mlflow.db").unlink()
     result = prune(copied, 1)
     assert result["dropped"] == [first.version] and result["kept"] == [second.version] and result["objects"] > 0

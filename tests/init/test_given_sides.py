@@ -72,8 +72,8 @@ def test_a_small_file_of_training_rows_is_still_refused(said):
 def test_test_rows_that_repeat_training_rows_are_counted_and_the_run_accepts_them(said, tmp_path):
     text = said(mails(1, 300), test=[*mails(1, 150), *mails(1000, 10)])
     assert (
-        "Warning: 150 of 160 test rows have the text of a training row. A run removes the 150 training rows with the same "
-        "texts as validation or test rows." in text
+        "Warning: 150 of 160 test rows have the text of a training row. A run removes 150 training rows with the text of "
+        "a validation or test row." in text
     )
     assert "`split.max_leaked_share` is set to 0.55" in text
     assert "150 rows in rows.csv: about 105 for training, about 45 for validation." in text

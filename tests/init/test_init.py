@@ -298,9 +298,9 @@ def test_it_warns_of_duplicates_and_of_answers_without_a_value(tmp_path):
     few = planted_rows(60)
     path = write(tmp_path / "x.csv", ("body", "queue"), [*few, *((t + " x", "None") for t, _ in few[:20])])
     lines = " ".join(init(tmp_path / "ws", path, "body", "queue"))
-    assert "20 answers are 'None'" in lines and "rows have only" not in lines
+    assert "20 answers are 'None'" in lines and "different texts" not in lines
     path = write(tmp_path / "y.csv", ("body", "queue"), few * 3)
-    assert "the 180 rows have only 60 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
+    assert "180 rows with only 60 different texts" in " ".join(init(tmp_path / "other", path, "body", "queue"))
     path = write(tmp_path / "z.csv", ("body", "queue"), few[:20] * 3)
     with pytest.raises(DataError, match=r"(?s)too few rows are different.*20 different ones of 60"):
         init(tmp_path / "third", path, "body", "queue")

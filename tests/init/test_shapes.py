@@ -235,7 +235,7 @@ PAGE = b"<!-- a page -->\n<!-- of two -->\n<HTML>sign in</HTML>"
         ("x.csv.gz", b"\x1f\x8b nothing", "a packed file can't be read"),
         ("x.json", b'{"a": [{"x": 1}], "b": [{"x": 1}]}', r"several lists of rows.*a\.\[\], b\.\[\].*--records"),
         ("x.json", b'{"a": 1}', "rows of a JSON file can't be found.*found:  an object with a\n"),
-        ("x.json", b'{"a": ["b"], "c": ["d", "e"]}', r"found:  an object with a \(1 items\), c \(2 items\)"),
+        ("x.json", b'{"a": ["b"], "c": ["d", "e"]}', r"found:  an object with a \(1 item\), c \(2 items\)"),
         ("x.json", b"3", "rows of a JSON file can't be found.*found:  int"),
     ],
 )
@@ -363,7 +363,7 @@ def test_labels_that_no_training_row_has_limit_the_score(tmp_path, capsys):
     test.write_text(csv_text(planted_rows(80, 5)))
     n = sum(q == "account" for _, q in planted_rows(80, 5))
     text, _ = ingested(tmp_path, train, "body", "queue", test=test)
-    said = f"1 label(s) of the test rows have no training row: 'account' ({n}). No rung can answer these {n} of 80 rows"
+    said = f"1 label without a training row in the test rows: 'account' ({n}). No rung can answer these {n} of 80 rows"
     assert said in text
     for verb in ("validate", "split"):
         run_stage(tmp_path / "ws", verb)
@@ -585,7 +585,7 @@ def test_answers_that_lack_a_field_are_counted_and_left_out(tmp_path):
         "".join(json.dumps({"body": t, "answer": a}) + "\n" for (t, _), a in zip(ROWS, answers, strict=True))
     )
     text, rows = ingested(tmp_path, file)
-    assert "Warning: 40 answers are empty, or lack a field" in text and len(rows) == 80
+    assert "Warning: 40 answers are empty, or without a field" in text and len(rows) == 80
 
 
 def test_objects_in_a_chat_are_read_by_their_keys(tmp_path):

@@ -155,7 +155,7 @@ def test_labels_with_characters_that_yaml_forbids(ingested, tmp_path):
 def test_duplicates_do_not_make_the_sides_too_small(ingested, tmp_path, monkeypatch):
     rows = rows_of(lambda i, name: name, 150)
     said, _ = ingested([*rows, *rows])
-    assert "300 rows in rows.jsonl, 150 of them duplicates that a run drops: about 60 for training" in said
+    assert "300 rows in rows.jsonl, of which a run drops 150 duplicates: about 60 for training" in said
     monkeypatch.chdir(tmp_path / "ws")
     run_stage(tmp_path / "ws", "validate")
     run_stage(tmp_path / "ws", "split")

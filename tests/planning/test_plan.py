@@ -263,7 +263,7 @@ def test_the_command_writes_the_faster_precision(command, workspace):
         (("sparse", {"rank": 5000}), "cuda", "a rank of at most 4096 (it is 5000), or wider targets"),
         (("last-layers", {"layers": 33}), "cuda", "at most 32 layers (`layers` is 33)"),
         (("llama-adapter", {"layers": 33}), "cuda", "at most 32 layers (`layers` is 33)"),
-        (("prefix-tuning", {"tokens": 2000}), "cuda", "at most 1536 virtual tokens with rows of 512 tokens"),
+        (("prefix-tuning", {"tokens": 2000}), "cuda", "at most 1,536 virtual tokens with rows of 512 tokens"),
         (("lora", {}), "cpu", "precision bf16 or fp32: 4 bit requires a CUDA device"),
     ],
 )

@@ -67,7 +67,7 @@ def test_what_dropped_a_row_is_said(root):
     assert shown.dropped.startswith("split: leak_") and shown.place == "data/raw/tickets-2.csv:5"
     rare = next(read_lines(root / "data/validate/route/rejections.jsonl"))
     shown, _ = only(root, rare["id"])
-    assert shown.dropped == "validate: rare_label (its label has 1 row(s))" and shown.answer == "alone"
+    assert shown.dropped == "validate: rare_label (its label has 1 row)" and shown.answer == "alone"
 
 
 def test_a_synthetic_row_names_its_parents(root):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
-from rungwise.core.texts import on_one_line
+from rungwise.core.texts import number_of, on_one_line
 from rungwise.workspace.lock import locked
 
 _READING: Final = ("show", "docs", "log", "diff")
@@ -76,7 +76,7 @@ def _collect(root: Path, arguments: argparse.Namespace) -> int:
     for source in copied:
         size = sum(file["bytes"] for file in source.files.values())
         changed = f"{len(source.changed)} changed" if source.changed else "nothing changed"
-        show(f"{source.name}: {len(source.files)} files, {size:,} bytes; {changed}")
+        show(f"{source.name}: {number_of(len(source.files), 'file')}, {number_of(size, 'byte')}; {changed}")
     if not copied:
         show("params.yaml names no source under `collect`; nothing was copied")
     return 0
@@ -109,7 +109,7 @@ def _generate(root: Path, arguments: argparse.Namespace) -> int:
             show(f"warning: {result['columns']}")
         return 0
     dropped = ", ".join(f"{reason}: {n}" for reason, n in result["rejected"].items()) or "none"
-    show(f"kept {result['rows']} rows, {result['new']} of them new; dropped: {dropped}")
+    show(f"kept {number_of(result['rows'], 'row')}, {result['new']} of them new; dropped: {dropped}")
     if result["missing"]:
         show("missing: " + _counts(result["missing"]))
     for name, text in (("limited", "limit"), ("ended early", "note"), ("warning", "failures")):

@@ -30,6 +30,7 @@ from rungwise.core.records import (
     to_json,
     to_lines,
 )
+from rungwise.core.texts import number_of
 from rungwise.core.words import money
 from rungwise.dataset.redact import redactor
 from rungwise.endpoint.answers import read_answer
@@ -124,7 +125,7 @@ def _asked(climb: TaskClimb, settings: IncumbentSettings, spent: float) -> tuple
     rows, questions, redacted = _questions(climb, settings, examples)
 
     def connect() -> Client:
-        more = f" and {len(examples)} training rows" if examples else ""
+        more = f" and {number_of(len(examples), 'training row')}" if examples else ""
         return Client(settings, "incumbent", f"validation rows{more}")
 
     asked = ask(
@@ -288,7 +289,7 @@ def _line(one: Incumbent, price: PriceSettings | None) -> str:
         flaws = ", ".join(f"{code}: {n}" for code, n in one.flaws.items())
         parts.append(f"answers without the task's form, which count as wrong: {flaws}")
     if one.redacted:
-        parts.append(f"{one.redacted} rows were redacted")
+        parts.append(f"{number_of(one.redacted, 'row', 'was', 'were')} redacted")
     cost = one.cost_per_1000(price)
     if price and cost is not None:
         about = "" if one.is_counted else "about "

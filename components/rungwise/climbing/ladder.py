@@ -70,7 +70,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
             Problem(
                 "there are too few validation rows to judge anything",
                 where=f"step climb: {one.name}",
-                found=f"{len(one.dev)} rows",
+                found=number_of(len(one.dev), "row"),
                 wanted=f"{settings.decide.min_scored} (`decide.min_scored`)",
                 do="collect more rows, or raise `split.dev`: nothing was trained",
             )

@@ -19,6 +19,7 @@ from rungwise.core.folders import joined
 from rungwise.core.methods import ADAPTING, METHODS
 from rungwise.core.progress import LineProgress
 from rungwise.core.records import Interval, Prediction
+from rungwise.core.texts import number_of
 from rungwise.model.bases import base_folder
 from rungwise.workspace.layout import Paths, settings_of
 
@@ -230,7 +231,7 @@ def sentences(found: Trials) -> list[str]:
         worse = [t.method for t in apart if t.difference and t.difference.high < 0]
         lines.append(
             f"compared with LoRA, clearly better: {joined(better, 20)}; clearly worse: {joined(worse, 20)}"
-            f" ({found.dev_rows} validation rows, {found.steps} steps each)"
+            f" ({number_of(found.dev_rows, 'validation row')}, {number_of(found.steps, 'step')} each)"
         )
     if within:
         lines.append(f"no clear difference from LoRA on these rows: {joined(within, 20)}")

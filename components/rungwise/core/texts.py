@@ -49,9 +49,10 @@ def markdown(text: str) -> str:
     return line
 
 
-def number_of(n: int, noun: str) -> str:
-    """Returns a number with its noun, which takes an s unless the number is 1."""
-    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+def number_of(n: int, noun: str, verb: str = "", verbs: str = "") -> str:
+    """Returns a number with its noun, which takes an s unless the number is 1, and the verb (`is`, `are`) that fits."""
+    counted = f"{n:,} {noun}{'' if n == 1 else 's'}"
+    return f"{counted} {verb if n == 1 else verbs}" if verb else counted
 
 
 def normalised(text: str) -> str:

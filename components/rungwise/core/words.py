@@ -145,13 +145,13 @@ def _climb(reason: ClimbReason) -> str:
 def _rung_score(reason: RungScore) -> str:
     score = reason.score
     left_out = f" ({reason.unscored} without an answer, which score 0)" if reason.unscored else ""
-    left_out += f" ({reason.cut} answers cut off before their end)" if reason.cut else ""
+    left_out += f" ({number_of(reason.cut, 'answer')} cut off before their end)" if reason.cut else ""
     reaches = score.low >= reason.target
     side = "at or above" if reaches else "below"
     verdict = "so it passes" if reason.passes else "but it does not pass" if reaches else "so it does not pass"
     return (
         f"{reason.rung}: {reason.metric} {score.value:.3f}, {score.confidence:.0%} interval {score.low:.3f} to "
-        f"{score.high:.3f} on {score.n} validation rows{left_out}; the lower end is {side} the bar of "
+        f"{score.high:.3f} on {number_of(score.n, 'validation row')}{left_out}; the lower end is {side} the bar of "
         f"{reason.target:g}, {verdict}."
     )
 
@@ -222,8 +222,10 @@ def _too_few_rows(reason: TooFewRows) -> str:
     if needed is None or needed > MANY_TIMES * score.n:
         would = "it is so close to the bar that a better rung or more training rows are the next thing to try."
     else:
-        would = f"about {needed:,} validation rows would in four of five cases, if the score stays."
-    return f"No rung is left. {reason.rung} scores above the bar, but {score.n} rows can't show it: {would}"
+        would = f"about {number_of(needed, 'validation row')} would in four of five cases, if the score stays."
+    return (
+        f"No rung is left. {reason.rung} scores above the bar, but {number_of(score.n, 'row')} can't show it: {would}"
+    )
 
 
 def _without_model(reason: WithoutModel) -> str:
@@ -271,20 +273,29 @@ def money(amount: float, currency: str) -> str:
 def _gate(reason: GateReason) -> str:
     match reason:
         case TooFewTestRows(rows, required):
-            are = "is only 1 test row" if rows == 1 else f"are only {rows} test rows"
-            return f"There {are}, and `promote.min_scored` requires {required}: nothing was scored."
+            are = "is" if rows == 1 else "are"
+            return (
+                f"There {are} only {number_of(rows, 'test row')}, and `promote.min_scored` requires {required}: "
+                "nothing was scored."
+            )
         case TooFewTestGroups(groups, rows, required):
-            of = f"The {rows} test rows are of only {number_of(groups, 'group')}"
-            return f"{of}, and a gate needs {required}: rows of one group say the same. Nothing was scored."
+            are = number_of(rows, "test row", "is", "are")
+            return (
+                f"The {are} of only {number_of(groups, 'group')}, and a gate needs {required}: rows of one group say the "
+                "same. Nothing was scored."
+            )
         case UnseenTestAnswers():
             return _unseen_answers(reason)
         case ChallengerTooFewScored(scored, required):
-            return f"Only {scored} test rows could be scored; {required} are required."
+            return f"Only {number_of(scored, 'test row')} could be scored; {required} are required."
         case ChallengerTooManyUnscored(unscored, rows, share):
             return f"{unscored} of {rows} test rows could not be scored; at most {share:.0%} are allowed."
         case ChallengerScore(metric, score, target, passes):
             title, side = metric[:1].upper() + metric[1:], "at or above" if passes else "below"
-            return f"{title} {_ends(score)} on {score.n} test rows: the lower end is {side} the bar of {target:g}."
+            return (
+                f"{title} {_ends(score)} on {number_of(score.n, 'test row')}: the lower end is {side} the bar of "
+                f"{target:g}."
+            )
         case ChampionCompared():
             return _compared(reason)
         case SpentLook(look, level, missing):
@@ -336,7 +347,7 @@ def _detectable(difference: Interval) -> str:
     normal = NormalDist()
     standard_error = (difference.high - difference.low) / 2 / normal.inv_cdf(0.5 + difference.confidence / 2)
     seen = standard_error * (normal.inv_cdf(0.5 + difference.confidence / 2) + normal.inv_cdf(0.8))
-    return f" ({difference.n} rows would show a difference of {seen:.3f} in four of five cases)"
+    return f" ({number_of(difference.n, 'row')} would show a difference of {seen:.3f} in four of five cases)"
 
 
 def _unseen_answers(reason: UnseenTestAnswers) -> str:
@@ -377,7 +388,7 @@ def _release(reason: ReleaseReason) -> str:
 def _after_refusal(reason: AfterRefusal) -> str:
     would = "it is so close to the bar that a better rung or more training rows are the next thing to try"
     if reason.rows_needed:
-        would = f"about {reason.rows_needed:,} test rows would in four of five cases, if the score stays"
+        would = f"about {number_of(reason.rows_needed, 'test row')} would in four of five cases, if the score stays"
     helps = {
         "few_test_rows": "Collect more rows, raise `split.test`, or lower `promote.min_scored`",
         "few_test_groups": "Collect rows of other groups, raise `split.test`, or correct `split.group` if rows of one "
@@ -403,4 +414,4 @@ def _ends(score: Interval) -> str:
 
 def _paired(difference: Interval) -> str:
     change = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-    return f"paired on {difference.n} rows: {change}"
+    return f"paired on {number_of(difference.n, 'row')}: {change}"

@@ -8,6 +8,7 @@ from string import ascii_uppercase
 from rungwise.config import AnswerSettings, FieldSettings
 from rungwise.core.folders import joined
 from rungwise.core.prompts import parse_list
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers import Cell, list_in, text_of
 
 
@@ -70,7 +71,7 @@ def option_in(answer: AnswerSettings, values: Mapping[str, Cell]) -> str:
     if letter := letter_of(text, options, answer.chosen_by):
         return letter
     n = sum(map(bool, options))
-    raise NoAnswer("not_an_option", f"column {answer.column} names none of the row's {n} options")
+    raise NoAnswer("not_an_option", f"column {answer.column} names none of the row's {number_of(n, 'option')}")
 
 
 HIDDEN = ("-1", "-1.0")

@@ -13,7 +13,7 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Rejection, canonical_json
 from rungwise.core.table import Table
-from rungwise.core.texts import normalised
+from rungwise.core.texts import normalised, number_of
 from rungwise.dataset.similar import near_pairs, plain
 
 
@@ -56,7 +56,8 @@ def deduplicate(settings: DuplicateSettings, table: Table, *, is_closed: bool) -
         first = [f"{table.source[i]} line {table.line[i]} and {table.line[j]}" for i, j in contradicting]
         raise DataError(
             Problem(
-                f"{len(contradicting)} rows have another answer than an earlier row with the same text",
+                f"{number_of(len(contradicting), 'row', 'has', 'have')} another answer than an earlier row with "
+                "the same text",
                 where=f"step ingest: {joined(first)}",
                 wanted="one answer per text",
                 do="fix the rows, or set `ingest.duplicates.contradictions` to `keep` or `drop`",

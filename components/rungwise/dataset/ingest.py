@@ -17,7 +17,7 @@ from rungwise.core.folders import joined
 from rungwise.core.prompts import list_text, object_text, slots
 from rungwise.core.records import Example, Rejection, canonical_json
 from rungwise.core.table import Table
-from rungwise.core.texts import normalised
+from rungwise.core.texts import normalised, number_of
 from rungwise.dataset.answer_cells import NoAnswer, answer_in, items_in, one_hot_in, option_in, texts_in
 from rungwise.dataset.duplicates import Duplicate, deduplicate
 from rungwise.dataset.labels import alike, listed, merged
@@ -228,7 +228,9 @@ def _refuse_unanswered(source: SourceSettings, n: int, task: TaskSettings) -> No
         Problem(
             "none of a source's rows has an answer",
             where=f"source {source.name} ({source.path})",
-            found=f"{n} rows whose {joined(task.answer.columns())} is empty, missing or stands for no value",
+            found=(
+                f"{number_of(n, 'row')} whose {joined(task.answer.columns())} is empty, missing or stands for no value"
+            ),
             wanted="rows with answers" + (f": they are the {source.role} rows" if source.role else ""),
             do="use the file that has the answers: public sets often keep those of their test rows apart",
         )

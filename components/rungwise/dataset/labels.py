@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from rungwise.core.folders import joined
-from rungwise.core.texts import normalised
+from rungwise.core.texts import normalised, number_of
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")
 _TRUTH = {"true": "1", "yes": "1", "y": "1", "false": "0", "no": "0", "n": "0"}
@@ -43,8 +43,8 @@ def listed(groups: Sequence[Sequence[str]]) -> str:
     """
     shown = joined([" = ".join(map(_writing_of(group), group)) for group in groups])
     return (
-        f"{len(groups)} group(s) of labels differ only in case, white space, Unicode form, a final `.0` or the word "
-        f"for yes and no: {shown}"
+        f"{number_of(len(groups), 'group')} of labels that differ only in case, white space, Unicode form, a "
+        f"final `.0` or the word for yes and no: {shown}"
     )
 
 
@@ -67,8 +67,8 @@ def unseen_labels(unseen: Mapping[str, int], n: int, side: str) -> str:
     n_unseen = sum(unseen.values())
     listed = joined([f"{label!r} ({rows})" for label, rows in sorted(unseen.items(), key=lambda pair: -pair[1])])
     return (
-        f"{len(unseen)} label(s) of the {side} rows have no training row: {listed}. No rung can answer these "
-        f"{n_unseen} of {n} rows, so the score is at most {1 - n_unseen / n:.2f}"
+        f"{number_of(len(unseen), 'label')} without a training row in the {side} rows: {listed}. No rung can "
+        f"answer these {n_unseen} of {n} rows, so the score is at most {1 - n_unseen / n:.2f}"
     )
 
 

@@ -16,6 +16,7 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import SIDES, Example, Rejection, counted
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.dataset.similar import copies, without_shared_ends
 
 _UNKNOWN_SIDE = "not among the rows"
@@ -190,7 +191,9 @@ def _check_share(
             Problem(
                 f"{len(reasons)} of {n_train} training rows would be removed",
                 where="step split",
-                found=f"{orphans} generated rows whose parents are not among the rows ({_listed(removed)})",
+                found=(
+                    f"{number_of(orphans, 'generated row')} whose parents are not among the rows ({_listed(removed)})"
+                ),
                 wanted="the rows that they were made from: generated rows are trained on only if their parents are",
                 do="if a source was renamed under `ingest.sources`, restore its name, because row ids depend on it; "
                 "otherwise delete the generated rows from data/raw and generate them again",

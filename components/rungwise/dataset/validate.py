@@ -15,6 +15,7 @@ from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.records import Example, Rejection
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.dataset.expectations import Check, run_suite
 from rungwise.dataset.rejections import check_share, in_words
 from rungwise.dataset.suspects import Suspect, suspects
@@ -54,7 +55,7 @@ def validate(settings: ValidateSettings, task: TaskSettings, examples: Sequence[
     rare = _rare_labels(settings, kept) if task.answer.format == "label" else {}
     if rare:
         rejections += [
-            _rejection(kept, i, "rare_label", f"its label has {rare[answer]} row(s)")
+            _rejection(kept, i, "rare_label", f"its label has {number_of(rare[answer], 'row')}")
             for i, answer in enumerate(kept.answer)
             if answer in rare
         ]
@@ -77,10 +78,10 @@ def _rare_labels(settings: ValidateSettings, examples: Table) -> dict[str, int]:
         lines = {e.answer: f"{e.source} line {e.line}" for e in reversed(examples) if e.answer in rare}
         raise DataError(
             Problem(
-                f"{len(rare)} label(s) have too few rows to be learned and tested",
+                f"{number_of(len(rare), 'label', 'has', 'have')} too few rows to be learned and tested",
                 where=joined([lines[label] for label in rare]),
-                found=joined([f"{n} row(s)" for n in rare.values()]),
-                wanted=f"{settings.min_rows_per_label} rows per label (`validate.min_rows_per_label`)",
+                found=joined([number_of(n, "row") for n in rare.values()]),
+                wanted=f"{number_of(settings.min_rows_per_label, 'row')} per label (`validate.min_rows_per_label`)",
                 do="add rows, merge the labels, or set `validate.rare_labels: reject`",
             )
         )
@@ -102,7 +103,9 @@ def _check_table(
         stops = check.severity == "stop" or (check.severity == "reject" and not check.failed_ids)
         if not check.success and stops:
             rows = (
-                f"{len(check.failed_ids)} rows, such as {check.failed_ids[0]}" if check.failed_ids else check.observed
+                f"{number_of(len(check.failed_ids), 'row')}, such as {check.failed_ids[0]}"
+                if check.failed_ids
+                else check.observed
             )
             raise DataError(
                 Problem(
@@ -123,7 +126,7 @@ def _check_table(
                 "too few rows or labels are left after the rejections",
                 where="step validate",
                 found=f"rows: {len(kept)}, different answers: {n_answers}" + (f"; {rejected}" if counts else ""),
-                wanted=f"{settings.min_rows} rows (`validate.min_rows`) and 2 different answers",
+                wanted=f"{number_of(settings.min_rows, 'row')} (`validate.min_rows`) and 2 different answers",
                 do=_remedy(kinds[counts[0][0]]) if counts else "collect more rows",
             )
         )

@@ -17,6 +17,7 @@ from rungwise.config import GenerateSettings
 from rungwise.core.errors import GenerateError, Problem
 from rungwise.core.records import Example
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.generate.filters import Draft, Filters
 from rungwise.generate.queries import DataRequest, Generator, Query, Reply
 
@@ -71,8 +72,11 @@ def generate(
     for name, n in sorted(request.wanted.items()):
         kept = 0
         allowed = n if budget is None else min(n, budget - len(drafts))
-        if allowed < n:
-            limit = f"at most {budget} rows are generated, {settings.max_share:.0%} of the training rows with them"
+        if budget is not None and allowed < n:
+            limit = (
+                f"at most {number_of(budget, 'row', 'is', 'are')} generated, {settings.max_share:.0%} of the "
+                "training rows with them"
+            )
         queries = _queries(settings, request, name, train, field, allowed, seed, redact)
         try:
             for texts in _rounds(generator, queries, failed):
@@ -148,7 +152,9 @@ def _rounds(generator: Generator, queries: Iterator[Query], failed: Counter[str]
                 failures += 1
                 if failures >= MAX_FAILURES:
                     raise GenerateError(
-                        Problem(f"{generator.name} failed {failures} times in a row, last with {reply.failure}")
+                        Problem(
+                            f"{generator.name} failed {number_of(failures, 'time')} in a row, last with {reply.failure}"
+                        )
                     )
                 continue
             failures = 0

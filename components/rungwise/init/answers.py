@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from os.path import commonprefix
 
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.answer_cells import without_markers
 from rungwise.dataset.readers import Cell
 from rungwise.init.setting_text import setting_text
@@ -84,8 +85,8 @@ class Cleaned:
         if self.no_value:
             words = joined(map(repr, self.no_value))
             made.append(
-                f"Warning: {self.n_without} answers are {words}, which is read as no answer. If it is one, remove "
-                "`answer.no_value`."
+                f"Warning: {number_of(self.n_without, 'answer', 'is', 'are')} {words}, which is read as no "
+                "answer. If it is one, remove `answer.no_value`."
             )
         return made
 

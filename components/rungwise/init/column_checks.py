@@ -8,6 +8,7 @@ from pathlib import Path
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers import Cell, Row, columns, form_of, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 from rungwise.dataset.readers.objects import first_key
@@ -31,7 +32,7 @@ def refuse_unreadable(source: SourceSettings, path: Path, names: tuple[str, ...]
         Problem(
             what,
             where=str(path),
-            found=f"{n} rows without a column that has a name of its own" if n else f"no rows{where}",
+            found=f"{number_of(n, 'row')} without a column that has a name of its own" if n else f"no rows{where}",
             wanted=wanted,
             do="give each column a name" if n else f"add rows{where}",
         )

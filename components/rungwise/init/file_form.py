@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers import (
     COLUMN_WISE,
     LOST_BYTE,
@@ -252,7 +253,7 @@ def _described(document: object) -> str:
     """Returns what a JSON document is, for a message."""
     if not isinstance(document, dict):
         return type(document).__name__
-    sizes = {name: f" ({_size(value)} items)" if _size(value) else "" for name, value in document.items()}
+    sizes = {name: f" ({number_of(_size(value), 'item')})" if _size(value) else "" for name, value in document.items()}
     return f"an object with {joined([name + size for name, size in sizes.items()])}"
 
 

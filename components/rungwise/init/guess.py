@@ -10,7 +10,7 @@ from typing import Any
 from rungwise.config import METRICS
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
-from rungwise.core.texts import n_words
+from rungwise.core.texts import n_words, number_of
 from rungwise.dataset.readers import Cell, list_in, object_in, text_of, value_in
 from rungwise.dataset.readers.cells import BETWEEN_PARTS, as_cell
 from rungwise.init.setting_text import setting_text
@@ -99,7 +99,7 @@ def guess(
         raise DataError(
             Problem(
                 "all answers are equal, so there is nothing to learn",
-                found=f"{n} rows with one answer of {len(text_of(answers[0]))} characters",
+                found=f"{number_of(n, 'row')} with one answer of {number_of(len(text_of(answers[0])), 'character')}",
                 wanted="at least two different answers",
                 do="choose another column with --answer",
             )
@@ -143,7 +143,9 @@ def guess(
     repeated = sum(count for count in distinct.values() if count > 1) / n
     if len(distinct) <= max(2, n / 5) and repeated >= 0.8 and statistics.median(words) <= 8:
         return Guess(
-            "label", f"{len(distinct)} different short answers in {n} rows, and nearly all of them occur several times"
+            "label",
+            f"{number_of(len(distinct), 'different short answer')} in {number_of(n, 'row')}, and nearly all of "
+            "them occur several times",
         )
     for separator in SEPARATORS:
         split = [[item.strip() for item in text.split(separator) if item.strip()] for text in texts]
@@ -152,7 +154,9 @@ def guess(
         if several >= 0.6 and short >= 0.9 and not any(re.search(r"[.!?]\s|[。！？]", text) for text in texts[:200]):
             why = f"{several:.0%} of the answers are several short items separated by `{separator}`"
             return Guess("list", why, separator)
-    return Guess("text", f"{len(distinct)} different answers of {statistics.median(words):.0f} words (median)")
+    return Guess(
+        "text", f"{number_of(len(distinct), 'different answer')} of {statistics.median(words):.0f} words (median)"
+    )
 
 
 def of_columns_with_texts(column: str, others: tuple[str, ...], *, are_lists: bool) -> Guess:
@@ -183,7 +187,7 @@ def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Gue
     separator = next((one for one in SEPARATORS if not any(one in name for name in names)), SEPARATORS[0])
     n_empty = sum(not one for one in lists)
     why = f"{statistics.mean(map(len, lists)):.1f} of {len(names)} columns apply to a row on average"
-    why += f"; {n_empty} rows have none, which is an answer" if n_empty else ""
+    why += f"; {number_of(n_empty, 'row', 'has', 'have')} none, which is an answer" if n_empty else ""
     return Guess("list", why, separator, may_be_empty=n_empty > 0, one_hot=names)
 
 
@@ -229,7 +233,7 @@ def _list_of(lists: Sequence[tuple[str, ...]], others: Sequence[str]) -> Guess:
     why = (
         f"the answers are lists of {statistics.mean(map(len, lists)):.1f} items on average, {len(items)} different ones"
     )
-    why += f"; {n_empty} are empty, which is an answer" if n_empty else ""
+    why += f"; {n_empty} {'is' if n_empty == 1 else 'are'} empty, which is an answer" if n_empty else ""
     why += (
         f"; an item that is itself a list is written with `{BETWEEN_PARTS.strip()}` between its parts"
         if are_nested

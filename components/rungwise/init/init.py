@@ -20,7 +20,7 @@ from rungwise.core.disk import disk_errors
 from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import joined
 from rungwise.core.recipes import STAGES
-from rungwise.core.texts import normalised
+from rungwise.core.texts import normalised, number_of
 from rungwise.dataset.answer_cells import items_in
 from rungwise.dataset.readers import Cell, list_in, text_of
 from rungwise.init import label_words
@@ -206,7 +206,7 @@ def _incomplete(n: int) -> list[str]:
     """Returns a warning of `n` answers that the format does not allow."""
     if not n:
         return []
-    return [f"Warning: {n} answers are empty, or lack a field that others have. These rows are left out."]
+    return [f"Warning: {number_of(n, 'answer', 'is', 'are')} empty, or without a field that others have: left out."]
 
 
 def _own_sides(
@@ -240,7 +240,7 @@ def _check_answered(sides: Mapping[str, Sequence[object]], files: Mapping[str, R
                 Problem(
                     "none of these rows has an answer",
                     where=files[side].title,
-                    found=f"{files[side].n} rows, whose answers say that there is none",
+                    found=f"{number_of(files[side].n, 'row')}, whose answers say that there is none",
                     wanted="rows with the right answers: a score compares with them",
                     do=f"leave out --{side}: a part of the rows is then set apart",
                 )
@@ -334,12 +334,14 @@ def _sides(
     names = {"dev": "validation", "test": "test"}
     taken = [f"about {counts[side]:,} for {name}" for side, name in names.items() if side not in sides]
     n_train = n_split - sum(counts[side] for side in names if side not in sides)
-    duplicates = f", {n - n_split:,} of them duplicates that a run drops" if n_split < n else ""
-    sentence = f"{n:,} rows in {title}{duplicates}: {', '.join([f'about {n_train:,} for training', *taken])}."
+    duplicates = f", of which a run drops {number_of(n - n_split, 'duplicate')}" if n_split < n else ""
+    sentence = (
+        f"{number_of(n, 'row')} in {title}{duplicates}: {', '.join([f'about {n_train:,} for training', *taken])}."
+    )
     if not taken:
-        sentence = f"{n:,} training rows in {title}."
+        sentence = f"{number_of(n, 'training row')} in {title}."
     titles = {str(one.source.role): one.description for one in files}
-    others = [f"{counts[side]:,} {names[side]} rows in {titles[side]}." for side in names if side in sides]
+    others = [f"{number_of(counts[side], f'{names[side]} row')} in {titles[side]}." for side in names if side in sides]
     return " ".join([sentence, *others])
 
 

@@ -10,7 +10,7 @@ from string import ascii_uppercase
 from rungwise.config import AnswerSettings, SourceSettings, ValidateSettings
 from rungwise.core.errors import DataError, Problem, SettingsError
 from rungwise.core.folders import joined
-from rungwise.core.texts import normalised
+from rungwise.core.texts import normalised, number_of
 from rungwise.dataset.answer_cells import NoAnswer, names_in, option_in
 from rungwise.dataset.readers import Cell, Note, Row, files_in, list_in, rows, text_of
 from rungwise.init.column_checks import with_unreadable
@@ -65,7 +65,7 @@ class RowsFile:
         """The title, with the number of files of a folder or pattern."""
         n = len(self.files)
         is_one = not any("/" in stored for stored in self.files)
-        return self.title if is_one else f"{n} file{'s' * (n > 1)} of {self.title}"
+        return self.title if is_one else f"{number_of(n, 'file')} of {self.title}"
 
     @property
     def n(self) -> int:
@@ -214,7 +214,7 @@ def _right_answers(cells: Sequence[Cell], columns: Columns) -> tuple[str, ...]:
 
 def _refuse(file: RowsFile, given: Path) -> None:
     """Raises DataError for too few rows, with the reasons."""
-    counted = f"{len(file.rows)} rows with text and answer, of {file.n}"
+    counted = f"{number_of(len(file.rows), 'row')} with text and answer, of {file.n}"
     do = "collect more rows"
     if file.lost:
         counted += f": {listed(file.lost)}"
@@ -336,7 +336,7 @@ def without_repeated(
         raise DataError(
             Problem(
                 "nearly all training rows are validation or test rows, too",
-                found=f"{len(kept)} other rows of {len(rows)}",
+                found=f"{number_of(len(kept), 'other row')} of {len(rows)}",
                 wanted=f"{MIN_ROWS} training rows that are not scored: a run removes the duplicates",
                 do="leave out --dev and --test: a part of the rows is then set apart; or give other rows",
             )

@@ -55,7 +55,7 @@ def row_warnings(
     if guess.format == "label":
         rare = [label for label, n in Counter(answers).items() if n < RARE_LABEL_ROWS]
         if rare:
-            have = f"{number_of(len(rare), 'label')} {'has' if len(rare) == 1 else 'have'}"
+            have = number_of(len(rare), "label", "has", "have")
             messages.append(f"{have} fewer than {RARE_LABEL_ROWS} rows, too few to score a label alone.")
         if sum(bool(_FRACTION.fullmatch(label)) for label in set(answers)) > len(set(answers)) / 2:
             messages.append(
@@ -71,16 +71,22 @@ def row_warnings(
             )
     n_nothing = sum(text.strip().casefold() in NO_VALUE for text, _ in rows)
     if n_nothing:
-        messages.append(f"{n_nothing} texts say only that there is none, such as `NaN` or `N/A`: remove these rows.")
+        messages.append(
+            f"{number_of(n_nothing, 'text', 'says', 'say')} only that there is none, such as `NaN` or `N/A`: "
+            "remove such rows."
+        )
     n_texts = len({normalised(text) for text, _ in rows})
     if n_texts < len(rows) / 2:
-        messages.append(f"the {len(rows)} rows have only {n_texts} different texts. Exact duplicates are dropped.")
+        messages.append(
+            f"{number_of(len(rows), 'row')} with only {number_of(n_texts, 'different text')}: exact duplicates "
+            "are dropped."
+        )
     usual = ValidateSettings()
     n_long = sum(is_too_long(text, answer) for text, answer in rows)
     if n_long:
         messages.append(
-            f"rows with a cell of more than {usual.max_characters:,} characters or {usual.max_words:,} words will be "
-            f"rejected: {n_long} of {len(rows)}."
+            f"rows with a cell of more than {number_of(usual.max_characters, 'character')} or "
+            f"{number_of(usual.max_words, 'word')} will be rejected: {n_long} of {len(rows)}."
         )
     if raised := limits.get("validate.max_rejected_share"):
         messages.append(
@@ -152,7 +158,7 @@ def repeated_warnings(
             messages.append(f"{n} of {len(own)} {_SIDE_NAMES[side]} rows have the text of a training row.")
     if not messages:
         return []
-    messages[-1] += f" A run removes the {n_removed} training rows with the same texts as validation or test rows."
+    messages[-1] += f" A run removes {number_of(n_removed, 'training row')} with the text of a validation or test row."
     if raised := limits.get("split.max_leaked_share"):
         usual = SplitSettings.model_fields["max_leaked_share"].default
         messages.append(
@@ -190,13 +196,16 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
             limit = f"Even with every answer right they show no bar above {shown:.2f}, and the bar is {bar:g}."
             score = share_needed(n, bar, 0.95)
             limit = f"A score of {score:.2f} is needed to show the bar of {bar:g}." if score else limit
-            messages.append(f"{n} {name} rows are too few to show much: {min_scored} are usual{effect}. {limit}")
+            messages.append(
+                f"{number_of(n, f'{name} row', 'is', 'are')} too few to show much: {min_scored} are "
+                f"usual{effect}. {limit}"
+            )
         elif n < MIN_EVALUATION_ROWS:
             score = share_needed(n, bar, 0.95)
             needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
             messages.append(
-                f"with {n} {name} rows, {needed} to show the bar of {bar:g}. {MIN_EVALUATION_ROWS} or more rows show "
-                "smaller differences."
+                f"with {number_of(n, f'{name} row')}, {needed} to show the bar of {bar:g}. {MIN_EVALUATION_ROWS} "
+                "or more rows show smaller differences."
             )
     return messages
 

@@ -18,6 +18,7 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.folders import joined, read_json, write_json
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
+from rungwise.core.texts import number_of
 from rungwise.model.adapters import decoder_layers, has_own_weights, peft_config, trained_weights, with_room
 from rungwise.model.language_model import LanguageModel
 from rungwise.model.virtual_tokens import VirtualTokens, settings_of
@@ -176,7 +177,7 @@ def load(lm: LanguageModel, folder: Path) -> LanguageModel:
             Problem(
                 "an adapter does not fit its base",
                 where=str(folder),
-                found=f"{missing} weights missing, {unknown} unknown",
+                found=f"{number_of(missing, 'weight')} missing, {unknown} unknown",
                 wanted=f"the weights that {CONFIG} requires on base {lm.base}",
             )
         )

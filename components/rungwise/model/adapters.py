@@ -15,6 +15,7 @@ from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.methods import METHODS
 from rungwise.core.records import AttemptSpec
+from rungwise.core.texts import number_of
 from rungwise.model.language_model import LanguageModel
 from rungwise.model.virtual_tokens import VirtualTokens
 
@@ -134,7 +135,7 @@ def _too_many_layers(spec: AttemptSpec, n_layers: int) -> ModelError:
         Problem(
             "a base has fewer layers than the rung trains",
             where=f"ladder: base {spec.base}",
-            found=f"{n_layers} layers",
+            found=number_of(n_layers, "layer"),
             wanted=f"`layers` ({spec.layers}) at most that",
             do="lower the rung's `layers`",
         )

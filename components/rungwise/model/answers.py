@@ -13,6 +13,7 @@ from torch.nn.functional import log_softmax
 
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.progress import say
+from rungwise.core.texts import number_of
 from rungwise.model import limits
 from rungwise.model.constrain import Constraint, Guide, choose
 from rungwise.model.kernels.shared_prefix import SharedPrefix, can_share, copied, padded, read_prefix, shared_tokens
@@ -210,7 +211,7 @@ def _fewer(n_rows: int, longest: int, error: BaseException) -> int:
                 do="leave out the longest rows, or use a smaller base or a larger machine",
             )
         ) from None
-    say(f"out of memory with {n_rows} rows per batch; from here on {n_rows // 2}")
+    say(f"out of memory with {number_of(n_rows, 'row')} per batch; from here on {n_rows // 2}")
     return n_rows // 2
 
 

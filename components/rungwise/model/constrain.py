@@ -20,6 +20,7 @@ import torch
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.grammar import Fixed, Grammar, grammar_of
 from rungwise.core.records import AnswerForm
+from rungwise.core.texts import number_of
 from rungwise.model.language_model import LanguageModel, encode_answers
 
 
@@ -98,7 +99,7 @@ class Guide:
             raise ModelError(
                 Problem(
                     "an answer can't be constrained any further",
-                    where=f"after {len(self._written)} bytes of the answer",
+                    where=f"after {number_of(len(self._written), 'byte')} of the answer",
                     found="an error of llguidance",
                     do="set the answer's `constrained: false`, or use fewer labels",
                 )

@@ -19,6 +19,7 @@ from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import file_digest, joined, read_json, write_json
 from rungwise.core.progress import say
 from rungwise.core.records import digest
+from rungwise.core.texts import number_of
 from rungwise.model.base_cache import Source, store, stored, write_source
 
 _PART = re.compile(r"(.*)-(\d{5})-of-(\d{5})\.gguf", re.I)
@@ -161,7 +162,7 @@ def _inspect(parts: Sequence[Path], name: str, sha256: str) -> Source:
     architecture = str(first.fields["general.architecture"].contents())
     n_split = first.fields.get("split.tensors.count")
     if n_split is not None and int(n_split.contents()) != len(names):
-        raise ValueError(f"{len(names)} tensors, where the first part names {n_split.contents()}")
+        raise ValueError(f"{number_of(len(names), 'tensor')}, where the first part names {n_split.contents()}")
     scaling = first.fields.get(f"{architecture}.rope.scaling.type")
     kind = str(scaling.contents()) if scaling is not None else "none"
     if kind != "none" or "rope_freqs.weight" in names:

@@ -16,6 +16,7 @@ from rungwise.core.errors import ModelError, Problem, SettingsError
 from rungwise.core.progress import say
 from rungwise.core.prompts import answer_text
 from rungwise.core.records import Base, digest
+from rungwise.core.texts import number_of
 from rungwise.model.bases import base_digest, base_folder, check_writes, code_refused, local_folder, may_run_code
 from rungwise.model.chat_template import render
 from rungwise.model.kernels.folded import fold_inputs
@@ -304,7 +305,7 @@ def _chat_parts(base: Base, tokenizer: Any) -> tuple[tuple[int, ...], tuple[int,
             Problem(
                 "a chat template does not contain the user's text exactly once",
                 where=f"ladder: base {base}",
-                found=f"{len(pieces) - 1} times",
+                found=number_of(len(pieces) - 1, "time"),
                 do="set the rung's `template: plain`",
             )
         )

@@ -4,6 +4,7 @@ from collections import Counter
 
 from rungwise.config import Settings, TaskSettings
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.labels import frequent_items, unseen_labels, unseen_values
 from rungwise.dataset.split import Split, rare
 from rungwise.evidence.ceiling import unseen_of
@@ -32,8 +33,8 @@ def split_warnings(task: TaskSettings, split: Split) -> list[str]:
     if split.dev_in_test:
         ids = joined([f"{leak.id} = {leak.other}" for leak in split.dev_in_test])
         messages.append(
-            f"{len(split.dev_in_test)} validation rows are duplicates of test rows ({ids}). Both are kept, because "
-            "neither is used for training"
+            f"{number_of(len(split.dev_in_test), 'validation row', 'repeats', 'repeat')} a test row ({ids}). "
+            "Both are kept, because neither is used for training"
         )
     return messages
 
@@ -71,8 +72,8 @@ def _rare_labels(split: Split) -> list[str]:
         if counts:
             listed = joined([f"{label}: {n}" for label, n in counts.items()])
             messages.append(
-                f"{len(counts)} label(s) have fewer than {RARE_LABEL_ROWS} {name} rows ({listed}): one answer changes "
-                f"the score of such a label by more than {1 / RARE_LABEL_ROWS:.0%}"
+                f"{number_of(len(counts), 'label', 'has', 'have')} fewer than {RARE_LABEL_ROWS} {name} rows "
+                f"({listed}): one answer changes the score of such a label by more than {1 / RARE_LABEL_ROWS:.0%}"
             )
     return messages
 
@@ -83,4 +84,4 @@ def few_rows_warning(settings: Settings, name: str, n: int) -> str:
         return ""
     score = share_needed(n, settings.bars[name], settings.evaluate.confidence)
     needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"
-    return f"with {n} test rows, {needed} to show the bar of {settings.bars[name]:g}"
+    return f"with {number_of(n, 'test row')}, {needed} to show the bar of {settings.bars[name]:g}"

@@ -103,7 +103,7 @@ def ingest(root: Path, before: Snapshot | None = None) -> None:
         for text in result.warnings:
             say(f"ingest {name}: warning: {text}")
         say(
-            f"ingest {name}: {len(result.examples)} rows; rejected: {_listed(counts)}; "
+            f"ingest {name}: {number_of(len(result.examples), 'row')}; rejected: {_listed(counts)}; "
             f"duplicates: {_listed(duplicates)}"
         )
     _seal(root, "ingest", before, out)
@@ -131,13 +131,17 @@ def validate(root: Path, before: Snapshot | None = None) -> None:
         out[f"{name}/suite.json"] = result.outcome
         met = sum(c.success for c in result.checks)
         say(
-            f"validate {name}: {met} of {len(result.checks)} expectations met, {len(result.examples)} rows; "
+            f"validate {name}: {met} of {len(result.checks)} expectations met, "
+            f"{number_of(len(result.examples), 'row')}; "
             f"rejected: {_listed(counts)}"
         )
         for check in result.checks:
             if check.severity == "warn" and not check.success:
                 where = f" on {check.column}" if check.column else ""
-                say(f"validate {name}: warning: {check.expectation}{where} is not met ({len(check.failed_ids)} rows)")
+                say(
+                    f"validate {name}: warning: {check.expectation}{where} is not met "
+                    f"({number_of(len(check.failed_ids), 'row')})"
+                )
         if result.suspects:
             first = joined([f"{s.id}: {s.label}, perhaps {s.suggested}" for s in result.suspects], 3)
             hint = "`rungwise data show ID` shows a row"
@@ -187,7 +191,7 @@ def augment(root: Path, before: Snapshot | None = None) -> None:
         out[f"{name}/train.jsonl"] = result.train
         out[f"{name}/rejections.jsonl"] = to_lines(result.rejections)
         n_new = sum(map(bool, result.train.parents))
-        say(f"augment {name}: {len(result.train)} training rows, {n_new} of them synthetic")
+        say(f"augment {name}: {number_of(len(result.train), 'training row')}, {n_new} of them synthetic")
     _seal(root, "augment", before, out)
     version = data_version(root)
     say(f"augment: data version {version}")

@@ -7,6 +7,7 @@ from pathlib import Path
 from rungwise.config import Settings, base_of
 from rungwise.core.errors import ModelError, Problem
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.planning.fit import Fit, fit
 from rungwise.planning.job import Job
 from rungwise.planning.machines import Machine
@@ -48,8 +49,9 @@ def check_ladder(root: Path, settings: Settings, machine: Machine, table: Mappin
         if least.total > (machine.memory_bytes or 0):
             raise _too_large(one, least)
         warnings.append(
-            f"{rung.name} needs about {one.need.gigabytes:.1f} GB with {one.rows} rows of {one.tokens} tokens "
-            f"in a microbatch, this machine has {(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
+            f"{rung.name} needs about {one.need.gigabytes:.1f} GB with {number_of(one.rows, 'row')} of "
+            f"{number_of(one.tokens, 'token')} in a microbatch, this machine has "
+            f"{(one.memory_bytes or 0) / 1e9:.1f}: {joined(one.remedies, 3)}"
         )
     return warnings
 

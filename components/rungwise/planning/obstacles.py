@@ -1,6 +1,7 @@
 """What makes a job impossible, whatever the machine's memory."""
 
 from rungwise.core.errors import Problem, SettingsError
+from rungwise.core.texts import number_of
 from rungwise.planning.job import Job
 from rungwise.planning.need import BYTES_PER_WEIGHT
 from rungwise.planning.shape import Shape
@@ -31,7 +32,7 @@ def check_job(shape: Shape, job: Job) -> None:
         raise SettingsError(
             Problem(
                 "rows of this size are not possible with this model",
-                found=f"{job.rows} rows of {job.tokens} tokens, {job.answer_tokens} of them the answer",
+                found=f"{number_of(job.rows, 'row')} of {job.tokens} tokens, {job.answer_tokens} of them the answer",
                 wanted=f"at least one row, answers within rows, at most {shape.context} tokens",
             )
         )
@@ -48,10 +49,10 @@ def obstacles(shape: Shape, job: Job) -> tuple[str, ...]:
         if job.rank > narrowest:
             required.append(f"a rank of at most {narrowest} (it is {job.rank}), or wider targets")
     if job.last_layers > shape.layers:
-        required.append(f"at most {shape.layers} layers (`layers` is {job.last_layers})")
+        required.append(f"at most {number_of(shape.layers, 'layer')} (`layers` is {job.last_layers})")
     if method.takes_positions and job.virtual_tokens + job.tokens > shape.context:
         most = max(0, shape.context - job.tokens)
-        required.append(f"at most {most} virtual tokens with rows of {job.tokens} tokens")
+        required.append(f"at most {number_of(most, 'virtual token')} with rows of {job.tokens} tokens")
     if job.precision == "4bit" and job.device != "cuda":
         required.append("precision bf16 or fp32: 4 bit requires a CUDA device")
     return tuple(required)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from rungwise.core.texts import number_of
 from rungwise.planning.job import Job
 from rungwise.planning.largest import largest_batch
 from rungwise.planning.machines import Machine
@@ -37,12 +38,12 @@ def _of_training(shape: Shape, job: Job, limit: int) -> list[str]:
     again, quantized = checkpointed(shape, job), replace(job, precision="4bit")
     rows = largest_batch(shape, job, limit)
     if 0 < rows < job.rows and works(replace(job, rows=rows)):
-        options.append(f"a smaller batch: {rows} rows at once")
+        options.append(f"a smaller batch: {number_of(rows, 'row')} at once")
     if not job.is_checkpointed and works(again):
         options.append("activation checkpointing")
     elif not job.is_checkpointed and (rows := min(again.rows, largest_batch(shape, again, limit))):
         if works(replace(again, rows=rows)):
-            options.append(f"activation checkpointing with {rows} rows at once")
+            options.append(f"activation checkpointing with {number_of(rows, 'row')} at once")
     half = replace(job, precision="bf16")
     if job.precision == "fp32" and works(half):
         options.append("precision bf16")
@@ -57,5 +58,5 @@ def _of_training(shape: Shape, job: Job, limit: int) -> list[str]:
         if works(quantized):
             options.append("4-bit weights" + (" with lora" if trains_base else ""))
         elif (rows := min(small.rows, largest_batch(shape, small, limit))) and works(replace(small, rows=rows)):
-            options.append(f"4-bit weights, activation checkpointing and {rows} rows at once")
+            options.append(f"4-bit weights, activation checkpointing and {number_of(rows, 'row')} at once")
     return options

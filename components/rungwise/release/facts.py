@@ -14,6 +14,7 @@ from rungwise.core.decisions import AskedBefore, ChallengerScore, Climb, Text, W
 from rungwise.core.folders import read_json
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence
+from rungwise.core.texts import number_of
 from rungwise.core.words import sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.release.gate import Verdict
@@ -160,8 +161,8 @@ def version_note(climb: Climb, evidence: Evidence, data_version: str, verdict: V
     """Returns what a registered version is, as Markdown; `verdict`: the gate's, once it was asked."""
     base = f" on {evidence.base}" if evidence.base else ", without a language model"
     lines = [
-        f"**{evidence.rung}** ({evidence.method}{base}) for *{climb.task}*, trained on {evidence.train_rows:,} rows of "
-        f"data `{data_version}`.",
+        f"**{evidence.rung}** ({evidence.method}{base}) for *{climb.task}*, trained on "
+        f"{number_of(evidence.train_rows, 'row')} of data `{data_version}`.",
         "",
         f"- bar: {climb.target:g} ({climb.metric}, lower end of the interval)",
         f"- validation rows: {score_text(evidence)}",

@@ -6,7 +6,7 @@ from typing import Any
 
 from rungwise.core.folders import joined
 from rungwise.core.records import SIDES
-from rungwise.core.texts import on_one_line
+from rungwise.core.texts import number_of, on_one_line
 
 _COUNTED = (*SIDES, "synthetic")
 _LABELS = 5
@@ -49,7 +49,7 @@ def diff_text(diff: Mapping[str, Any]) -> str:
     parts = [f"from {diff['old']} to {diff['new']}"]
     for name, task in diff["tasks"].items():
         lines = [
-            f"{name}: {len(task['came'])} rows added, {len(task['went'])} removed, "
+            f"{name}: {number_of(len(task['came']), 'row')} added, {len(task['went'])} removed, "
             f"{len(task['changed'])} with a changed answer, {len(task['moved'])} moved to another side"
         ]
         for kind, verb in (("came", "added"), ("went", "removed")):
@@ -99,7 +99,10 @@ def uses_text(uses: Mapping[str, Any]) -> str:
             f"warning: files outside the workspace were not removed, delete them there: {place}"
             for place in uses["left"]
         ]
-        lines.append(f"removed {uses['objects']} objects from DVC's cache and {uses['runs']} runs from the registry")
+        lines.append(
+            f"removed {number_of(uses['objects'], 'object')} from DVC's cache and "
+            f"{number_of(uses['runs'], 'run')} from the registry"
+        )
         lines.append(
             "git's history still has what was committed, and a remote still has its copies (see `dvc gc --cloud`)"
         )
@@ -112,11 +115,12 @@ def uses_text(uses: Mapping[str, Any]) -> str:
 def prune_text(result: Mapping[str, Any]) -> str:
     """Returns what pruning removed, and why it did not remove more."""
     summary = (
-        f"removed: {joined(result['dropped'])}; kept: {joined(result['kept'])}; {result['objects']} objects deleted"
+        f"removed: {joined(result['dropped'])}; kept: {joined(result['kept'])}; "
+        f"{number_of(result['objects'], 'object')} deleted"
     )
     reasons = [
         f"{version} is kept: {joined(by)} in the registry was trained on it" for version, by in result["named"].items()
     ]
     if not result["dropped"] and not reasons:
-        reasons = [f"there are only {len(result['kept'])} versions, not more than --keep"]
+        reasons = [f"only {number_of(len(result['kept']), 'version', 'exists', 'exist')}, not more than --keep"]
     return "\n".join([summary, *reasons])

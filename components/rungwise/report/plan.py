@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.planning.fit import UTILIZATION, Fit
 from rungwise.planning.largest import MOST_ROWS, LargestModels
 from rungwise.planning.need import PARTS
@@ -111,7 +112,7 @@ def _rows_text(lengths: Lengths, task: str, is_prompt: bool, bases: str) -> str:
     sampled = lengths.rows_read < lengths.rows
     read = f" ({lengths.rows_read:,} of them read, including the longest)" if sampled else ""
     shown = "with the examples in the prompt " if is_prompt else ""
-    text = f"{task}, by the tokenizer of {bases}: measured on {lengths.rows:,} prepared rows{read}: {shown}"
+    text = f"{task}, by the tokenizer of {bases}: measured on {number_of(lengths.rows, 'prepared row')}{read}: {shown}"
     if "tokens" in lengths.given:
         text += f"{lengths.tokens} tokens per row as given"
     else:

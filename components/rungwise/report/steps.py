@@ -9,7 +9,7 @@ from rungwise.climbing.ladder import last_climb
 from rungwise.core.decisions import ChallengerScore, Climb, NothingRegistered
 from rungwise.core.folders import open_sealed, read_json, read_lines
 from rungwise.core.records import SIDES
-from rungwise.core.texts import markdown
+from rungwise.core.texts import markdown, number_of
 from rungwise.core.words import sentence_of, sentences_of
 from rungwise.dataset.collect import Collected
 from rungwise.evidence.evaluate import score_text
@@ -35,7 +35,10 @@ class StageRows:
     def why(self) -> str:
         """What was removed and added, as text."""
         parts = [f"{reason}: {n:,}" for reason, n in self.removed.items()]
-        return ", ".join([*parts, *([f"{self.added:,} synthetic rows added"] if self.added else [])]) or "all kept"
+        return (
+            ", ".join([*parts, *([f"{number_of(self.added, 'synthetic row')} added"] if self.added else [])])
+            or "all kept"
+        )
 
 
 def stage_rows(
@@ -126,7 +129,7 @@ def _collected(sources: Sequence[Any]) -> str:
             one.name,
             str(len(one.files)),
             f"{sum(file['bytes'] for file in one.files.values()):,}",
-            f"{len(one.changed)} files changed" if one.changed else "nothing changed",
+            f"{number_of(len(one.changed), 'file')} changed" if one.changed else "nothing changed",
         )
         for one in sources
         if isinstance(one, Collected)

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from rungwise.core.decisions import ChallengerScore, Reason
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval
+from rungwise.core.texts import number_of
 from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.release.gate import Verdict
@@ -217,13 +218,13 @@ def _needed(task: Explanation) -> str:
     """Returns the score that is needed to show the bar with the validation rows, in one or two sentences."""
     needed = f"{task.share_needed:.3f}" if task.share_needed is not None else None
     shown = f"a score of {needed} shows it" if needed else "not even a score of 1 shows it"
-    text = f"With {task.dev_rows} independent validation rows, {shown}."
+    text = f"With {number_of(task.dev_rows, 'independent validation row')}, {shown}."
     if task.dev_groups < task.dev_rows:
         strict = task.share_needed_of_groups
         worst = f"{strict:.3f}" if strict is not None else "more than 1"
         text += (
-            f" They belong to {task.dev_groups} groups: the more alike the rows of a group score, the closer the"
-            f" required score comes to that for {task.dev_groups} rows: {worst}."
+            f" They belong to {number_of(task.dev_groups, 'group')}: the more alike the rows of a group score, "
+            f"the closer the required score comes to that for {number_of(task.dev_groups, 'row')}: {worst}."
         )
     return text
 
@@ -236,7 +237,7 @@ def _rung_lines(number: int, rung: RungExplanation, known: set[Reason]) -> list[
         also = [f"{name} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in one.also.items()]
         lines.append(f"   other metrics: {', '.join(also)}")
     took = f" in {rung.seconds:.0f} s" if rung.seconds else ""
-    lines.append(f"   trained on {one.train_rows} rows, {one.train_tokens:,} tokens{took}")
+    lines.append(f"   trained on {number_of(one.train_rows, 'row')}, {number_of(one.train_tokens, 'token')}{took}")
     if rung.speed:
         cost, currency = rung.speed.cost_per_1000, rung.speed.currency
         costs = f", {money(cost, currency)} for 1,000 answers" if cost is not None else ""

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from rungwise.climbing.trials import Trial, Trials, rows, sentences
+from rungwise.core.texts import number_of
 from rungwise.evidence.figure import BLACK, BLUE, GREEN, ORANGE, Panel, ScoreRow, axis_limits, scores_figure
 from rungwise.report.text import table
 
@@ -34,7 +35,7 @@ def picture(comparison: Trials) -> str:
     legend = {family: COLOURS[family] for family in families}
     panel = Panel(
         title=f"{comparison.task}: {comparison.metric} after {comparison.steps} steps, "
-        f"{comparison.dev_rows} validation rows",
+        f"{number_of(comparison.dev_rows, 'validation row')}",
         rows=tuple(_row(trial) for trial in comparison.trials),
         subtitle=f"Base: {comparison.base[-60:]}. The band is LoRA's interval.",
         band=lora.score if lora else None,

@@ -129,8 +129,8 @@ def test_the_command_collects_and_says_what_changed(workspace, rungwise):
     assert "names no source" in rungwise(workspace, "collect").stdout
     with (workspace / "params.yaml").open("a") as stream:
         stream.write("collect: [{name: more, from: elsewhere.csv, to: more.csv}]\n")
-    assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; 1 changed\n"
-    assert rungwise(workspace, "collect").stdout == "more: 1 files, 15 bytes; nothing changed\n"
+    assert rungwise(workspace, "collect").stdout == "more: 1 file, 15 bytes; 1 changed\n"
+    assert rungwise(workspace, "collect").stdout == "more: 1 file, 15 bytes; nothing changed\n"
     (result,) = json.loads(rungwise(workspace, "collect", "--json").stdout)
     assert result["files"]["more.csv"]["bytes"] == 15
     text = (workspace / "params.yaml").read_text()

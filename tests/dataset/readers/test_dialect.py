@@ -55,7 +55,7 @@ def test_what_was_decided_is_said_with_its_first_line_and_no_row_is_lost(tmp_pat
 def test_settings_are_kept_and_lines_that_look_merged_are_a_note(tmp_path):
     text = csv_of(*PLAIN, '"he began,a', *PLAIN, 'and ended",b')
     dialect = decided(tmp_path, text, quotes=True)
-    assert dialect.quotes and "52 lines look like whole rows but stand inside quotes, from line 52 on" in dialect.why
+    assert dialect.quotes and "52 lines inside quotes, from line 52 on, could be whole rows" in dialect.why
     assert not decided(tmp_path, text, quotes=False).why
     assert decided(tmp_path, csv_of('"a \\"b\\" c",d'), escape="\\").escape == "\\"
 
@@ -63,7 +63,7 @@ def test_settings_are_kept_and_lines_that_look_merged_are_a_note(tmp_path):
 def test_a_quoted_file_with_merged_rows_and_cells_with_commas_stays_quoted_and_warns(tmp_path):
     lines = [f'"row, {i}",a' for i in range(40)] + ['"he began,a', "plain,b", 'and ended",b']
     dialect = decided(tmp_path, csv_of(*lines))
-    assert dialect.quotes and dialect.line == 42 and "3 lines look like whole rows" in dialect.why
+    assert dialect.quotes and dialect.line == 42 and "3 lines inside quotes" in dialect.why
 
 
 def test_lines_of_texts_that_end_in_no_known_label_are_not_taken_for_rows(tmp_path):
@@ -135,10 +135,10 @@ def mixed(n_texts, *strays):
 
 def test_texts_of_several_lines_next_to_stray_quotes_are_a_warning_with_their_line(tmp_path):
     dialect = decided(tmp_path, mixed(8, 150, 154), "x.tsv")
-    assert dialect.quotes and dialect.line == 160 and "5 lines look like whole rows" in dialect.why
+    assert dialect.quotes and dialect.line == 160 and "5 lines inside quotes" in dialect.why
     dialect = decided(tmp_path, mixed(1, 150, 190), "x.tsv")
     assert not dialect.quotes and "otherwise 41 lines would be lost or merged, from line 153 on" in dialect.why
-    assert "2 lines, from line 2 on, look like parts of a text in quotes and are read as rows" in dialect.why
+    assert "2 lines that may be a part of a text in quotes (from line 2 on) are rows, too" in dialect.why
 
 
 @pytest.mark.parametrize("name", ["x.csv", "x.tsv"])

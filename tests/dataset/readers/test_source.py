@@ -38,7 +38,7 @@ def test_a_missing_column_is_an_error_that_names_the_columns(tmp_path):
         read(tmp_path, "text,queue\na,b\n")
     with pytest.raises(DataError, match="twice"):
         read(tmp_path, "body,queue,body\na,b,c\n")
-    with pytest.raises(DataError, match=r"(?s)column is missing.*all 1 rows"):
+    with pytest.raises(DataError, match=r"(?s)column is missing.*all of 1 row"):
         read(tmp_path, '{"text": "a", "queue": "b"}\n', "x.jsonl")
 
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers.chats import is_chat
 from rungwise.dataset.readers.dialect import dialect_of, opened_csv
 from rungwise.dataset.readers.objects import first_key, is_whole_chat, picked, reads_chat
@@ -46,7 +47,7 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
                 cells = cells[: len(header)]  # each row ends in a delimiter
             if len(cells) != len(header):
                 reason = "too_many_fields" if len(cells) > len(header) else "too_few_fields"
-                return Bad(line, reason, f"{len(cells)} fields, the header has {len(header)}")
+                return Bad(line, reason, f"{number_of(len(cells), 'field')}, the header has {len(header)}")
             if is_object:
                 return picked(source, line, dict(zip(header, cells, strict=True)), needed)
             return checked(line, {name: cells[index] or None for name, index in index_of.items()})

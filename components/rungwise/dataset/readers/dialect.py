@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any, Final
 
 from rungwise.config import SourceSettings
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers.csv_trial import Trial, trial
 from rungwise.dataset.readers.opened import ending, opened_text
 
@@ -84,18 +85,20 @@ def _decided(source: SourceSettings, path: Path, delimiter: str) -> Dialect:
     best = min(bad_lines, key=lambda dialect: bad_lines[dialect])
     if best == given:
         why = (
-            f"{first.n_merged:,} lines look like whole rows but stand inside quotes, from line {first.merged_line} on: "
-            "each run of them is read as one row. If a quote is not closed there, close it, or set `quotes: false`"
+            f"{number_of(first.n_merged, 'line')} inside quotes, from line {first.merged_line} on, could be "
+            "whole rows: each run of them is read as one row. If a quote is not closed there, close it, or set "
+            "`quotes: false`"
         )
         return replace(given, line=first.merged_line, why=why) if first.n_merged else given
     how = "quotes are ordinary characters and every line is a row"
     if best.quotes:
         how = r"a quote inside a cell is written \""
-    why = f"{how}: otherwise {first.n_bad:,} lines would be lost or merged, from line {first.line} on"
+    why = f"{how}: otherwise {number_of(first.n_bad, 'line')} would be lost or merged, from line {first.line} on"
     if first.n_inside and not best.quotes:
         why += (
-            f". {first.n_inside:,} lines, from line {first.inside_line} on, look like parts of a text in quotes and "
-            "are read as rows, too: write such a text on one line"
+            f". {number_of(first.n_inside, 'line')} that may be a part of a text in quotes (from line "
+            f"{first.inside_line} on) {'is a row' if first.n_inside == 1 else 'are rows'}, too: write such a "
+            "text on one line"
         )
     return replace(best, line=first.line, why=why)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from rungwise.core.errors import DataError, Problem
+from rungwise.core.texts import number_of
 
 MAX_GROWTH: Final = 200
 """Most bytes of memory for each byte of a file. Text becomes 2 to 20 times as large."""
@@ -72,7 +73,7 @@ def check_size(path: Path, size: int, limit: int) -> None:
             Problem(
                 "a file grows too much when it is read",
                 where=str(path),
-                found=f"{path.stat().st_size:,} bytes that unpack to more than {size:,}",
+                found=f"{number_of(path.stat().st_size, 'byte')} that unpack to more than {size:,}",
                 wanted=f"at most {limit:,}",
                 do="don't use it if it comes from others; otherwise write its rows as JSON lines",
             )

@@ -7,6 +7,7 @@ from typing import Any, Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.readers.cells import Cell, as_cell, list_in, object_in, value_in
 from rungwise.dataset.readers.chats import COLUMNS, as_prompt_and_completion, as_text, is_chat
 from rungwise.dataset.readers.row import Bad, Row
@@ -94,7 +95,7 @@ def check_columns(source: SourceSettings, path: Path, needed: tuple[str, ...], s
             raise DataError(
                 Problem(
                     "a column is missing",
-                    where=f"{path}, in all {n_rows} rows",
+                    where=f"{path}, in all of {number_of(n_rows, 'row')}",
                     found=joined(sorted(seen)),
                     wanted=where,
                     do=f"correct the task, or name the column: columns: {{{name}: TITLE}} in source {source.name}",

@@ -9,6 +9,7 @@ from typing import Final
 from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
+from rungwise.core.texts import number_of
 from rungwise.dataset.collect.fingerprints import FINGERPRINTS
 from rungwise.dataset.readers.arrow_file import arrow_columns, arrow_rows
 from rungwise.dataset.readers.csv_file import columns_of, csv_rows
@@ -207,7 +208,7 @@ def _without_long_cells(row: Row | Bad | Note) -> Row | Bad | Note:
     for name, cell in row.values.items() if isinstance(row, Row) else ():
         n = len(cell) if isinstance(cell, str) else sum(map(len, cell or ()))
         if n > MAX_CELL_CHARACTERS:
-            detail = f"column {name} holds {n:,} characters, at most {MAX_CELL_CHARACTERS:,} are read"
+            detail = f"column {name} holds {number_of(n, 'character')}, at most {MAX_CELL_CHARACTERS:,} are read"
             return Bad(row.line, "too_long_to_read", detail)
     return row
 
