@@ -378,11 +378,13 @@ def test_words_are_proposed_for_labels_that_are_codes(tmp_path):
     assert answer.words == {code: label for label, code in queues.items()}
 
 
-def test_lists_of_one_text_each_are_texts_and_of_one_label_each_are_lists():
+def test_lists_of_one_text_each_are_texts_and_of_one_label_each_are_labels():
     spans = guess([(f"span {i}",) for i in range(100)])
     assert (spans.format, spans.any_of) == ("text", True) and "lists of 1.0 texts" in spans.why
     labels = guess([(f"label {i % 4}",) for i in range(100)])
-    assert (labels.format, labels.any_of) == ("list", False)
+    assert (labels.format, labels.any_of) == ("label", False)
+    several = guess([(f"label {i % 4}",) for i in range(100)], others=[("label 1", "label 2")])
+    assert (several.format, several.any_of) == ("list", False)
     keywords = guess([(f"word {i}", f"other {i}") for i in range(100)])
     assert (keywords.format, keywords.any_of) == ("list", False)
 

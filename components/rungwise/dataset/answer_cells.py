@@ -38,6 +38,8 @@ def answer_in(field: FieldSettings, values: Mapping[str, Cell], redact: Callable
     """
     cell = values[field.column]
     if field.format != "list":
+        if field.format == "label" and isinstance(cell, tuple) and len(cell) > 1:
+            raise NoAnswer("several_labels", f"column {field.column} is a list of {len(cell)} labels, wanted one")
         text = without_markers(text_of(cell), field.strip)
         if not text or _means_nothing(field, text):
             raise NoAnswer("no_answer", f"column {field.column} is empty")

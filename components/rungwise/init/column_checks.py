@@ -1,5 +1,6 @@
 """Checks of the columns of a file: that they exist, can be read, and hold what a task can learn."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
@@ -9,7 +10,7 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.texts import number_of
-from rungwise.dataset.readers import Cell, Row, columns, form_of, rows, text_of
+from rungwise.dataset.readers import Cell, Row, columns, form_of, object_in, rows, text_of
 from rungwise.dataset.readers.chats import COLUMNS
 from rungwise.dataset.readers.objects import first_key
 from rungwise.init.lost import Lost, counted, listed, remedy
@@ -126,7 +127,13 @@ def check_title(sample: Mapping[str, Sequence[Cell]], path: Path, header: Sequen
         )
 
 
-def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -> None:
+def refuse_parts(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -> None:
+    """Raises DataError if the answers are about parts of the text: tags for each word, or places."""
+    _refuse_tags(sample, path, answer)
+    refuse_spans(sample, path, answer)
+
+
+def _refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -> None:
     """Raises DataError if the answers are lists of tags, one for each word of the text."""
     for name in sample:
         pairs = list(zip(sample[name], sample.get(answer, ()), strict=False))
@@ -142,9 +149,34 @@ def refuse_tags(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -
                     where=str(path),
                     found=f"lists as long as those of column {name}, of {len(tags)} different tags",
                     wanted="answers for a whole text: a label, a list of items, a text or an object",
-                    do='write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}',
+                    do=_MARKED,
                 )
             )
+
+
+def refuse_spans(sample: Mapping[str, Sequence[Cell]], path: Path, answer: str) -> None:
+    """Raises DataError if the answers are places in the text with a label each, as tools for annotation write them."""
+    items = [item for cell in sample.get(answer, ()) if isinstance(cell, tuple) for item in cell]
+    if items and sum(map(_is_span, items)) >= 0.9 * len(items):
+        raise DataError(
+            Problem(
+                "the answers are places in the text",
+                where=str(path),
+                found=f"column {answer} has where parts of the text begin and end, each with a label",
+                wanted="answers for a whole text: a label, a list of items, a text or an object",
+                do=f"choose another column with --answer, or {_MARKED}",
+            )
+        )
+
+
+_SPAN = re.compile(r"\d+ \| \d+ \| .+")
+"""A list of a beginning, an end and a label, as a cell."""
+_MARKED = 'write what they mark into a column of its own, such as {"person": ["Ada"], "place": ["Rome"]}'
+
+
+def _is_span(item: str) -> bool:
+    keys = set(object_in(item) or ())
+    return bool(_SPAN.fullmatch(item)) or {"start", "end"} <= keys or {"start_offset", "end_offset"} <= keys
 
 
 def unwanted_answers(sample: Mapping[str, Sequence[Cell]], texts: Sequence[str], answer: str) -> list[str]:

@@ -28,11 +28,13 @@ from rungwise.init.column_checks import (
     check_named,
     check_title,
     is_known,
-    refuse_tags,
+    refuse_parts,
+    refuse_spans,
     refuse_unreadable,
     spelled,
     unwanted_answers,
 )
+from rungwise.init.exports import export_of
 from rungwise.init.file_form import Options
 from rungwise.init.references import are_lists, are_references, numbered
 from rungwise.init.sample import SHOWN_CHARACTERS, examples, sampled
@@ -124,8 +126,9 @@ def chosen_columns(source: SourceSettings, path: Path, options: Options) -> Colu
     sample = sampled(source, path)
     if not any(sample.values()):
         refuse_unreadable(source, path, tuple(sample))
-    sentences: list[str] = []
-    text, answer = (name and spelled(name, {*sample}) for name in (options.text, options.answer))
+    export = export_of(sample)
+    text, answer = (name and spelled(name, {*sample}) for name in (options.text, options.answer or export.answer))
+    sentences = export.sentences(answer)
     whole, answer = _labelled_conversation(sample, text, answer, sentences)
     text = text or whole
     chat = whole or _conversations(sample, text, answer)
@@ -141,9 +144,9 @@ def chosen_columns(source: SourceSettings, path: Path, options: Options) -> Colu
     if is_guessed:
         check_title(sample, path, columns(source, path))
         if answer is None:
-            one_hot = _one_hot(sample, named)
+            one_hot = _one_hot(export.free(sample), named)
             answer = ",".join(one_hot) or None
-        named, answer = _guessed(sample, path, named, answer, one_hot)
+        named, answer = _guessed(export.free(sample), path, named, answer, one_hot)
     assert answer is not None  # given or guessed
     choice = None if one_hot or others else _choice(sample, named, answer, is_named=bool(text))
     if choice:
@@ -164,7 +167,7 @@ def chosen_columns(source: SourceSettings, path: Path, options: Options) -> Colu
         sentences.append(f"--answer {','.join(further)} takes each as a right answer.")
     _refuse_same({answer, *one_hot, *others} & {*named})
     sentences += unwanted_answers(sample, named, answer)
-    refuse_tags(sample, path, answer)
+    refuse_parts(sample, path, answer)
     if optional := _sometimes_empty(sample, named, choice):
         sentences.append(f"Column {joined(optional)} is empty in some rows, which is allowed (`optional`).")
     lists = bool(others) and are_lists([sample.get(name, ()) for name in (answer, *others)])
@@ -406,6 +409,8 @@ def _guessed(
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
         texts = texts or tuple((named or by_length)[:1])
     if not texts or answer is None:
+        for name in sample:
+            refuse_spans(sample, path, name)
         missing = "--answer" if texts else "--text"
         raise DataError(
             Problem(

@@ -34,6 +34,7 @@ from rungwise.dataset.readers import (
     table_in,
     wide_encoding,
 )
+from rungwise.dataset.readers.exports import columns_of_task, finished
 
 _BEYOND_ASCII = re.compile(r"[^\x00-\x7f]")
 _OPTIONS = {
@@ -225,7 +226,7 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
     """
     document = document_of(source, file)
     if isinstance(document, list):
-        return source, ""
+        return source, _tasks(document)
     if table_in(document):
         return source.model_copy(update={"records": TABLE}), "it has a list of column names and a list of rows"
     if is_column_wise(document):
@@ -247,6 +248,21 @@ def _json_source(source: SourceSettings, file: Path) -> tuple[SourceSettings, st
             setting="records",
         )
     )
+
+
+def _tasks(document: Sequence[Any]) -> str:
+    """Returns how a list of Label Studio's tasks is read; empty for others."""
+    tasks = [task for task in document if isinstance(task, dict) and columns_of_task(task) is not None]
+    if not tasks:
+        return ""
+    n_several = sum(len(finished(task["annotations"])) > 1 for task in tasks)
+    said = "Label Studio's tasks are read as columns: one for each key of `data`, and one for each label"
+    if n_several:
+        said += (
+            f"; {number_of(n_several, 'task', 'has', 'have')} several annotations: the ground truth is read, otherwise "
+            "the first"
+        )
+    return said
 
 
 def _described(document: object) -> str:

@@ -4,7 +4,7 @@ import re
 import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rungwise.config import METRICS
@@ -125,7 +125,7 @@ def guess(
         items = [one if one is not None else (text_of(answers[i]),) for i, one in enumerate(lists)]
         _refuse_one_hot(items)
         further = [item for one in others for item in (one if isinstance(one, tuple) else list_in(one or "") or ())]
-        return _any_of(items, are_any=any_of) or _list_of(items, further)
+        return _only_items(answers, others) or _any_of(items, are_any=any_of) or _list_of(items, further)
     texts = [text_of(answer) for answer in answers]
     if sum(isinstance(value_in(text), list) for text in texts) >= MOST * n:
         return Guess("text", "the answers are lists of objects, which a model writes as JSON")
@@ -191,6 +191,14 @@ def _of_columns(lists: Sequence[tuple[str, ...]], names: tuple[str, ...]) -> Gue
     return Guess("list", why, separator, may_be_empty=n_empty > 0, one_hot=names)
 
 
+def _only_items(answers: Sequence[Cell], others: Sequence[Cell]) -> Guess | None:
+    """Returns the format of lists with one label each; None for others."""
+    if not all(isinstance(answer, tuple) and len(answer) == 1 for answer in (*answers, *others)):
+        return None
+    one = guess([text_of(answer) for answer in answers])
+    return replace(one, why=f"each answer is a list with one item; {one.why}") if one.format == "label" else None
+
+
 def _any_of(lists: Sequence[tuple[str, ...]], *, are_any: bool = False) -> Guess | None:
     """Returns the format of lists whose items are whole texts, each a right answer; None for other lists.
 
@@ -234,6 +242,7 @@ def _list_of(lists: Sequence[tuple[str, ...]], others: Sequence[str]) -> Guess:
         f"the answers are lists of {statistics.mean(map(len, lists)):.1f} items on average, {len(items)} different ones"
     )
     why += f"; {n_empty} {'is' if n_empty == 1 else 'are'} empty, which is an answer" if n_empty else ""
+    why += " (--answer COLUMN[0] if it is a missing label)" if n_empty and max(map(len, lists)) == 1 else ""
     why += (
         f"; an item that is itself a list is written with `{BETWEEN_PARTS.strip()}` between its parts"
         if are_nested

@@ -13,8 +13,10 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.folders import joined
 from rungwise.core.texts import number_of
+from rungwise.dataset.readers.cells import Cell
 from rungwise.dataset.readers.chats import is_chat
 from rungwise.dataset.readers.dialect import dialect_of, opened_csv
+from rungwise.dataset.readers.exports import is_label_studio, labels_in
 from rungwise.dataset.readers.objects import first_key, is_whole_chat, picked, reads_chat
 from rungwise.dataset.readers.row import Bad, Note, Row, checked
 
@@ -38,6 +40,7 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
         first, line = _header(reader, path), skipped + reader.line_num + 1
         header = first if source.header else [f"[{place}]" for place in range(len(first))]
         is_object = _has_chats(source, header, needed) or _has_paths(source, header, needed)
+        is_exported = is_label_studio(header)
         index_of: dict[str, int] = {}
         if not is_object:
             index_of = {name: column_index(source, name, header, path) for name in needed}
@@ -50,7 +53,10 @@ def csv_rows(source: SourceSettings, path: Path, needed: tuple[str, ...]) -> Ite
                 return Bad(line, reason, f"{number_of(len(cells), 'field')}, the header has {len(header)}")
             if is_object:
                 return picked(source, line, dict(zip(header, cells, strict=True)), needed)
-            return checked(line, {name: cells[index] or None for name, index in index_of.items()})
+            values: dict[str, Cell] = {name: cells[index] or None for name, index in index_of.items()}
+            if is_exported:
+                values = {name: labels_in(cell) if isinstance(cell, str) else cell for name, cell in values.items()}
+            return checked(line, values)
 
         if not source.header and first:
             yield row(skipped + 1, first)

@@ -10,6 +10,7 @@ from rungwise.config import SourceSettings
 from rungwise.core.errors import DataError, Problem
 from rungwise.core.texts import number_of
 from rungwise.dataset.readers.cells import object_in
+from rungwise.dataset.readers.exports import columns_of_task, why_undecided, with_plain_columns
 from rungwise.dataset.readers.json_records import PLACE, numbered, records_in
 from rungwise.dataset.readers.objects import check_columns, picked
 from rungwise.dataset.readers.opened import MAX_JSON_BYTES, opened, opened_text
@@ -62,16 +63,18 @@ def _rows(
     seen: set[str] = set()
     n_rows = 0
     names: dict[str, str] | None = None
+    titles = [source.columns.get(name, name) for name in needed]
     for line, value in values:
         if isinstance(value, Bad):
             yield value
             continue
-        row, places = value, [key for key in value if PLACE.fullmatch(key)]
+        row = with_plain_columns(value)
+        places = [key for key in row if PLACE.fullmatch(key)]
         if places and names is None and n_rows:
             yield Bad(line, "bad_json", "a list of cells after objects, wanted an object with a key for each column")
             continue
         if places and names is None:
-            names = _header(source, row, [source.columns.get(name, name) for name in needed])
+            names = _header(source, row, titles)
             if names:
                 seen.update(names.values())
                 continue
@@ -84,7 +87,8 @@ def _rows(
             row = {names.get(key, key): cell for key, cell in row.items()}
         n_rows += 1
         seen.update(row)
-        yield picked(source, line, row, needed)
+        why = why_undecided(row, titles)
+        yield Bad(line, "no_answer", why) if why else picked(source, line, row, needed)
     check_columns(source, path, needed, seen, n_rows)
 
 
@@ -149,7 +153,8 @@ def _columns(source: SourceSettings, values: Iterable[Any]) -> list[str]:
             if names is None and _cells(value):
                 names = _header(source, value, ())
             keys |= dict.fromkeys(names.values() if names else ())
-            keys |= dict.fromkeys(key for key in value if not (names and PLACE.fullmatch(key)))
+            plain = columns_of_task(value) or value
+            keys |= dict.fromkeys(key for key in plain if not (names and PLACE.fullmatch(key)))
     return list(keys)
 
 
