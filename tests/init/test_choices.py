@@ -112,6 +112,74 @@ def test_lists_next_to_numbers_and_columns_of_numbers_are_not_options(ingested, 
     assert "Multiple choice" not in said and {row["answer"] for row in read} == {"0", "1"}
 
 
+NUMBERED = {
+    "letter": lambda n: [f"question {n} about things?", *options(n), "ABCD"[n % 4]],
+    "from 0": lambda n: [f"question {n} about things?", *options(n), str(n % 4)],
+    "from 1": lambda n: [f"question {n} about things?", *options(n), str(n % 4 + 1)],
+    "with an id": lambda n: [str(n), f"question {n} about things?", *options(n), "ABCD"[n % 4]],
+    "of numbers": lambda n: [f"question {n} about things?", *(str(n * 3 + k) for k in range(4)), "ABCD"[n % 4]],
+    "of the same words": lambda n: [f"question {n} about things?", "Right", "Wrong", "Both", "None", "ABCD"[n % 4]],
+}
+
+
+@pytest.mark.parametrize("kind", NUMBERED)
+@pytest.mark.parametrize("ending", ["csv", "jsonl"])
+def test_options_of_a_table_without_a_header_are_found_by_their_places(ingested, tmp_path, kind, ending):
+    rows = [NUMBERED[kind](n) for n in range(N)]
+    with (tmp_path / f"rows.{ending}").open("w", newline="") as file:
+        if ending == "csv":
+            csv.writer(file).writerows(rows)
+        else:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+    said, read = ingested(tmp_path / f"rows.{ending}")
+    fields = [(row["fields"]["question"], *(row["fields"][letter] for letter in "ABCD"), row["answer"]) for row in read]
+    assert fields == [(*row[-6:-1], "ABCD"[n % 4]) for n, row in enumerate(rows)]
+    assert "This is a guess by their places; --text and --answer name other columns." in said
+    prompt = settings(tmp_path)["tasks"]["task"]["prompt"]
+    assert prompt == "Question: {question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:"
+
+
+def test_own_test_rows_without_a_header_have_the_same_options(ingested, tmp_path):
+    for name, numbers in (("rows", range(N)), ("test", range(100, 160))):
+        with (tmp_path / f"{name}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([f"question {n} about things?", *options(n), "ABCD"[n % 3]] for n in numbers)
+        with (tmp_path / f"{name}.csv").open("a", newline="") as file:
+            csv.writer(file).writerows([["last question?", *options(N), "D"]] if name == "rows" else [])
+    _, read = ingested(tmp_path / "rows.csv", test=tmp_path / "test.csv")
+    own = [row for row in read if row["role"] == "test"]
+    assert len(own) == 60 and own[0]["fields"]["D"] == options(100)[3]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        lambda n: [
+            f"a mail of length {n}",
+            "ab"[n % 2] + " GmbH",
+            f"2026-01-{n % 28 + 1:02d}",
+            "Bonn",
+            "x",
+            "ABCD"[n % 4],
+        ],
+        lambda n: [f"a mail {n}", f"a far longer text than the other one, number {n}", f"id{n}", "AB"[n % 2]],
+        lambda n: [f"a mail {n}", f"text {n}", f"other {n}", "01"[n % 2]],
+    ],
+)
+def test_other_columns_before_letters_are_not_options(ingested, tmp_path, row):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(row(n) for n in range(N))
+    said, _ = ingested(tmp_path / "rows.csv", None, f"[{len(row(0)) - 1}]")
+    assert "Multiple choice" not in said
+
+
+def test_who_names_only_the_question_gets_no_guessed_options(ingested, tmp_path):
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(NUMBERED["letter"](n) for n in range(N))
+    said, read = ingested(tmp_path / "rows.csv", "[0]", "[5]")
+    assert "Multiple choice" not in said and "Not read: [1], [2], [3], [4]." in said
+    assert read[0]["fields"] == {"text": "question 0 about things?"}
+
+
 def test_hidden_answers_of_test_rows_are_not_options(ingested, tmp_path):
     def row(n, answer):
         return {"ctx": f"question {n}", "endings": options(n), "label": answer}

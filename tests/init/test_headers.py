@@ -46,6 +46,13 @@ def test_a_list_of_another_length_is_a_counted_rejection(ingested, tmp_path):
     assert len(read) == N and "too_few_fields: 1 (first: line 62, 1 cell, the first row has 2)" in said
 
 
+@pytest.mark.parametrize("cell", ["None", ""])
+def test_a_first_line_with_a_cell_that_says_none_may_still_be_a_row(ingested, tmp_path, cell):
+    (tmp_path / "rows.csv").write_text("".join(f"{t},{a},{cell}\n" for t, a in ROWS))
+    said, read = ingested(tmp_path / "rows.csv")
+    assert len(read) == N and "the first line looks like a row" in said
+
+
 @pytest.mark.parametrize("ending", ["csv", "jsonl"])
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_file_with_a_header_and_one_without_are_refused_with_both_names(ingested, tmp_path, ending, is_first):

@@ -1,6 +1,7 @@
 """Finds the options of multiple choice questions, and how the answers name one of them."""
 
 import re
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase, ascii_uppercase
@@ -9,6 +10,7 @@ from typing import Final, Literal
 from rungwise.core.folders import joined
 from rungwise.dataset.answer_cells import HIDDEN, letter_of, looks_one_hot
 from rungwise.dataset.readers import Cell, list_in, object_in, text_of
+from rungwise.dataset.readers.json_records import PLACE
 
 _LISTS: Final = {
     "choices", "options", "endings", "candidates", "alternatives", "answer_choices", "possible_answers",
@@ -19,6 +21,8 @@ _COLUMN: Final = re.compile(r"(|op|opt|option|choice|answer|ending|sol|candidate
 """Usual names of columns with one option each."""
 _MOST: Final = 0.9
 """At least this share of the answers must name an option."""
+_LONGER: Final = 2.5
+"""Options without names are at most so many times as long as one another, on average of the rows."""
 How = Literal["letter", "text", 0, 1]
 _HOW: Final[Mapping[How, str]] = {
     "letter": "its letter", "text": "its text", 1: "its number, counted from 1", 0: "its number, counted from 0",
@@ -38,11 +42,17 @@ class Choice:
     chosen_by: How
     """See `AnswerSettings.chosen_by`."""
 
+    @property
+    def is_guess(self) -> bool:
+        """Whether only the places of the columns say that they are options."""
+        return all(PLACE.fullmatch(name) for name in self.columns)
+
     def sentence(self, answer: str) -> str:
         """What was decided."""
         where = f"{'columns' if len(self.columns) > 1 else 'column'} {joined(self.columns, 26)}"
         how = f"column {answer} names one by {_HOW[self.chosen_by]}"
-        return f"Multiple choice: the options are in {where}, and {how}; the answer is its letter."
+        guessed = " This is a guess by their places; --text and --answer name other columns." if self.is_guess else ""
+        return f"Multiple choice: the options are in {where}, and {how}; the answer is its letter.{guessed}"
 
 
 @dataclass(frozen=True)
@@ -55,15 +65,16 @@ class _Options:
     """The options of each row; an option that it does not have is empty."""
 
 
-def option_columns(sample: Mapping[str, Sequence[Cell]]) -> set[str]:
-    """Returns the columns that may hold options."""
-    return {name for options in _found(sample) for name in options.columns}
+def option_columns(sample: Mapping[str, Sequence[Cell]], answer: str | None = None) -> set[str]:
+    """Returns the columns that may hold options; `answer`: the column that names one of them, if it is known."""
+    placed = _by_place(sample, answer) if answer else []
+    return {name for options in (*_found(sample), *placed) for name in options.columns}
 
 
 def choice_of(sample: Mapping[str, Sequence[Cell]], answer: str) -> Choice | None:
     """Returns the options that the answers name; None if the answers name none."""
     answers = [text_of(cell).strip() for cell in sample.get(answer, ())]
-    for options in _found(sample):
+    for options in (*_found(sample), *_by_place(sample, answer)):
         if answer in options.columns:
             continue
         pairs = [(one, row) for one, row in zip(answers, options.rows, strict=True) if one and one not in HIDDEN]
@@ -79,6 +90,35 @@ def choice_of(sample: Mapping[str, Sequence[Cell]], answer: str) -> Choice | Non
             are_all = all(all(row) for row in options.rows)
             return Choice(options.columns, options.paths, () if are_all else options.paths[2:], best)
     return None
+
+
+def _by_place(sample: Mapping[str, Sequence[Cell]], answer: str) -> list[_Options]:
+    """Returns the options in a table without a header: the columns before the answers, as many as these name.
+
+    There must be another column before them, and their cells must be alike: no labels, and about equally long.
+    """
+    names = list(sample)
+    if answer not in sample or not all(PLACE.fullmatch(name) for name in names):
+        return []
+    n = _highest([text for cell in sample[answer] if (text := text_of(cell).strip()) and text not in HIDDEN])
+    place = names.index(answer)
+    columns = tuple(names[place - n : place]) if 0 < n < place else ()
+    rows = list(zip(*([text_of(cell).strip() for cell in sample[name]] for name in columns), strict=True))
+    are_filled = sum(all(row[:2]) for row in rows) >= _MOST * len(rows)
+    lengths = [statistics.mean(map(len, cells)) for cells in zip(*rows, strict=True)]
+    are_alike = bool(rows) and max(lengths) <= _LONGER * min(lengths) + 3
+    are_labels = any(1 < len({*cells}) <= len(cells) / 5 for cells in zip(*rows, strict=True))
+    return [_Options(columns, columns, rows)] if are_filled and are_alike and not are_labels else []
+
+
+def _highest(answers: Sequence[str]) -> int:
+    """Returns how many options there are if the answers are letters, or at least three numbers; otherwise 0."""
+    letters = {letter_of(text, ascii_uppercase, "letter") for text in answers}
+    if len(letters) > 1 and None not in letters:
+        return max(ascii_uppercase.index(str(letter)) + 1 for letter in letters)
+    numbers = {int(text) for text in answers if re.fullmatch(r"\d", text)}
+    is_row = len(numbers) > 2 and all(re.fullmatch(r"\d", text) for text in answers)
+    return len(numbers) if is_row and numbers in ({*range(len(numbers))}, {*range(1, len(numbers) + 1)}) else 0
 
 
 def _found(sample: Mapping[str, Sequence[Cell]]) -> list[_Options]:

@@ -238,7 +238,8 @@ def _choice(
     choice = choice_of(sample, answer)
     if choice is None or all(name in choice.columns for name in texts):
         return None
-    is_open = is_named and choice.chosen_by == "text" and not {*choice.columns} & {*texts}
+    can_be_open = choice.chosen_by == "text" or choice.is_guess
+    is_open = is_named and can_be_open and not {*choice.columns} & {*texts}
     return None if is_open else choice
 
 
@@ -404,7 +405,7 @@ def _guessed(
     if not texts:
         free = [name for name in filled if name not in (answer, *one_hot, *numbered(sample, (), answer))]
         texts = _together(sample, free)
-        free = [name for name in free if name not in choices] or free
+        free = [name for name in free if name not in option_columns(sample, answer)] or free
         named = [name for usual in _TEXT_NAMES for name in free if name.lower() == usual]
         by_length = sorted(free, key=lambda name: -statistics.mean(len(text_of(cell)) for cell in sample[name]))
         texts = texts or tuple((named or by_length)[:1])

@@ -61,6 +61,11 @@ class Options:
     has_header: bool | None = None
     """Whether the first row of a table has the column names."""
 
+    @property
+    def names(self) -> list[str]:
+        """The columns that the user named."""
+        return [name.strip() for names in (self.text, self.answer) if names for name in names.split(",")]
+
 
 def with_options(error: DataError) -> DataError:
     """Returns the error with what to do about it with the options of `rungwise init`."""
@@ -102,7 +107,7 @@ def source_of(
     if form == "json" and records is None:
         source, why = _json_source(source, first)
         notes += [f"{first.name}: {why}."] if why else []
-    if options.has_header is None and (row := _row_in_header(source, first, form, f"{options.text},{options.answer}")):
+    if options.has_header is None and (row := _row_in_header(source, first, form, options.names)):
         source = source.model_copy(update={"header": False})
         notes.append(
             f"{first.name}: the first {'line' if form == 'csv' else 'list'} looks like a row ({row}), so it is read as "
@@ -129,17 +134,17 @@ _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 _SAMPLED_LINES = 300
 
 
-def _row_in_header(source: SourceSettings, file: Path, form: str, named: str) -> str:
+def _row_in_header(source: SourceSettings, file: Path, form: str, named: Sequence[str]) -> str:
     """Returns why the first row of a table looks like a row: it has a number, or a value that its column repeats.
 
     Empty for a header, and for a file that is not a table. `named`: the columns that the user named; a line that has
     one of them is a header.
     """
     first, *others = _first_rows(source, file, form) or [[]]
-    if {name.strip() for name in first} & {name.strip() for name in named.split(",")}:
+    if {name.strip() for name in first} & {*named}:
         return ""
     is_first = source.name == "rows"  # columns of the others are named as those of the first
-    if is_first and any(name.strip() in _places(first) for name in named.split(",")):
+    if is_first and {*named} & {*_places(first)}:
         return "its columns are named by their places"
     return _why_row(first, others)
 

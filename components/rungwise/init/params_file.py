@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from string import ascii_uppercase
 
+from rungwise.dataset.readers.json_records import PLACE
 from rungwise.init.guess import Guess
 from rungwise.init.ladder import Ladder
 from rungwise.init.names import Names
@@ -99,7 +100,8 @@ promote: {{{scored.get("promote", "")}}}
 def _prompt(file: RowsFile, answer_word: str) -> str:
     """Returns the prompt as a YAML string: a line for each text column, one for each option, and one for the answer."""
     asked = len(file.slots) - len(file.options)
-    titles = (title.replace("_", " ") for title in file.columns.texts[:asked])
+    names = zip(file.columns.texts[:asked], file.slots, strict=False)
+    titles = ((slot if PLACE.fullmatch(title) else title).replace("_", " ") for title, slot in names)
     named = [" ".join(re.findall(r"\w+", title)).capitalize() or "Text" for title in titles]
     named = ["Text"] if len(file.slots) == 1 else named
     lines = [f"{name}: {{{slot}}}" for name, slot in zip(named, file.slots[:asked], strict=True)]

@@ -108,7 +108,7 @@ def read_rows_file(
     try:
         columns = chosen_columns(source, first, options)
     except DataError as error:
-        raise with_options(with_unreadable(error, source, first, {*_names(options)})) from None
+        raise with_options(with_unreadable(error, source, first, {*options.names})) from None
     first_columns = others[0].columns if others else columns
     slots = others[0].slots if others else _slots(columns)
     named = {
@@ -154,11 +154,6 @@ def _named_sides(paths: Sequence[Path]) -> list[str]:
         f"Warning: the files are named {joined(sorted(names))}, and all of them are split anew. To keep their split, "
         "give them one by one: --rows TRAIN --dev DEV --test TEST."
     ]
-
-
-def _names(options: Options) -> list[str]:
-    """Returns the columns that the user named."""
-    return [name.strip() for names in (options.text, options.answer) for name in (names or "").split(",")]
 
 
 def _answers(columns: Columns) -> tuple[str, ...]:
@@ -314,7 +309,9 @@ def _slots(columns: Columns) -> tuple[str, ...]:
             letter = ascii_uppercase[columns.options.index(name)]
             slots.append(f"option_{letter.lower()}" if letter in (columns.answer, *columns.texts) else letter)
         else:
-            slots.append(plain if re.fullmatch("[a-z].*", plain) and plain not in slots else f"text_{place}")
+            is_question = place == 1 and columns.choice is not None and columns.choice.is_guess
+            other = "question" if is_question else f"text_{place}"
+            slots.append(plain if re.fullmatch("[a-z].*", plain) and plain not in slots else other)
     if columns.answer in slots:
         do = "rename the answer column"
         texts = joined(columns.texts)
