@@ -139,6 +139,14 @@ def test_options_of_a_table_without_a_header_are_found_by_their_places(ingested,
     assert prompt == "Question: {question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:"
 
 
+def test_options_in_a_list_without_a_name_are_found(ingested, tmp_path):
+    rows = [[f"question {n}", options(n), "ABCD"[n % 4]] for n in range(N)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    said, read = ingested(tmp_path / "rows.jsonl")
+    check(tmp_path, read)
+    assert "the options are in column [1]" in said
+
+
 def test_own_test_rows_without_a_header_have_the_same_options(ingested, tmp_path):
     for name, numbers in (("rows", range(N)), ("test", range(100, 160))):
         with (tmp_path / f"{name}.csv").open("w", newline="") as file:

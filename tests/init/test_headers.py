@@ -40,6 +40,22 @@ def test_lists_without_a_header_have_numbered_columns(ingested, tmp_path, named,
     assert "the first list looks like a row" in said
 
 
+def test_lists_after_objects_are_counted_rejections(ingested, tmp_path):
+    rows = [{"text": text, "label": label} for text, label in ROWS]
+    (tmp_path / "rows.jsonl").write_text(lines([*rows, ROWS[0], ROWS[1]]))
+    said, read = ingested(tmp_path / "rows.jsonl")
+    assert len(read) == N and "bad_json: 2 (first: line 61, a list of cells after objects" in said
+
+
+def test_a_first_row_of_sentences_is_a_header_only_if_nothing_else_is_said(ingested, tmp_path):
+    pairs = [(f"This is text number {n} of many.", f"Dies ist der Text {n} von vielen.") for n in range(N)]
+    (tmp_path / "rows.jsonl").write_text(lines(pairs))
+    with pytest.raises(DataError, match=r"(?s)--answer is missing.*use --no-header if the first row is not a header"):
+        init(tmp_path / "refused", tmp_path / "rows.jsonl")
+    _, read = ingested(tmp_path / "rows.jsonl", "[0]", "[1]")
+    assert [(row["fields"]["text"], row["answer"]) for row in read] == pairs
+
+
 def test_a_list_of_another_length_is_a_counted_rejection(ingested, tmp_path):
     (tmp_path / "rows.jsonl").write_text(lines([("text", "label"), *ROWS, ("text x",), ("text y", "tech", "more")]))
     said, read = ingested(tmp_path / "rows.jsonl")

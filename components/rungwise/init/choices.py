@@ -95,11 +95,15 @@ def choice_of(sample: Mapping[str, Sequence[Cell]], answer: str) -> Choice | Non
 def _by_place(sample: Mapping[str, Sequence[Cell]], answer: str) -> list[_Options]:
     """Returns the options in a table without a header: the columns before the answers, as many as these name.
 
-    There must be another column before them, and their cells must be alike: no labels, and about equally long.
+    There must be another column before them, and their cells must be alike: no labels, and about equally long. A column
+    whose cells are lists may hold them, too.
     """
     names = list(sample)
     if answer not in sample or not all(PLACE.fullmatch(name) for name in names):
         return []
+    lists = [name for name in names if all(isinstance(cell, tuple) for cell in sample[name])]
+    if in_lists := [options for name in lists if (options := _in_cells(name, sample[name]))]:
+        return in_lists
     n = _highest([text for cell in sample[answer] if (text := text_of(cell).strip()) and text not in HIDDEN])
     place = names.index(answer)
     columns = tuple(names[place - n : place]) if 0 < n < place else ()

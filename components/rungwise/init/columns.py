@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -419,10 +419,16 @@ def _guessed(
                 where=str(path),
                 found=examples(sample),
                 wanted="a column with the texts and one with the right answers",
-                do="name them: --text COLUMN --answer COLUMN",
+                do="name them: --text COLUMN --answer COLUMN"
+                + ("; or use --no-header if the first row is not a header" if _are_sentences(sample) else ""),
             )
         )
     return texts, answer
+
+
+def _are_sentences(names: Iterable[str]) -> bool:
+    """Whether a name is so long that it may be a cell of the first row."""
+    return any(len(name.split()) > 5 for name in names)
 
 
 def _together(sample: Mapping[str, Sequence[Cell]], free: Sequence[str]) -> tuple[str, ...]:

@@ -150,6 +150,8 @@ def _columns(source: SourceSettings, values: Iterable[Any]) -> list[str]:
     names: dict[str, str] | None = None
     for value in values:
         if isinstance(value, dict):
+            if keys and names is None and _cells(value):
+                continue  # a list after objects is not a row
             if names is None and _cells(value):
                 names = _header(source, value, ())
             keys |= dict.fromkeys(names.values() if names else ())
