@@ -80,7 +80,7 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
             Problem(
                 "the validation rows are of too few groups to judge anything",
                 where=f"step climb: {one.name}",
-                found=f"{len(one.dev)} rows of {number_of(len(set(one.dev.group)), 'group')}",
+                found=f"{number_of(len(one.dev), 'row')} of {number_of(len(set(one.dev.group)), 'group')}",
                 wanted=f"{MIN_GROUPS} groups: rows of one group say the same",
                 do="collect rows of other groups, raise `split.dev`, or correct `split.group` if rows of one group are "
                 "independent: nothing was trained",

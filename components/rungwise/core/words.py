@@ -281,8 +281,8 @@ def _gate(reason: GateReason) -> str:
         case TooFewTestGroups(groups, rows, required):
             are = number_of(rows, "test row", "is", "are")
             return (
-                f"The {are} of only {number_of(groups, 'group')}, and a gate needs {required}: rows of one group say the "
-                "same. Nothing was scored."
+                f"The {are} of only {number_of(groups, 'group')}, and a gate needs {required}: rows of one group say "
+                "the same. Nothing was scored."
             )
         case UnseenTestAnswers():
             return _unseen_answers(reason)
@@ -336,8 +336,8 @@ def _compared(reason: ChampionCompared) -> str:
 def _not_screened(reason: NotScreened) -> str:
     worse = "" if reason.margin is None else f", nor shown to be at most {reason.margin:g} worse with its smaller base"
     return (
-        f"On {reason.rows} validation rows it is not better than the champion (sign-flip test, p = {reason.p:.2g}; at "
-        f"most {reason.required:g} is required){worse}. So the test rows are not scored: each look at them spends what "
+        f"On {number_of(reason.rows, 'validation row')} it is not better than the champion (sign-flip test, "
+        f"p = {reason.p:.2g}; at most {reason.required:g} is required){worse}. So the test rows are not scored: each look at them spends what "
         "they can show."
     )
 
