@@ -6,6 +6,10 @@ four times as much, so that two models of 0.90 differ on about 9 % of the rows. 
 common to the group. The bar of 0.5 is far away. Each judgement is the product's own `judge`, on figures from the
 product's own functions. Two rules are shown next to it: promote what does not score lower (`not lower`), and take "no
 clear difference" for "as good" where the base is smaller (`no clear difference`).
+
+Then nights: twenty challengers as good as the champion, one a night, on the same validation and test rows, and after them
+a better one. The product screens each on the validation rows and spends the level of its looks. Next to it is one look
+a night at 2.5 %, without either.
 """
 
 import math
@@ -18,15 +22,22 @@ import numpy as np
 
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
 from rungwise.config import PromoteSettings
+from rungwise.core.records import AnswerForm, Prediction
 from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower
+from rungwise.evidence.metrics import Metric
 from rungwise.evidence.sign_flips import better_p
-from rungwise.release.gate import Measured, before_look, judge
+from rungwise.release.gate import Measured, before_look, judge, screen
+from rungwise.release.spending import level_of
 
 ROWS: Final = (104, 304, 1000)
 GROUPS: Final = (1, 8)
 BAR, TRUTH, CONFIDENCE = 0.5, 0.90, 0.95
 SHARED, COMMON = 0.8, 0.6
 """The share of difficulty in a row's outcome, and the share of a group in difficulty and luck."""
+NIGHTS: Final = 20
+NIGHTLY: Final = ((304, 0.05), (1000, 0.03))
+"""Validation and test rows of the nights, and how much better the last challenger is."""
+ACCURACY: Final = Metric("accuracy", AnswerForm("label", ("a", "b")))
 STEPS: Final = 8
 """Steps to smaller bases in a row."""
 LOST: Final = f"points lost in {STEPS} steps"
@@ -135,6 +146,56 @@ def points_lost(rule: Rule, world: World, repeats: int) -> float:
     return 100 * lost / repeats
 
 
+def nights(world: World, better: float, repeats: int) -> dict[str, list[float]]:
+    """Returns how often one of `NIGHTS` equal challengers is promoted, and then one that is better by `better`.
+
+    The first of each pair is the product's share, the second that of one look a night at 2.5 %. The better challenger
+    comes where no equal one was promoted.
+    """
+    false, shown, asked = [0, 0], [0, 0], [0, 0]
+    truths = (*[TRUTH] * NIGHTS, TRUTH + better)
+    for _ in range(repeats):
+        dev, test = world.rows(), world.rows()
+        champion = world.answers(dev, TRUTH), world.answers(test, TRUTH)
+        challengers = [(world.answers(dev, truth), world.answers(test, truth)) for truth in truths]
+        for rule, promotes in enumerate((_spends, _looks_each_night)):
+            promoted = promotes(world, champion, challengers)
+            is_false = any(promoted[:NIGHTS])
+            false[rule] += is_false
+            asked[rule] += not is_false
+            shown[rule] += promoted[NIGHTS] and not is_false
+    return {
+        "equal, promoted": [count / repeats for count in false],
+        "better, promoted": [count / max(1, of) for count, of in zip(shown, asked, strict=True)],
+    }
+
+
+def _spends(world: World, champion: tuple[Answers, Answers], challengers: Any) -> list[bool]:
+    """Returns which challengers are promoted; none after the first one."""
+    looks: list[dict[str, str]] = []
+    promoted: list[bool] = []
+    dev_champion = _predictions(world, champion[0])
+    for dev, test in challengers:
+        is_better = False
+        if not any(promoted) and not screen(
+            PromoteSettings(), BAR, ACCURACY, _predictions(world, dev), dev_champion, False
+        ):
+            is_better = better_p(list(test - champion[1]), world.groups) <= level_of(looks, 1 - CONFIDENCE)
+            looks.append({"action": "promote" if is_better else "keep"})
+        promoted.append(is_better)
+    return promoted
+
+
+def _looks_each_night(world: World, champion: tuple[Answers, Answers], challengers: Any) -> list[bool]:
+    level = (1 - CONFIDENCE) / 2
+    return [better_p(list(test - champion[1]), world.groups) <= level for _, test in challengers]
+
+
+def _predictions(world: World, answers: Answers) -> list[Prediction]:
+    pairs = zip(answers, world.groups, strict=True)
+    return [Prediction(f"r{i}", group, "a", "a" if right else "b", 0.9) for i, (right, group) in enumerate(pairs)]
+
+
 def rows_for(discordant: float, power: float = 0.8) -> int:
     """Returns the rows with which an equal model is shown to be within the margin, by simulation.
 
@@ -217,6 +278,15 @@ def main() -> None:
         figures[f"{where}: 5 points better, promoted"] = at_least(
             ours["5 points better"], None, "share", detail[f"{where}: no clear difference"]["5 points better"]
         )
+    for n, better in () if options.quick else NIGHTLY:
+        shares = nights(World(n, 1, np.random.default_rng(n)), better, max(20, repeats // 2))
+        detail[f"{n} rows, {NIGHTS} nights"] = {**shares, "better": better}
+        (ours, theirs), (power, usual) = shares["equal, promoted"], shares["better, promoted"]
+        figures[f"{n} rows: an equal one promoted in {NIGHTS} nights"] = at_most(ours, 0.05, "share", theirs)
+        figures[f"{n} rows: {better:.0%} better after {NIGHTS} nights, promoted"] = at_least(
+            power, round(usual - 0.05, 4), "share", usual
+        )
+        print(f"{n} rows, {NIGHTS} nights: {shares}", flush=True)
     for discordant in () if options.quick else (0.03, 0.08):
         needed = rows_for(discordant)
         figures[f"rows that show an equal smaller model, {discordant:.0%} discordant"] = at_most(needed, None, "rows")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.gates import RULES, World, points_lost, share
+from benchmarks.gates import RULES, World, nights, points_lost, share
 
 
 @pytest.mark.parametrize("size", [1, 8])
@@ -21,3 +21,9 @@ def test_a_model_2_points_worse_is_promoted_by_the_old_rule_and_not_by_ours():
     assert rates["rungwise"] < 0.12 and rates["no clear difference"] > 0.6
     lost = {name: points_lost(rule, World(104, 1, np.random.default_rng(3)), 12) for name, rule in RULES.items()}
     assert lost["rungwise"] < 2 and lost["no clear difference"] > 5
+
+
+def test_equal_challengers_of_twenty_nights_are_promoted_by_a_look_each_night_and_seldom_by_ours():
+    shares = nights(World(104, 1, np.random.default_rng(4)), 0.08, 30)
+    ours, theirs = shares["equal, promoted"]
+    assert ours <= 0.1 < theirs and shares["better, promoted"][0] > 0.2

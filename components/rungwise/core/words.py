@@ -337,8 +337,8 @@ def _not_screened(reason: NotScreened) -> str:
     worse = "" if reason.margin is None else f", nor shown to be at most {reason.margin:g} worse with its smaller base"
     return (
         f"On {number_of(reason.rows, 'validation row')} it is not better than the champion (sign-flip test, "
-        f"p = {reason.p:.2g}; at most {reason.required:g} is required){worse}. So the test rows are not scored: each look at them spends what "
-        "they can show."
+        f"p = {reason.p:.2g}; at most {reason.required:g} is required){worse}. So the test rows are not scored: each "
+        "look at them spends what they can show."
     )
 
 
