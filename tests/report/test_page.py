@@ -5,7 +5,7 @@ import pytest
 from rungwise.cli import main as cli
 from rungwise.core.errors import WorkspaceError
 from rungwise.pipeline.stages import run_stage
-from rungwise.report.page import write_pages
+from rungwise.report.page import _arguments, write_pages
 from tests.conftest import planted_rows, sided_rows, write_sided
 
 WORDS = [("red", "train"), ("green", "train"), ("blue", "train"), ("grey", "train"), ("pink", "dev"), ("gold", "test")]
@@ -57,7 +57,7 @@ def test_all_labels_can_be_reached_and_the_rows_at_each_step_add_up(tmp_path):
         run_stage(root, verb)
     text = write_pages(root).read_text()
     for label in range(60):
-        assert f"<td>label-{label}</td>" in text
+        assert f"<bdi>label-{label}</bdi>" in text
     assert "more</summary>" in text and "(60, together 360 rows)" in text
     table = text.split("Rows at each step")[1].split("</table>")[0]
     cells = [re.findall(r"<td[^>]*>([^<]*)</td>", line) for line in table.split("<tr>")[2:]]
@@ -84,3 +84,18 @@ def test_ids_of_failing_rows_and_of_pairs_can_be_copied_and_long_lists_unfold(tm
     monkeypatch.setattr("rungwise.report.page.MAX_PAIRS", 25)
     text = write_pages(root).read_text()
     assert text.count("exact duplicate, similarity 1.00") == 25 and "and 5 more in <code>data/ingest/route/dup" in text
+
+
+def test_labels_are_counted_on_each_side_and_arguments_are_plain_text(tmp_path):
+    rows = [(f"{word} item{k % 3} {k}", f"label-{k % 3}", side) for k in range(30) for word, side in WORDS]
+    root = write_sided(tmp_path / "ws", rows)
+    for verb in ("ingest", "validate", "split", "augment"):
+        run_stage(root, verb)
+    text = write_pages(root).read_text()
+    table = text.split("Labels of the validated rows")[1].split("</table>")[0]
+    assert re.findall(r"<th[^>]*>([^<]*)</th>", table) == ["", "all", "training", "validation", "test", ""]
+    for line in table.split("<tr>")[2:]:
+        total, *sides = [int(n) for n in re.findall(r'<td class="number">(\d+)</td>', line)]
+        assert total == sum(sides) == 60 and sides == [40, 10, 10]
+    assert "min_value: 2<" in text and "{&#34;" not in text
+    assert _arguments('{"type_": "str", "max_value": 5}') == "type: str, max_value: 5" and _arguments('{"a') == '{"a'

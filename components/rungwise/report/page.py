@@ -10,13 +10,15 @@ import json
 import re
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
 
 from rungwise.core.folders import MARKER, open_sealed, read_json, read_lines, replace_text
-from rungwise.core.records import SIDES
+from rungwise.core.records import SIDES, counted
+from rungwise.core.table import Table
 from rungwise.core.texts import number_of, visible
 from rungwise.history.kept import log
 from rungwise.report.rows import KIND_NAMES, SIDE_NAMES, ShownRow
@@ -87,6 +89,8 @@ class Shares:
     title: str
     counts: Sequence[tuple[str, int]]
     """(name, number of rows), the largest first."""
+    sides: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Side -> name -> number of rows on that side after the split; empty if it is not shown."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +190,7 @@ def _task_rows(name: str, folders: Mapping[str, Path], drift: Sequence[Mapping[s
         warnings=messages,
         rejected=_rejected(name, {"ingest": summary, "validate": report, "split": split}),
         shares=[
-            _shares("Labels of the validated rows", report["labels"]),
+            _shares("Labels of the validated rows", report["labels"], _labels_of_sides(folders["split"] / name)),
             _shares("Sources of the ingested rows", summary["sources"]),
         ],
         checks=[_check(one) for one in report["checks"]],
@@ -204,15 +208,28 @@ def _rejected(task: str, reports: Mapping[str, Mapping[str, Any]]) -> Listing:
     return Listing("Rejected rows", ("step", "reason", "rows"), rows, file, numeric=(2,), n=n)
 
 
-def _shares(title: str, counts: Mapping[str, int]) -> Shares:
-    return Shares(title, sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
+def _shares(title: str, counts: Mapping[str, int], sides: Mapping[str, Mapping[str, int]] | None = None) -> Shares:
+    return Shares(title, sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])), sides or {})
+
+
+def _labels_of_sides(folder: Path) -> dict[str, dict[str, int]]:
+    """Returns side -> answer -> rows on that side, so that a reader can compare the sides."""
+    return {side: counted(Table.read(folder / f"{side}.jsonl").answer) for side in SIDES}
+
+
+def _arguments(wanted: str) -> str:
+    """Returns an expectation's arguments as text: `min_value: 2, max_value: 5`; as they are if they were cut."""
+    try:
+        return ", ".join(f"{name.rstrip('_')}: {value}" for name, value in json.loads(wanted).items())
+    except ValueError:
+        return wanted
 
 
 def _check(check: Mapping[str, Any]) -> Check:
     return Check(
         expectation=check["expectation"].removeprefix("expect_").replace("_", " "),
         column=check["column"],
-        wanted=check["wanted"],
+        wanted=_arguments(check["wanted"]),
         success=check["success"],
         severity=check["severity"],
         failed_ids=check["failed_ids"],
@@ -294,10 +311,14 @@ def _write_data_docs(suite: Mapping[str, Any], name: str, path: Path, when: date
             results=results,
             suite_name=name,
             statistics=suite["statistics"],
-            meta={"run_id": {"run_name": name, "run_time": when.isoformat(timespec="seconds")}, "batch_kwargs": {}},
+            meta={
+                "run_id": {"run_name": name, "run_time": when.isoformat(timespec="seconds")},
+                "batch_kwargs": {},
+                "great_expectations_version": metadata.version("great_expectations"),
+            },
         )
         page = DefaultJinjaPageView().render(ValidationResultsPageRenderer().render(whole))
-    page = _TO_ITS_SITE.sub('href="index.html"', _FROM_NETWORK.sub("", page))
+    page = _TO_ITS_SITE.sub('href="index.html"', _FROM_NETWORK.sub("", page)).replace("Data asset: None<br>", "")
     head = f'<p class="muted">Validated on {_day(when)}. <a href="index.html">All pages</a></p>'
     for place, more in (("</head>", _rendered("expectations.html") + "</head>"), ("<body>", f"<body>{head}")):
         page = page.replace(place, more, 1)
