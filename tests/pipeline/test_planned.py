@@ -7,10 +7,12 @@ from rungwise.cli import main as cli
 from rungwise.core.decisions import ClimbedAlone
 from rungwise.core.errors import SettingsError
 from rungwise.pipeline.planned import planned, reasons
+from rungwise.pipeline.steps import rungs_of_others
 from rungwise.release.connection import Connection
 from rungwise.release.registry import Registry
+from rungwise.report.read import status, status_json
 from rungwise.report.run import planned_text
-from rungwise.workspace.layout import Paths
+from rungwise.workspace.layout import Paths, settings_of
 from tests.conftest import sided_rows, with_dvc, write_sided
 
 SECOND = """\
@@ -72,10 +74,14 @@ def after_the_climb(root):
 
 def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_other(two_tasks, monkeypatch, capsys):
     root = two_tasks
+    params = root / "params.yaml"
     monkeypatch.chdir(root)
     assert {step.runs for step in planned(root)} == {"yes"} and not (root / "data/ingest").exists()
     with pytest.raises(SettingsError, match="no such task"):
         planned(root, "other")
+
+    unknown = {step.name: step.runs for step in planned(root, "route")}
+    assert (unknown["climb"], unknown["accept"], unknown["promote"]) == ("yes", "perhaps", "perhaps")
 
     (alone,) = Workspace(root).run("route")
     assert alone.action == "none" and alone.reasons[-1] == ClimbedAlone(("urgent/classical",))
@@ -83,7 +89,27 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     steps = {step.name: step for step in planned(root)}
     assert [steps[name].runs for name in ("ingest", "augment", "climb")] == ["no", "no", "yes"]
     assert steps["climb"].why.endswith("trained if the climb reaches them: urgent/classical")
-    assert "every rung is in the store" in {step.name: step for step in planned(root, "route")}["climb"].why
+    of_one = {step.name: step for step in planned(root, "route")}
+    assert "every rung is in the store" in of_one["climb"].why
+    for name in ("accept", "register", "promote"):  # as the run before this did none of them
+        assert of_one[name].runs == "no" and "would also train urgent/classical" in of_one[name].why
+    capsys.readouterr()
+    for command, expected in (
+        (["status"], ["route: classical is good enough", "only this task was climbed", "urgent: not climbed yet"]),
+        (["explain", "route"], ["1. classical", "Result: classical passes."]),
+    ):
+        assert cli.main(command) == 0
+        shown = capsys.readouterr().out
+        assert all(words in shown for words in expected), shown
+    assert json.loads(json.dumps(status_json(status(root))))["tasks"]["route"]["alone"]
+    assert cli.main(["explain", "urgent"]) == 2 and "not climbed yet" in capsys.readouterr().err
+    text = params.read_text()
+    params.write_text(text.replace("route: 0.8", "route: 0.85"))  # the bar of another question
+    assert status(root).tasks["route"].decision is None
+    params.write_text(text)
+    record = Paths(root).alone("route")
+    record.write_text(record.read_text()[:200])
+    assert status(root).tasks["route"].decision is None  # a damaged record is none
 
     capsys.readouterr()
     assert cli.main(["run", "--json"]) == 0
@@ -95,8 +121,8 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     assert printed["tasks"]["route"]["champion"]["version"] == 1
     assert planned_text(planned(root)).startswith("Nothing changed")
     after_the_climb(root)
+    assert not status(root).tasks["route"].is_alone  # the recorded climb comes first
 
-    params = root / "params.yaml"
     params.write_text(params.read_text().replace("validate: {min_rows: 20", "validate: {min_rows: 21"))
     assert cli.main(["run", "--dry-run", "--json"]) == 0
     dry = {step["name"]: step for step in json.loads(capsys.readouterr().out)}
@@ -114,3 +140,7 @@ def test_a_dry_run_says_what_would_run_and_why_and_a_run_of_one_task_trains_no_o
     assert cli.main(["run", "--task", "urgent"]) == 0  # the climb of the other task does not reach its new rung
     assert "urgent: classical is good enough" in capsys.readouterr().out
     assert not list(Paths(root).attempts.glob("*able*")) and len(list(Paths(root).attempts.glob("train-*"))) == 2
+
+    params.write_text(params.read_text().replace("decide: {", "decide: {beyond_classical: true, "))
+    settings = settings_of(root)  # the climb of the other task would continue to the new rung
+    assert settings.decide.beyond_classical and rungs_of_others(root, settings, "urgent") == ["route/able"]

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 from rungwise.core.decisions import ChallengerTooFewScored, Decision, Floor, Text
@@ -38,7 +39,7 @@ def test_one_sentence_gives_the_status_of_a_task():
     assert sentence(replace(TASK, champion=other)) == good + "the champion is version 3."
     refused = replace(TASK, verdict=Verdict("refuse", (ChallengerTooFewScored(3, 30),)))
     plain = (
-        "route: small passes on the validation rows (0.962 (0.941 to 0.976, n=480)) but was refused on the test rows: "
+        "route: small passes on the validation rows at 0.962 (0.941 to 0.976, n=480) but was refused on the test rows: "
         "Only 3 test rows could be scored; 30 are required"
     )
     assert sentence(refused) == plain + "." and ladder_rows(refused)[0][-1] == "refused on the test rows"
@@ -119,3 +120,25 @@ def test_an_explanation_gives_each_reason_once_at_its_rung():
     assert "They belong to 90 groups" in grouped and "that for 90 rows: 0.967" in grouped
     below = replace(one, decision=replace(decision, passes=False))
     assert "Result: no rung passes; plain is the best so far, below the bar." in explain_text({"route": below})
+
+
+def test_a_table_wider_than_the_terminal_has_a_line_for_each_cell(monkeypatch):
+    rows = [("classical", "classical", "0.9"), ("small", "", "0.8")]
+    header = ("rung", "method", "a score with a long name")
+    wide = table(header, rows)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(max(map(len, wide.splitlines()))))
+    assert table(header, rows) == wide
+    monkeypatch.setenv("COLUMNS", "30")
+    assert table(header, rows).splitlines() == [
+        *("classical", "  method: classical", "  a score with a long name: 0.9"),
+        *("small", "  a score with a long name: 0.8"),
+    ]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    assert table(header, rows) == wide  # a file or a pipe has no width
+
+
+def test_the_climb_of_one_task_alone_says_that_nothing_is_registered():
+    assert sentence(replace(TASK, is_alone=True)).endswith(
+        "the bar of 0.9; only this task was climbed, so nothing is registered: `rungwise run` climbs all tasks."
+    )

@@ -28,11 +28,10 @@ def add(add: Add) -> None:
 
 def _run(root: Path, arguments: argparse.Namespace) -> int:
     """Runs all steps and prints the status, or only says what would run."""
-    from rungwise.core.decisions import ClimbedAlone
     from rungwise.pipeline.repro import ReproRunner
     from rungwise.pipeline.steps import run
     from rungwise.report.read import status, status_json
-    from rungwise.report.run import planned_text, results_json, results_text
+    from rungwise.report.run import planned_text, results_json
     from rungwise.report.text import status_text
 
     if arguments.dry_run:
@@ -49,8 +48,6 @@ def _run(root: Path, arguments: argparse.Namespace) -> int:
     if arguments.json:
         printed = {"results": results_json(results), **status_json(current)}
         show(json.dumps(printed, indent=1, ensure_ascii=False))
-    elif any(isinstance(reason, ClimbedAlone) for result in results for reason in result.reasons):
-        show(results_text(results))
     else:
         show(status_text(current))
     return 0

@@ -13,6 +13,7 @@ from rungwise.core.folders import is_sealed, joined
 from rungwise.core.recipes import STAGES
 from rungwise.history.kept import log
 from rungwise.pipeline.stages import check_rows
+from rungwise.pipeline.steps import rungs_of_others
 from rungwise.release.promote import pending, verdict_on
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry
 from rungwise.workspace import dvc
@@ -55,11 +56,18 @@ def planned(root: Path, task: str | None = None) -> tuple[PlannedStep, ...]:
     if stages[-1].runs != "no":
         steps[-1] = _climb_with_rungs(root, settings, tasks, stages)
     climbs = steps[-1].runs
+    has_rows = _has_rows(root, stages)
+    others = rungs_of_others(root, settings, task) if task and has_rows and climbs != "no" else []
     if settings.incumbent:
         steps.append(PlannedStep("incumbent", "perhaps", "it is asked what the store has no answer for"))
     if climbs == "no":
         return (*steps, _accept(root), *_release(root, tasks))
+    if others:
+        why = f"only {task} is climbed, because the climb of all tasks would also train {joined(others)}"
+        return (*steps, *(PlannedStep(name, "no", why) for name in ("accept", "register", "promote")))
     after = "the climb runs" if climbs == "yes" else "if the climb runs"
+    if task and len(settings.tasks) > 1 and not has_rows:
+        climbs, after = "perhaps", "if the store has every rung that the other tasks' climbs reach"
     steps.append(PlannedStep("accept", climbs, after))
     why = f"{joined(tasks)}: {after}"
     steps.append(PlannedStep("register", climbs, why))
@@ -155,13 +163,18 @@ def reasons(verb: str, entries: Sequence[Any]) -> list[str]:
     return texts or (["an earlier stage's output is missing"] if "deleted" in deps.values() else [])
 
 
+def _has_rows(root: Path, stages: Sequence[PlannedStep]) -> bool:
+    """Whether the rows that the climb would read are known already."""
+    is_ready = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
+    return is_ready and all(step.runs == "no" for step in stages[:-1])
+
+
 def _climb_with_rungs(
     root: Path, settings: Settings, tasks: Sequence[str], stages: Sequence[PlannedStep]
 ) -> PlannedStep:
     """Returns the climb with the rungs that the store lacks, if the rows are known already."""
     climb = stages[-1]
-    has_rows = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
-    if not has_rows or any(step.runs != "no" for step in stages[:-1]):
+    if not _has_rows(root, stages):
         return PlannedStep(climb.name, climb.runs, f"{climb.why}; which rungs are trained depends on the rows")
     missing = [
         f"{name}/{rung.name}"

@@ -16,7 +16,9 @@ from rungwise.climbing.rungs import evaluate_rung, is_stored, task_climb, train_
 from rungwise.config import Settings
 from rungwise.core.decisions import ClimbedAlone, NothingRegistered, Reason
 from rungwise.core.errors import RungwiseError, WorkspaceError
+from rungwise.core.folders import json_text, replace_text
 from rungwise.core.progress import LineProgress
+from rungwise.core.records import to_json
 from rungwise.core.words import sentence_of, sentences_of
 from rungwise.dataset.collect import Collected
 from rungwise.dataset.collect import collect as copy_sources
@@ -115,7 +117,7 @@ def run(root: Path, runner: Runner, task: str | None = None) -> tuple[TaskResult
         clear_leftovers(root)
         runner.stages("prepare", root, before)
         runner.step("drift", "", lambda: check_drift(root))
-        if task and (missing := _missing(root, settings, task)):
+        if task and (missing := rungs_of_others(root, settings, task)):
             return (_alone(root, settings, runner, task, missing),)
         runner.stages("climb", root, before)
         if settings.incumbent:
@@ -127,8 +129,11 @@ def run(root: Path, runner: Runner, task: str | None = None) -> tuple[TaskResult
             return tuple(_release(root, before, runner, name, prove) for name in ([task] if task else settings.tasks))
 
 
-def _missing(root: Path, settings: Settings, but: str) -> list[str]:
-    """Returns `task/rung` for the rungs of the other tasks that their climbs reach and the store lacks."""
+def rungs_of_others(root: Path, settings: Settings, but: str) -> list[str]:
+    """Returns `task/rung` for the rungs of the other tasks that their climbs reach and the store lacks.
+
+    Where there are any, `but` is climbed alone, and nothing is accepted, registered or promoted.
+    """
     return [
         f"{name}/{rung}"
         for name in settings.tasks
@@ -140,20 +145,26 @@ def _missing(root: Path, settings: Settings, but: str) -> list[str]:
 
 
 def _reached(root: Path, settings: Settings, task: str) -> list[str]:
-    """Returns the rungs that a climb of the task reaches: up to the one that passed last time, otherwise all."""
+    """Returns the rungs that a climb of the task reaches: those of the last climb if one passed, otherwise all."""
     names = [rung.name for rung in settings.ladder]
     try:
         last = last_climb(root, task)
     except WorkspaceError:
         return names
-    passes = last.decision.passes and last.target == settings.bars[task] and last.decision.rung in names
-    return names[: names.index(str(last.decision.rung)) + 1] if passes else names
+    end = last.evidence[-1] if last.decision.passes and last.target == settings.bars[task] else None
+    if end is None or end.rung not in names or (settings.decide.beyond_classical and not end.base):
+        return names
+    return names[: names.index(end.rung) + 1]
 
 
 def _alone(root: Path, settings: Settings, runner: Runner, task: str, missing: Sequence[str]) -> TaskResult:
     """Climbs one task; its attempts stay in the store, and no stage's output is written."""
     one = task_climb(root, settings, task)
-    climbed = runner.step("climb", task, lambda: climb_ladder(one, data_version(root), train_rung, evaluate_rung).climb)
+    version = data_version(root)
+    climbed = runner.step("climb", task, lambda: climb_ladder(one, version, train_rung, evaluate_rung).climb)
+    record = {"data_version": version, "climb": to_json(climbed)}
+    Paths(root).alone(task).parent.mkdir(parents=True, exist_ok=True)
+    replace_text(Paths(root).alone(task), json_text(record))
     reason = ClimbedAlone(tuple(missing))
     runner.report(f"{task}: {sentence_of(reason)}")
     return TaskResult(task, None, "none", (*climbed.decision.reasons, reason))

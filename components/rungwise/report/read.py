@@ -63,6 +63,8 @@ class TaskStatus:
 
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
+    is_alone: bool = False
+    """Whether the climb is one of this task alone (`rungwise run --task`), from which nothing is registered."""
 
     @property
     def refused(self) -> Verdict | None:
@@ -175,7 +177,8 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
     registry = Registry(root)
     tasks = {}
     for name, task in settings.tasks.items():
-        climb = _climb(root, name) if is_climbed else None
+        recorded = _climb(root, name) if is_climbed else None
+        climb = recorded or _climb_alone(root, settings, name)
         aliases = registry.aliases(name)
         rungs = speeds(root, settings, climb) if climb else {}
         verdict = verdict_on(root, climb) if climb else None
@@ -195,6 +198,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
             incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
             verdict=verdict,
             doubts=_doubts(root, climb) if climb else None,
+            is_alone=climb is not None and recorded is None,
         )
     return tasks
 
@@ -213,11 +217,11 @@ def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
 
 
 def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
-    climb, confidence = last_climb(root, name), settings.evaluate.confidence
+    climb, confidence = _climb_alone(root, settings, name) or last_climb(root, name), settings.evaluate.confidence
     rungs, verdict = speeds(root, settings, climb), verdict_on(root, climb)
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     n = max((e.n for e in climb.evidence), default=0)
-    n_groups = _groups(Paths(root).output("climb") / name / "predictions")
+    n_groups = _groups(Paths(root).output("climb") / name / "predictions") or n
     needed = [share_needed(k, climb.target, confidence) if k else None for k in (n, n_groups)]
     return Explanation(
         name=name,
@@ -253,6 +257,22 @@ def _doubts(root: Path, climb: Climb) -> DoubtfulLabels | None:
 def _climb(root: Path, task: str) -> Climb | None:
     path = Paths(root).output("climb") / task / "climb.json"
     return climb_from_json(read_json(path)) if path.is_file() else None
+
+
+def _climb_alone(root: Path, settings: Settings, task: str) -> Climb | None:
+    """Returns the climb of a task alone, if the task has no other and its rows, bar and ladder are today's."""
+    path, folder = Paths(root).alone(task), Paths(root).output("climb")
+    if not path.is_file() or (folder / task / "climb.json").is_file():
+        return None
+    try:
+        record = read_json(path)
+        climb = climb_from_json(record["climb"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):  # a damaged record is none
+        return None
+    has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
+    ladder = {rung.name for rung in settings.ladder}
+    is_of_today = climb.target == settings.bars[task] and {one.rung for one in climb.evidence} <= ladder
+    return climb if has_data and is_of_today and record["data_version"] == data_version(root) else None
 
 
 def _seconds(root: Path, attempt: str) -> float | None:
@@ -292,6 +312,7 @@ def status_json(found: Status) -> Json:
             "incumbent": reference_json(task.incumbent),
             "verdict": _verdict_json(task.verdict),
             "doubts": reason_json(task.doubts) if task.doubts else None,
+            "alone": task.is_alone,
         }
     about = {"changed": list(found.changed), "working": found.working, "fault": found.fault}
     return {"tasks": tasks, "data_version": found.data_version, **about}

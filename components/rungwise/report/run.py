@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from rungwise.core.records import Json
-from rungwise.core.words import reason_json, sentence_of
+from rungwise.core.words import reason_json
 from rungwise.pipeline.planned import PlannedStep
 from rungwise.pipeline.steps import TaskResult
 from rungwise.report.text import table
@@ -17,14 +17,6 @@ def planned_text(steps: Sequence[PlannedStep]) -> str:
     running = [step.name for step in steps if step.runs == "yes"]
     first = f"A run would begin with {running[0]}." if running else "Nothing changed: a run would train nothing."
     return "\n".join([first, "", table(HEADER, [(step.name, step.runs, step.why) for step in steps])])
-
-
-def results_text(results: Sequence[TaskResult]) -> str:
-    """Returns why nothing was registered, after what the climb decided, for each task."""
-    lines = []
-    for result in results:
-        lines += [f"{result.task}:", *(f"  - {sentence_of(reason)}" for reason in result.reasons)]
-    return "\n".join(lines)
 
 
 def results_json(results: Sequence[TaskResult]) -> Json:

@@ -1,5 +1,7 @@
 """The text of `status` and `explain` in a terminal: one sentence first, then a table and the reasons."""
 
+import shutil
+import sys
 from collections.abc import Mapping, Sequence
 
 from rungwise.core.decisions import ChallengerScore, Reason
@@ -114,6 +116,8 @@ def sentence(task: TaskStatus) -> str:
         stays = f"; the champion stays version {task.champion.number}" if task.champion else ""
         return f"{task.name}: {_refusal(chosen.rung, task.refused, score)}{stays}."
     text = f"{task.name}: {chosen.rung} is good enough: {score} against the bar of {task.target:g}"
+    if task.is_alone:
+        return f"{text}; only this task was climbed, so nothing is registered: `rungwise run` climbs all tasks."
     if task.champion is None:
         return f"{text}; not promoted yet."
     is_it = task.champion.is_of(chosen.attempt)
@@ -125,7 +129,7 @@ def _refusal(rung: str, verdict: Verdict, dev: str = "") -> str:
     standing = next((r for r in verdict.reasons if isinstance(r, ChallengerScore)), None)
     why = f"{interval_text(standing.score)} against the bar of {standing.target:g}" if standing else ""
     test = f": {why or sentences_of(verdict.parted()[0]).removesuffix('.')}"
-    dev = f" ({dev})" if dev else ""
+    dev = f" at {dev}" if dev else ""
     return f"{rung} passes on the validation rows{dev} but was refused on the test rows{test}"
 
 
@@ -135,11 +139,20 @@ def _advice(verdict: Verdict | None) -> list[str]:
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Returns rows as text in columns."""
+    """Returns rows as text in columns; on a terminal that is narrower than that, each row with a line for each cell."""
     from tabulate import tabulate
 
     text: str = tabulate(rows, headers=header, tablefmt="simple", disable_numparse=True)
-    return "\n".join(line.rstrip() for line in text.splitlines())
+    lines = [line.rstrip() for line in text.splitlines()]
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    if width is None or max(map(len, lines)) <= width:
+        return "\n".join(lines)
+    return "\n".join("\n".join(_in_lines(header, row)) for row in rows)
+
+
+def _in_lines(header: Sequence[str], row: Sequence[str]) -> list[str]:
+    cells = [f"  {name}: {cell}" for name, cell in zip(header[1:], row[1:], strict=True) if cell]
+    return [row[0], *cells]
 
 
 def status_text(status: Status) -> str:
@@ -236,8 +249,9 @@ def _rung_lines(number: int, rung: RungExplanation, known: set[Reason]) -> list[
     if one.also:
         also = [f"{name} {i.value:.3f} ({i.low:.3f} to {i.high:.3f})" for name, i in one.also.items()]
         lines.append(f"   other metrics: {', '.join(also)}")
+    tokens = f", {number_of(one.train_tokens, 'token')}" if one.train_tokens else ""
     took = f" in {rung.seconds:.0f} s" if rung.seconds else ""
-    lines.append(f"   trained on {number_of(one.train_rows, 'row')}, {number_of(one.train_tokens, 'token')}{took}")
+    lines.append(f"   trained on {number_of(one.train_rows, 'row')}{tokens}{took}")
     if rung.speed:
         cost, currency = rung.speed.cost_per_1000, rung.speed.currency
         costs = f", {money(cost, currency)} for 1,000 answers" if cost is not None else ""

@@ -71,6 +71,10 @@ class Paths:
         """The ledger: a line for every look at the test set."""
         return self.root / "data" / "promote" / "ledger.jsonl"
 
+    def alone(self, task: str) -> Path:
+        """The climb of one task alone, for `status` and `explain`; nothing is registered from it."""
+        return self.root / ".rungwise" / "alone" / f"{task}.json"
+
 
 @dataclass(frozen=True)
 class Snapshot:
