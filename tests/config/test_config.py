@@ -39,6 +39,7 @@ def test_the_smallest_settings_are_enough():
         ("train/stepz", 3, ["unknown key", "train.stepz", "steps"]),
         ("ladder/0/rankk", 3, ["unknown key", "rankk", "rank"]),
         ("train/steps", "many", ["train.steps", '"many"', "integer"]),
+        ("tasks/route/metric", "f2", ['"f2"', "wanted: 'accuracy', 'set_f1'"]),
         ("train/steps", 0, ["train.steps", "greater than or equal to 1"]),
         ("train/steps", True, ["train.steps", "true"]),
         ("seed", "7", ["seed", '"7"', "integer"]),

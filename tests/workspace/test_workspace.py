@@ -101,7 +101,12 @@ def test_progress_is_a_bar_on_a_terminal_and_lines_elsewhere(monkeypatch, capsys
     for step in range(1, 4):
         show(step, 3, "steps")
     said = capsys.readouterr().err
-    assert "train route/small:  33%|" in said and "1/3, " in said and " left" in said
+    assert "train route/small:  33%|" in said and "1/3, ? left, steps" in said
+    monkeypatch.setenv("COLUMNS", "48")  # the time left is not what a narrow terminal cuts off
+    show = LineProgress("train route/small")
+    for step in range(1, 3):
+        show(step, 3, "steps, loss 5.637, learning rate 0.001")
+    assert " left" in capsys.readouterr().err.split("\r")[-1]
 
 
 def test_a_bar_is_shown_on_a_terminal_that_says_no_width(monkeypatch, capsys):

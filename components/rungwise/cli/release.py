@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rungwise.cli.common import Add, show
 from rungwise.core.errors import Problem, SettingsError
+from rungwise.core.progress import say
 
 
 def add(add: Add) -> None:
@@ -32,19 +33,32 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
     from rungwise.release.champion import answer
 
     if (arguments.text is None) == (not arguments.field):
-        raise SettingsError(
-            Problem("there is no text to answer", wanted='a "text", or --field NAME=TEXT for each slot')
-        )
+        what = "there is no text to answer" if arguments.text is None else "a text and --field are given"
+        raise SettingsError(Problem(what, wanted='a "text", or --field NAME=TEXT for each slot'))
     fields = {}
     for pair in arguments.field:
         name, is_pair, value = pair.partition("=")
         if not is_pair:
             raise SettingsError(Problem("a field has no value", found=name[:40], wanted="--field NAME=TEXT"))
+        if name in fields:
+            raise SettingsError(Problem("a field is given twice", found=name[:40], wanted="one text for each slot"))
         fields[name] = value
+    if arguments.text and _is_file(arguments.text):
+        say(
+            f"rungwise: warning: {arguments.text} is a file, and its name is answered, not what it holds. "
+            "`Workspace.predict` and MLflow answer many rows (docs/howto/registry.md)"
+        )
     one = answer(root, arguments.task, fields, arguments.text)
     text = f"{one.answer}  (probability {one.probability:.2f}, version {one.version})"
     show(json.dumps(asdict(one), ensure_ascii=False) if arguments.json else text)
     return 0
+
+
+def _is_file(text: str) -> bool:
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):  # no path at all, such as a long text
+        return False
 
 
 def _promote(root: Path, arguments: argparse.Namespace) -> int:

@@ -256,7 +256,7 @@ def _explain(error: ValidationError, where: str) -> Problem:
     faults = real or faults
     first = faults[0]  # a misspelled key comes before the key that is missing because of it
     key = ".".join(str(part) for part in first["loc"] if part != "[key]") or "params.yaml"
-    wanted = str(first["msg"]).removeprefix("Value error, ")
+    wanted = str(first["msg"]).removeprefix("Value error, ").removeprefix("Input should be ").removeprefix("'', ")
     kinds = {"extra_forbidden": "an unknown key", "missing": "a key is missing"}
     what = kinds.get(first["type"], "a setting has a wrong value")
     value = "nothing" if first["type"] == "missing" else _shorten(first["input"])

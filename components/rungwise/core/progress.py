@@ -9,7 +9,7 @@ from typing import Final
 
 from rungwise.core.texts import visible
 
-_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}{postfix}, {remaining} left"
+_BAR: Final = "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt}, {remaining} left{postfix}"
 
 
 class Pace:
@@ -54,7 +54,8 @@ class LineProgress:
         if self._bar is None:
             # a terminal that says no width, such as a container's, has 80 columns; resumed work counts in no rate
             width = shutil.get_terminal_size().columns
-            self._bar = tqdm(total=total, desc=self._label, leave=False, ncols=width, initial=done, bar_format=_BAR)
+            shape = {"desc": self._label, "ncols": width, "bar_format": _BAR, "postfix": what}
+            self._bar = tqdm(total=total, leave=False, initial=done, **shape)
         bar = self._bar
         assert isinstance(bar, tqdm)
         bar.set_postfix_str(what, refresh=False)
