@@ -7,9 +7,9 @@ common to the group. The bar of 0.5 is far away. Each judgement is the product's
 product's own functions. Two rules are shown next to it: promote what does not score lower (`not lower`), and take "no
 clear difference" for "as good" where the base is smaller (`no clear difference`).
 
-Then nights: twenty challengers as good as the champion, one a night, on the same validation and test rows, and after them
-a better one. The product screens each on the validation rows and spends the level of its looks. Next to it is one look
-a night at 2.5 %, without either.
+Then nights: twenty challengers as good as the champion, one a night, on the same validation and test rows, and after
+them a better one. The product screens each on the validation rows and spends the level of its looks. Next to it is one
+look a night at 2.5 %, without either.
 """
 
 import math

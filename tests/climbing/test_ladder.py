@@ -10,8 +10,8 @@ from rungwise.core.records import Example
 from rungwise.core.table import Table
 
 
-@pytest.mark.parametrize(("n_groups", "found"), [(1, "100 rows of 1 group"), (19, "100 rows of 19 groups")])
-def test_validation_rows_of_too_few_groups_are_an_error_before_anything_is_trained(n_groups, found):
+@pytest.mark.parametrize(("n_groups", "rows"), [(1, "100 rows of 1 group"), (19, "100 rows of 19 groups")])
+def test_validation_rows_of_too_few_groups_are_an_error_before_anything_is_trained(n_groups, rows):
     dev = Table.of([Example(f"r{i}", {"text": "a"}, "x", "rows", i, f"g{i % n_groups}") for i in range(100)])
     one = cast(Any, SimpleNamespace(settings=SimpleNamespace(decide=DecideSettings()), name="route", dev=dev))
 
@@ -21,5 +21,5 @@ def test_validation_rows_of_too_few_groups_are_an_error_before_anything_is_train
     with pytest.raises(DataError) as error:
         climb_ladder(one, "0" * 12, train, train)
     problem = error.value.problem
-    assert problem.what == "the validation rows are of too few groups to judge anything" and problem.found == found
+    assert problem.what == "the validation rows are of too few groups to judge anything" and problem.found == rows
     assert "split.group" in problem.do

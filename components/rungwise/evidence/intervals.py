@@ -149,7 +149,7 @@ def paired_lower(differences: Sequence[float], groups: Sequence[str], confidence
 def macro_f1_interval(pairs: Sequence[tuple[str, str | None]], groups: Sequence[str], confidence: float) -> Interval:
     """Returns the mean F1 over the labels of (expected, answered) pairs, of which there is at least one.
 
-    None is no label: it is never right, and has no F1 of its own.
+    None stands for a missing answer: it is never right, and has no F1 of its own.
 
     The interval comes from the quantiles of 1,000 resamples of whole groups. The mean of a resample leaves out labels
     that occur on neither side.
