@@ -76,24 +76,31 @@ class World:
         return math.sqrt(COMMON) * common + math.sqrt(1 - COMMON) * own
 
 
-def gate(world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None) -> bool:
-    """Whether the product promotes `first` over the champion `second`; never with fewer than 20 groups."""
+def gate(
+    world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None, past: int = 0
+) -> bool:
+    """Whether the product promotes `first` over the champion `second`; never with fewer than 20 groups.
+
+    `past`: the looks before, each of which promoted.
+    """
     groups, changes = world.groups, list(first - second)
     if before_look(PromoteSettings(), BAR, groups, None):
         return False
     best = list(first - (second if anchor is None else anchor))
+    level = level_of([{"action": "promote"}] * past, 1 - CONFIDENCE)
+    confidence = 1 - 2 * level
     look = Measured(
-        mean_interval(list(first), groups, CONFIDENCE), 0, world.n,
-        paired_difference(list(first), list(second), groups, CONFIDENCE),
-        mean_interval(list(second), groups, CONFIDENCE),
+        mean_interval(list(first), groups, confidence), 0, world.n,
+        paired_difference(list(first), list(second), groups, confidence),
+        mean_interval(list(second), groups, confidence),
         better=better_p(changes, groups), worse=better_p([-c for c in changes], groups),
-        lower=paired_lower(best, groups, CONFIDENCE),
+        lower=paired_lower(best, groups, 1 - level),
     )  # fmt: skip
     return judge(PromoteSettings(), BAR, "accuracy", look, is_smaller).action == "promote"
 
 
 def no_clear_difference(
-    world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None
+    world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None, past: int = 0
 ) -> bool:
     """Whether a rule promotes that takes "no clear difference" for "as good" where the base is smaller."""
     change = paired_difference(list(first), list(second), world.groups, CONFIDENCE)
@@ -101,7 +108,9 @@ def no_clear_difference(
     return change.low > 0 or (is_smaller and change.high >= 0)
 
 
-def not_lower(world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None) -> bool:
+def not_lower(
+    world: World, first: Answers, second: Answers, is_smaller: bool, anchor: Answers | None = None, past: int = 0
+) -> bool:
     """Whether a rule promotes that compares the two scores alone."""
     return bool(first.sum() >= second.sum())
 
@@ -136,10 +145,11 @@ def points_lost(rule: Rule, world: World, repeats: int) -> float:
     for _ in range(repeats):
         rows = world.rows()
         truth, champion = 0.95, world.answers(rows, 0.95)
-        best = champion
+        best, promoted = champion, 0
         for _ in range(STEPS):
             challenger = world.answers(rows, truth - 0.01)
-            if rule(world, challenger, champion, True, best):
+            if rule(world, challenger, champion, True, best, promoted):
+                promoted += 1
                 champion, truth = challenger, truth - 0.01
                 best = champion if champion.sum() > best.sum() else best
         lost += 0.95 - truth
@@ -202,11 +212,12 @@ def rows_for(discordant: float, power: float = 0.8) -> int:
     `discordant`: the share of rows on which the two models differ, half of them each way.
     """
     draw, margin, repeats = np.random.default_rng(1), PromoteSettings().margin, 400
+    level = level_of([], 1 - CONFIDENCE)
     n = 100
     while True:
         groups = [str(row) for row in range(n)]
         changes = draw.choice([-1.0, 0.0, 1.0], (repeats, n), p=[discordant / 2, 1 - discordant, discordant / 2])
-        ends = [paired_lower(list(row), groups, CONFIDENCE) for row in changes]
+        ends = [paired_lower(list(row), groups, 1 - level) for row in changes]
         if sum(end is not None and end > -margin for end in ends) / repeats >= power:
             return n
         n += 20

@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 import rungwise
 from benchmarks import gpu
 from benchmarks.gates import table as gate_table
+from benchmarks.intervals import table as interval_table
 from benchmarks.real_data.__main__ import table
 from rungwise import config
 from rungwise.config import parse
@@ -232,6 +233,12 @@ def test_the_plan_of_the_gpu_is_todays_and_close_to_the_recorded_peaks():
         assert gpu.planned_bytes(case) == own["planned_bytes"], "write the plan into the record and the page again"
         assert 0.0 <= own["planner_error"] < 0.07
         assert own["planner_error"] == own["planned_bytes"] / own["peak_bytes"] - 1
+
+
+def test_the_table_of_intervals_is_the_one_on_record_and_meets_its_goal():
+    intervals = measured("intervals")
+    assert interval_table(intervals["detail"]) in RESULTS
+    assert all(figure["met"] for figure in intervals["figures"].values())
 
 
 def test_the_figures_of_the_gate_are_those_on_record():
