@@ -49,7 +49,7 @@ from rungwise.core.decisions import (
     reason_from_json,
 )
 from rungwise.core.records import Evidence, Interval, canonical_json, to_json
-from rungwise.core.words import reason_json, sentence_of, sentences_of
+from rungwise.core.words import change_text, reason_json, sentence_of, sentences_of
 
 SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
 BETTER, WORSE, EVEN = (Interval(v, v - 0.05, v + 0.05, 200, 0.95) for v in (0.1, -0.1, 0.01))
@@ -397,3 +397,9 @@ def test_a_climb_of_an_older_version_is_read():
     assert climb_from_json({**old, "floor": to_json(floor)}).floor == floor
     plain = Evidence("plain", "tfidf", "", "", "abc", None, 0, {}, 0, {}, 0, 0, 0)
     assert climb_from_json({**old, "evidence": [to_json(plain)]}).evidence[0].method == "classical"
+
+
+def test_a_difference_just_above_zero_does_not_read_as_zero():
+    shown = change_text(Interval(0.106, 0.0003, 0.21, 80, 0.95))
+    assert shown == "+0.106 (+0.0003 to +0.210)"
+    assert change_text(Interval(0.0, -0.00002, 1e-12, 80, 0.95)) == "+0.000 (-0.00002 to +0.000)"

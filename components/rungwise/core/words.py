@@ -413,5 +413,15 @@ def _ends(score: Interval) -> str:
 
 
 def _paired(difference: Interval) -> str:
-    change = f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-    return f"paired on {number_of(difference.n, 'row')}: {change}"
+    return f"paired on {number_of(difference.n, 'row')}: {change_text(difference)}"
+
+
+def change_text(difference: Interval) -> str:
+    """Returns a difference with its interval as text, such as `+0.100 (+0.050 to +0.150)`."""
+    return f"{_signed(difference.value)} ({_signed(difference.low)} to {_signed(difference.high)})"
+
+
+def _signed(change: float) -> str:
+    """Returns three decimals, more where they would read as zero: an end just above it decides what is clearly better."""
+    texts = [f"{change:+.{decimals}f}" for decimals in range(3, 7)]
+    return next((text for text in texts if float(text) != 0), "+0.000")

@@ -8,7 +8,7 @@ from rungwise.core.decisions import ChallengerScore, Reason
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval
 from rungwise.core.texts import number_of
-from rungwise.core.words import money, sentence_of, sentences_of
+from rungwise.core.words import change_text, money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.release.gate import Verdict
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
@@ -72,9 +72,7 @@ def _more_cells(task: TaskStatus, rung: str, speed: Speed | None) -> list[str]:
     difference = compared.difference if compared else None
     cost = speed.cost_per_1000 if speed else None
     cells = {
-        "minus incumbent": f"{difference.value:+.3f} ({difference.low:+.3f} to {difference.high:+.3f})"
-        if difference
-        else "",
+        "minus incumbent": change_text(difference) if difference else "",
         "ms/answer": milliseconds(speed.median_seconds) if speed else "",
         "cost/1,000": money(cost, speed.currency) if speed and cost is not None else "",
     }
