@@ -422,6 +422,6 @@ def change_text(difference: Interval) -> str:
 
 
 def _signed(change: float) -> str:
-    """Returns three decimals, more where they would read as zero: an end just above it decides what is clearly better."""
+    """Returns three decimals, more where they would read as zero: an end just above it decides what is better."""
     texts = [f"{change:+.{decimals}f}" for decimals in range(3, 7)]
     return next((text for text in texts if float(text) != 0), "+0.000")
