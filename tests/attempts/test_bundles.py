@@ -43,7 +43,8 @@ def quiet(done, total, what):
 
 def packed(root, spec, n=40):
     options = attempts.RunOptions(checkpoint_steps=2)
-    bundle = attempts.bundle_of(spec, examples(n), root, dev=examples(30, 3), options=options)
+    eval_rows = examples(20, 3) if spec.eval_every else ()
+    bundle = attempts.bundle_of(spec, examples(n), root, eval_rows=eval_rows, options=options)
     bundles.pack(root / "bundle", bundle, with_base=True)
     return root / "bundle", bundle
 
@@ -84,7 +85,7 @@ def test_a_bundle_runs_on_a_bare_machine_and_is_unpacked_with_equal_hashes(root,
     assert "rungwise unpack" in done.stderr
     folder = bundles.unpack(away, made, root / "store")
     assert folder.name == f"train-{made.name}" and is_sealed(folder)
-    here = attempts.train_attempt(root / "other", spec, examples(40), root, quiet, dev=examples(30, 3))
+    here = attempts.train_attempt(root / "other", spec, examples(40), root, quiet, eval_rows=examples(20, 3))
     differ = {store.COST}
     left, right = ({n: d for n, d in tree_digests(f).items() if n not in differ} for f in (folder, here.folder))
     assert left == right and "adapter_model.safetensors" in left

@@ -98,12 +98,12 @@ def test_without_the_library_an_attempt_that_has_to_write_fails_before_it_trains
     evaluated = spec_for(base_folder, eval_every=1, eval_rows=4, metric="fields")
     for spec in (evaluated, replace(spec_for(base_folder), method="prompt")):
         with pytest.raises(ModelError, match=r"(?s)no package llguidance.*constrained: false"):
-            attempts.train_attempt(tmp_path, spec, rows(20), tmp_path, quiet, dev=rows(4, 2))
+            attempts.train_attempt(tmp_path, spec, rows(20), tmp_path, quiet, eval_rows=rows(4, 2))
 
 
 def test_a_bare_machine_trains_a_constrained_attempt_without_the_library(tmp_path, base_folder):
     shutil.copytree(base_folder, tmp_path / "bases" / "able")
-    bundle = attempts.bundle_of(spec_for("bases/able"), rows(20), tmp_path, dev=(), options=attempts.RunOptions())
+    bundle = attempts.bundle_of(spec_for("bases/able"), rows(20), tmp_path, eval_rows=(), options=attempts.RunOptions())
     bundles.pack(tmp_path / "bundle", bundle, with_base=True)
     bare = BARE.replace('"sacrebleu"', '"sacrebleu", "llguidance"')
     done = subprocess.run(

@@ -93,7 +93,7 @@ def test_rows_that_nothing_can_be_fitted_on_are_a_note(root):
 
 def test_a_bundle_takes_the_encoder_along_and_gives_equal_hashes(root, tmp_path_factory, monkeypatch):
     with_modules(root / "bases" / "tiny", {"pooling_mode_cls_token": True})
-    bundle = attempts.bundle_of(spec(), examples(60), root, dev=(), options=attempts.RunOptions())
+    bundle = attempts.bundle_of(spec(), examples(60), root, eval_rows=(), options=attempts.RunOptions())
     bundles.pack(root / "bundle", bundle, with_base=True)
     away = tmp_path_factory.mktemp("away") / "bundle"
     shutil.move(root / "bundle", away)

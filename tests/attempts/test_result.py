@@ -33,7 +33,7 @@ def ran(tmp_path_factory, base_folder):
     """A workspace's folder with a bundle that was run, and the attempt."""
     root = tmp_path_factory.mktemp("ran")
     shutil.copytree(base_folder, root / "bases" / "able")
-    bundle = attempts.bundle_of(SPEC, examples(8), root, dev=(), options=attempts.RunOptions())
+    bundle = attempts.bundle_of(SPEC, examples(8), root, eval_rows=(), options=attempts.RunOptions())
     bundles.pack(root / "bundle", bundle, with_base=True)
     run.run(root / "bundle")
     return root, bundle
@@ -202,7 +202,7 @@ def test_code_that_a_bundle_brings_runs_only_if_a_person_names_its_hash(tmp_path
     code, other = "a" * 64, "b" * 64
     shutil.copytree(base_folder, tmp_path / "bases" / "able")
     spec = replace(SPEC, base=Base("bases/able", code=code))
-    bundle = attempts.bundle_of(spec, examples(8), tmp_path, dev=(), options=attempts.RunOptions())
+    bundle = attempts.bundle_of(spec, examples(8), tmp_path, eval_rows=(), options=attempts.RunOptions())
     bundles.pack(tmp_path / "bundle", bundle, with_base=True)
     for allowed, words in (("", "this hash from you"), (other, f"you allowed {other}")):
         with pytest.raises(ModelError, match=f"(?s)code of its base, which is not run.*{code}.*{words}"):

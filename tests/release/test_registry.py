@@ -142,8 +142,9 @@ def test_runs_show_what_users_of_mlflow_look_for(climbed):
     assert [m.step for m in losses] == list(range(1, steps + 1)) and losses[-1].value < losses[0].value
     scores = client.get_metric_history(lora.info.run_id, "dev_score")
     best = next(e for e in last_climb(climbed, "route").evidence if e.rung == "rank-8").score.value
-    assert [m.step for m in scores] == [40, 80, steps]
-    assert scores[-1].value == best == lora.data.metrics["dev_score"]
+    assert [(m.step, m.value) for m in scores] == [(steps, best)] and best == lora.data.metrics["dev_score"]
+    in_training = client.get_metric_history(lora.info.run_id, "held_back_score")
+    assert [m.step for m in in_training] == [40, 80, steps] and all(0 <= m.value <= 1 for m in in_training)
     inputs = {one.dataset.name: one.dataset for one in lora.inputs.dataset_inputs}
     assert set(inputs) == {"route-train", "route-dev"} and inputs["route-dev"].digest == data_version(climbed)
     assert json.loads(inputs["route-dev"].profile)["num_rows"] == lora.data.metrics["dev_rows"]

@@ -69,13 +69,19 @@ def run(folder: Path, root: Path | None = None, *, for_a_parent: bool = False, a
     if rank:
         with tempfile.TemporaryDirectory() as discarded:
             train_attempt(
-                Path(discarded), bundle.spec, bundle.rows, bundle.root, _silent, dev=bundle.eval_rows, options=options
+                Path(discarded),
+                bundle.spec,
+                bundle.rows,
+                bundle.root,
+                _silent,
+                eval_rows=bundle.eval_rows,
+                options=options,
             )
         return store
     sweep(store)  # partial results of a killed run of this bundle
     show = _to_the_parent if for_a_parent else LineProgress("train")
     return train_attempt(
-        store, bundle.spec, bundle.rows, bundle.root, show, dev=bundle.eval_rows, options=options
+        store, bundle.spec, bundle.rows, bundle.root, show, eval_rows=bundle.eval_rows, options=options
     ).folder
 
 

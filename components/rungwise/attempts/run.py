@@ -16,7 +16,7 @@ from rungwise.attempts.store import AUDIT, COST, LOSSES, RESULT, SHOWN, SPEC, At
 from rungwise.core.folders import is_sealed, read_json, write_folder, write_json
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import say
-from rungwise.core.records import AttemptSpec, Example, Json, digest, to_json
+from rungwise.core.records import AttemptSpec, Example, Json, to_json
 from rungwise.evidence.metrics import Metric
 from rungwise.model import classical, constrain, embed
 from rungwise.model.adapter_files import save as save_adapter
@@ -30,13 +30,6 @@ from rungwise.training import loop
 from rungwise.training.audit import Audit, audit, check, check_again
 from rungwise.training.batches import encode, token_rows
 from rungwise.training.checkpoints import Checkpoints
-
-
-def _eval_rows(spec: AttemptSpec, dev: Sequence[Example]) -> Sequence[Example]:
-    """Returns the validation rows of the evaluations during training: a sample by the hashes of their ids, or none."""
-    if not spec.eval_every:
-        return ()
-    return sorted(dev, key=lambda e: digest(e.id))[: spec.eval_rows]
 
 
 @dataclass(frozen=True)
@@ -62,10 +55,9 @@ class RunOptions:
 
 
 def bundle_of(
-    spec: AttemptSpec, rows: Sequence[Example], root: Path, *, dev: Sequence[Example], options: RunOptions
+    spec: AttemptSpec, rows: Sequence[Example], root: Path, *, eval_rows: Sequence[Example], options: RunOptions
 ) -> Bundle:
-    """Returns the attempt of `spec` on `rows`, to be run; `dev`: see `train_attempt`."""
-    eval_rows = _eval_rows(spec, dev)
+    """Returns the attempt of `spec` on `rows`, to be run; `eval_rows`: see `train_attempt`."""
     name = attempt_digest(spec, rows, root, eval_rows)
     return Bundle(name, spec, rows, eval_rows, root, versions_of(spec), options.portable)
 
@@ -77,20 +69,20 @@ def train_attempt(
     root: Path,
     progress: Progress,
     *,
-    dev: Sequence[Example] = (),
+    eval_rows: Sequence[Example] = (),
     options: RunOptions | None = None,
 ) -> Attempt:
     """Returns the attempt of `spec` on `rows`; trains it only if the store does not have it.
 
-    `dev`: the validation rows, which `spec.eval_every` and `spec.eval_rows` use. If too many rows exceed the context of
-    the base, the attempt is stored with a note and without an adapter.
+    `eval_rows`: those of the evaluations every `spec.eval_every` steps, none of them in `rows`. If too many rows exceed
+    the context of the base, the attempt is stored with a note and without an adapter.
 
     Raises:
         TrainingError: the rows' tokens have faults, training diverges, or a single row is out of memory.
         ModelError: the base or the method can't be used.
     """
     options = options or RunOptions()
-    bundle = bundle_of(spec, rows, root, dev=dev, options=options)
+    bundle = bundle_of(spec, rows, root, eval_rows=eval_rows, options=options)
     folder = store / f"train-{bundle.name}"
     if not is_sealed(folder):
         if options.launch and METHODS[spec.method].trains:

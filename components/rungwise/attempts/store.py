@@ -83,7 +83,7 @@ def answering_versions(spec: AttemptSpec) -> dict[str, str]:
 def attempt_digest(spec: AttemptSpec, rows: Sequence[Example], root: Path, eval_rows: Sequence[Example] = ()) -> str:
     """Returns the digest of an attempt: the base's files, rows, settings, library versions and recipes.
 
-    `eval_rows`: the validation rows of the evaluations during training.
+    `eval_rows`: those of the evaluations during training.
     """
     return digest(
         {

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rungwise.climbing.rungs import run_options, task_climb
+from rungwise.climbing.rungs import run_options, task_climb, training_rows
 from rungwise.config import Settings
 from rungwise.core.errors import Problem, RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import joined
@@ -87,4 +87,6 @@ def _bundle(root: Path, settings: Settings, task: str, rung: str) -> "Bundle":
     from rungwise.attempts.run import bundle_of
 
     climb = task_climb(root, settings, task)
-    return bundle_of(climb.spec(rung), climb.train, root, dev=climb.dev, options=run_options(climb, rung))
+    spec = climb.spec(rung)
+    rows, eval_rows = training_rows(climb.train, spec)
+    return bundle_of(spec, rows, root, eval_rows=eval_rows, options=run_options(climb, rung))

@@ -1,5 +1,6 @@
 """What each rung of a task's ladder trains, and how it is tried: from settings and rows to outcomes."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,14 +9,15 @@ from typing import TYPE_CHECKING
 from rungwise.climbing.closed import closed_form
 from rungwise.climbing.decide import Outcome
 from rungwise.config import FieldSettings, RungSettings, Settings, TaskSettings, base_of
-from rungwise.core.errors import ModelError
+from rungwise.core.errors import ModelError, Problem, TrainingError
 from rungwise.core.faults import LIMITS
 from rungwise.core.folders import is_sealed, open_sealed
 from rungwise.core.instructions import label_words
 from rungwise.core.methods import METHODS
 from rungwise.core.progress import LineProgress, say
-from rungwise.core.records import AnswerForm, AttemptSpec, Prompting, derive_seed
+from rungwise.core.records import AnswerForm, AttemptSpec, Prompting, derive_seed, digest
 from rungwise.core.table import Table
+from rungwise.core.texts import number_of
 from rungwise.evidence.evaluate import evaluate
 from rungwise.evidence.metrics import Metric
 from rungwise.workspace.layout import Paths
@@ -127,6 +129,40 @@ class TaskClimb:
         return Metric(self.task.measure, form_of(self.task, self.labels))
 
 
+def training_rows(train: Table, spec: AttemptSpec) -> tuple[Table, Table]:
+    """Returns the rows that an attempt is trained on, and those of the evaluations during training.
+
+    The latter are held back from the training rows, as the validation rows judge the step that is chosen: a tenth of
+    all, at most `spec.eval_rows`, as whole groups, chosen by the hashes of their names. Synthetic rows of a group that
+    is held back are in neither: they say the same as its collected rows. Without evaluations nothing is held back.
+
+    Raises:
+        TrainingError: the rows are of too few groups.
+    """
+    if not spec.eval_every:
+        return train, Table.of([])
+    wanted, held, count = min(spec.eval_rows, max(1, len(train) // 10)), set[str](), 0
+    collected = Counter(group for group, parents in zip(train.group, train.parents, strict=True) if not parents)
+    sizes = Counter(train.group)
+    trained = len(train)
+    for group in sorted(collected, key=digest):
+        if count < wanted and trained - sizes[group] >= len(train) // 2:
+            held.add(group)
+            count += collected[group]
+            trained -= sizes[group]
+    if not held:
+        raise TrainingError(
+            Problem(
+                "no training rows can be held back for the evaluations during training",
+                found=f"{number_of(len(train), 'row')} of {number_of(len(sizes), 'group')}",
+                wanted="rows of several groups: a tenth of them is held back",
+                do="collect rows, or set `train.eval_every: 0`, so that the last step's weights are used",
+            )
+        )
+    rest = train.take(i for i, group in enumerate(train.group) if group not in held)
+    return rest, train.take(i for i, group in enumerate(train.group) if group in held and not train.parents[i])
+
+
 TrainRung = Callable[[TaskClimb, str], "Attempt"]
 EvaluateRung = Callable[[TaskClimb, str, "Attempt"], Outcome]
 
@@ -136,9 +172,9 @@ def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], 
     from rungwise.attempts.run import train_attempt
 
     show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
-    return train_attempt(
-        store, climb.spec(rung), climb.train, climb.root, show, dev=climb.dev, options=run_options(climb, rung)
-    )
+    spec = climb.spec(rung)
+    rows, eval_rows = training_rows(climb.train, spec)
+    return train_attempt(store, spec, rows, climb.root, show, eval_rows=eval_rows, options=run_options(climb, rung))
 
 
 def is_stored(climb: TaskClimb, rung: str) -> bool:
@@ -152,7 +188,8 @@ def is_stored(climb: TaskClimb, rung: str) -> bool:
             local_folder(spec.base, climb.root)
     except ModelError:
         return False
-    name = bundle_of(spec, climb.train, climb.root, dev=climb.dev, options=run_options(climb, rung)).name
+    rows, eval_rows = training_rows(climb.train, spec)
+    name = bundle_of(spec, rows, climb.root, eval_rows=eval_rows, options=run_options(climb, rung)).name
     return is_sealed(Paths(climb.root).attempts / f"train-{name}")
 
 

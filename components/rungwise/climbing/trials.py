@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from rungwise.climbing.rungs import TaskClimb, run_options, spec_of, task_climb
+from rungwise.climbing.rungs import TaskClimb, run_options, spec_of, task_climb, training_rows
 from rungwise.config import RungSettings, Settings, base_named
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
@@ -137,12 +137,13 @@ def _try(
     spec = spec_of(settings, one.task, rung, one.labels, one.train.answer)
     if rung.learning_rate is None:  # `train.learning_rate` suits one method; the rule gives each its own
         spec = replace(spec, learning_rate=None)
+    rows, eval_rows = training_rows(one.train, spec)
     store, label = Paths(one.root).attempts, f"{one.name}/{rung.name}"
     how = replace(run_options(one, rung.name), launch=(sys.executable,))
     family = METHODS[rung.method].family
     try:
         attempt = train_attempt(
-            store, spec, one.train, one.root, LineProgress(f"train {label}"), dev=one.dev, options=how
+            store, spec, rows, one.root, LineProgress(f"train {label}"), eval_rows=eval_rows, options=how
         )
     except ModelError as error:
         return Trial(rung.method, family, 0, 0.0, 0.0, 0.0, None, None, None, error.problem.what), ()

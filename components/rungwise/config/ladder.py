@@ -325,10 +325,10 @@ class TrainSettings(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     """AdamW's weight decay of the trainable parameters."""
     eval_every: Count = 0
-    """Steps between evaluations on validation rows with the task's metric. The weights with the best score are kept. 0:
-    no evaluation; the weights of the last step are kept."""
+    """Steps between evaluations with the task's metric, on a tenth of the training rows, which are held back. The
+    weights with the best score are kept. 0: no evaluation; the weights of the last step are kept."""
     eval_rows: Positive = 500
-    """Upper bound of the validation rows in each evaluation during training."""
+    """Upper bound of the rows that are held back for evaluations during training."""
     patience: Count = 0
     """Training stops after this many evaluations without a better score. 0: it continues to the last step."""
     precision: Literal["fp32", "bf16", "4bit"] = "fp32"

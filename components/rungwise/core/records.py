@@ -163,9 +163,9 @@ class AttemptSpec:
     clip_norm: float = 1.0
     weight_decay: float = 0.0
     eval_every: int = 0
-    """Steps between two evaluations on validation rows; 0: no evaluation, and the last step's weights are used."""
+    """Steps between two evaluations on rows held back; 0: no evaluation, and the last step's weights are used."""
     eval_rows: int = 0
-    """Number of validation rows for an evaluation."""
+    """Most rows that are held back for an evaluation."""
     metric: str = ""
     """The metric of an evaluation, and of the choice of a prompt's form."""
     patience: int = 0

@@ -88,19 +88,19 @@ def metrics_of(evidence: Evidence, attempt: Path | None) -> dict[str, float]:
 
 
 def curves_of(evidence: Evidence, attempt: Path | None) -> dict[str, list[tuple[int, float]]]:
-    """Returns `train_loss` and `dev_score` as points (step, value), thinned out where there are many.
+    """Returns curves as points (step, value), thinned out where there are many.
 
-    The last point of `dev_score` is the score of the finished attempt; those before it were measured in training, on
-    `train.eval_rows` rows. Without recorded steps there is no curve.
+    `train_loss`; `held_back_score`: the scores in training, on rows held back from the training rows; `dev_score`: one
+    point, the score of the finished attempt on the validation rows. Without recorded steps there is no curve.
     """
     if attempt is None or not (attempt / LOSSES).is_file():
         return {}
     recorded = read_json(attempt / LOSSES)
     losses = [(step, value) for step, value in enumerate(recorded["losses"], 1)]
     last = max([len(losses), *(int(step) for step, _ in recorded["scores"])])
-    scores = [(int(step), value) for step, value in recorded["scores"] if int(step) < last]
-    scores += [(last, evidence.score.value)] if evidence.score else []
-    curves = {"train_loss": _thinned(losses), "dev_score": _thinned(scores)}
+    scores = [(int(step), value) for step, value in recorded["scores"]]
+    dev = [(last, evidence.score.value)] if evidence.score else []
+    curves = {"train_loss": _thinned(losses), "held_back_score": _thinned(scores), "dev_score": dev}
     return {name: points for name, points in curves.items() if points}
 
 
