@@ -243,6 +243,17 @@ def table(detail: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def nights_table(detail: dict[str, Any]) -> str:
+    """Returns the nights as a Markdown table; in brackets one look a night."""
+    lines = [f"| rows | an equal one promoted in {NIGHTS} nights | then a better one |", "|---" * 3 + "|"]
+    for n, better in NIGHTLY:
+        one = detail[f"{n} rows, {NIGHTS} nights"]
+        equal, power = one["equal, promoted"], one["better, promoted"]
+        shown = f"{better:.0%} better: {power[0]:.0%} ({power[1]:.0%})"
+        lines.append(f"| {n:,} | {equal[0]:.1%} ({equal[1]:.1%}) | {shown} |")
+    return "\n".join(lines)
+
+
 def named(n: int, size: int) -> str:
     """Returns the name of a cell."""
     return f"{n} rows" + (f" in groups of {size}" if size > 1 else "")
@@ -303,7 +314,7 @@ def main() -> None:
         figures[f"rows that show an equal smaller model, {discordant:.0%} discordant"] = at_most(needed, None, "rows")
         print(f"{discordant:.0%} discordant: {needed} rows", flush=True)
     if not options.quick:
-        print(table(detail))
+        print(table(detail), nights_table(detail), sep="\n\n")
     publish("gates", figures, detail, options, machine=machine())
 
 

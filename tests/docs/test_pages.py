@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
+from benchmarks.gates import nights_table
 from benchmarks.gates import table as gate_table
 from benchmarks.intervals import table as interval_table
 from benchmarks.real_data.__main__ import table
@@ -244,7 +245,7 @@ def test_the_table_of_intervals_is_the_one_on_record_and_meets_its_goal():
 def test_the_figures_of_the_gate_are_those_on_record():
     gates = measured("gates")
     detail = gates["detail"]
-    assert gate_table(detail) in RESULTS
+    assert gate_table(detail) in RESULTS and nights_table(detail) in RESULTS
     text, page = " ".join(RESULTS.split()), (REPOSITORY / "docs/concepts/gates.md").read_text()
     for share, n in ((share, gates["figures"][f"rows that show an equal smaller model, {share} discordant"]["value"])
                      for share in ("3%", "8%")):  # fmt: skip

@@ -132,9 +132,9 @@ class TaskClimb:
 def training_rows(train: Table, spec: AttemptSpec) -> tuple[Table, Table]:
     """Returns the rows that an attempt is trained on, and those of the evaluations during training.
 
-    The latter are held back from the training rows, as the validation rows judge the step that is chosen: a tenth of
-    all, at most `spec.eval_rows`, as whole groups, chosen by the hashes of their names. Synthetic rows of a group that
-    is held back are in neither: they say the same as its collected rows. Without evaluations nothing is held back.
+    The latter are held back from the training rows, because the validation rows score the step that is chosen: a tenth
+    of all, at most `spec.eval_rows`, as whole groups, chosen by the hashes of their names. Synthetic rows of a group
+    that is held back are in neither: they say the same as its collected rows. Without evaluations nothing is held back.
 
     Raises:
         TrainingError: the rows are of too few groups.
