@@ -247,7 +247,8 @@ _LIMITED: Final = ("accuracy", "set_f1", "fields")
 def _test_rows(root: Path, settings: Settings, task: str) -> tuple[Cohort, Table, Unseen | None]:
     """Returns the cohort of the next look, its test rows, and what their answers have that no training row has."""
     rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
-    of = cohort(Paths(root).ledger, task, rows.id, 1 - settings.evaluate.confidence, settings.promote.cohort_rows)
+    size = max(settings.promote.cohort_rows, settings.promote.min_scored)
+    of = cohort(Paths(root).ledger, task, rows.id, 1 - settings.evaluate.confidence, size)
     if len(of.rows) < len(rows):
         rows = rows.take(i for i, row in enumerate(rows.id) if row in of.rows)
     if settings.tasks[task].measure not in _LIMITED:
