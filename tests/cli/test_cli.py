@@ -123,7 +123,7 @@ def distinct_texts(n: int, n_words: int) -> list[str]:
     return [" ".join("".join(draw.choices("abcdefgh", k=5)) for _ in range(n_words)) for _ in range(n)]
 
 
-def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, monkeypatch, capsys):
+def test_a_prompt_over_the_context_is_counted_in_training_and_scores_0(good, monkeypatch, capsys):
     append(good, "".join(f"{text} parcel,delivery\n" for text in distinct_texts(40, 60)))
     shutil.rmtree(good / "bases/able")
     make_base(good / "bases/able", context=40)
@@ -138,7 +138,8 @@ def test_a_prompt_over_the_context_is_counted_in_training_and_not_scored(good, m
     assert code == 0, said
     (evidence,) = read_json(good / "data/climb/route/climb.json")["evidence"]
     assert evidence["train_rejected"]["over_context"] > 10 and evidence["unscored"]["over_context"] > 3
-    assert evidence["score"]["n"] == evidence["n"] - evidence["unscored"]["over_context"]
+    assert evidence["score"]["n"] == evidence["n"]
+    assert evidence["score"]["value"] <= 1 - evidence["unscored"]["over_context"] / evidence["n"]
 
 
 def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, capsys):

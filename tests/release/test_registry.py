@@ -217,7 +217,8 @@ def test_the_same_question_is_answered_from_the_ledger(climbed, monkeypatch):
     assert verdict.action == "keep" and isinstance(verdict.reasons[-1], NotScreened) and verdict.reasons[-1].p == 1
     monkeypatch.setattr(promote_module, "screen", lambda *_: None)  # with a second look: a tie, at a smaller level
     settings = (climbed / "params.yaml").read_text()
-    (climbed / "params.yaml").write_text(settings.replace("{min_scored: 20}", "{min_scored: 20, margin: 0.03}"))
+    changed = settings.replace("promote: {min_scored: 20}", "promote: {min_scored: 20, margin: 0.03}")
+    (climbed / "params.yaml").write_text(changed)
     verdict = promote(climbed, "route")
     compared, spent = verdict.reasons[-2:]
     assert isinstance(compared, ChampionCompared) and compared.outcome == "no_difference"
