@@ -882,3 +882,12 @@ def test_a_column_whose_cells_can_not_be_read_says_why(tmp_path):
     assert "nul: 120 (first: line 2, column body holds NUL characters)" in text and "is missing" not in text
     text = refusal(tmp_path, "x.csv", content)
     assert "No cell can be read of: nul: 120 (first: line 2, column body holds NUL characters)" in text
+
+
+def test_objects_with_one_key_are_read_as_its_values(ingested):
+    rows = [{"q": {"text": f"word{n} of a mail"}, "cls": {"name": ("x", "y", "z")[n % 3]}} for n in range(200)]
+    said, read = ingested(rows)
+    assert "The model reads column q.text, and the answers are in column cls.name." in said
+    assert {(row["fields"]["text"], row["answer"]) for row in read} == {
+        (r["q"]["text"], r["cls"]["name"]) for r in rows
+    }

@@ -45,6 +45,9 @@ def test_most_rows_without_an_answer(word):
 
 def test_minus_one_among_fractions_and_signs_of_punctuation():
     assert cleaned([("t", ("0.0", "1.0", "2.0", "-1.0")[i % 4]) for i in range(20)]).no_value == ("-1.0",)
+    names = cleaned([("t", "-1" if i % 20 == 0 else "N/A" if i % 21 == 0 else NAMES[i % 3]) for i in range(100)])
+    assert names.no_value == ("-1", "N/A") and "'-1', 'N/A', which are read as no answer" in names.sentences[-1]
+    assert cleaned([("t", ("-1", "2", "many")[i % 3]) for i in range(30)]).no_value == ()
     signs = [("t", (".", "?", "!", ",")[i % 4]) for i in range(40)]
     assert len(cleaned(signs).rows) == 40
 

@@ -84,9 +84,11 @@ class Cleaned:
             )
         if self.no_value:
             words = joined(map(repr, self.no_value))
+            one = len(self.no_value) == 1
+            which, it = ("which is", "it is") if one else ("which are", "they are")
             made.append(
-                f"Warning: {number_of(self.n_without, 'answer', 'is', 'are')} {words}, which is read as no "
-                "answer. If it is one, remove `answer.no_value`."
+                f"Warning: {number_of(self.n_without, 'answer', 'is', 'are')} {words}, {which} read as no answer. "
+                f"If {it} one, remove `answer.no_value`."
             )
         return made
 
@@ -136,7 +138,7 @@ def _without(rows: Sequence[tuple[str, Cell]], no_value: Sequence[str]) -> list[
 
 
 def _means_nothing(answer: str, counts: Counter[str]) -> bool:
-    """Whether an answer means that there is none: a word that programs write, or -1 among class numbers.
+    """Whether an answer means that there is none: a word that programs write, or -1 among class numbers or names.
 
     On a scale (`none`, `low`, `high`), and next to two others that are about as frequent (-1, 0, 1), it is a label. So
     is `none`, which no program writes so, next to other small words that are at most twice as frequent.
@@ -144,7 +146,8 @@ def _means_nothing(answer: str, counts: Counter[str]) -> bool:
     if answer.casefold() in NEVER_A_VALUE:
         return True
     others = {other: n for other, n in counts.items() if other != answer}
-    is_missing_class = answer in ("-1", "-1.0") and all(_WHOLE.fullmatch(other) for other in others)
+    numbers = [bool(_WHOLE.fullmatch(other)) for other in others]
+    is_missing_class = answer in ("-1", "-1.0") and (all(numbers) or not any(numbers))
     if answer.casefold() not in NO_VALUE and not is_missing_class:
         return False
     is_scale = len({other.casefold() for other in others} & _SCALE) > len(others) / 2

@@ -316,6 +316,13 @@ def _spans(cells: Sequence[Cell]) -> str:
     return path if {"text", "answer_start"} <= set(object_in(text) or ()) else ""
 
 
+def _value_of(sample: Mapping[str, Sequence[Cell]], name: str) -> str:
+    """Returns the path of the values if a column has objects with one key, the same in all; or its name."""
+    objects = [object_in(cell) if isinstance(cell, str) else None for cell in sample.get(name, ()) if cell]
+    keys = {key for one in objects for key in one or ()}
+    return f"{name}.{keys.pop()}" if len(keys) == 1 and all(objects) else name
+
+
 def _left_out(sample: Mapping[str, Sequence[Cell]], read: set[str], *, is_guessed: bool) -> list[str]:
     """Returns a sentence with the columns that are not read, if the user does not see them all anyway."""
     names = [name for name in _not_read(sample, read) if not is_guessed or name in columns_before(sample)]
@@ -382,11 +389,12 @@ def _guessed(
     answer: str | None,
     one_hot: tuple[str, ...],
 ) -> tuple[tuple[str, ...], str]:
-    """Returns the columns, guessed by their usual names and by their cells.
+    """Returns the columns, guessed by their usual names and by their cells; objects with one key are read as its values.
 
     Raises:
         DataError: nothing speaks for one of them.
     """
+    named_before = {*texts, answer}
     filled = [name for name, cells in sample.items() if sum(bool(cell) for cell in cells) > len(cells) / 2]
     choices = option_columns(sample)
     if answer is None:
@@ -423,7 +431,9 @@ def _guessed(
                 + ("; or use --no-header if the first row is not a header" if _are_sentences(sample) else ""),
             )
         )
-    return texts, answer
+    guessed = {*texts, answer} - named_before
+    texts = tuple(_value_of(sample, name) if name in guessed else name for name in texts)
+    return texts, _value_of(sample, answer) if answer in guessed else answer
 
 
 def _are_sentences(names: Iterable[str]) -> bool:
