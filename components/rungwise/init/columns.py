@@ -389,7 +389,7 @@ def _guessed(
     answer: str | None,
     one_hot: tuple[str, ...],
 ) -> tuple[tuple[str, ...], str]:
-    """Returns the columns, guessed by their usual names and by their cells; objects with one key are read as its values.
+    """Returns the columns, guessed by their usual names and by their cells; an object with one key is its value.
 
     Raises:
         DataError: nothing speaks for one of them.
