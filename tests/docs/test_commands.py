@@ -262,6 +262,7 @@ def test_the_example_is_typed(home, clone, typed):
     assert "format: label" in (home / "queues" / "params.yaml").read_text()
 
 
+@pytest.mark.slow  # the same path is typed outside a clone by tests/package
 def test_the_commands_of_a_workspace_are_typed(home, demonstration, typed):
     own = home / "own"
     own.mkdir()
