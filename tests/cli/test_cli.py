@@ -156,9 +156,9 @@ def test_a_row_that_holds_the_models_end_token_stays_text(good, monkeypatch, cap
     [
         (["predict", "nothing", "text"], ["no such task", "wanted: one of route"]),
         (["predict", "../x", "text"], ["no such task"]),
-        (["predict", "route"], ["no text to answer"]),
+        (["predict", "route"], ["the text is missing"]),
         (["predict", "route", "--field", "body"], ["a field has no value"]),
-        (["predict", "route", "x", "--field", "body=y"], ["a text and --field are given"]),
+        (["predict", "route", "x", "--field", "body=y"], ["a text and --field are both given"]),
         (["predict", "route", "--field", "body=x", "--field", "body=y"], ["a field is given twice", "body"]),
         (["predict", "route", "params.yaml"], ["params.yaml is a file, and its name is answered"]),
         (["predict", "route", "text"], ["there is no champion", "rungwise run"]),

@@ -3,6 +3,8 @@
 import fcntl
 import json
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -10,7 +12,7 @@ from rungwise import Workspace
 from rungwise.cli import main as cli
 from rungwise.core.folders import read_lines
 from rungwise.core.texts import number_of
-from tests.conftest import sided_rows, with_dvc, write_sided
+from tests.conftest import environment, sided_rows, with_dvc, write_sided
 from tests.workspace.test_workspace import hold
 
 
@@ -106,3 +108,14 @@ def test_a_ladder_on_which_nothing_travels_says_so(ran, command):
 @pytest.mark.parametrize(("n", "text"), [(1, "1 label"), (2, "2 labels"), (1000, "1,000 labels")])
 def test_a_number_and_its_noun_agree(n, text):
     assert number_of(n, "label") == text
+
+
+@pytest.mark.parametrize("arguments", [("status",), ("explain",), ("data", "log"), ("run", "--dry-run")])
+def test_reading_commands_load_no_heavy_library(ran, arguments):
+    code = (
+        "import sys; from rungwise.cli.main import main; main(sys.argv[1:]);"
+        "print({'torch', 'transformers', 'mlflow', 'dvc', 'pandas', 'prefect', 'sklearn'} & set(sys.modules))"
+    )
+    command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
+    done = subprocess.run(command, cwd=ran, env=environment(), capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == "set()", done.stdout + done.stderr

@@ -287,7 +287,8 @@ SENTENCES = [
     ),
     (
         SpentLook(3, 0.0034, 250),
-        "It is look 3 at these test rows, so it is decided at 0.34% (one-sided): 250 new test rows would start anew.",
+        "It is look 3 at these test rows, so it is decided at 0.34% (one-sided): 250 new test rows would form a new "
+        "cohort with a first look of its own.",
     ),
     (
         NotScreened(0.34, 0.1, 300),

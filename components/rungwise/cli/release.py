@@ -33,7 +33,7 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
     from rungwise.release.champion import answer
 
     if (arguments.text is None) == (not arguments.field):
-        what = "there is no text to answer" if arguments.text is None else "a text and --field are given"
+        what = "the text is missing" if arguments.text is None else "a text and --field are both given"
         raise SettingsError(Problem(what, wanted='a "text", or --field NAME=TEXT for each slot'))
     fields = {}
     for pair in arguments.field:

@@ -397,8 +397,8 @@ class PromoteSettings(Section):
     """How much worse than the best version ever promoted a challenger with a smaller base may be, shown on test rows.
     The smaller the margin, the more rows it takes: see the page on gates."""
     cohort_rows: Positive = 300
-    """Test rows of a cohort. Looks at the same rows spend what they can show, and so many new test rows start anew: see
-    the page on gates."""
+    """Test rows in a cohort. All looks at a cohort share one significance level; this many new test rows form the next
+    cohort. See the page on gates."""
     min_test: Positive = 200
     """With fewer test rows than this, a warning says what they can show. Nothing is refused because of it."""
 

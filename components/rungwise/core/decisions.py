@@ -350,7 +350,7 @@ class SpentLook:
     level: float
     """One-sided."""
     missing: int
-    """How many more new test rows start anew."""
+    """How many more new test rows form the next cohort."""
     code: Literal["spent_look"] = "spent_look"
 
 

@@ -301,7 +301,7 @@ def _gate(reason: GateReason) -> str:
         case SpentLook(look, level, missing):
             return (
                 f"It is look {look} at these test rows, so it is decided at {level:.2%} (one-sided): "
-                f"{number_of(missing, 'new test row')} would start anew."
+                f"{number_of(missing, 'new test row')} would form a new cohort with a first look of its own."
             )
         case NotScreened():
             return _not_screened(reason)

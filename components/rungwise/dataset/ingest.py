@@ -229,7 +229,7 @@ def _refuse_unanswered(source: SourceSettings, n: int, task: TaskSettings) -> No
             "none of a source's rows has an answer",
             where=f"source {source.name} ({source.path})",
             found=(
-                f"{number_of(n, 'row')} whose {joined(task.answer.columns())} is empty, missing or stands for no value"
+                f"{number_of(n, 'row')} whose {joined(task.answer.columns())} is empty, missing or a word for no value"
             ),
             wanted="rows with answers" + (f": they are the {source.role} rows" if source.role else ""),
             do="use the file that has the answers: public sets often keep those of their test rows apart",

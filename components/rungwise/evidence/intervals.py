@@ -33,7 +33,7 @@ def quantile(confidence: float) -> float:
 
 
 def student(probability: float, degrees: int) -> float:
-    """Returns the quantile of Student's t distribution with so many degrees of freedom."""
+    """Returns the quantile of Student's t distribution with `degrees` degrees of freedom."""
     from scipy.special import stdtrit
 
     return float(stdtrit(degrees, probability))

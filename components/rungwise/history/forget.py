@@ -14,7 +14,6 @@ from rungwise.core.folders import joined, read_json, read_lines, replace_text
 from rungwise.core.records import canonical_json
 from rungwise.history.kept import entries_of, hashes_of, locks_of, log, objects_of
 from rungwise.history.uses import no_such_row, uses
-from rungwise.model.vectors import stored_vectors
 from rungwise.workspace.dvc import cache_folder
 from rungwise.workspace.layout import Paths, settings_of
 
@@ -32,6 +31,7 @@ def forget(root: Path, row: str) -> dict[str, Any]:
         DataError: the row is still in data/raw or in the last climb, so that it would be used again; or nothing used
             it.
     """
+    from rungwise.model.vectors import stored_vectors  # it loads torch, and `data log` imports this module
     from rungwise.release.connection import Connection
     from rungwise.release.ledger import forget_scores
     from rungwise.release.registry import Registry

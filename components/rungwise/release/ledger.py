@@ -50,7 +50,7 @@ def cohort(ledger: Path, task: str, rows: Sequence[str], alpha: float, size: int
         task: the task's name.
         rows: the ids of today's test rows.
         alpha: the level of all looks at a cohort together.
-        size: with so many rows a cohort takes no more.
+        size: the number of rows at which a cohort is full.
 
     Raises:
         WorkspaceError: a line of the ledger, or a file of scores, can't be read.

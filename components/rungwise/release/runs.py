@@ -9,7 +9,6 @@ from typing import Any
 from rungwise.attempts.store import SHOWN
 from rungwise.core.decisions import Climb
 from rungwise.core.records import Evidence, digest
-from rungwise.model.embed import ANSWERS
 from rungwise.release.connection import TAG, VERDICT, Connection, all_pages, short
 from rungwise.release.facts import (
     Times,
@@ -125,6 +124,8 @@ class _Logged:
 
     def attempt(self, run: Any, climb: Climb, evidence: Evidence, attempt: Path | None, data_version: str) -> None:
         """Logs an attempt's settings, metrics, curves, rows and files."""
+        from rungwise.model.embed import ANSWERS  # it loads torch, and `status` imports this module
+
         points = {name: [(0, value)] for name, value in metrics_of(evidence, attempt).items()}
         points |= curves_of(evidence, attempt)
         self._batch(run, params_of(climb, evidence, attempt), points, times_of(attempt))

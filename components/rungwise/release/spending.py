@@ -44,7 +44,7 @@ def next_cohort(
         seen: the ids of the test rows that each look scored; None where they are not known: all of `rows`.
         rows: the ids of today's test rows.
         alpha: the level of all looks at a cohort together.
-        size: with so many rows a cohort takes no more.
+        size: the number of rows at which a cohort is full.
     """
     today = set(rows)
     numbers = [int((look.get("cohort") or {"number": 1})["number"]) for look in looks]

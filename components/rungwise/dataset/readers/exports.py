@@ -83,7 +83,7 @@ def _labels(value: Any) -> Any:
 def why_undecided(row: Mapping[str, Any], names: Collection[str]) -> str:
     """Returns why a row of Prodigy has no label; empty if it has one, and for rows of other tools.
 
-    A label stands only if it was accepted. If the decision itself is read (`answer` in `names`), a rejection is one.
+    A label counts only if it was accepted; where the decision itself is read (`answer` in `names`), a rejection counts.
     """
     if "_task_hash" not in row or row.get("answer") not in DECISIONS:
         return ""
@@ -93,5 +93,5 @@ def why_undecided(row: Mapping[str, Any], names: Collection[str]) -> str:
         and config.get("choice_style") == "single"
     ):
         return "Prodigy's `accept` is empty, and one label was to be chosen"
-    stands = DECISIONS[:2] if "answer" in names else DECISIONS[:1]
-    return "" if row["answer"] in stands else f"Prodigy's `answer` is {row['answer']}"
+    counted = DECISIONS[:2] if "answer" in names else DECISIONS[:1]
+    return "" if row["answer"] in counted else f"Prodigy's `answer` is {row['answer']}"
