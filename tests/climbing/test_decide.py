@@ -3,11 +3,10 @@ from dataclasses import replace
 from rungwise.climbing.climb import climb
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.config import DecideSettings
-from rungwise.core.decisions import (
+from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
     BeyondClassical,
-    Floor,
     LabelCeiling,
     NoScore,
     NotAboveFloor,
@@ -20,6 +19,7 @@ from rungwise.core.decisions import (
     TooManyUnscored,
     TryNext,
 )
+from rungwise.core.decisions import Floor
 from rungwise.core.records import AnswerForm, Evidence, Prediction
 from rungwise.evidence.ceiling import Ceiling
 from rungwise.evidence.floors import FloorAnswers

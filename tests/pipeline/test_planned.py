@@ -4,8 +4,8 @@ import pytest
 
 from rungwise import Workspace
 from rungwise.cli import main as cli
-from rungwise.core.decisions import ClimbedAlone
 from rungwise.core.errors import SettingsError
+from rungwise.core.gate_reasons import ClimbedAlone
 from rungwise.pipeline.planned import planned, reasons
 from rungwise.pipeline.steps import rungs_of_others
 from rungwise.release.connection import Connection

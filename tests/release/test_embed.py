@@ -10,7 +10,7 @@ import pytest
 from rungwise.attempts.__main__ import run
 from rungwise.attempts.store import RESULT, open_attempt
 from rungwise.climbing.ladder import BEST, changed_bases, last_climb
-from rungwise.core.decisions import WithoutModel
+from rungwise.core.climb_reasons import WithoutModel
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import STAGES
 from rungwise.model.embed import ANSWERS

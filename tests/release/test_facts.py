@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from rungwise.core.decisions import AskedBefore, ChallengerScore, Climb, Decision, Floor, WithoutModel
+from rungwise.core.climb_reasons import WithoutModel
+from rungwise.core.decisions import Climb, Decision, Floor
+from rungwise.core.gate_reasons import AskedBefore, ChallengerScore
 from rungwise.core.records import Evidence, Interval
 from rungwise.release.facts import (
     MOST_POINTS,

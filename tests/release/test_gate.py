@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from rungwise.config import PromoteSettings
-from rungwise.core.decisions import (
+from rungwise.core.gate_reasons import (
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,

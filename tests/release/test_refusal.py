@@ -7,20 +7,19 @@ import pytest
 
 from rungwise.cli import main as cli
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import (
+from rungwise.core.decisions import Climb, Decision
+from rungwise.core.errors import RungwiseError, SettingsError
+from rungwise.core.folders import read_lines
+from rungwise.core.gate_reasons import (
     AfterRefusal,
     AskedBefore,
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,
-    Climb,
-    Decision,
     OtherData,
     TooFewTestRows,
     UnseenTestAnswers,
 )
-from rungwise.core.errors import RungwiseError, SettingsError
-from rungwise.core.folders import read_lines
 from rungwise.core.recipes import STAGES
 from rungwise.core.records import Evidence, Interval
 from rungwise.pipeline.stages import run_stage

@@ -9,7 +9,10 @@ from dataclasses import replace
 import pytest
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import (
+from rungwise.core.decisions import Text
+from rungwise.core.errors import RegistryError, RungwiseError, SettingsError, WorkspaceError
+from rungwise.core.folders import read_json, read_lines
+from rungwise.core.gate_reasons import (
     AlreadyChampion,
     AskedBefore,
     ChampionCompared,
@@ -17,10 +20,7 @@ from rungwise.core.decisions import (
     NotScreened,
     OtherData,
     SpentLook,
-    Text,
 )
-from rungwise.core.errors import RegistryError, RungwiseError, SettingsError, WorkspaceError
-from rungwise.core.folders import read_json, read_lines
 from rungwise.core.logs import read_log
 from rungwise.core.recipes import STAGES
 from rungwise.model.base_cache import Source, write_source

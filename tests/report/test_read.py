@@ -1,6 +1,6 @@
 import pytest
 
-from rungwise.core.decisions import DoubtfulLabels
+from rungwise.core.climb_reasons import DoubtfulLabels
 from rungwise.core.recipes import STAGES
 from rungwise.pipeline.stages import run_stage
 from rungwise.report.read import explain, explain_json, status, status_json

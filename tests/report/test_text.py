@@ -1,7 +1,8 @@
 import sys
 from dataclasses import replace
 
-from rungwise.core.decisions import ChallengerTooFewScored, Decision, Floor, Text
+from rungwise.core.decisions import Decision, Floor, Text
+from rungwise.core.gate_reasons import ChallengerTooFewScored
 from rungwise.core.records import Evidence, Interval
 from rungwise.release.gate import Verdict
 from rungwise.release.registry import Version

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from rungwise.climbing.rungs import train_rung
-from rungwise.core.decisions import NoScore, NotTried, climb_from_json
+from rungwise.core.climb_reasons import NoScore, NotTried
+from rungwise.core.decisions import climb_from_json
 from rungwise.core.folders import read_json
 from rungwise.core.recipes import STAGES
 from rungwise.pipeline import stages

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rungwise.core.decisions import WithoutModel
+from rungwise.core.climb_reasons import WithoutModel
 from rungwise.core.folders import read_json, read_lines
 from rungwise.pipeline import stages
 from rungwise.workspace.layout import Paths

@@ -10,18 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rungwise.config import DecideSettings
-from rungwise.core.decisions import (
+from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
     BeyondClassical,
-    Decision,
     Help,
     LabelCeiling,
     NoScore,
     NotAboveFloor,
     NothingJudged,
     NotTried,
-    Reason,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -31,6 +29,7 @@ from rungwise.core.decisions import (
     Unscored,
     WithoutModel,
 )
+from rungwise.core.decisions import Decision, Reason
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval, Prediction
 from rungwise.evidence.ceiling import Ceiling

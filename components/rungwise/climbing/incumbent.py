@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from rungwise.climbing.rungs import TaskClimb, form_of, task_climb
 from rungwise.config import IncumbentSettings, PriceSettings, Settings
-from rungwise.core.decisions import IncumbentCompared, IncumbentOutcome
+from rungwise.core.climb_reasons import IncumbentCompared, IncumbentOutcome
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import is_sealed, read_json, read_lines, write_folder, write_json, write_lines
 from rungwise.core.progress import LineProgress

@@ -8,51 +8,52 @@ from collections.abc import Iterable, Mapping
 from statistics import NormalDist
 from typing import assert_never
 
-from rungwise.core.decisions import (
-    AfterRefusal,
-    AlreadyChampion,
-    AskedBefore,
+from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
     BeyondClassical,
+    ClimbReason,
+    DoubtfulLabels,
+    Help,
+    IncumbentCompared,
+    LabelCeiling,
+    NoScore,
+    NotAboveFloor,
+    NothingJudged,
+    NotTried,
+    RungCompared,
+    RungScore,
+    TooFewRows,
+    TooFewScored,
+    TooManyUnscored,
+    TryNext,
+    Unscored,
+    WithoutModel,
+)
+from rungwise.core.decisions import Reason, Text
+from rungwise.core.folders import joined
+from rungwise.core.gate_reasons import (
+    AfterRefusal,
+    AlreadyChampion,
+    AskedBefore,
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,
     ChampionCompared,
     ChampionFails,
     ClimbedAlone,
-    ClimbReason,
-    DoubtfulLabels,
     GateReason,
-    Help,
-    IncumbentCompared,
-    LabelCeiling,
     NoChampion,
-    NoScore,
-    NotAboveFloor,
-    NothingJudged,
     NothingRegistered,
     NotScreened,
-    NotTried,
     OtherData,
     OtherSplit,
-    Reason,
     ReleaseReason,
-    RungCompared,
-    RungScore,
     SpentLook,
-    Text,
-    TooFewRows,
-    TooFewScored,
     TooFewTestGroups,
     TooFewTestRows,
-    TooManyUnscored,
-    TryNext,
-    Unscored,
     UnseenTestAnswers,
-    WithoutModel,
 )
-from rungwise.core.folders import joined
 from rungwise.core.records import Interval, Json, to_json
 from rungwise.core.texts import number_of
 

@@ -14,9 +14,10 @@ from rungwise.climbing.incumbent import ask_incumbent, incumbent_lines
 from rungwise.climbing.ladder import check_bases, climb_ladder, last_climb
 from rungwise.climbing.rungs import evaluate_rung, is_stored, task_climb, train_rung
 from rungwise.config import Settings
-from rungwise.core.decisions import ClimbedAlone, NothingRegistered, Reason
+from rungwise.core.decisions import Reason
 from rungwise.core.errors import RungwiseError, WorkspaceError
 from rungwise.core.folders import json_text, replace_text
+from rungwise.core.gate_reasons import ClimbedAlone, NothingRegistered
 from rungwise.core.progress import LineProgress
 from rungwise.core.records import to_json
 from rungwise.core.words import sentence_of, sentences_of

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from rungwise.attempts.store import COST, LOSSES, RESULT, SPEC
-from rungwise.core.decisions import AskedBefore, ChallengerScore, Climb, Text, WithoutModel
+from rungwise.core.climb_reasons import WithoutModel
+from rungwise.core.decisions import Climb, Text
 from rungwise.core.folders import read_json
+from rungwise.core.gate_reasons import AskedBefore, ChallengerScore
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence
 from rungwise.core.texts import number_of

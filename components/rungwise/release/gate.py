@@ -14,17 +14,16 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from rungwise.config import PromoteSettings
-from rungwise.core.decisions import (
+from rungwise.core.decisions import Climb, Reason
+from rungwise.core.gate_reasons import (
     AfterRefusal,
     ChallengerScore,
     ChallengerTooFewScored,
     ChallengerTooManyUnscored,
     ChampionCompared,
-    Climb,
     ComparisonOutcome,
     NoChampion,
     NotScreened,
-    Reason,
     RefusalCause,
     TooFewTestGroups,
     TooFewTestRows,

@@ -9,9 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise.core.decisions import AskedBefore, Reason, reason_from_json
+from rungwise.core.decisions import Reason, reason_from_json
 from rungwise.core.errors import Problem, WorkspaceError
 from rungwise.core.folders import replace_text
+from rungwise.core.gate_reasons import AskedBefore
 from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import digest, from_json
 from rungwise.release.gate import Anchor, Measured, Verdict

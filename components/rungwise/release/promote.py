@@ -14,11 +14,13 @@ from typing import Any, Final
 from rungwise.climbing.ladder import last_climb
 from rungwise.climbing.rungs import form_of
 from rungwise.config import Settings
-from rungwise.core.decisions import (
+from rungwise.core.decisions import Climb
+from rungwise.core.errors import ModelError, Problem, RegistryError
+from rungwise.core.folders import is_sealed, open_sealed, read_lines
+from rungwise.core.gate_reasons import (
     AlreadyChampion,
     AskedBefore,
     ChampionFails,
-    Climb,
     NoChampion,
     NotScreened,
     OtherData,
@@ -26,8 +28,6 @@ from rungwise.core.decisions import (
     SpentLook,
     WhyAlone,
 )
-from rungwise.core.errors import ModelError, Problem, RegistryError
-from rungwise.core.folders import is_sealed, open_sealed, read_lines
 from rungwise.core.records import Prediction, digest, prediction_from_json, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.ceiling import Unseen, unseen_of

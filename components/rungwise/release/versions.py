@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.attempts.store import SPEC, answering_versions
-from rungwise.core.decisions import ChallengerScore, Climb
+from rungwise.core.decisions import Climb
 from rungwise.core.errors import RegistryError
 from rungwise.core.folders import read_json, tree_digests, write_json
+from rungwise.core.gate_reasons import ChallengerScore
 from rungwise.core.records import Base, Evidence, digest, spec_from_json
 from rungwise.evidence.evaluate import interval_text
 from rungwise.model.bases import quantization

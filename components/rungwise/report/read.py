@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.config import Settings
-from rungwise.core.decisions import Climb, Decision, DoubtfulLabels, Floor, Text, WithoutModel, climb_from_json
+from rungwise.core.climb_reasons import DoubtfulLabels, WithoutModel
+from rungwise.core.decisions import Climb, Decision, Floor, Text, climb_from_json
 from rungwise.core.errors import RungwiseError, WorkspaceBusy
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json

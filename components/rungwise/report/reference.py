@@ -12,7 +12,8 @@ from rungwise.attempts.store import COST, evaluation_name
 from rungwise.climbing.incumbent import Incumbent, compare_incumbent, read_incumbent
 from rungwise.climbing.rungs import form_of
 from rungwise.config import Settings
-from rungwise.core.decisions import Climb, IncumbentCompared
+from rungwise.core.climb_reasons import IncumbentCompared
+from rungwise.core.decisions import Climb
 from rungwise.core.folders import read_json, read_lines
 from rungwise.core.records import Interval, Json, Prediction, prediction_from_json, to_json
 from rungwise.core.table import Table

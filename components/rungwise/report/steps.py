@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rungwise.climbing.ladder import last_climb
-from rungwise.core.decisions import ChallengerScore, Climb, NothingRegistered
+from rungwise.core.decisions import Climb
 from rungwise.core.folders import open_sealed, read_json, read_lines
+from rungwise.core.gate_reasons import ChallengerScore, NothingRegistered
 from rungwise.core.records import SIDES
 from rungwise.core.texts import markdown, number_of
 from rungwise.core.words import sentence_of, sentences_of

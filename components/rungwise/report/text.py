@@ -4,7 +4,8 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
-from rungwise.core.decisions import ChallengerScore, Reason
+from rungwise.core.decisions import Reason
+from rungwise.core.gate_reasons import ChallengerScore
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval
 from rungwise.core.texts import number_of
