@@ -6,12 +6,14 @@ from rungwise.config import DecideSettings
 from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
+    BestRefused,
     BeyondClassical,
     LabelCeiling,
     NoScore,
     NotAboveFloor,
     NothingJudged,
     NotTried,
+    RefusedOnTest,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -68,12 +70,54 @@ def ask(outcomes, remaining=(), target=0.9, **settings):
 
 
 def test_the_lower_end_decides_not_the_score():
-    just_above = ask([outcome("small", 186)], ["large"])
+    just_above = ask([outcome("small", 182)], ["large"])
     assert (just_above.action, just_above.passes) == ("climb", False)
+    (standing, _) = just_above.reasons
+    assert standing.score.value == 0.91 and standing.lower < 0.9
+    screened = ask([outcome("small", 186)], ["large"])  # validation rows are a screen at 80 %
+    assert screened.passes and screened.reasons[0].lower >= 0.9 > screened.reasons[0].score.low
     clearly = ask([outcome("small", 196)], ["large"])
     assert (clearly.action, clearly.rung, clearly.passes) == ("stop", "small", True)
     assert [type(reason) for reason in clearly.reasons] == [RungScore, NotTried]
     assert clearly.reasons[-1] == NotTried(("large",))
+
+
+def named(rung: str, attempt: str, right: int, method: str = "lora") -> Outcome:
+    """An outcome of an attempt with a digest of its own."""
+    one = outcome(rung, right, method=method)
+    return Outcome(replace(one.evidence, attempt=attempt), one.predictions)
+
+
+def refusing(attempts: set[str], outcomes, remaining=(), **settings):
+    return decide(DecideSettings(**settings), 0.9, ACCURACY, outcomes, remaining, refused=attempts)
+
+
+def test_the_climb_continues_after_the_test_rows_refused_a_rung():
+    small, large = named("small", "a1", 190), named("large", "b2", 191)
+    first = refusing({"a1"}, [small], ["large"])
+    assert (first.action, first.passes) == ("climb", False)
+    assert [type(reason) for reason in first.reasons] == [RungScore, RefusedOnTest, TryNext]
+    second = refusing({"a1"}, [small, large])
+    assert (second.action, second.rung, second.passes) == ("stop", "large", True)
+    assert refusing({"z9"}, [small], ["large"]).passes  # another attempt was refused
+
+
+def test_a_ladder_whose_rungs_the_test_rows_refused_ends_without_a_rung_that_passes():
+    small, large = named("small", "a1", 190), named("large", "b2", 191)
+    last = refusing({"a1", "b2"}, [small, large])
+    assert (last.action, last.rung, last.passes) == ("exhausted", "small", False)
+    assert last.reasons[-1] == BestRefused("small")
+    below = refusing({"a1"}, [small, named("large", "b2", 120)])
+    assert below.rung == "small" and below.reasons[-1] == BestRefused("small")
+    better = refusing({"a1"}, [named("small", "a1", 186), named("large", "b2", 200)])
+    assert (better.rung, better.passes) == ("large", True)
+
+
+def test_a_refused_rung_with_a_language_model_does_not_count_as_a_comparison():
+    plain, model = named("plain", "a1", 190, "classical"), named("small", "b2", 190)
+    settings = {"beyond_classical": True}
+    assert refusing(set(), [plain, model], ["large"], **settings).action == "stop"
+    assert refusing({"b2"}, [plain, model], ["large"], **settings).action == "climb"
 
 
 def test_a_rung_below_the_bar_is_followed_by_the_next():
@@ -162,10 +206,10 @@ def test_if_the_labels_allow_no_more_the_reason_says_so():
 
 
 def test_if_the_rows_are_too_few_to_show_the_bar_the_reason_says_how_many_would():
-    decision = ask([outcome("small", 186)])
+    decision = ask([outcome("small", 183)])
     assert decision.action == "exhausted"
     last = decision.reasons[-1]
-    assert isinstance(last, TooFewRows) and last.score.value == 0.93 and last.rows_needed == 716
+    assert isinstance(last, TooFewRows) and last.score.value == 0.915 and last.rows_needed == 1055
     close = ask([outcome("small", 181)]).reasons[-1]
     assert isinstance(close, TooFewRows) and close.rows_needed > 10 * 200
 

@@ -8,17 +8,25 @@ import time
 import pytest
 from ruamel.yaml import YAML
 
+from rungwise.climbing.ladder import last_climb
 from rungwise.core.errors import ChangedUnderRun, SettingsError
 from rungwise.core.folders import read_json, tree_digests
+from rungwise.core.gate_reasons import ChallengerTooFewScored, SpentLook
 from rungwise.core.recipes import RECIPES, STAGES
 from rungwise.pipeline.stages import record, run_stage
+from rungwise.release.ledger import looks
 from rungwise.workspace.layout import Paths, check_recipe, snapshot
-from tests.conftest import environment, watched, with_dvc, write_workspace
+from rungwise.workspace.refusals import Refusal, read_refusals
+from tests.conftest import LADDER, environment, planted_rows, watched, with_dvc, write_workspace
+
+
+def python(root, *arguments, env=None):
+    command = [sys.executable, "-m", *arguments]
+    return subprocess.run(command, cwd=root, env=env or environment(), capture_output=True, text=True, check=False)
 
 
 def dvc(root, *arguments, env=None):
-    command = [sys.executable, "-m", "dvc", *arguments]
-    return subprocess.run(command, cwd=root, env=env or environment(), capture_output=True, text=True, check=False)
+    return python(root, "dvc", *arguments, env=env)
 
 
 def outputs(root):
@@ -28,7 +36,16 @@ def outputs(root):
 
 @pytest.fixture
 def clones(tmp_path, base_folder):
-    origin = with_dvc(write_workspace(tmp_path / "origin", base_folder))
+    """Two clones of a workspace whose rung rank-2 passes on validation rows, and can't read the long test rows."""
+    ladder = f"{LADDER}  - {{name: classical, method: classical}}"
+    origin = write_workspace(tmp_path / "origin", base_folder, ladder=ladder, steps=100, target=0.8)
+    long = [f"{text} {'a ' * 300}{i},{label}" for i, (text, label) in enumerate(planted_rows(60, seed=3))]
+    (origin / "data/raw/long.csv").write_text("\n".join(["body,queue", *long]) + "\n")
+    params = origin / "params.yaml"
+    more = "path: tickets.csv}\n    - {name: long, path: long.csv, role: test}"
+    text = params.read_text().replace("path: tickets.csv}", more).replace("dev: 0.25, test: 0.25", "dev: 0.25")
+    params.write_text(text)
+    with_dvc(origin)
     subprocess.run(["git", "add", "-A"], cwd=origin, check=True, capture_output=True)
     subprocess.run(["git", "commit", "-qm", "rows"], cwd=origin, check=True, capture_output=True)
     for name in ("first", "second"):
@@ -36,20 +53,31 @@ def clones(tmp_path, base_folder):
     return tmp_path / "first", tmp_path / "second"
 
 
-def test_both_runners_give_the_same_hashes_and_a_second_run_does_nothing(clones, tmp_path):
+def test_both_runners_give_the_same_hashes_after_a_refusal_and_a_second_run_does_nothing(clones, tmp_path):
     first, second = clones
     env = watched(tmp_path)
-    done = dvc(first, "repro", env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "didn't change" in dvc(first, "repro").stdout and "Running stage" not in dvc(first, "repro").stdout
+    ran = python(first, "rungwise", "run", "--json", env=env)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stderr.count("100/100 steps") == 1  # the climb continues with attempts from the store
+    result = json.loads(ran.stdout)["results"]["route"]
+    assert (result["action"], result["version"]) == ("promote", 2)
+    repeated = dvc(first, "repro").stdout
+    assert "didn't change" in repeated and "Running stage" not in repeated
 
-    flow = [sys.executable, "-m", "rungwise.flows.pipeline"]
     env["PREFECT_HOME"] = str(tmp_path / "prefect")
-    settings = {"cwd": second, "env": env, "capture_output": True, "text": True, "check": False}
-    done = subprocess.run(flow, **settings)
+    done = python(second, "rungwise.flows.pipeline", env=env)
     assert done.returncode == 0, done.stdout + done.stderr
     for task in ("ingest", "validate", "split", "augment", "train route/prompt", "evaluate route/rank-2"):
         assert f"Task run '{task}'" in done.stderr
+    for root in clones:
+        short, classical = looks(Paths(root).ledger, "route")
+        assert [type(reason) for reason in short["reasons"]] == [ChallengerTooFewScored]
+        assert (short["action"], classical["action"], classical["cohort"]["look"]) == ("refuse", "promote", 2)
+        assert SpentLook in {type(reason) for reason in classical["reasons"]}
+        (refusal,) = read_refusals(Paths(root).refusals)
+        assert refusal == Refusal("route", short["attempt"], "accuracy", 0.8)
+        climb = last_climb(root, "route")
+        assert climb.decision.rung == "classical" and climb.refused == {"rank-2"}
 
     result = outputs(first), outputs(second)
     assert result[0] == result[1] and len(result[0]) > 15
@@ -59,14 +87,15 @@ def test_both_runners_give_the_same_hashes_and_a_second_run_does_nothing(clones,
     assert adapters[0] == adapters[1] and len(adapters[0]) == 1
     locks = [YAML(typ="safe").load(root / "dvc.lock") for root in clones]
     assert locks[0] == locks[1]
+    assert "data/promote/refusals.json" in {dep["path"] for dep in locks[0]["stages"]["climb"]["deps"]}
     assert {name.partition("/")[0] for name in result[0]} == set(STAGES)
 
     status = dvc(second, "status", "--json")
     assert status.returncode == 0 and json.loads(status.stdout) == {}
     assert "Running stage" not in dvc(second, "repro").stdout
-    again = subprocess.run(flow, **settings)
+    again = python(second, "rungwise.flows.pipeline", env=env)
     assert again.returncode == 0 and again.stderr.count("nothing changed") == 5, again.stderr
-    assert "Task run 'train" not in again.stderr
+    assert "Task run 'train" not in again.stderr and len(looks(Paths(second).ledger, "route")) == 2
     # no library opened a connection
     log = tmp_path / "network.log"
     assert not log.exists(), sorted(set(log.read_text().split()))

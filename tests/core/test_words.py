@@ -7,6 +7,7 @@ import pytest
 from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
+    BestRefused,
     BeyondClassical,
     DoubtfulLabels,
     IncumbentCompared,
@@ -15,6 +16,7 @@ from rungwise.core.climb_reasons import (
     NotAboveFloor,
     NothingJudged,
     NotTried,
+    RefusedOnTest,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -84,6 +86,21 @@ SENTENCES = [
         RungScore("small", "accuracy", SCORE, 0, 0, 0.9, False),
         "small: accuracy 0.930, 95% interval 0.886 to 0.958 on 200 validation rows; "
         "the lower end is below the bar of 0.9, so it does not pass.",
+    ),
+    (
+        RungScore("small", "accuracy", SCORE, 0, 0, 0.9, True, 0.9151),
+        "small: accuracy 0.930, 95% interval 0.886 to 0.958 on 200 validation rows; "
+        "with a confidence of 80% it is at least 0.915, at or above the bar of 0.9, so it passes.",
+    ),
+    (
+        RungScore("small", "accuracy", SCORE, 0, 0, 0.92, False, 0.9151),
+        "small: accuracy 0.930, 95% interval 0.886 to 0.958 on 200 validation rows; "
+        "with a confidence of 80% it is at least 0.915, below the bar of 0.92, so it does not pass.",
+    ),
+    (RefusedOnTest("small"), "small was refused on the test rows, so it does not end the climb."),
+    (
+        BestRefused("small"),
+        "No rung is left. small passes on the validation rows, and the test rows refused it.",
     ),
     (
         RungScore("small", "chrF", SCORE, 4, 3, 0.8, True),
@@ -313,9 +330,13 @@ SENTENCES = [
     ),
     (
         AfterRefusal("small", "unlike_validation", None, "large"),
+        "The climb continues: `rungwise run` tries large next.",
+    ),
+    (
+        AfterRefusal("small", "unlike_validation", None, None),
         "The test rows score clearly lower than the validation rows: compare the two sides, and check the labels of the "
         "test rows (`rungwise data docs`). `rungwise run` gives the same answer until the rows, the ladder or the bar "
-        "change; it tries large if you take small off the ladder.",
+        "change.",
     ),
     (
         AfterRefusal("small", "too_few_rows", 385, None),

@@ -1,14 +1,17 @@
 """A rung that passes on validation rows and is refused on test rows is called good enough nowhere."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from rungwise.cli import main as cli
 from rungwise.climbing.ladder import last_climb
+from rungwise.core.climb_reasons import BestRefused
 from rungwise.core.decisions import Climb, Decision
-from rungwise.core.errors import RungwiseError, SettingsError
+from rungwise.core.errors import RungwiseError, SettingsError, WorkspaceError
 from rungwise.core.folders import read_lines
 from rungwise.core.gate_reasons import (
     AfterRefusal,
@@ -20,8 +23,9 @@ from rungwise.core.gate_reasons import (
     TooFewTestRows,
     UnseenTestAnswers,
 )
-from rungwise.core.recipes import STAGES
+from rungwise.core.recipes import RECIPES, STAGES
 from rungwise.core.records import Evidence, Interval
+from rungwise.pipeline.stages import main as stage_main
 from rungwise.pipeline.stages import run_stage
 from rungwise.release import champion
 from rungwise.release.champion import answer
@@ -29,9 +33,11 @@ from rungwise.release.connection import Connection
 from rungwise.release.gate import Verdict, after_refusal
 from rungwise.release.ledger import looks
 from rungwise.release.promote import promote
+from rungwise.release.refusals import update_refusals
 from rungwise.release.register import register
 from rungwise.release.registry import Registry
 from rungwise.workspace.layout import Paths
+from rungwise.workspace.refusals import read_refusals, write_refusals
 from tests.conftest import sided_rows, write_sided
 
 DEV = Interval(0.95, 0.92, 0.97, 300, 0.95)
@@ -41,8 +47,7 @@ DEV = Interval(0.95, 0.92, 0.97, 300, 0.95)
 def refused(tmp_path_factory):
     """A workspace whose test rows have labels by lot, so that the gate refuses the rung that passes."""
     rows = [*sided_rows(200, "train"), *sided_rows(100, "dev"), *sided_rows(100, "test", wrong=0.7)]
-    ladder = "  - {name: classical, method: classical}\n  - {name: next, method: classical}"
-    root = write_sided(tmp_path_factory.mktemp("refused") / "ws", rows, ladder=ladder)
+    root = write_sided(tmp_path_factory.mktemp("refused") / "ws", rows)
     for verb in STAGES:
         run_stage(root, verb)
     with pytest.raises(RungwiseError) as raised:
@@ -68,7 +73,6 @@ def test_every_place_says_that_the_test_rows_refused_the_rung_and_what_to_do(ref
         assert cli.main(command) == expected
         shown = "".join(capsys.readouterr())
         assert score in shown and "refuse" in shown and advice in shown, command
-        assert "it tries next if you take classical off the ladder" in shown
         for claim in ("good enough:", "not promoted yet", "Result: classical passes.", "You do not need a language"):
             assert claim not in shown, command
         assert "promotes one" not in shown
@@ -131,6 +135,67 @@ def test_an_empty_field_is_refused_unless_it_is_optional():
     assert champion._row(("title", "body"), ("title",), {}, "a", "") == {"title": "", "body": "a"}
     with pytest.raises(SettingsError, match=r"(?s)found:  title\n.*wanted: title \(optional\), body"):
         champion._row(("title", "body"), ("title",), {"title": "a"}, None, "")
+
+
+def test_a_stage_that_dvc_runs_alone_ends_at_the_screen_and_says_so(tmp_path, monkeypatch, capsys):
+    rows = [*sided_rows(100, "train"), *sided_rows(60, "dev"), *sided_rows(60, "test")]
+    root = write_sided(tmp_path / "ws", rows)
+    monkeypatch.chdir(root)
+    for verb in STAGES:
+        assert stage_main([verb, "--recipe", str(RECIPES[verb])]) == 0
+    said = capsys.readouterr().err
+    assert said.count("the test rows were not scored: `rungwise run` registers rungs that pass, and asks the gate") == 1
+    assert Paths(root).refusals.read_text() == "[]\n" and not Paths(root).ledger.exists()
+
+
+def test_a_ladder_that_the_test_rows_refused_ends_and_says_what_to_do(refused, tmp_path, monkeypatch, capsys):
+    root = tmp_path / "ws"
+    shutil.copytree(refused, root)
+    assert update_refusals(root) and not update_refusals(root)
+    (refusal,) = read_refusals(Paths(root).refusals)
+    run_stage(root, "climb")
+    last = last_climb(root, "route")
+    assert last.decision.action == "exhausted" and last.decision.reasons[-1] == BestRefused("classical")
+    assert last.refused == {"classical"} and last.candidate.attempt == refusal.attempt
+    monkeypatch.chdir(root)
+    advice = "The test rows score clearly lower than the validation rows"
+    for command, expected in ((["status"], 0), (["explain"], 0), (["predict", "route", "x"], 2)):
+        assert cli.main(command) == expected
+        shown = "".join(capsys.readouterr())
+        assert "refused on the test rows" in shown and advice in shown and "good enough:" not in shown, command
+    params = root / "params.yaml"
+    params.write_text(params.read_text().replace("bars: {route: 0.8}", "bars: {route: 0.2}"))
+    assert update_refusals(root) and read_refusals(Paths(root).refusals) == ()  # it was refused under another bar
+    run_stage(root, "climb")
+    assert last_climb(root, "route").decision.passes
+
+
+def test_a_refusal_holds_for_its_bar_metric_and_test_rows(refused, tmp_path):
+    root = tmp_path / "ws"
+    shutil.copytree(refused, root)
+    update_refusals(root)
+    (refusal,) = read_refusals(Paths(root).refusals)
+    other = [replace(refusal, bar=0.7), replace(refusal, metric="fields"), replace(refusal, task="other")]
+    write_refusals(Paths(root).refusals, other)
+    run_stage(root, "climb")
+    assert last_climb(root, "route").decision.passes
+    set_gate(root, min_scored=25)  # another question: the gate decides again from what was measured
+    assert update_refusals(root) and read_refusals(Paths(root).refusals) == ()
+    set_gate(root, min_scored=20)
+    line = json.loads(Paths(root).ledger.read_text())
+    Paths(root).ledger.write_text(json.dumps({**line, "test": "other rows"}) + "\n")
+    update_refusals(root)
+    assert read_refusals(Paths(root).refusals) == ()
+
+
+def test_a_damaged_file_of_refusals_is_named_and_written_again(refused, tmp_path):
+    root = tmp_path / "ws"
+    shutil.copytree(refused, root)
+    for text in ("[{", '{"a": 1}', '[{"task": "route"}]', "\xff", "[" * 100_000):
+        Paths(root).refusals.write_bytes(text.encode("latin-1"))
+        with pytest.raises(WorkspaceError, match=r"(?s)refusals of the test rows can't be read.*refusals.json"):
+            run_stage(root, "climb")
+        assert update_refusals(root) and len(read_refusals(Paths(root).refusals)) == 1
 
 
 def climb(passes: bool = True) -> Climb:

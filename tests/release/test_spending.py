@@ -5,9 +5,10 @@ import random
 import pytest
 
 from rungwise.core.records import Interval, to_json
+from rungwise.evidence.levels import FIRST_LOOK
 from rungwise.release.gate import Measured
 from rungwise.release.ledger import SCORES, cohort, record
-from rungwise.release.spending import FIRST, Cohort, level_of, next_cohort
+from rungwise.release.spending import Cohort, level_of, next_cohort
 
 
 def ids(n, start=0):
@@ -20,15 +21,15 @@ def looks(*actions, number=1):
 
 def test_all_looks_at_a_cohort_share_its_level():
     levels = [level_of(looks(*["keep"] * k), 0.05) for k in range(3000)]
-    assert levels[:3] == pytest.approx([0.05 * FIRST, 0.05 * FIRST / 4, 0.05 * FIRST / 9])
-    assert 0.0499 < sum(levels) <= 0.05 and FIRST == pytest.approx(0.6079, abs=1e-4)
+    assert levels[:3] == pytest.approx([0.05 * FIRST_LOOK, 0.05 * FIRST_LOOK / 4, 0.05 * FIRST_LOOK / 9])
+    assert 0.0499 < sum(levels) <= 0.05 and FIRST_LOOK == pytest.approx(0.6079, abs=1e-4)
 
 
 def test_a_look_that_promoted_passes_its_level_on():
     first = level_of([], 0.05)
-    assert level_of(looks("promote"), 0.05) == pytest.approx(first + 0.05 * FIRST / 4)
-    assert level_of(looks("promote", "promote"), 0.05) == pytest.approx(first + 0.05 * FIRST * (1 / 4 + 1 / 9))
-    assert level_of(looks("promote", "keep"), 0.05) == pytest.approx(0.05 * FIRST / 9)
+    assert level_of(looks("promote"), 0.05) == pytest.approx(first + 0.05 * FIRST_LOOK / 4)
+    assert level_of(looks("promote", "promote"), 0.05) == pytest.approx(first + 0.05 * FIRST_LOOK * (1 / 4 + 1 / 9))
+    assert level_of(looks("promote", "keep"), 0.05) == pytest.approx(0.05 * FIRST_LOOK / 9)
 
 
 def test_equal_challengers_of_many_nights_are_seldom_promoted():
@@ -43,7 +44,7 @@ def test_equal_challengers_of_many_nights_are_seldom_promoted():
 
 
 def test_the_first_cohort_takes_all_rows_and_grows_until_it_is_full():
-    assert next_cohort([], [], ids(40), 0.05, 300) == Cohort(1, frozenset(ids(40)), 1, 0.05 * FIRST, 300)
+    assert next_cohort([], [], ids(40), 0.05, 300) == Cohort(1, frozenset(ids(40)), 1, 0.05 * FIRST_LOOK, 560)
     grown = next_cohort(looks("refuse"), [set(ids(40))], ids(80), 0.05, 300)
     assert (grown.rows, grown.look, grown.number) == (set(ids(80)), 2, 1)
 
@@ -54,7 +55,7 @@ def test_later_rows_wait_until_they_are_a_cohort():
     assert (waiting.number, waiting.look, waiting.rows, waiting.missing) == (1, 3, set(ids(300)), 1)
     new = next_cohort(past, seen, ids(600), 0.05, 300)
     assert (new.number, new.look, new.rows) == (2, 1, set(ids(300, 300)))
-    assert new.level == pytest.approx(0.05 * FIRST)
+    assert new.level == pytest.approx(0.05 * FIRST_LOOK)
     third = [*past, *looks("promote", number=2)]
     again = next_cohort(third, [*seen, set(ids(300, 300))], ids(650), 0.05, 300)
     assert (again.number, again.look, again.missing) == (2, 2, 250) and again.rows == set(ids(300, 300))
@@ -90,3 +91,12 @@ def test_the_ledger_counts_only_looks_that_scored_rows(tmp_path):
         path.unlink()  # a lost file renews nothing
     lost = cohort(ledger, "route", [*rows, *ids(60, 100)], 0.05, 40)
     assert lost.look == 2 and len(lost.rows) == 100
+
+
+def test_rows_for_a_new_cohort_that_come_at_once_start_it_and_a_few_fill_the_first_one():
+    past, seen = looks("refuse"), [set(ids(60))]
+    assert next_cohort(past, seen, ids(60), 0.05, 300).missing == 540
+    filled = next_cohort(past, seen, ids(300), 0.05, 300)
+    assert (filled.number, filled.look, len(filled.rows), filled.missing) == (1, 2, 300, 300)
+    at_once = next_cohort(past, seen, ids(360), 0.05, 300)
+    assert (at_once.number, at_once.look, at_once.rows) == (2, 1, set(ids(300, 60)))

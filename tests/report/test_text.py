@@ -110,7 +110,7 @@ def test_an_explanation_gives_each_reason_once_at_its_rung():
     )
     text = explain_text({"route": one})
     assert text.startswith("route: is the accuracy at least 0.9? That is the share of right rows.")
-    assert "a score of 0.927 shows it" in text and text.count("plain passes") == 2  # the reason and the result
+    assert "a score of 0.927 passes" in text and text.count("plain passes") == 2  # the reason and the result
     assert "1. plain (classical, no language model): 0.962 (0.941 to 0.976, n=480)" in text
     assert "other metrics: macro F1 0.962" in text and "left out: over_context: 3" in text and " in 2 s" in text
     assert text.index("small is tried") < text.index("2. small") < text.index("small passes too")

@@ -1,18 +1,21 @@
 """The climb's policy: pure, from evidence to a Decision with typed reasons.
 
-A rung passes when the lower end of its interval is at or above the bar and it is clearly better than the floor, which
-needs no training. The first that passes ends the climb, unless it
-has no language model and `decide.beyond_classical` requires a comparison with one. Among rungs that don't pass, a later
-one replaces the best so far only if their paired difference is clearly above zero: a larger model must earn its place.
+The validation rows are a screen, and the test rows are the proof: a rung passes when its score is at or above the bar
+with a confidence of 80 %, one-sided, and clearly above the floor, which needs no training. The first that passes ends
+the climb, unless it has no language model and `decide.beyond_classical` requires a comparison with one. If the test
+rows refuse it, it counts as one that does not pass, and the climb continues with the next. Among rungs that don't pass,
+a later one replaces the best so far only if their paired difference is clearly above zero: a larger model must earn its
+place.
 """
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, replace
 
 from rungwise.config import DecideSettings
 from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
+    BestRefused,
     BeyondClassical,
     Help,
     LabelCeiling,
@@ -20,6 +23,7 @@ from rungwise.core.climb_reasons import (
     NotAboveFloor,
     NothingJudged,
     NotTried,
+    RefusedOnTest,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -35,7 +39,8 @@ from rungwise.core.records import Evidence, Interval, Prediction
 from rungwise.evidence.ceiling import Ceiling
 from rungwise.evidence.floors import FloorAnswers
 from rungwise.evidence.intervals import rows_needed
-from rungwise.evidence.metrics import Metric, difference
+from rungwise.evidence.levels import screen_interval
+from rungwise.evidence.metrics import Metric, difference, estimate
 
 
 @dataclass(frozen=True)
@@ -54,25 +59,30 @@ def decide(
     remaining: Sequence[str],
     floor: FloorAnswers | None = None,
     ceiling: Ceiling | None = None,
+    refused: Set[str] = frozenset(),
 ) -> Decision:
     """Returns what to do after the rungs in `outcomes` (in the order tried), with `remaining` rungs untried.
 
-    `ceiling`: what the labels and items allow; None for texts.
+    `ceiling`: what the labels and items allow; None for texts. `refused`: attempts that the test rows refused.
     """
     reasons: list[Reason] = []
     best: Outcome | None = None
     passes = has_passing_model = False
     for outcome in outcomes:
-        standing = _standing(settings, target, metric, outcome.evidence)
+        standing = _standing(settings, target, metric, outcome)
         at_floor = _not_above(metric, outcome, floor) if isinstance(standing, RungScore) and standing.passes else None
         if isinstance(standing, RungScore) and at_floor:
             standing = replace(standing, passes=False)
         reasons += [standing, *([at_floor] if at_floor else [])]
         if not isinstance(standing, RungScore):
             continue
-        has_passing_model = has_passing_model or (standing.passes and _has_model(outcome))
-        if best is None or (standing.passes and not passes):
-            best, passes = outcome, standing.passes
+        is_refused = standing.passes and outcome.evidence.attempt in refused
+        if is_refused:
+            reasons.append(RefusedOnTest(outcome.evidence.rung))
+        is_good = standing.passes and not is_refused
+        has_passing_model = has_passing_model or (is_good and _has_model(outcome))
+        if best is None or (is_good and not passes):
+            best, passes = outcome, is_good
             continue
         change = _difference(metric, outcome, best)
         better = outcome if not passes and change and change.low > 0 else best
@@ -87,6 +97,8 @@ def decide(
         return Decision("stop", name, True, (*reasons, *untried))
     if remaining:
         return Decision("climb", name, False, (*reasons, TryNext(remaining[0])))
+    if best and RefusedOnTest(best.evidence.rung) in reasons:
+        return Decision("exhausted", name, False, (*reasons, BestRefused(best.evidence.rung)))
     ends = _what_would_help(target, metric, outcomes, best, floor, ceiling)
     return Decision("exhausted", name, False, (*reasons, ends))
 
@@ -120,18 +132,24 @@ def _has_model(outcome: Outcome) -> bool:
     return METHODS[outcome.evidence.method].engine not in ("classical", "encoder")
 
 
+def _screened(metric: Metric, outcome: Outcome) -> Interval | None:
+    """Returns the score with the interval whose lower end is compared with the bar; None if no row has an answer."""
+    return estimate(metric, outcome.predictions, screen_interval())
+
+
 def _standing(
-    settings: DecideSettings, target: float, metric: Metric, evidence: Evidence
+    settings: DecideSettings, target: float, metric: Metric, outcome: Outcome
 ) -> NoScore | TooFewScored | TooManyUnscored | RungScore:
+    evidence, screened = outcome.evidence, _screened(metric, outcome)
     rung, score, rows = evidence.rung, evidence.score, evidence.n
-    if score is None:
+    if score is None or screened is None:
         return NoScore(rung, evidence.note, _why_unscored(evidence))
     unscored = sum(evidence.unscored.values())
     if rows - unscored < settings.min_scored:
         return TooFewScored(rung, rows - unscored, rows, settings.min_scored, _why_unscored(evidence))
     if unscored > settings.max_unscored_share * rows:
         return TooManyUnscored(rung, unscored, rows, settings.max_unscored_share, _why_unscored(evidence))
-    return RungScore(rung, metric.title, score, unscored, evidence.cut, target, score.low >= target)
+    return RungScore(rung, metric.title, score, unscored, evidence.cut, target, screened.low >= target, screened.low)
 
 
 def _why_unscored(evidence: Evidence) -> Unscored:
@@ -167,11 +185,12 @@ def _what_would_help(
     if best is None:
         causes = {_why_unscored(o.evidence) for o in outcomes}
         return NothingJudged(causes.pop() if len(causes) == 1 else "")
-    rung, score = best.evidence.rung, _score(best.evidence)
-    if floor and score.low >= target:
+    rung, score, screened = best.evidence.rung, _score(best.evidence), _screened(metric, best)
+    assert screened is not None  # it has a score
+    if floor and screened.low >= target:
         return BarAtFloor(rung, floor.floor.name)
     if score.value > target:
-        return TooFewRows(rung, score, rows_needed(score, target))
+        return TooFewRows(rung, score, rows_needed(screened, target))
     if ceiling and ceiling.score < target:
         figures = ceiling.score, ceiling.unknown, ceiling.contradicting, ceiling.rows, ceiling.format
         return LabelCeiling(rung, target - score.value, *figures)

@@ -101,7 +101,9 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     floor = floor_of(one.metric, slots(one.task.prompt), one.train, one.dev, settings.evaluate.confidence)
     ceiling = ceiling_of(one.task.answer, one.train, one.dev)
     target = settings.bars[one.name]
-    policy = functools.partial(decide, settings.decide, target, one.metric, floor=floor, ceiling=ceiling)
+    policy = functools.partial(
+        decide, settings.decide, target, one.metric, floor=floor, ceiling=ceiling, refused=one.refused
+    )
     names = [rung.name for rung in settings.ladder]
     result, outcomes = climb(one.name, one.task.measure, target, names, attempt, policy)
     comparison = compare(one.metric, outcomes, result.decision)

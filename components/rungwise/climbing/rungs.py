@@ -21,6 +21,7 @@ from rungwise.core.texts import number_of
 from rungwise.evidence.evaluate import evaluate
 from rungwise.evidence.metrics import Metric
 from rungwise.workspace.layout import Paths
+from rungwise.workspace.refusals import read_refusals
 
 if TYPE_CHECKING:
     from rungwise.attempts.run import RunOptions
@@ -122,6 +123,13 @@ class TaskClimb:
     def labels(self) -> list[str]:
         """The labels of the training rows, sorted; empty if answers are not labels."""
         return sorted(set(self.train.answer)) if self.task.answer.format == "label" else []
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The attempts that the test rows refused under today's metric and bar."""
+        question = self.name, self.task.measure, self.settings.bars[self.name]
+        refusals = read_refusals(Paths(self.root).refusals)
+        return frozenset(one.attempt for one in refusals if (one.task, one.metric, one.bar) == question)
 
     @property
     def metric(self) -> Metric:

@@ -57,7 +57,8 @@ class TooManyUnscored:
 class RungScore:
     """A rung's score against the bar.
 
-    The rung passes if the lower end of the interval is at or above the bar, and if it is clearly better than the floor.
+    The rung passes if its score is at or above the bar with a confidence of 80 %, one-sided, and if it is clearly
+    better than the floor. In climbs of older versions the lower end of the interval was compared with the bar.
     """
 
     rung: str
@@ -70,6 +71,8 @@ class RungScore:
     target: float
     """The bar."""
     passes: bool
+    lower: float | None = None
+    """What the score is at least, with a confidence of 80 %; None in climbs of older versions."""
     code: Literal["rung_score"] = "rung_score"
 
 
@@ -85,6 +88,14 @@ class NotAboveFloor:
     difference: Interval | None
     """`rung` minus the floor on the same rows; None where no row was scored."""
     code: Literal["not_above_floor"] = "not_above_floor"
+
+
+@dataclass(frozen=True)
+class RefusedOnTest:
+    """A rung passes on the validation rows, and the test rows refused it: it does not count as one that passes."""
+
+    rung: str
+    code: Literal["refused_on_test"] = "refused_on_test"
 
 
 @dataclass(frozen=True)
@@ -144,7 +155,7 @@ class TooFewRows:
     rung: str
     score: Interval
     rows_needed: int | None
-    """Validation rows that would show the bar at this score in four of five cases; None where no number would."""
+    """Validation rows with which a rung of this score passes in four of five cases; None where no number would do."""
     code: Literal["too_few_rows"] = "too_few_rows"
 
 
@@ -177,6 +188,14 @@ class LabelCeiling:
     format: Literal["label", "list", "json"] = "label"
     """The format of the answers."""
     code: Literal["label_ceiling"] = "label_ceiling"
+
+
+@dataclass(frozen=True)
+class BestRefused:
+    """The ladder ends, and the test rows refused the best rung."""
+
+    rung: str
+    code: Literal["best_refused"] = "best_refused"
 
 
 Help: TypeAlias = Literal["texts", "longer_base", "model", "training", "rows", "steps", "base"]
@@ -255,6 +274,7 @@ ClimbReason: TypeAlias = (
     | TooManyUnscored
     | RungScore
     | NotAboveFloor
+    | RefusedOnTest
     | RungCompared
     | BeyondClassical
     | NotTried
@@ -264,5 +284,6 @@ ClimbReason: TypeAlias = (
     | BarAtFloor
     | LabelCeiling
     | BelowBar
+    | BestRefused
 )
 """Why a climb continues or ends."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from rungwise.core.climb_reasons import ClimbReason, DoubtfulLabels, IncumbentCompared, WithoutModel
+from rungwise.core.climb_reasons import ClimbReason, DoubtfulLabels, IncumbentCompared, RefusedOnTest, WithoutModel
 from rungwise.core.gate_reasons import GateReason, ReleaseReason
 from rungwise.core.methods import RENAMED_METHODS
 from rungwise.core.records import Evidence, Interval, Json, from_json
@@ -62,6 +62,18 @@ class Climb:
     """Whether a language model is needed at all; None where no rung without one was scored."""
     floor: Floor | None = None
     """What needs no training; None in climbs of older versions."""
+
+    @property
+    def refused(self) -> frozenset[str]:
+        """The rungs that the test rows refused."""
+        return frozenset(reason.rung for reason in self.decision.reasons if isinstance(reason, RefusedOnTest))
+
+    @property
+    def candidate(self) -> Evidence | None:
+        """The evidence of the decision's rung if it passes on the validation rows, also if the test rows refused it."""
+        name = self.decision.rung
+        is_one = self.decision.passes or name in self.refused
+        return next((one for one in self.evidence if one.rung == name), None) if is_one else None
 
 
 def reason_from_json(row: Json) -> Reason:

@@ -211,7 +211,7 @@ class AfterRefusal:
     rows_needed: int | None
     """Test rows that would show the bar at this score in four of five cases (cause `too_few_rows`); None: too many."""
     next_rung: str | None
-    """The next rung of the ladder, which the climb did not try; None where there is none."""
+    """The rung with which the climb continues; None where there is none, or where these test rows refuse every rung."""
     code: Literal["after_refusal"] = "after_refusal"
 
 

@@ -11,6 +11,7 @@ from typing import assert_never
 from rungwise.core.climb_reasons import (
     BarAtFloor,
     BelowBar,
+    BestRefused,
     BeyondClassical,
     ClimbReason,
     DoubtfulLabels,
@@ -21,6 +22,7 @@ from rungwise.core.climb_reasons import (
     NotAboveFloor,
     NothingJudged,
     NotTried,
+    RefusedOnTest,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -129,6 +131,8 @@ def _climb(reason: ClimbReason) -> str:
         case NotAboveFloor(rung, floor, score, change):
             paired = _paired(change) if change else "no row was scored by both"
             return f"{rung} is not clearly better than the floor ({floor}, {score.value:.3f}): {paired}."
+        case RefusedOnTest(rung):
+            return f"{rung} was refused on the test rows, so it does not end the climb."
         case RungCompared():
             return _rung_compared(reason)
         case BeyondClassical():
@@ -138,7 +142,7 @@ def _climb(reason: ClimbReason) -> str:
             return f"{', '.join(rungs)} {are} not tried: a cheaper rung passes."
         case TryNext():
             return f"No rung passes yet, so {reason.rung} is tried next."
-        case NothingJudged() | TooFewRows() | BarAtFloor() | LabelCeiling() | BelowBar():
+        case NothingJudged() | TooFewRows() | BarAtFloor() | LabelCeiling() | BelowBar() | BestRefused():
             return _no_rung_left(reason)
     assert_never(reason)
 
@@ -147,13 +151,15 @@ def _rung_score(reason: RungScore) -> str:
     score = reason.score
     left_out = f" ({reason.unscored} without an answer, which score 0)" if reason.unscored else ""
     left_out += f" ({number_of(reason.cut, 'answer')} cut off before their end)" if reason.cut else ""
-    reaches = score.low >= reason.target
+    lower = score.low if reason.lower is None else reason.lower
+    reaches = lower >= reason.target
     side = "at or above" if reaches else "below"
     verdict = "so it passes" if reason.passes else "but it does not pass" if reaches else "so it does not pass"
+    end = "the lower end" if reason.lower is None else f"with a confidence of 80% it is at least {lower:.3f},"
     return (
         f"{reason.rung}: {reason.metric} {score.value:.3f}, {score.confidence:.0%} interval {score.low:.3f} to "
-        f"{score.high:.3f} on {number_of(score.n, 'validation row')}{left_out}; the lower end is {side} the bar of "
-        f"{reason.target:g}, {verdict}."
+        f"{score.high:.3f} on {number_of(score.n, 'validation row')}{left_out}; {end} "
+        f"{'is ' if reason.lower is None else ''}{side} the bar of {reason.target:g}, {verdict}."
     )
 
 
@@ -166,7 +172,7 @@ def _rung_compared(reason: RungCompared) -> str:
     return f"{names}, {_paired(change)}: {verdict}. {best}"
 
 
-def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling | BelowBar) -> str:
+def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling | BelowBar | BestRefused) -> str:
     match reason:
         case NothingJudged("over_context"):
             return (
@@ -186,6 +192,8 @@ def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling
             return _label_ceiling(reason)
         case BelowBar():
             return _below_bar(reason)
+        case BestRefused(rung):
+            return f"No rung is left. {rung} passes on the validation rows, and the test rows refused it."
     assert_never(reason)
 
 
@@ -387,6 +395,8 @@ def _release(reason: ReleaseReason) -> str:
 
 
 def _after_refusal(reason: AfterRefusal) -> str:
+    if reason.next_rung:
+        return f"The climb continues: `rungwise run` tries {reason.next_rung} next."
     would = "it is so close to the bar that a better rung or more training rows are the next thing to try"
     if reason.rows_needed:
         would = f"about {number_of(reason.rows_needed, 'test row')} would in four of five cases, if the score stays"
@@ -403,10 +413,7 @@ def _after_refusal(reason: AfterRefusal) -> str:
     }[reason.cause]
     is_few = reason.cause in ("few_test_rows", "few_test_groups")
     changes = "the rows or the setting" if is_few else "the rows, the ladder or the bar"
-    again = f"`rungwise run` gives the same answer until {changes} change"
-    if reason.next_rung:
-        again += f"; it tries {reason.next_rung} if you take {reason.rung} off the ladder"
-    return f"{helps}. {again}."
+    return f"{helps}. `rungwise run` gives the same answer until {changes} change."
 
 
 def _ends(score: Interval) -> str:

@@ -43,6 +43,8 @@ from rungwise.init.warnings import (
     unseen_warnings,
 )
 from rungwise.workspace.dvc import init_repository
+from rungwise.workspace.layout import Paths
+from rungwise.workspace.refusals import write_refusals
 from rungwise.workspace.resources import package_file
 
 IGNORED = ".rungwise/\n.prefect/\nmlflow.db*\nmlartifacts/\ndvc_plots/\n"
@@ -407,6 +409,7 @@ def _write(target: Path, params: str, files: Mapping[str, Path]) -> None:
             init_repository(target)
         except (OSError, subprocess.CalledProcessError) as error:
             raise WorkspaceError(Problem("git or DVC can't be set up", where=str(target), found=str(error))) from None
+        write_refusals(Paths(target).refusals, ())
         shutil.copy(package_file("init", "graph.yaml"), part / "dvc.yaml")
         (part / "dvc.yaml").rename(target / "dvc.yaml")
         (part / "params.yaml").write_text(params, encoding="utf-8")

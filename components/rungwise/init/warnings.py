@@ -8,7 +8,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rungwise.config import AnswerSettings, DecideSettings, IngestSettings, SplitSettings, ValidateSettings, base_named
+from rungwise.config import (
+    AnswerSettings,
+    DecideSettings,
+    EvaluateSettings,
+    IngestSettings,
+    SplitSettings,
+    ValidateSettings,
+    base_named,
+)
 from rungwise.core.errors import ModelError
 from rungwise.core.prompts import list_text, object_text
 from rungwise.core.texts import n_words, normalised, number_of
@@ -19,6 +27,7 @@ from rungwise.dataset.readers import Cell, object_in, text_of, value_in
 from rungwise.dataset.readers.cells import as_cell
 from rungwise.evidence.ceiling import unseen_of
 from rungwise.evidence.intervals import share_needed, wilson
+from rungwise.evidence.levels import proof_interval, screen_interval
 from rungwise.init.answers import NO_VALUE, common_phrases
 from rungwise.init.guess import Guess
 from rungwise.init.lost import listed
@@ -186,22 +195,23 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
     """Returns a message for each side of the split that is too small to show the bar clearly."""
     messages = []
     min_scored = DecideSettings().min_scored
+    levels = {"dev": screen_interval(), "test": proof_interval(EvaluateSettings().confidence)}
     for side, n in counts.items():
-        name = _SIDE_NAMES[side]
+        name, confidence = _SIDE_NAMES[side], levels[side]
         if n < min_scored:
             name_of = {"dev": "decide", "test": "promote"}[side]
             lowered = limits.get(f"{name_of}.min_scored")
             effect = f"; `{name_of}.min_scored` is lowered to {lowered:g}" if lowered else ""
-            shown = math.floor(100 * wilson(1.0, n, 0.95)[0]) / 100
+            shown = math.floor(100 * wilson(1.0, n, confidence)[0]) / 100
             limit = f"Even with every answer right they show no bar above {shown:.2f}, and the bar is {bar:g}."
-            score = share_needed(n, bar, 0.95)
+            score = share_needed(n, bar, confidence)
             limit = f"A score of {score:.2f} is needed to show the bar of {bar:g}." if score else limit
             messages.append(
                 f"{number_of(n, f'{name} row', 'is', 'are')} too few to show much: {min_scored} are "
                 f"usual{effect}. {limit}"
             )
         elif n < MIN_EVALUATION_ROWS:
-            score = share_needed(n, bar, 0.95)
+            score = share_needed(n, bar, confidence)
             needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
             messages.append(
                 f"with {number_of(n, f'{name} row')}, {needed} to show the bar of {bar:g}. {MIN_EVALUATION_ROWS} "

@@ -9,6 +9,7 @@ from rungwise.dataset.labels import frequent_items, unseen_labels, unseen_values
 from rungwise.dataset.split import Split, rare
 from rungwise.evidence.ceiling import unseen_of
 from rungwise.evidence.intervals import share_needed
+from rungwise.evidence.levels import proof_interval
 
 LEAK_WARNING_SHARE = 0.05
 """A warning is given if more than this share of the training rows is removed as duplicates of held-out rows."""
@@ -82,6 +83,6 @@ def few_rows_warning(settings: Settings, name: str, n: int) -> str:
     """Returns what score `n` test rows of a task require to show its bar; empty if they are enough."""
     if n >= settings.promote.min_test:
         return ""
-    score = share_needed(n, settings.bars[name], settings.evaluate.confidence)
+    score = share_needed(n, settings.bars[name], proof_interval(settings.evaluate.confidence))
     needed = f"a score of {score:.3f} is needed" if score else "not even a score of 1 is enough"
     return f"with {number_of(n, 'test row')}, {needed} to show the bar of {settings.bars[name]:g}"

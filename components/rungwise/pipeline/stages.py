@@ -46,6 +46,7 @@ from rungwise.workspace.layout import (
 )
 from rungwise.workspace.lock import locked
 from rungwise.workspace.process import die_with_parent, prepare_environment, workspace_root
+from rungwise.workspace.refusals import write_refusals
 from rungwise.workspace.repair import repair
 
 
@@ -327,7 +328,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with locked(root, f"stage {arguments.verb}"):
             repair(root, waits=False)
             clear_leftovers(root)
+            if not Paths(root).refusals.is_file():  # DVC reads it before the climb
+                write_refusals(Paths(root).refusals, ())
             run_stage(root, arguments.verb)
+        if arguments.verb == "climb" and dvc.FAILURE not in os.environ:  # DVC was not started by `rungwise run`
+            say("climb: the test rows were not scored: `rungwise run` registers rungs that pass, and asks the gate")
     except RungwiseError as error:
         if not dvc.leave_failure(error):
             say(f"rungwise: {error}")

@@ -29,6 +29,7 @@ from rungwise.pipeline.stages import check_rows, clear_leftovers
 from rungwise.release.gate import Verdict
 from rungwise.release.parity import Prover
 from rungwise.release.promote import promote
+from rungwise.release.refusals import update_refusals
 from rungwise.release.register import Registration, register
 from rungwise.workspace.layout import (
     Paths,
@@ -40,6 +41,7 @@ from rungwise.workspace.layout import (
     snapshot,
 )
 from rungwise.workspace.lock import locked
+from rungwise.workspace.refusals import read_refusals
 from rungwise.workspace.repair import repair
 
 T = TypeVar("T")
@@ -47,7 +49,7 @@ T = TypeVar("T")
 STEPS: Final = ("collect", "prepare", "drift", "climb", "incumbent", "accept", "register", "promote")
 """The names of the steps. `prepare` is the stages ingest, validate, split and augment. `collect` and `incumbent` run if
 their section of params.yaml is there. `register` and `promote` run for one task after the other, `promote` only if the
-task has a registered version."""
+task has a registered version. After a refusal of `promote`, `climb` and what follows it run again."""
 
 
 class Runner(Protocol):
@@ -118,16 +120,30 @@ def run(root: Path, runner: Runner, task: str | None = None) -> tuple[TaskResult
         clear_leftovers(root)
         runner.stages("prepare", root, before)
         runner.step("drift", "", lambda: check_drift(root))
+        update_refusals(root)
         if task and (missing := rungs_of_others(root, settings, task)):
             return (_alone(root, settings, runner, task, missing),)
-        runner.stages("climb", root, before)
-        if settings.incumbent:
-            for line in runner.step("incumbent", "", lambda: incumbent(root)):
-                runner.report(line)
-        for line in runner.step("accept", "", lambda: accept(root)):
-            runner.report(line)
+        results: dict[str, TaskResult] = {}
+        names = [task] if task else list(settings.tasks)
         with Prover(root) as prove:  # one process for all tasks: starting one takes seconds
-            return tuple(_release(root, before, runner, name, prove) for name in ([task] if task else settings.tasks))
+            while names:
+                _climb(root, settings, before, runner)
+                for name in names:
+                    result = _release(root, before, runner, name, prove)
+                    if result.action != "none" or name not in results:  # a task of which every rung is refused
+                        results[name] = result
+                # the climb continues where the test rows refused a rung, until one is promoted or the ladder ends
+                names = [name for name in names if results[name].action == "refuse"] if update_refusals(root) else []
+        return tuple(results.values())
+
+
+def _climb(root: Path, settings: Settings, before: Snapshot, runner: Runner) -> None:
+    runner.stages("climb", root, before)
+    if settings.incumbent:
+        for line in runner.step("incumbent", "", lambda: incumbent(root)):
+            runner.report(line)
+    for line in runner.step("accept", "", lambda: accept(root)):
+        runner.report(line)
 
 
 def rungs_of_others(root: Path, settings: Settings, but: str) -> list[str]:
@@ -154,6 +170,8 @@ def _reached(root: Path, settings: Settings, task: str) -> list[str]:
         return names
     end = last.evidence[-1] if last.decision.passes and last.target == settings.bars[task] else None
     if end is None or end.rung not in names or (settings.decide.beyond_classical and not end.base):
+        return names
+    if end.attempt in {one.attempt for one in read_refusals(Paths(root).refusals)}:
         return names
     return names[: names.index(end.rung) + 1]
 

@@ -64,12 +64,12 @@ def _no_champion(root: Path, task: str) -> RungwiseError:
     if is_sealed(Paths(root).output("climb")):
         climb = last_climb(root, task)
         verdict, rung = verdict_on(root, climb), climb.decision.rung
-        if not climb.decision.passes:
-            why, do = f"no rung passes the bar of {climb.target:g}", f"`rungwise explain {task}` says what would help"
-        elif verdict and verdict.action == "refuse":
+        if verdict and verdict.action == "refuse":
             reasons, advice = verdict.parted()
             why = f"{rung} was refused on the test rows: {sentences_of(reasons)}"
             do = sentence_of(advice) if advice else f"`rungwise explain {task}`"
+        elif not climb.decision.passes:
+            why, do = f"no rung passes the bar of {climb.target:g}", f"`rungwise explain {task}` says what would help"
         else:
             why, do = f"{rung} passes on the validation rows, and is not promoted", "`rungwise run` asks the gate"
     return RungwiseError(

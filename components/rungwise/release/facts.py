@@ -113,6 +113,8 @@ def _thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
 
 def standing(climb: Climb, rung: str, verdict: Verdict | None) -> str:
     """Returns in a few words how a rung stands after its climb and the gate's verdict; empty for most rungs."""
+    if rung in climb.refused:
+        return "refused on the test rows"
     if rung != climb.decision.rung:
         return ""
     if not climb.decision.passes:
@@ -156,7 +158,7 @@ def climb_note(climb: Climb, data_version: str, verdict: Verdict | None = None) 
         lines.append(f"| floor | {climb.floor.name} | {interval_text(climb.floor.score)} | | |")
     comparison = compared(climb, verdict)
     more = sentences_of([comparison] if comparison else [])
-    return "\n".join([*lines, "", f"The bar is {climb.target:g}, for the lower end of the interval. {more}".strip()])
+    return "\n".join([*lines, "", f"The bar is {climb.target:g}. {more}".strip()])
 
 
 def version_note(climb: Climb, evidence: Evidence, data_version: str, verdict: Verdict | None = None) -> str:
@@ -166,7 +168,7 @@ def version_note(climb: Climb, evidence: Evidence, data_version: str, verdict: V
         f"**{evidence.rung}** ({evidence.method}{base}) for *{climb.task}*, trained on "
         f"{number_of(evidence.train_rows, 'row')} of data `{data_version}`.",
         "",
-        f"- bar: {climb.target:g} ({climb.metric}, lower end of the interval)",
+        f"- bar: {climb.target:g} ({climb.metric})",
         f"- validation rows: {score_text(evidence)}",
     ]
     for reason in verdict.reasons if verdict else ():

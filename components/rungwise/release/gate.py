@@ -257,15 +257,15 @@ def _outcome(look: Measured, margin: float, target: float, is_smaller: bool) -> 
 
 
 def after_refusal(climb: Climb, ladder: Sequence[str], verdict: Verdict) -> AfterRefusal | None:
-    """Returns what to do after the gate refused the rung that passed a climb; None if it did not refuse it.
+    """Returns what to do after the gate refused a climb's candidate; None if it did not refuse it.
 
     Args:
         climb: the climb that chose the challenger.
         ladder: the names of the ladder's rungs, cheapest first.
         verdict: the gate's answer about the challenger.
     """
-    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
-    if verdict.action != "refuse" or not climb.decision.passes or chosen is None or chosen.score is None:
+    chosen = climb.candidate
+    if verdict.action != "refuse" or chosen is None or chosen.score is None:
         return None
     standing = next((r for r in verdict.reasons if isinstance(r, ChallengerScore)), None)
     cause = _refusal_cause(chosen.score, standing, verdict.reasons)

@@ -43,12 +43,13 @@ def pictures_of(climb: Climb, predictions: Path) -> dict[str, str]:
 
 def ladder_picture(climb: Climb, verdict: Verdict | None = None) -> str:
     """Returns each rung's score with its interval, the floor, the bar, and how the chosen rung stands."""
-    refused = climb.decision.passes and verdict is not None and verdict.action == "refuse"
+    refused = climb.refused
+    if climb.candidate and verdict and verdict.action == "refuse":
+        refused |= {climb.candidate.rung}
     rows = [ScoreRow("floor", climb.floor.score, climb.floor.name, GREY)] if climb.floor else []
     for one in climb.evidence:
-        is_chosen = one.rung == climb.decision.rung
         note = one.note or standing(climb, one.rung, verdict)
-        colour = (RED if refused else GREEN) if is_chosen else BLACK
+        colour = RED if one.rung in refused else GREEN if one.rung == climb.decision.rung else BLACK
         rows.append(ScoreRow(one.rung, one.score, note[:40], colour))
     scores = [row.score for row in rows if row.score]
     low, high = axis_limits(scores)

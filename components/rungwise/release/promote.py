@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.climbing.rungs import form_of
@@ -28,18 +28,17 @@ from rungwise.core.gate_reasons import (
     SpentLook,
     WhyAlone,
 )
-from rungwise.core.records import Prediction, digest, prediction_from_json, to_json
+from rungwise.core.records import Prediction, prediction_from_json, to_json
 from rungwise.core.table import Table
-from rungwise.evidence.ceiling import Unseen, unseen_of
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
 from rungwise.release.connection import Connection
 from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores, screen
-from rungwise.release.ledger import anchor, answered, cohort, is_remeasured, looks, measured_before, record
+from rungwise.release.ledger import anchor, answered, is_remeasured, looks, measured_before, record
+from rungwise.release.question import digest_of, gate_settings, rows_of_look
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
 from rungwise.release.runs import log_verdict
-from rungwise.release.spending import Cohort
 from rungwise.release.versions import note_verdict
 from rungwise.workspace.layout import Paths, data_version, settings_of
 
@@ -65,13 +64,13 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
 
 
 def verdict_on(root: Path, climb: Climb) -> Verdict | None:
-    """Returns the gate's last recorded verdict on the attempt that passed a climb, and what to do after a refusal.
+    """Returns the gate's last recorded verdict on a climb's candidate, and what to do after a refusal.
 
-    A refusal that needs no look at the test rows is not recorded but computed. None where no rung passed, or where the
-    gate was not asked about it.
+    A refusal that needs no look at the test rows is not recorded but computed. None where there is no candidate, or
+    where the gate was not asked about it.
     """
-    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
-    if chosen is None or not climb.decision.passes:
+    chosen = climb.candidate
+    if chosen is None:
         return None
     for look in reversed(looks(Paths(root).ledger, climb.task)):
         if look.get("attempt") == chosen.attempt:
@@ -82,12 +81,12 @@ def verdict_on(root: Path, climb: Climb) -> Verdict | None:
 
 def pending(root: Path, climb: Climb) -> tuple[bool, str]:
     """Returns whether the gate would decide about an unchanged climb, and why: by the ledger, not the registry."""
-    chosen = next((e for e in climb.evidence if e.rung == climb.decision.rung), None)
+    chosen = climb.candidate
     if chosen is None or not climb.decision.passes:
         return False, "no rung passes"
     settings = settings_of(root)
     past = [look for look in looks(Paths(root).ledger, climb.task) if look.get("attempt") == chosen.attempt]
-    gate = _gate(settings, climb.task)
+    gate = gate_settings(settings, climb.task)
     if past and past[-1]["action"] == "promote":
         return False, f"{chosen.rung} was promoted"
     if any(look.get("gate") == gate for look in past):
@@ -118,7 +117,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
     if challenger.tags.get("data_version") != data_version(root):
         own = challenger.tags.get("data_version")
         return Verdict("refuse", (OtherData(challenger.number, own, data_version(root)),))
-    of, rows, unseen = _test_rows(root, settings, task)
+    of, rows, unseen = rows_of_look(root, settings, task)
     metric = Metric(settings.tasks[task].measure, form_of(settings.tasks[task], ()))
     attempt = next((e.attempt for e in climb.evidence if challenger.is_of(e.attempt)), challenger.tags["attempt"])
     is_smaller = _is_smaller(challenger, champion)
@@ -126,8 +125,8 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
         "task": task,
         "challenger": challenger.number,
         "champion": champion.number if champion else None,
-        "test": digest([to_json(e) for e in rows]),
-        "gate": _gate(settings, task),
+        "test": digest_of(rows),
+        "gate": gate_settings(settings, task),
         "attempt": attempt,
     }
 
@@ -240,38 +239,14 @@ def _answers(root: Path, version: Version, rows: Table) -> tuple[Prediction, ...
         return Answerer(folder, root).judge(rows)
 
 
-_LIMITED: Final = ("accuracy", "set_f1", "fields")
-"""Metrics whose highest score follows from the labels and items that the training rows have."""
-
-
-def _test_rows(root: Path, settings: Settings, task: str) -> tuple[Cohort, Table, Unseen | None]:
-    """Returns the cohort of the next look, its test rows, and what their answers have that no training row has."""
-    rows = Table.read(open_sealed(Paths(root).output("split"), "split") / task / "test.jsonl")
-    size = max(settings.promote.cohort_rows, settings.promote.min_scored)
-    of = cohort(Paths(root).ledger, task, rows.id, 1 - settings.evaluate.confidence, size)
-    if len(of.rows) < len(rows):
-        rows = rows.take(i for i, row in enumerate(rows.id) if row in of.rows)
-    if settings.tasks[task].measure not in _LIMITED:
-        return of, rows, None
-    train = Table.read(open_sealed(Paths(root).output("augment"), "augment") / task / "train.jsonl")
-    return of, rows, unseen_of(settings.tasks[task].answer, train.answer, rows.answer)
-
-
 def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
     """Returns the refusal of a climb that needs no score of the test rows; None if they have to be scored."""
     settings, task = settings_of(root), climb.task
     has_rows = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     if not has_rows or settings.tasks[task].measure != climb.metric:  # the settings changed since
         return None
-    _, rows, unseen = _test_rows(root, settings, task)
+    _, rows, unseen = rows_of_look(root, settings, task)
     return before_look(settings.promote, settings.bars[task], rows.group, unseen)
-
-
-def _gate(settings: Settings, task: str) -> list[Any]:
-    """Returns all settings of the question that the gate is asked, as the ledger records them."""
-    gate = settings.promote
-    measure, confidence = settings.tasks[task].measure, settings.evaluate.confidence
-    return [measure, settings.bars[task], confidence, gate.min_scored, gate.max_unscored_share, gate.margin]
 
 
 def _note(root: Path, climb: Climb, challenger: Version, verdict: Verdict) -> None:

@@ -5,16 +5,14 @@ rows belong to cohorts. A cohort has 5% in all (1 minus `evaluate.confidence`) f
 look k is decided one-sided at 5% x 6 / (pi k)^2, which is 3.0%, 0.76%, 0.34% and so on. A look that promoted passes its
 level on to the next one (online fallback: Tian and Ramdas, 2021): the promise stays, for any dependence between looks.
 New test rows join a cohort until it has `promote.cohort_rows`. Later ones wait, unseen by any look, until they are as
-many: then they are the next cohort, with looks of its own.
+many: then they are the next cohort, with looks of its own. As many that come at once are one at once.
 """
 
-import math
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-FIRST: Final = 6 / math.pi**2
-"""The share of a cohort's level that its first look has. Look k has this share divided by k squared; the sum is 1."""
+from rungwise.evidence.levels import FIRST_LOOK
 
 
 @dataclass(frozen=True)
@@ -30,7 +28,7 @@ class Cohort:
     level: float
     """Of that look, one-sided."""
     missing: int
-    """How many more new test rows start the next cohort."""
+    """With so many more new test rows, the next cohort starts, also where they come a few at a time."""
 
 
 def next_cohort(
@@ -54,11 +52,12 @@ def next_cohort(
         members[of] |= today if ids is None else ids & today
     current, fresh = members[number], today - set().union(*members.values())
     own = [look for look, of in zip(looks, numbers, strict=True) if of == number]
-    if len(current) < size:
-        current, fresh = current | fresh, set()
-    elif len(fresh) >= size:
+    if own and len(fresh) >= size:
         number, current, fresh, own = number + 1, fresh, set(), []
-    return Cohort(number, frozenset(current), len(own) + 1, level_of(own, alpha), max(1, size - len(fresh)))
+    elif len(current) < size:
+        current, fresh = current | fresh, set()
+    missing = size - len(fresh) + max(0, size - len(current))
+    return Cohort(number, frozenset(current), len(own) + 1, level_of(own, alpha), missing)
 
 
 def level_of(looks: Sequence[Mapping[str, Any]], alpha: float) -> float:
@@ -66,5 +65,5 @@ def level_of(looks: Sequence[Mapping[str, Any]], alpha: float) -> float:
     level = 0.0
     for k in range(1, len(looks) + 2):
         inherited = level if k > 1 and looks[k - 2]["action"] == "promote" else 0.0
-        level = alpha * FIRST / k**2 + inherited
+        level = alpha * FIRST_LOOK / k**2 + inherited  # the sum over k is alpha
     return level

@@ -18,6 +18,7 @@ from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
+from rungwise.evidence.levels import screen_interval
 from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.pipeline.stages import check_rows
 from rungwise.release.facts import compared
@@ -60,7 +61,7 @@ class TaskStatus:
     incumbent: Reference | None = None
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
     verdict: Verdict | None = None
-    """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
+    """The gate's last verdict on the climb's candidate; None without one, or where the gate was not asked about it."""
 
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
@@ -69,7 +70,7 @@ class TaskStatus:
 
     @property
     def refused(self) -> Verdict | None:
-        """The verdict, if the gate refused the rung that passes and it is not the champion."""
+        """The verdict, if the gate refused the climb's candidate and it is not the champion."""
         is_champion = self.chosen and self.champion and self.champion.is_of(self.chosen.attempt)
         return self.verdict if self.verdict and self.verdict.action == "refuse" and not is_champion else None
 
@@ -121,7 +122,7 @@ class Explanation:
     dev_groups: int
     """Lineage groups of the validation rows."""
     share_needed: float | None
-    """The score that is needed to show the bar with independent rows; None if no score is enough."""
+    """The score with which a rung passes on independent rows; None if no score is enough."""
     share_needed_of_groups: float | None
     """The same if all rows of a group have equal scores."""
     rungs: tuple[RungExplanation, ...]
@@ -132,7 +133,7 @@ class Explanation:
     incumbent: Reference | None = None
     """What the user has today, compared with the rungs; None if it was not asked about today's rows."""
     verdict: Verdict | None = None
-    """The gate's last verdict on the rung that passes; None where none passes, or the gate was not asked about it."""
+    """The gate's last verdict on the climb's candidate; None without one, or where the gate was not asked about it."""
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
 
@@ -218,12 +219,12 @@ def explain(root: Path, task: str | None = None) -> dict[str, Explanation]:
 
 
 def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
-    climb, confidence = _climb_alone(root, settings, name) or last_climb(root, name), settings.evaluate.confidence
+    climb = _climb_alone(root, settings, name) or last_climb(root, name)
     rungs, verdict = speeds(root, settings, climb), verdict_on(root, climb)
     has_data = all(is_sealed(Paths(root).output(verb)) for verb in ("split", "augment"))
     n = max((e.n for e in climb.evidence), default=0)
     n_groups = _groups(Paths(root).output("climb") / name / "predictions") or n
-    needed = [share_needed(k, climb.target, confidence) if k else None for k in (n, n_groups)]
+    needed = [share_needed(k, climb.target, screen_interval()) if k else None for k in (n, n_groups)]
     return Explanation(
         name=name,
         metric=TITLES[climb.metric],

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 
+from rungwise.core.climb_reasons import RefusedOnTest
 from rungwise.core.decisions import Reason
 from rungwise.core.gate_reasons import ChallengerScore
 from rungwise.core.methods import METHODS
@@ -88,10 +89,13 @@ def milliseconds(seconds: float) -> str:
 def _verdict(task: TaskStatus, one: Evidence) -> str:
     if one.score is None:
         return "not judged"
-    if task.decision is None or one.rung != task.decision.rung:
+    if task.decision is None:
         return ""
-    if task.refused:
+    is_chosen = one.rung == task.decision.rung
+    if RefusedOnTest(one.rung) in task.decision.reasons or (is_chosen and task.refused):
         return "refused on the test rows"
+    if not is_chosen:
+        return ""
     return "passes" if task.decision.passes else f"best so far, {_below(one.score, task.target)} the bar"
 
 
@@ -106,7 +110,7 @@ def sentence(task: TaskStatus) -> str:
     if (chosen := task.chosen) is None:
         return f"{task.name}: no rung could be judged."
     score = score_text(chosen)
-    if not task.decision.passes:
+    if not task.decision.passes and not task.refused:
         far = f", {_below(chosen.score, task.target)} it" if chosen.score and chosen.score.value < task.target else ""
         return (
             f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}{far}."
@@ -229,7 +233,7 @@ def _incumbent_verdict(today: Reference, rung: str | None) -> list[str]:
 def _needed(task: Explanation) -> str:
     """Returns the score that is needed to show the bar with the validation rows, in one or two sentences."""
     needed = f"{task.share_needed:.3f}" if task.share_needed is not None else None
-    shown = f"a score of {needed} shows it" if needed else "not even a score of 1 shows it"
+    shown = f"a score of {needed} passes" if needed else "not even a score of 1 passes"
     text = f"With {number_of(task.dev_rows, 'independent validation row')}, {shown}."
     if task.dev_groups < task.dev_rows:
         strict = task.share_needed_of_groups

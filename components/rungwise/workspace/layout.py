@@ -71,6 +71,11 @@ class Paths:
         """The ledger: a line for every look at the test set."""
         return self.root / "data" / "promote" / "ledger.jsonl"
 
+    @property
+    def refusals(self) -> Path:
+        """The rungs that today's test rows refused; the climb depends on it."""
+        return self.root / "data" / "promote" / "refusals.json"
+
     def alone(self, task: str) -> Path:
         """The climb of one task alone, for `status` and `explain`; nothing is registered from it."""
         return self.root / ".rungwise" / "alone" / f"{task}.json"

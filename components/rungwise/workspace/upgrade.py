@@ -11,6 +11,7 @@ from rungwise.config import rename_settings
 from rungwise.core.folders import replace_text
 from rungwise.core.recipes import RECIPES
 from rungwise.workspace.layout import Paths, stage_command
+from rungwise.workspace.refusals import write_refusals
 from rungwise.workspace.resources import package_file
 
 _FIGURES: Final = "# What `dvc metrics`"
@@ -19,6 +20,9 @@ _COMMAND: Final = re.compile(
     r"exec python (?:-P )?-m (?:components\.stages|rungwise\.pipeline\.stages) (\w+) --recipe (\d+)"
 )
 """A stage's command as written by any version."""
+
+_OLD_DEPS: Final = "deps: [data/augment, data/split]"
+_DEPS: Final = "deps: [data/augment, data/promote/refusals.json, data/split]"
 
 
 def upgrade(root: Path) -> list[str]:
@@ -45,8 +49,14 @@ def upgrade(root: Path) -> list[str]:
         if not keeps_recipe and (more := _with_bars_and_figures(changed)) != changed:
             changed = more
             lines.append(f"{name}: the climb depends on `bars`, and DVC shows its scores")
+        if not keeps_recipe and (more := changed.replace(_OLD_DEPS, _DEPS)) != changed:
+            changed = more
+            lines.append(f"{name}: the climb depends on the refusals of the test rows")
         if changed != text:
             replace_text(path, changed)
+    if not Paths(root).refusals.is_file():
+        write_refusals(Paths(root).refusals, ())
+        lines.append("data/promote/refusals.json: the test rows refused no rung yet")
     return lines
 
 
