@@ -10,19 +10,27 @@ clear difference" for "as good" where the base is smaller (`no clear difference`
 Then nights: twenty challengers as good as the champion, one a night, on the same validation and test rows, and after
 them a better one. The product screens each on the validation rows and spends the level of its looks. Next to it is one
 look a night at 2.5 %, without either.
+
+Then climbs: ladders of rungs whose truths lie at stated distances from a bar of 0.90, each scored on validation rows
+and, where it passes, on as many test rows. Each step is the product's own `climb`, `decide` and `judge`. Next to it is
+one look at 2.5 % on either side, which ends at the first refusal.
 """
 
+import functools
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
 from statistics import NormalDist
 from typing import Any, Final
 
 import numpy as np
 
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
-from rungwise.config import PromoteSettings
-from rungwise.core.records import AnswerForm, Prediction
+from rungwise.climbing.climb import climb
+from rungwise.climbing.decide import Outcome, decide
+from rungwise.config import DecideSettings, PromoteSettings
+from rungwise.core.gate_reasons import NoChampion
+from rungwise.core.records import AnswerForm, Evidence, Prediction
 from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower
 from rungwise.evidence.metrics import Metric
 from rungwise.evidence.sign_flips import better_p
@@ -37,6 +45,11 @@ SHARED, COMMON = 0.8, 0.6
 NIGHTS: Final = 20
 NIGHTLY: Final = ((304, 0.05), (1000, 0.03))
 """Validation and test rows of the nights, and how much better the last challenger is."""
+LADDERS: Final = {"good last": (-0.06, -0.03, 0.03, 0.04), "all at the bar": (0.0,) * 5}
+"""Name -> the truth of each rung minus the bar of `CLIMB_BAR`, cheapest first."""
+CLIMB_BAR: Final = 0.90
+CLIMBED: Final = ((304, 1), (304, 4), (1000, 1))
+"""Validation and test rows of the climbs, and the rows of a group."""
 ACCURACY: Final = Metric("accuracy", AnswerForm("label", ("a", "b")))
 STEPS: Final = 8
 """Steps to smaller bases in a row."""
@@ -206,6 +219,104 @@ def _predictions(world: World, answers: Answers) -> list[Prediction]:
     return [Prediction(f"r{i}", group, "a", "a" if right else "b", 0.9) for i, (right, group) in enumerate(pairs)]
 
 
+@dataclass(frozen=True)
+class Share:
+    """What came of many climbs, as shares of all climbs."""
+
+    good: float
+    """A rung above the bar was promoted."""
+    bad: float
+    """A rung at or below the bar was promoted."""
+    trainings: float
+    """Rungs that were trained, on average."""
+
+
+def climbs(n: int, size: int, ladder: tuple[float, ...], repeats: int) -> tuple[Share, Share]:
+    """Returns what came of climbs with the product's rules, and with one look at 2.5 % on either side.
+
+    Args:
+        n: validation rows, and test rows.
+        size: rows of a group.
+        ladder: the truth of each rung minus the bar.
+        repeats: the number of climbs.
+    """
+    world = World(n, size, np.random.default_rng(n + size))
+    truths = [CLIMB_BAR + gap for gap in ladder]
+    ended: dict[str, list[tuple[int | None, int]]] = {"ours": [], "theirs": []}
+    for _ in range(repeats):
+        on_dev, on_test = world.rows(), world.rows()
+        dev = [world.answers(on_dev, truth) for truth in truths]
+        test = [world.answers(on_test, truth) for truth in truths]
+        ended["ours"].append(_climbed(world, dev, test))
+        ended["theirs"].append(_climbed_once(world, dev, test))
+    shares = []
+    for ends in ended.values():
+        promoted = [ladder[rung] for rung, _ in ends if rung is not None]
+        good, bad = sum(gap > 0 for gap in promoted), sum(gap <= 0 for gap in promoted)
+        shares.append(Share(good / repeats, bad / repeats, sum(tried for _, tried in ends) / repeats))
+    return shares[0], shares[1]
+
+
+def _climbed(world: World, dev: list[Answers], test: list[Answers]) -> tuple[int | None, int]:
+    """Returns the rung that is promoted, or None, and how many rungs were trained."""
+    names = [str(rung) for rung in range(len(dev))]
+    refused: set[str] = set()
+    looks: list[dict[str, str]] = []
+    outcomes = {name: _outcome(world, name, answers) for name, answers in zip(names, dev, strict=True)}
+    while True:
+        policy = functools.partial(decide, DecideSettings(), CLIMB_BAR, ACCURACY, refused=frozenset(refused))
+        result, _ = climb("task", "accuracy", CLIMB_BAR, names, outcomes.__getitem__, policy)
+        if not result.decision.passes or result.decision.rung is None:
+            return None, len(result.evidence)
+        rung = result.decision.rung
+        confidence = 1 - 2 * level_of(looks, 1 - CONFIDENCE)
+        score = mean_interval(list(test[int(rung)]), world.groups, confidence)
+        verdict = judge(
+            PromoteSettings(), CLIMB_BAR, "accuracy", Measured(score, 0, world.n, why_alone=NoChampion()), False
+        )
+        looks.append({"action": verdict.action})
+        if verdict.action == "promote":
+            return int(rung), len(result.evidence)
+        refused.add(rung)
+
+
+def _outcome(world: World, name: str, answers: Answers) -> Outcome:
+    predictions = tuple(_predictions(world, answers))
+    score = mean_interval(list(answers), world.groups, CONFIDENCE)
+    return Outcome(Evidence(name, "lora", "base", "", name, score, world.n, {}, 1, {}, 1, 1, 1), predictions)
+
+
+def _climbed_once(world: World, dev: list[Answers], test: list[Answers]) -> tuple[int | None, int]:
+    """Returns the same where a climb ends at the first rung whose 95 % interval on validation rows is above the bar."""
+    for rung, answers in enumerate(dev):
+        if _is_above(world, answers):
+            return rung if _is_above(world, test[rung]) else None, rung + 1
+    return None, len(dev)
+
+
+def _is_above(world: World, answers: Answers) -> bool:
+    score = mean_interval(list(answers), world.groups, CONFIDENCE)
+    return score is not None and score.low >= CLIMB_BAR
+
+
+def climbs_table(detail: dict[str, Any]) -> str:
+    """Returns the climbs as a Markdown table; in brackets those with one look at 2.5 % on either side."""
+    lines = [
+        "| rows | a good rung promoted | rungs trained | five rungs at the bar: one promoted |",
+        "|---" * 4 + "|",
+    ]
+    for n, size in CLIMBED:
+        one = detail[f"{named(n, size)}, climbs"]
+        good, bad = one["good last"], one["all at the bar"]
+        cells = (
+            f"{good[0]['good']:.1%} ({good[1]['good']:.1%})",
+            f"{good[0]['trainings']:.2f} ({good[1]['trainings']:.2f})",
+            f"{bad[0]['bad']:.1%} ({bad[1]['bad']:.1%})",
+        )
+        lines.append(f"| {n:,}{f' in groups of {size}' if size > 1 else ''} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 def rows_for(discordant: float, power: float = 0.8) -> int:
     """Returns the rows with which an equal model is shown to be within the margin, by simulation.
 
@@ -266,6 +377,23 @@ def cells() -> Iterator[tuple[int, int]]:
             yield n, size
 
 
+def add_climbs(
+    figures: dict[str, Figure], detail: dict[str, Any], cells: Sequence[tuple[int, int]], repeats: int
+) -> None:
+    """Adds the figures of climbs; `cells`: validation and test rows, and the rows of a group."""
+    for n, size in cells:
+        ended = {name: climbs(n, size, ladder, repeats) for name, ladder in LADDERS.items()}
+        made = {name: [asdict(one) for one in pair] for name, pair in ended.items()}
+        detail[f"{named(n, size)}, climbs"] = {**made, "repeats": repeats}
+        (good, usual), (bad, usual_bad) = ended["good last"], ended["all at the bar"]
+        goal = 0.6 if size == 1 else None
+        figures[f"{named(n, size)}: a good rung of the climb promoted"] = at_least(good.good, goal, "share", usual.good)
+        figures[f"{named(n, size)}: one of five rungs at the bar promoted"] = at_most(
+            bad.bad, 0.05, "share", usual_bad.bad
+        )
+        print(f"{named(n, size)}, climbs: {ended}", flush=True)
+
+
 def main() -> None:
     """Runs the benchmark."""
     arguments = parser(__doc__, quick="20 repetitions of 104 rows")
@@ -309,12 +437,13 @@ def main() -> None:
             power, round(usual - 0.05, 4), "share", usual
         )
         print(f"{n} rows, {NIGHTS} nights: {shares}", flush=True)
+    add_climbs(figures, detail, () if options.quick else CLIMBED, repeats)
     for discordant in () if options.quick else (0.03, 0.08):
         needed = rows_for(discordant)
         figures[f"rows that show an equal smaller model, {discordant:.0%} discordant"] = at_most(needed, None, "rows")
         print(f"{discordant:.0%} discordant: {needed} rows", flush=True)
     if not options.quick:
-        print(table(detail), nights_table(detail), sep="\n\n")
+        print(table(detail), nights_table(detail), climbs_table(detail), sep="\n\n")
     publish("gates", figures, detail, options, machine=machine())
 
 

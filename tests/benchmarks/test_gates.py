@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.gates import RULES, World, nights, points_lost, share
+from benchmarks.gates import LADDERS, RULES, World, climbs, nights, points_lost, share
 
 
 @pytest.mark.parametrize("size", [1, 8])
@@ -27,3 +27,10 @@ def test_equal_challengers_of_twenty_nights_are_promoted_by_a_look_each_night_an
     shares = nights(World(104, 1, np.random.default_rng(4)), 0.08, 30)
     ours, theirs = shares["equal, promoted"]
     assert ours <= 0.1 < theirs and shares["better, promoted"][0] > 0.2
+
+
+def test_a_climb_that_continues_after_a_refusal_promotes_a_good_rung_more_often():
+    ours, theirs = climbs(304, 1, LADDERS["good last"], 60)
+    assert ours.good > theirs.good and ours.bad <= 0.05 and 3 < ours.trainings <= 4
+    level, _ = climbs(304, 4, LADDERS["all at the bar"], 40)
+    assert level.good == 0 and level.bad <= 0.1 and level.trainings > 4

@@ -1,3 +1,6 @@
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 
@@ -70,3 +73,14 @@ def test_an_architecture_without_support_for_the_method_is_an_error(tmp_path):
     lm = load(Base("b"), tmp_path)
     with pytest.raises(ModelError, match=r"(?s)can't be used with this base.*gpt_neox.*llama-adapter"):
         adapters.attach(lm, spec_of_method("b", "llama-adapter"))
+
+
+def test_a_base_in_4_bits_has_as_many_parameters_as_before():
+    """bitsandbytes packs two parameters into each element, and keeps the shape in the weight's state."""
+    model = torch.nn.Linear(8, 6, bias=False)
+    packed = torch.nn.Parameter(torch.zeros(24, 1, dtype=torch.uint8), requires_grad=False)
+    packed.quant_state = SimpleNamespace(shape=torch.Size((6, 8)))
+    lm: Any = SimpleNamespace(model=model)
+    assert adapters.base_parameters(lm) == 48
+    model.weight = packed
+    assert adapters.base_parameters(lm) == 48

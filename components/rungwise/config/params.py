@@ -51,7 +51,7 @@ class Settings(Section):
     tasks: Annotated[dict[Name, TaskSettings], Field(min_length=1)]
     """Task name -> task. A workspace can have several tasks on the same rows."""
     bars: Annotated[dict[Name, Bar], Field(min_length=1)]
-    """Task name -> its bar, from 0 to 1. A rung passes if the lower end of its score's interval reaches it. Only the
+    """Task name -> its bar, from 0 to 1. Test rows have to show that a rung reaches it before it is promoted. Only the
     climb and the promotion read the bars: after a change no rows are prepared again and nothing is trained again."""
     ladder: Annotated[tuple[RungSettings, ...], Field(min_length=1)]
     """The rungs, the cheapest first. They are tried in this order until one passes."""

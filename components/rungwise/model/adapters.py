@@ -5,6 +5,7 @@ as PEFT's wrapper gives them positions that depend on a batch's padding, and tra
 them, or the last layers'). `model.adapter_files` saves and loads them.
 """
 
+import math
 import warnings
 from dataclasses import replace
 from typing import Any
@@ -200,8 +201,15 @@ def trained_parameters(lm: LanguageModel) -> int:
 
 
 def base_parameters(lm: LanguageModel) -> int:
-    """Returns the number of parameters of a base without an adapter."""
-    return sum(p.numel() for p in lm.model.parameters())
+    """Returns the number of parameters of a base without an adapter, whatever the precision of its weights.
+
+    A weight in 4 bits holds two parameters in each element; its state has the shape from before.
+    """
+    return sum(math.prod(p.quant_state.shape) if _is_packed(p) else p.numel() for p in lm.model.parameters())
+
+
+def _is_packed(weight: torch.Tensor) -> bool:
+    return getattr(weight, "quant_state", None) is not None
 
 
 def trained_weights(lm: LanguageModel) -> dict[str, torch.Tensor]:
