@@ -227,7 +227,7 @@ class Share:
     """A rung above the bar was promoted."""
     bad: float
     """A rung at or below the bar was promoted."""
-    trainings: float
+    trained: float
     """Rungs that were trained, on average."""
 
 
@@ -310,7 +310,7 @@ def climbs_table(detail: dict[str, Any]) -> str:
         good, bad = one["good last"], one["all at the bar"]
         cells = (
             f"{good[0]['good']:.1%} ({good[1]['good']:.1%})",
-            f"{good[0]['trainings']:.2f} ({good[1]['trainings']:.2f})",
+            f"{good[0]['trained']:.2f} ({good[1]['trained']:.2f})",
             f"{bad[0]['bad']:.1%} ({bad[1]['bad']:.1%})",
         )
         lines.append(f"| {n:,}{f' in groups of {size}' if size > 1 else ''} | {' | '.join(cells)} |")

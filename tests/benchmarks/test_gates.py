@@ -31,6 +31,6 @@ def test_equal_challengers_of_twenty_nights_are_promoted_by_a_look_each_night_an
 
 def test_a_climb_that_continues_after_a_refusal_promotes_a_good_rung_more_often():
     ours, theirs = climbs(304, 1, LADDERS["good last"], 60)
-    assert ours.good > theirs.good and ours.bad <= 0.05 and 3 < ours.trainings <= 4
+    assert ours.good > theirs.good and ours.bad <= 0.05 and 3 < ours.trained <= 4
     level, _ = climbs(304, 4, LADDERS["all at the bar"], 40)
-    assert level.good == 0 and level.bad <= 0.1 and level.trainings > 4
+    assert level.good == 0 and level.bad <= 0.1 and level.trained > 4
