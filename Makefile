@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?=
 WORKERS ?= 2
+# The workers share the cores: with a thread for each core in each of them, threads wait for one another.
+ONE_THREAD := OMP_NUM_THREADS=1
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check -q
 CHECKS := check-format check-lint check-types check-imports check-spelling check-prose
@@ -66,10 +68,10 @@ check-prose:  ## check the glossary of CONTRIBUTING.md
 	python infra/prose.py
 
 test: check  ## all checks, then the fast tests
-	pytest -n $(WORKERS) --dist loadfile
+	$(ONE_THREAD) pytest -n $(WORKERS) --dist loadfile
 
 test-all: check  ## all checks, then all tests, including the slow ones
-	pytest -n $(WORKERS) --dist loadfile -m ""
+	$(ONE_THREAD) pytest -n $(WORKERS) --dist loadfile -m ""
 
 docs: setup  ## build the documentation in docs/_build; every warning is an error
 	$(BIN)/python -m sphinx -q -W --keep-going -b html docs docs/_build
