@@ -11,6 +11,9 @@ Then nights: twenty challengers as good as the champion, one a night, on the sam
 them a better one. The product screens each on the validation rows and spends the level of its looks. Next to it is one
 look a night at 2.5 %, without either.
 
+Then labels: how often 100 labels of rows on which two models differ show that one is better (`rungwise compare` writes
+such rows), and as many labels of rows drawn at random.
+
 Then climbs: ladders of rungs whose truths lie at stated distances from a bar of 0.90, each scored on validation rows
 and, where it passes, on as many test rows. Each step is the product's own `climb`, `decide` and `judge`. Next to it is
 one look at 2.5 % on either side, which ends at the first refusal.
@@ -48,6 +51,8 @@ NIGHTLY: Final = ((304, 0.05), (1000, 0.03))
 LADDERS: Final = {"good last": (-0.06, -0.03, 0.03, 0.04), "all at the bar": (0.0,) * 5}
 """Name -> the truth of each rung minus the bar of `CLIMB_BAR`, cheapest first."""
 CLIMB_BAR: Final = 0.90
+POOL, LABELS, LABEL_LEVEL = 4000, 100, 0.05
+"""Rows without labels, labels of them, and the level of the test."""
 CLIMBED: Final = ((304, 1), (304, 4), (1000, 1))
 """Validation and test rows of the climbs, and the rows of a group."""
 ACCURACY: Final = Metric("accuracy", AnswerForm("label", ("a", "b")))
@@ -317,6 +322,34 @@ def climbs_table(detail: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def shown_by_labels(better: float, labels: int, repeats: int) -> dict[str, float]:
+    """Returns how often a sign test at 5 % shows a better model, by labels of rows on which two models differ.
+
+    `at random` is the share for as many labels of any rows. Both draw from a pool of `POOL` rows without labels.
+    """
+    world = World(POOL, 1, np.random.default_rng(labels))
+    shown = {"where they differ": 0, "at random": 0}
+    for _ in range(repeats):
+        rows = world.rows()
+        changes = world.answers(rows, TRUTH + better) - world.answers(rows, TRUTH)
+        differing = changes[changes != 0]
+        for name, pool in (("where they differ", differing), ("at random", changes)):
+            drawn = world.draw.permutation(pool)[:labels]
+            shown[name] += better_p(list(drawn), [str(row) for row in range(len(drawn))]) <= LABEL_LEVEL
+    return {name: count / repeats for name, count in shown.items()}
+
+
+def add_labels(figures: dict[str, Figure], detail: dict[str, Any], repeats: int) -> None:
+    """Adds the figures of labels on rows where two models differ."""
+    for better in (0.0, 0.03):
+        shares = shown_by_labels(better, LABELS, repeats)
+        detail[f"{LABELS} labels, {better:.0%} better"] = {**shares, "repeats": repeats}
+        name = f"{better:.0%} better, shown by {LABELS} labels where the answers differ"
+        ours, theirs = shares["where they differ"], shares["at random"]
+        figures[name] = at_least(ours, 0.9, "share", theirs) if better else at_most(ours, 0.055, "share", theirs)
+        print(f"{name}: {shares}", flush=True)
+
+
 def rows_for(discordant: float, power: float = 0.8) -> int:
     """Returns the rows with which an equal model is shown to be within the margin, by simulation.
 
@@ -438,6 +471,8 @@ def main() -> None:
         )
         print(f"{n} rows, {NIGHTS} nights: {shares}", flush=True)
     add_climbs(figures, detail, () if options.quick else CLIMBED, repeats)
+    if not options.quick:
+        add_labels(figures, detail, repeats)
     for discordant in () if options.quick else (0.03, 0.08):
         needed = rows_for(discordant)
         figures[f"rows that show an equal smaller model, {discordant:.0%} discordant"] = at_most(needed, None, "rows")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from rungwise.generate.queries import Generator
     from rungwise.pipeline.steps import TaskResult
     from rungwise.release.champion import Answer
+    from rungwise.release.compare import Differing, Labelled
     from rungwise.release.gate import Verdict
     from rungwise.report.read import Explanation, Status
 
@@ -160,6 +161,43 @@ class Workspace:
         settings_of(self.root)
         with locked(self.root, "rungwise generate"):
             return fulfil(self.root, task, None, wanted or {}, generator=generator)
+
+    def write_differing(
+        self,
+        task: str,
+        rows: str | Path,
+        to: str | Path,
+        *,
+        n: int = 100,
+        versions: Sequence[str] = ("challenger", "champion"),
+    ) -> "Differing":
+        """Answers rows with two versions, and writes a file of rows on which they differ, for people to label.
+
+        Args:
+            task: a task of params.yaml with labels, lists or objects.
+            rows: a file of rows with a column for each slot of the prompt.
+            to: the file to write.
+            n: how many rows to write at most.
+            versions: `champion`, `challenger`, or numbers.
+
+        Raises:
+            RungwiseError: the rows can't be read, a version is missing, `to` is there already, or no answers differ.
+        """
+        from rungwise.release.compare import write_differing
+
+        return write_differing(self.root, task, versions, Path(rows), n, Path(to))
+
+    def judge_labels(
+        self, task: str, labels: str | Path, *, versions: Sequence[str] = ("challenger", "champion")
+    ) -> "Labelled":
+        """Returns which of two versions is better by the labels in a file of `write_differing`; nothing is promoted.
+
+        Raises:
+            RungwiseError: the file can't be read, no row has an answer, or one is not among the task's labels.
+        """
+        from rungwise.release.compare import judge_labels
+
+        return judge_labels(self.root, task, versions, Path(labels))
 
     def pack(self, task: str, rung: str, folder: str | Path) -> str:
         """Writes a rung's attempt as a bundle that another machine can run; returns the attempt's name.

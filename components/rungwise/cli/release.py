@@ -1,11 +1,12 @@
-"""The commands predict and promote."""
+"""The commands predict, promote and compare."""
 
 import argparse
 import json
 from pathlib import Path
 
-from rungwise.cli.common import Add, show
+from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
+from rungwise.core.folders import joined
 from rungwise.core.progress import say
 
 
@@ -24,6 +25,23 @@ def add(add: Add) -> None:
         metavar="NAME=TEXT",
         help="the text for one slot, if the prompt has several",
     )
+    compare = add("compare", _compare, "compare two versions by labels of rows on which their answers differ")
+    compare.add_argument("task", metavar="TASK", help="a task of params.yaml")
+    compare.add_argument(
+        "versions",
+        nargs="*",
+        metavar="VERSION",
+        help="two versions: champion, challenger, or numbers; default: challenger champion",
+    )
+    compare.add_argument("--rows", type=Path, metavar="FILE", help="rows without answers, which both versions answer")
+    compare.add_argument(
+        "--label", type=at_least_one, default=100, metavar="N", help="how many rows to write for people; default: 100"
+    )
+    compare.add_argument(
+        "--to", type=Path, default=Path("labels.csv"), metavar="FILE", help="the file for people; default: labels.csv"
+    )
+    compare.add_argument("--labels", type=Path, metavar="FILE", help="that file with the answers filled in")
+    compare.add_argument("--json", action="store_true", help="print JSON")
 
 
 def _predict(root: Path, arguments: argparse.Namespace) -> int:
@@ -77,3 +95,26 @@ def _promote(root: Path, arguments: argparse.Namespace) -> int:
     else:
         show(f"{verdict.action}: " + "\n  ".join(sentence_of(reason) for reason in verdict.reasons))
     return 1 if verdict.action == "refuse" else 0
+
+
+def _compare(root: Path, arguments: argparse.Namespace) -> int:
+    """Writes rows for people to label, or decides from their labels."""
+    from dataclasses import asdict
+
+    from rungwise.release.compare import judge_labels, write_differing
+    from rungwise.report.compare import differing_text, labelled_text
+
+    names = arguments.versions or ["challenger", "champion"]
+    if len(names) != 2:
+        named = f"{len(names)}: {joined(names)}"
+        raise SettingsError(Problem("two versions are compared", found=named, wanted="two, or none for the default"))
+    if (arguments.rows is None) == (arguments.labels is None):
+        what = "both --rows and --labels are given" if arguments.rows else "there is nothing to compare"
+        raise SettingsError(Problem(what, wanted="--rows FILE to write rows for people, or --labels FILE to decide"))
+    if arguments.rows:
+        written = write_differing(root, arguments.task, names, arguments.rows, arguments.label, arguments.to)
+        show(json.dumps(asdict(written)) if arguments.json else differing_text(written, str(arguments.to)))
+        return 0
+    judged = judge_labels(root, arguments.task, names, arguments.labels)
+    show(json.dumps(asdict(judged)) if arguments.json else labelled_text(judged))
+    return 0
