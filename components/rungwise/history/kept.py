@@ -14,7 +14,7 @@ from rungwise.core.errors import DataError, Problem, WorkspaceError
 from rungwise.core.folders import check_conflicts, joined, read_json
 from rungwise.core.logs import read_log
 from rungwise.workspace.dvc import cache_folder
-from rungwise.workspace.layout import Paths
+from rungwise.workspace.layout import REFUSALS, Paths
 
 
 def log(root: Path) -> list[dict[str, Any]]:
@@ -63,7 +63,7 @@ def _outputs(lock: Path, changed_ns: int, size: int) -> Mapping[str, str]:
 
 
 def entries_of(path: Path) -> list[Mapping[str, Any]]:
-    """Returns the entries with an md5 of a lock file, or of a file that tracks one path.
+    """Returns the entries with an md5 of a lock file, or of a file that tracks one path, if DVC keeps them.
 
     Raises:
         WorkspaceError: it is damaged.
@@ -75,7 +75,8 @@ def entries_of(path: Path) -> list[Mapping[str, Any]]:
         content = YAML(typ="safe").load(path) or {}  # not `pure`: five times as fast
         parts = [content, *(content.get("stages") or {}).values()]
         entries = [e for part in parts for kind in ("deps", "outs") for e in part.get(kind) or []]
-        return [{**e, "path": str(e.get("path", "")), "md5": str(e["md5"])} for e in entries if "md5" in e]
+        kept = [e for e in entries if "md5" in e and e.get("path") != REFUSALS]
+        return [{**e, "path": str(e.get("path", "")), "md5": str(e["md5"])} for e in kept]
     except (YAMLError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         check_conflicts(path)
         raise WorkspaceError(

@@ -197,7 +197,7 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
     min_scored = DecideSettings().min_scored
     levels = {"dev": screen_interval(), "test": proof_interval(EvaluateSettings().confidence)}
     for side, n in counts.items():
-        name, confidence = _SIDE_NAMES[side], levels[side]
+        name, confidence, verb = _SIDE_NAMES[side], levels[side], "pass" if side == "dev" else "show"
         if n < min_scored:
             name_of = {"dev": "decide", "test": "promote"}[side]
             lowered = limits.get(f"{name_of}.min_scored")
@@ -205,7 +205,7 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
             shown = math.floor(100 * wilson(1.0, n, confidence)[0]) / 100
             limit = f"Even with every answer right they show no bar above {shown:.2f}, and the bar is {bar:g}."
             score = share_needed(n, bar, confidence)
-            limit = f"A score of {score:.2f} is needed to show the bar of {bar:g}." if score else limit
+            limit = f"A score of {score:.2f} is needed to {verb} the bar of {bar:g}." if score else limit
             messages.append(
                 f"{number_of(n, f'{name} row', 'is', 'are')} too few to show much: {min_scored} are "
                 f"usual{effect}. {limit}"
@@ -214,7 +214,7 @@ def _few_rows(counts: Mapping[str, int], bar: float, limits: Mapping[str, float]
             score = share_needed(n, bar, confidence)
             needed = f"a score of {score:.2f} is needed" if score else "not even a score of 1 is enough"
             messages.append(
-                f"with {number_of(n, f'{name} row')}, {needed} to show the bar of {bar:g}. {MIN_EVALUATION_ROWS} "
+                f"with {number_of(n, f'{name} row')}, {needed} to {verb} the bar of {bar:g}. {MIN_EVALUATION_ROWS} "
                 "or more rows show smaller differences."
             )
     return messages

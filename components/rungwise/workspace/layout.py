@@ -26,6 +26,10 @@ PARAMS: Mapping[str, tuple[str, ...]] = {
 """The sections of params.yaml that each stage's output depends on; dvc.yaml repeats them."""
 
 
+REFUSALS = "data/promote/refusals.json"
+"""The only file that a stage depends on and that DVC does not keep: git does."""
+
+
 @dataclass(frozen=True)
 class Paths:
     """The paths of a workspace."""
@@ -74,7 +78,7 @@ class Paths:
     @property
     def refusals(self) -> Path:
         """The rungs that today's test rows refused; the climb depends on it."""
-        return self.root / "data" / "promote" / "refusals.json"
+        return self.root / REFUSALS
 
     def alone(self, task: str) -> Path:
         """The climb of one task alone, for `status` and `explain`; nothing is registered from it."""
