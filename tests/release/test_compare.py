@@ -136,7 +136,7 @@ def test_what_can_not_be_compared_is_an_error_that_says_what_to_do(two, tmp_path
         (["2", "1"], "there is nothing to compare"),
         (["2", "1", "--rows", "pool.jsonl", "--labels", str(wrong)], "both --rows and --labels are given"),
         (["2", "2", "--rows", "pool.jsonl"], "a version is compared with itself"),
-        (["2", "7", "--rows", "pool.jsonl"], "there is no such version"),
+        (["2", "7", "--rows", "pool.jsonl"], "the version does not exist"),
         (["2", "1", "--rows", "pool.jsonl", "--to", str(there)], "the file for labels is there already"),
         (["2", "1", "--labels", str(wrong)], "an answer is not one of the task's labels"),
         (["2", "1", "--labels", str(empty)], "no row has an answer"),
@@ -153,7 +153,7 @@ def test_what_can_not_be_compared_is_an_error_that_says_what_to_do(two, tmp_path
             write_differing(two, "route", ["2", "1"], two / "pool.jsonl", 4, tmp_path / "x.csv")
     finally:
         params.write_text(text)
-    with pytest.raises(RegistryError, match="no such version"):
+    with pytest.raises(RegistryError, match="the version does not exist"):
         judge_labels(two, "route", ["champion", "best"], wrong)
 
 

@@ -150,7 +150,7 @@ class NothingJudged:
 
 @dataclass(frozen=True)
 class TooFewRows:
-    """The ladder ends; the best rung scores above the bar, but with so many rows its interval reaches below it."""
+    """The ladder ends; the best rung scores above the bar, but too few rows show it."""
 
     rung: str
     score: Interval

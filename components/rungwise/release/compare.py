@@ -6,6 +6,7 @@ back. By simulation, 100 of them show 3 points in 98 % of all cases, and 100 of 
 """
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,9 +15,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from rungwise.climbing.rungs import form_of
 from rungwise.config import SourceSettings, TaskSettings
-from rungwise.core.disk import disk_errors
 from rungwise.core.errors import DataError, Problem, RegistryError, SettingsError, WorkspaceError
-from rungwise.core.folders import is_sealed, joined
+from rungwise.core.folders import joined, open_sealed, replace_text
 from rungwise.core.prompts import list_text, object_text, slots
 from rungwise.core.records import Example, Prediction, digest
 from rungwise.core.table import Table
@@ -201,7 +201,7 @@ def _versions(root: Path, task: str, names: Sequence[str]) -> tuple[Version, Ver
             known = [*(alias for alias in (CHAMPION, CHALLENGER) if alias in aliases), *numbers]
             raise RegistryError(
                 Problem(
-                    "there is no such version",
+                    "the version does not exist",
                     where=f"task {task}",
                     found=name[:40],
                     wanted=joined(known) or "a registered version: `rungwise run` registers one",
@@ -224,8 +224,7 @@ def _versions(root: Path, task: str, names: Sequence[str]) -> tuple[Version, Ver
 def _rows(one: TaskSettings, path: Path, more: Sequence[str], left_out: Counter[str]) -> Iterator[Mapping[str, Cell]]:
     """Yields the rows of a file that have a text in each field that is not optional."""
     if not path.is_file():
-        do = "name a file of rows"
-        raise DataError(Problem("there is no such file of rows", where=str(path), wanted="a file", do=do))
+        raise DataError(Problem("the file of rows does not exist", where=str(path), wanted="a file of rows"))
     names = slots(one.prompt)
     source = SourceSettings(name="rows", path="rows")
     for row in read_rows(source, path, (*names, *more)):
@@ -260,7 +259,7 @@ def _labelled(root: Path, task: str, one: TaskSettings, path: Path, left_out: Co
         DataError: an answer is not among the task's labels.
     """
     names, seen, unknown = slots(one.prompt), set[str](), Counter[str]()
-    known = set(one.answer.labels or ()) or {row.answer for row in _training_rows(root, task)}
+    known = set(one.answer.labels or _training_rows(root, task).answer)
     for number, values in enumerate(_rows(one, path, _columns(one), left_out), 1):
         fields = {name: text_of(values[name]) for name in names}
         try:
@@ -287,9 +286,8 @@ def _labelled(root: Path, task: str, one: TaskSettings, path: Path, left_out: Co
         )
 
 
-def _training_rows(root: Path, task: str) -> Sequence[Example] | Table:
-    folder = Paths(root).output("augment")
-    return Table.read(folder / task / "train.jsonl") if is_sealed(folder) else ()
+def _training_rows(root: Path, task: str) -> Table:
+    return Table.read(open_sealed(Paths(root).output("augment"), "augment") / task / "train.jsonl")
 
 
 def _columns(one: TaskSettings) -> tuple[str, ...]:
@@ -330,10 +328,10 @@ def _differ(metric: Metric, first: Prediction, second: Prediction) -> bool:
     return metric(as_expected) < 1
 
 
-@disk_errors()
 def _write(to: Path, names: Sequence[str], columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> None:
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([*names, *columns])
+    writer.writerows([*(row[name] for name in names), *("" for _ in columns)] for row in rows)
     to.parent.mkdir(parents=True, exist_ok=True)
-    with to.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow([*names, *columns])
-        writer.writerows([*(row[name] for name in names), *("" for _ in columns)] for row in rows)
+    replace_text(to, table.getvalue())

@@ -66,8 +66,8 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
 def verdict_on(root: Path, climb: Climb) -> Verdict | None:
     """Returns the gate's last recorded verdict on a climb's candidate, and what to do after a refusal.
 
-    A refusal that needs no look at the test rows is not recorded but computed. None where there is no candidate, or
-    where the gate was not asked about it.
+    A refusal that needs no look at the test rows is not recorded but computed. None if no rung passes on the
+    validation rows, or if the gate was not asked about it.
     """
     chosen = climb.candidate
     if chosen is None:

@@ -28,7 +28,7 @@ class Cohort:
     level: float
     """Of that look, one-sided."""
     missing: int
-    """With so many more new test rows, the next cohort starts, also where they come a few at a time."""
+    """How many more new test rows start the next cohort, even if they arrive a few at a time."""
 
 
 def next_cohort(
