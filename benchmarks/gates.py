@@ -19,79 +19,31 @@ and, where it passes, on as many test rows. Each step is the product's own `clim
 one look at 2.5 % on either side, which ends at the first refusal.
 """
 
-import functools
-import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from statistics import NormalDist
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import numpy as np
 
+from benchmarks.climbs import CLIMBED, add_climbs, climbs_table
 from benchmarks.report import Figure, at_least, at_most, machine, parser, publish
-from rungwise.climbing.climb import climb
-from rungwise.climbing.decide import Outcome, decide
-from rungwise.config import DecideSettings, PromoteSettings
-from rungwise.core.gate_reasons import NoChampion
-from rungwise.core.records import AnswerForm, Evidence, Prediction
+from benchmarks.worlds import ACCURACY, CONFIDENCE, Answers, World, named, predictions
+from rungwise.config import PromoteSettings
 from rungwise.evidence.intervals import mean_interval, paired_difference, paired_lower
-from rungwise.evidence.metrics import Metric
 from rungwise.evidence.sign_flips import better_p
 from rungwise.release.gate import Measured, before_look, judge, screen
 from rungwise.release.spending import level_of
 
 ROWS: Final = (104, 304, 1000)
 GROUPS: Final = (1, 8)
-BAR, TRUTH, CONFIDENCE = 0.5, 0.90, 0.95
-SHARED, COMMON = 0.8, 0.6
-"""The share of difficulty in a row's outcome, and the share of a group in difficulty and luck."""
+BAR, TRUTH = 0.5, 0.90
 NIGHTS: Final = 20
 NIGHTLY: Final = ((304, 0.05), (1000, 0.03))
 """Validation and test rows of the nights, and how much better the last challenger is."""
-LADDERS: Final = {"good last": (-0.06, -0.03, 0.03, 0.04), "all at the bar": (0.0,) * 5}
-"""Name -> the truth of each rung minus the bar of `CLIMB_BAR`, cheapest first."""
-CLIMB_BAR: Final = 0.90
 POOL, LABELS, LABEL_LEVEL = 4000, 100, 0.05
 """Rows without labels, labels of them, and the level of the test."""
-CLIMBED: Final = ((304, 1), (304, 4), (1000, 1))
-"""Validation and test rows of the climbs, and the rows of a group."""
-ACCURACY: Final = Metric("accuracy", AnswerForm("label", ("a", "b")))
 STEPS: Final = 8
 """Steps to smaller bases in a row."""
 LOST: Final = f"points lost in {STEPS} steps"
-Answers = Any
-"""A float array of shape (rows,): 1 where the answer is right."""
-
-
-@dataclass(frozen=True)
-class World:
-    """Rows in groups, on which models of a stated truth answer."""
-
-    n: int
-    size: int
-    """Rows of a group."""
-    draw: np.random.Generator
-
-    @property
-    def groups(self) -> list[str]:
-        """Each row's group."""
-        return [str(row // self.size) for row in range(self.n)]
-
-    def rows(self) -> Any:
-        """Returns the difficulty of each row, standard normal."""
-        return self._noise()
-
-    def answers(self, difficulty: Any, truth: float) -> Answers:
-        """Returns the answers of a new model that is right with probability `truth`."""
-        outcome = math.sqrt(SHARED) * difficulty + math.sqrt(1 - SHARED) * self._noise()
-        return (outcome < NormalDist().inv_cdf(truth)).astype(float)
-
-    def _noise(self) -> Any:
-        own = self.draw.normal(size=self.n)
-        if self.size == 1:
-            return own
-        common = np.repeat(self.draw.normal(size=self.n // self.size), self.size)
-        return math.sqrt(COMMON) * common + math.sqrt(1 - COMMON) * own
 
 
 def gate(
@@ -202,11 +154,11 @@ def _spends(world: World, champion: tuple[Answers, Answers], challengers: Any) -
     """Returns which challengers are promoted; none after the first one."""
     looks: list[dict[str, str]] = []
     promoted: list[bool] = []
-    dev_champion = _predictions(world, champion[0])
+    dev_champion = predictions(world, champion[0])
     for dev, test in challengers:
         is_better = False
         if not any(promoted) and not screen(
-            PromoteSettings(), BAR, ACCURACY, _predictions(world, dev), dev_champion, False
+            PromoteSettings(), BAR, ACCURACY, predictions(world, dev), dev_champion, False
         ):
             is_better = better_p(list(test - champion[1]), world.groups) <= level_of(looks, 1 - CONFIDENCE)
             looks.append({"action": "promote" if is_better else "keep"})
@@ -217,109 +169,6 @@ def _spends(world: World, champion: tuple[Answers, Answers], challengers: Any) -
 def _looks_each_night(world: World, champion: tuple[Answers, Answers], challengers: Any) -> list[bool]:
     level = (1 - CONFIDENCE) / 2
     return [better_p(list(test - champion[1]), world.groups) <= level for _, test in challengers]
-
-
-def _predictions(world: World, answers: Answers) -> list[Prediction]:
-    pairs = zip(answers, world.groups, strict=True)
-    return [Prediction(f"r{i}", group, "a", "a" if right else "b", 0.9) for i, (right, group) in enumerate(pairs)]
-
-
-@dataclass(frozen=True)
-class Share:
-    """What came of many climbs, as shares of all climbs."""
-
-    good: float
-    """A rung above the bar was promoted."""
-    bad: float
-    """A rung at or below the bar was promoted."""
-    trained: float
-    """Rungs that were trained, on average."""
-
-
-def climbs(n: int, size: int, ladder: tuple[float, ...], repeats: int) -> tuple[Share, Share]:
-    """Returns what came of climbs with the product's rules, and with one look at 2.5 % on either side.
-
-    Args:
-        n: validation rows, and test rows.
-        size: rows of a group.
-        ladder: the truth of each rung minus the bar.
-        repeats: the number of climbs.
-    """
-    world = World(n, size, np.random.default_rng(n + size))
-    truths = [CLIMB_BAR + gap for gap in ladder]
-    ended: dict[str, list[tuple[int | None, int]]] = {"ours": [], "theirs": []}
-    for _ in range(repeats):
-        on_dev, on_test = world.rows(), world.rows()
-        dev = [world.answers(on_dev, truth) for truth in truths]
-        test = [world.answers(on_test, truth) for truth in truths]
-        ended["ours"].append(_climbed(world, dev, test))
-        ended["theirs"].append(_climbed_once(world, dev, test))
-    shares = []
-    for ends in ended.values():
-        promoted = [ladder[rung] for rung, _ in ends if rung is not None]
-        good, bad = sum(gap > 0 for gap in promoted), sum(gap <= 0 for gap in promoted)
-        shares.append(Share(good / repeats, bad / repeats, sum(tried for _, tried in ends) / repeats))
-    return shares[0], shares[1]
-
-
-def _climbed(world: World, dev: list[Answers], test: list[Answers]) -> tuple[int | None, int]:
-    """Returns the rung that is promoted, or None, and how many rungs were trained."""
-    names = [str(rung) for rung in range(len(dev))]
-    refused: set[str] = set()
-    looks: list[dict[str, str]] = []
-    outcomes = {name: _outcome(world, name, answers) for name, answers in zip(names, dev, strict=True)}
-    while True:
-        policy = functools.partial(decide, DecideSettings(), CLIMB_BAR, ACCURACY, refused=frozenset(refused))
-        result, _ = climb("task", "accuracy", CLIMB_BAR, names, outcomes.__getitem__, policy)
-        if not result.decision.passes or result.decision.rung is None:
-            return None, len(result.evidence)
-        rung = result.decision.rung
-        confidence = 1 - 2 * level_of(looks, 1 - CONFIDENCE)
-        score = mean_interval(list(test[int(rung)]), world.groups, confidence)
-        verdict = judge(
-            PromoteSettings(), CLIMB_BAR, "accuracy", Measured(score, 0, world.n, why_alone=NoChampion()), False
-        )
-        looks.append({"action": verdict.action})
-        if verdict.action == "promote":
-            return int(rung), len(result.evidence)
-        refused.add(rung)
-
-
-def _outcome(world: World, name: str, answers: Answers) -> Outcome:
-    predictions = tuple(_predictions(world, answers))
-    score = mean_interval(list(answers), world.groups, CONFIDENCE)
-    return Outcome(Evidence(name, "lora", "base", "", name, score, world.n, {}, 1, {}, 1, 1, 1), predictions)
-
-
-def _climbed_once(world: World, dev: list[Answers], test: list[Answers]) -> tuple[int | None, int]:
-    """Returns the same where a climb ends at the first rung whose 95 % interval on validation rows is above the bar."""
-    for rung, answers in enumerate(dev):
-        if _is_above(world, answers):
-            return rung if _is_above(world, test[rung]) else None, rung + 1
-    return None, len(dev)
-
-
-def _is_above(world: World, answers: Answers) -> bool:
-    score = mean_interval(list(answers), world.groups, CONFIDENCE)
-    return score is not None and score.low >= CLIMB_BAR
-
-
-def climbs_table(detail: dict[str, Any]) -> str:
-    """Returns the climbs as a Markdown table; in brackets those with one look at 2.5 % on either side."""
-    lines = [
-        "| rows | a good rung promoted | rungs trained | five rungs at the bar: one promoted |",
-        "|---" * 4 + "|",
-    ]
-    for n, size in CLIMBED:
-        one = detail[f"{named(n, size)}, climbs"]
-        good, bad = one["good last"], one["all at the bar"]
-        cells = (
-            f"{good[0]['good']:.1%} ({good[1]['good']:.1%})",
-            f"{good[0]['trained']:.2f} ({good[1]['trained']:.2f})",
-            f"{bad[0]['bad']:.1%} ({bad[1]['bad']:.1%})",
-        )
-        lines.append(f"| {n:,}{f' in groups of {size}' if size > 1 else ''} | {' | '.join(cells)} |")
-    return "\n".join(lines)
 
 
 def shown_by_labels(better: float, labels: int, repeats: int) -> dict[str, float]:
@@ -398,33 +247,11 @@ def nights_table(detail: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def named(n: int, size: int) -> str:
-    """Returns the name of a cell."""
-    return f"{n} rows" + (f" in groups of {size}" if size > 1 else "")
-
-
 def cells() -> Iterator[tuple[int, int]]:
     """Yields rows and the size of a group."""
     for n in ROWS:
         for size in GROUPS:
             yield n, size
-
-
-def add_climbs(
-    figures: dict[str, Figure], detail: dict[str, Any], cells: Sequence[tuple[int, int]], repeats: int
-) -> None:
-    """Adds the figures of climbs; `cells`: validation and test rows, and the rows of a group."""
-    for n, size in cells:
-        ended = {name: climbs(n, size, ladder, repeats) for name, ladder in LADDERS.items()}
-        made = {name: [asdict(one) for one in pair] for name, pair in ended.items()}
-        detail[f"{named(n, size)}, climbs"] = {**made, "repeats": repeats}
-        (good, usual), (bad, usual_bad) = ended["good last"], ended["all at the bar"]
-        goal = 0.6 if size == 1 else None
-        figures[f"{named(n, size)}: a good rung of the climb promoted"] = at_least(good.good, goal, "share", usual.good)
-        figures[f"{named(n, size)}: one of five rungs at the bar promoted"] = at_most(
-            bad.bad, 0.05, "share", usual_bad.bad
-        )
-        print(f"{named(n, size)}, climbs: {ended}", flush=True)
 
 
 def main() -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.gates import LADDERS, RULES, World, climbs, nights, points_lost, share
+from benchmarks.climbs import LADDERS, climbs
+from benchmarks.gates import RULES, nights, points_lost, share
+from benchmarks.worlds import World
 
 
 @pytest.mark.parametrize("size", [1, 8])

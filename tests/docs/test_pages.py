@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
-from benchmarks.gates import climbs_table, nights_table
+from benchmarks.climbs import climbs_table
+from benchmarks.gates import nights_table
 from benchmarks.gates import table as gate_table
 from benchmarks.intervals import table as interval_table
 from benchmarks.real_data.__main__ import table
