@@ -32,7 +32,7 @@ def labelled_text(one: Labelled) -> str:
     lines = [f"{one.task}: {verdict}. {counts}"]
     if one.outcome == "not_shown":
         lines.append(
-            f"With {decided} decided rows, one has to be better on {one.would_show} (level {LEVEL:.0%})."
+            f"With {number_of(decided, 'decided row')}, one has to be better on {one.would_show} (level {LEVEL:.0%})."
             if one.would_show
             else f"{number_of(decided, 'decided row', 'is', 'are')} too few to show anything: label more."
         )
