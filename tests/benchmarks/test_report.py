@@ -11,7 +11,7 @@ from benchmarks import report
 from benchmarks.__main__ import listed
 from tests.conftest import REPOSITORY, environment
 
-NEED_NO_DATA = ("gates", "gpu", "intervals", "planner")
+NEED_NO_DATA = ("abstain", "gates", "gpu", "intervals", "planner")
 SLOW = ("data", "methods", "planner", "real_data", "training")
 """Ten seconds to a minute each; their parts have fast tests of their own."""
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in listed()]

@@ -287,6 +287,28 @@ def test_a_missing_section_of_bars_says_what_to_write():
         config.parse(values)
 
 
+@pytest.mark.parametrize(
+    ("abstain", "words"),
+    [
+        ({"right": {"rout": 0.9}}, "there is no task 'rout'"),
+        ({"right": {"route": 1.0}}, "abstain.right.route"),
+        ({"right": {"route": 0}}, "abstain.right.route"),
+        ({"right": {"route": 0.9}, "confidence": 0.4}, "abstain.confidence"),
+    ],
+)
+def test_the_goal_of_answers_without_people_is_one_of_a_task_and_below_1(abstain, words):
+    with pytest.raises(SettingsError) as error:
+        config.parse(changed("abstain", abstain))
+    assert words in str(error.value)
+
+
+def test_texts_are_never_entirely_right_and_have_no_such_goal():
+    values = changed("abstain", {"right": {"route": 0.9}})
+    values["tasks"]["route"] |= {"answer": {"column": "queue", "format": "text"}, "metric": "chrf"}
+    with pytest.raises(SettingsError, match="the answers of task route are texts, which are never entirely right"):
+        config.parse(values)
+
+
 @pytest.mark.parametrize("models", ["mine", "a/{task}", "{task}{task}", "", "mine {task}"])
 def test_names_of_models_contain_the_task_once(models):
     with pytest.raises(ValueError, match="such as `tickets-"):

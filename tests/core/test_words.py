@@ -42,12 +42,15 @@ from rungwise.core.gate_reasons import (
     OtherData,
     OtherSplit,
     SpentLook,
+    Threshold,
+    ThresholdOnTest,
     TooFewTestGroups,
     TooFewTestRows,
     UnseenTestAnswers,
 )
+from rungwise.core.interval_words import change_text
 from rungwise.core.records import Evidence, Interval, canonical_json, to_json
-from rungwise.core.words import change_text, reason_json, sentence_of, sentences_of
+from rungwise.core.words import reason_json, sentence_of, sentences_of
 
 SCORE = Interval(0.93, 0.88625, 0.9578, 200, 0.95)
 BETTER, WORSE, EVEN = (Interval(v, v - 0.05, v + 0.05, 200, 0.95) for v in (0.1, -0.1, 0.01))
@@ -318,6 +321,35 @@ SENTENCES = [
     (OtherSplit(3), "Champion 3 was trained under another split: no fair comparison on these rows."),
     (ChampionFails(3, "a base is missing"), "Champion 3 can't answer any more (a base is missing)."),
     (AlreadyChampion(3), "Version 3 is the champion already."),
+    (
+        Threshold(0.81321, 0.95, 0.9, 240, 320, 59),
+        "It answers 75.0% of 320 validation rows itself, with a probability of at least 0.8132: at least 95% of such "
+        "answers are right (confidence 90%). The other rows are for people.",
+    ),
+    (
+        Threshold(None, 0.95, 0.9, 0, 320, 59),
+        "All rows are for people: 320 validation rows show no probability from which at least 95% of such answers are "
+        "right (confidence 90%).",
+    ),
+    (
+        Threshold(None, 0.95, 0.9, 0, 40, 59),
+        "All rows are for people: 40 validation rows show no probability from which at least 95% of such answers are "
+        "right (confidence 90%). It takes 59 rows to show that, all of them right.",
+    ),
+    (
+        ThresholdOnTest(SCORE, 0.95, 250, True),
+        "Of 250 test rows it answers 80.0% itself, 93.0% of these rightly (88.6% to 95.8%): in agreement with the goal "
+        "of 95%.",
+    ),
+    (
+        ThresholdOnTest(SCORE, 0.97, 250, False),
+        "Of 250 test rows it answers 80.0% itself, 93.0% of these rightly (88.6% to 95.8%), below the goal of 97%: so "
+        "all rows are for people.",
+    ),
+    (
+        ThresholdOnTest(None, 0.97, 250, True),
+        "It is not sure enough of any of 250 test rows: all of them are for people.",
+    ),
     (
         OtherData(3, "abc", "def"),
         "Version 3 was trained on data abc, and the workspace holds def: `rungwise status` says whether a rung passes on "

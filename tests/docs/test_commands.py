@@ -58,6 +58,10 @@ HISTORY, TRAINING, PLAN = "tests/history/test_history.py", "tests/cli/test_train
 ELSEWHERE = {
     "rungwise compare queue --rows tickets.csv --label 100 --to labels.csv": (COMPARE, '"--rows", "pool.jsonl"'),
     "rungwise compare queue --labels labels.csv": (COMPARE, '["compare", "route", "--labels", str(to)]'),
+    'rungwise predict queue "Where is my parcel?" --json': (
+        "tests/release/test_abstain.py",
+        '"predict", "route", "hm", "--json"',
+    ),
     "rungwise incumbent": ("tests/climbing/test_incumbent.py", 'cli.main(["incumbent"])'),
     **{
         line: ("tests/pipeline/test_figures.py", f'"{line.partition(" -S")[0]}')

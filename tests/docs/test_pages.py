@@ -28,8 +28,8 @@ README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 WORKSPACE: dict[str, Any] = {
     "seed": 7,
-    "tasks": {"task": {"prompt": "{body}:", "answer": {"column": "queue"}}},
-    "bars": {"task": 0.9},
+    "tasks": {"queue": {"prompt": "{body}:", "answer": {"column": "queue"}}},
+    "bars": {"queue": 0.9},
     "ladder": [{"name": "classical", "method": "classical"}, {"name": "s", "base": "pocket-s", "method": "lora"}],
     "ingest": {"sources": [{"name": "rows", "path": "rows.csv"}]},
     **{section: {} for section in ("validate", "split", "augment", "train", "evaluate", "decide")},

@@ -201,3 +201,14 @@ def test_with_few_groups_the_interval_is_wider_than_with_many():
         one = statistics.mean_interval(values, [str(i // size) for i in range(300)], 0.95)
         width[size] = one.high - one.low
     assert width[10] > width[1] * statistics.student(0.975, 29) / 1.96 * 0.99
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_effective_rows_of_zeros_and_ones_are_the_same_in_arrays(seed):
+    draw = random.Random(seed)
+    n = draw.randrange(1, 200)
+    groups = [draw.randrange(draw.choice([1, 5, 40, 10_000])) for _ in range(n)]
+    share = draw.choice([0.0, 0.5, 0.95, 1.0])
+    right = [float(draw.random() < share) for _ in range(n)]
+    expected = statistics.effective_n(right, [str(group) for group in groups])
+    assert statistics.effective_n_right(np.array(right), np.array(groups)) == pytest.approx(expected, rel=1e-9)

@@ -3,11 +3,15 @@
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rungwise.cli.common import Add, at_least_one, show
 from rungwise.core.errors import Problem, SettingsError
 from rungwise.core.folders import joined
 from rungwise.core.progress import say
+
+if TYPE_CHECKING:
+    from rungwise.release.champion import Answer
 
 
 def add(add: Add) -> None:
@@ -49,6 +53,7 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from rungwise.release.champion import answer
+    from rungwise.workspace.layout import settings_of
 
     if (arguments.text is None) == (not arguments.field):
         what = "the text is missing" if arguments.text is None else "a text and --field are both given"
@@ -67,9 +72,20 @@ def _predict(root: Path, arguments: argparse.Namespace) -> int:
             "`Workspace.predict` and MLflow answer many rows (docs/howto/registry.md)"
         )
     one = answer(root, arguments.task, fields, arguments.text)
-    text = f"{one.answer}  (probability {one.probability:.2f}, version {one.version})"
+    text = f"{one.answer}  (probability {one.probability:.2f}, version {one.version}){_for_people(one)}"
+    if one.automatic is None and settings_of(root).abstain.right.get(arguments.task):
+        say("rungwise: warning: the champion has no threshold for `abstain.right` yet; `rungwise run` sets it")
     show(json.dumps(asdict(one), ensure_ascii=False) if arguments.json else text)
     return 0
+
+
+def _for_people(one: "Answer") -> str:
+    """Returns that an answer is not sure enough to be used, if so."""
+    if one.automatic is not False:
+        return ""
+    if one.threshold is None:
+        return "\nfor people: no probability is shown to keep `abstain.right`"
+    return f"\nfor people: the probability is below {one.threshold:.4g} (`abstain.right`)"
 
 
 def _is_file(text: str) -> bool:

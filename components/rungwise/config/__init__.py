@@ -1,7 +1,7 @@
 """params.yaml as immutable, documented settings. No other room reads the file.
 
-`section` has the base class, `data`, `ladder` and `endpoint` have the sections, and `params` puts them together. `read`
-reads the file, `edit` changes it, and `renamed` knows the old names and places of settings.
+`section` has the base class, `data`, `ladder`, `gates` and `endpoint` have the sections, and `params` puts them
+together. `read` reads the file, `edit` changes it, and `renamed` knows the old names and places of settings.
 """
 
 from rungwise.config.data import (
@@ -17,15 +17,18 @@ from rungwise.config.data import (
     ValidateSettings,
 )
 from rungwise.config.endpoint import EndpointSettings, IncumbentSettings, PriceSettings, ServerSettings
+from rungwise.config.gates import (
+    AbstainSettings,
+    DecideSettings,
+    EvaluateSettings,
+    PromoteSettings,
+    RegisterSettings,
+)
 from rungwise.config.ladder import (
     HUB_NAME,
     METRICS,
     AnswerSettings,
-    DecideSettings,
-    EvaluateSettings,
     FieldSettings,
-    PromoteSettings,
-    RegisterSettings,
     RungSettings,
     TaskSettings,
     TrainSettings,
@@ -51,6 +54,7 @@ __all__ = [
     "METRICS",
     "RENAMED",
     "SECTIONS",
+    "AbstainSettings",
     "AnswerSettings",
     "AugmentSettings",
     "CollectSettings",

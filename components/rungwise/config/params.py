@@ -20,12 +20,15 @@ from rungwise.config.data import (
     ValidateSettings,
 )
 from rungwise.config.endpoint import IncumbentSettings
-from rungwise.config.ladder import (
-    HUB_NAME,
+from rungwise.config.gates import (
+    AbstainSettings,
     DecideSettings,
     EvaluateSettings,
     PromoteSettings,
     RegisterSettings,
+)
+from rungwise.config.ladder import (
+    HUB_NAME,
     RungSettings,
     TaskSettings,
     TrainSettings,
@@ -75,6 +78,8 @@ class Settings(Section):
     """Where results are recorded in MLflow."""
     promote: PromoteSettings = PromoteSettings()
     """The promotion gate on the test rows."""
+    abstain: AbstainSettings = AbstainSettings()
+    """Which answers a champion gives itself, and which rows it leaves to people."""
     incumbent: IncumbentSettings | None = None
     """What you use today, a model behind an address, to compare the rungs with."""
     docs: DocsSettings = DocsSettings()
@@ -101,6 +106,7 @@ class Settings(Section):
                 if source not in known:
                     raise ValueError(f"tasks.{name}.sources: there is no source {source!r}")
             _augment_fits(self.augment, name, task)
+        _abstain_fits(self.abstain, self.tasks)
         if self.incumbent:
             _prompts_fit(self.incumbent, self.tasks)
         most = max((rung.steps or self.train.steps for rung in self.ladder if METHODS[rung.method].trains), default=0)
@@ -156,6 +162,16 @@ def _prompts_fit(incumbent: IncumbentSettings, tasks: Mapping[str, TaskSettings]
         if not used or not set(used) <= set(known):
             wanted = ", ".join(f"{{{slot}}}" for slot in known)
             raise ValueError(f"incumbent.prompts.{name}: it must have slots of the task's prompt: {wanted}")
+
+
+def _abstain_fits(abstain: AbstainSettings, tasks: Mapping[str, TaskSettings]) -> None:
+    for name in abstain.right:
+        if name not in tasks:
+            raise ValueError(f"abstain.right: there is no task {name!r}")
+        if tasks[name].answer.format == "text":
+            raise ValueError(
+                f"abstain.right: the answers of task {name} are texts, which are never entirely right; leave it out"
+            )
 
 
 def augment_field(augment: AugmentSettings, task: TaskSettings) -> str | None:

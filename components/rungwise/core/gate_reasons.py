@@ -231,6 +231,40 @@ class ClimbedAlone:
     code: Literal["climbed_alone"] = "climbed_alone"
 
 
+@dataclass(frozen=True)
+class Threshold:
+    """What validation rows show about the answers that can be used without a look by people."""
+
+    at: float | None
+    """The probability from which an answer is used; None: no threshold is shown to keep the goal."""
+    goal: float
+    """The share of used answers that is to be right, 0 to 1."""
+    confidence: float
+    """How sure that is, 0 to 1."""
+    answered: int
+    """Rows with an answer at or above the threshold."""
+    rows: int
+    """All validation rows, those without an answer included."""
+    least: int
+    """Rows that would show the goal if the answers to all of them were right."""
+    code: Literal["threshold"] = "threshold"
+
+
+@dataclass(frozen=True)
+class ThresholdOnTest:
+    """What test rows show about a threshold."""
+
+    score: Interval | None
+    """The share of right answers among those at or above the threshold; None where there are none."""
+    goal: float
+    """The share that is to be right."""
+    rows: int
+    """All test rows, those without an answer included."""
+    holds: bool
+    """Whether the test rows are in agreement with the goal. Otherwise the threshold is not used."""
+    code: Literal["threshold_on_test"] = "threshold_on_test"
+
+
 WhyAlone: TypeAlias = NoChampion | OtherSplit | ChampionFails
 """Why a challenger is not compared with a champion."""
 
@@ -248,5 +282,14 @@ GateReason: TypeAlias = (
 )
 """Why the gate promotes, keeps or refuses."""
 
-ReleaseReason: TypeAlias = AlreadyChampion | OtherData | AskedBefore | AfterRefusal | NothingRegistered | ClimbedAlone
-"""Why the gate was not asked, or what to do after it refused."""
+ReleaseReason: TypeAlias = (
+    AlreadyChampion
+    | OtherData
+    | AskedBefore
+    | AfterRefusal
+    | NothingRegistered
+    | ClimbedAlone
+    | Threshold
+    | ThresholdOnTest
+)
+"""Why the gate was not asked, what to do after it refused, and which answers a champion gives itself."""

@@ -4,6 +4,7 @@ matplotlib (https://matplotlib.org) is imported when a figure is drawn.
 """
 
 import io
+import itertools
 import math
 import warnings
 from collections.abc import Mapping, Sequence
@@ -220,4 +221,45 @@ def confusion_figure(title: str, labels: Sequence[str], counts: Mapping[tuple[st
         axes.set_xlabel("answer")
         axes.set_ylabel("expected")
         axes.set_title(visible(title), fontsize=10.5, fontweight="bold")
+        return _svg(figure)
+
+
+def answered_figure(
+    title: str, right: Sequence[bool], rows: int, *, goal: float | None = None, answered: int | None = None
+) -> str:
+    """Returns an SVG of how many of the answers are right, the more of the rows are answered: the surest first.
+
+    Args:
+        title: above the figure.
+        right: whether each answer is right, the surest first; at least one.
+        rows: all rows, those without an answer included.
+        goal: draws a dashed line, the share that is to be right.
+        answered: draws a point where as many of the surest rows are answered.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    shares = [total / n for n, total in enumerate(itertools.accumulate(right), 1)]
+    first = min(len(right), 20)  # of fewer rows, the share jumps
+    places = list(range(first, len(right) + 1))
+    lowest = min([*shares[first - 1 :], *([goal] if goal else [])])
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = Figure(figsize=(5.6, 3.4))
+        axes = figure.add_axes((0.12, 0.17, 0.76, 0.68))
+        axes.plot([n / rows for n in places], [shares[n - 1] for n in places], color=BLUE, linewidth=2)
+        if goal:
+            axes.axhline(goal, color=RED, linewidth=1.4, linestyle=(0, (4, 2.5)))
+            axes.text(1.01, goal, f"goal {goal:g}", color=RED, fontsize=8.5, va="center")
+        if answered:
+            axes.plot([answered / rows], [shares[answered - 1]], color=GREEN, marker="o", markersize=7, clip_on=False)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(math.floor(lowest * 20 - 0.5) / 20, 1.002)
+        axes.xaxis.set_major_formatter("{x:.0%}")
+        axes.yaxis.set_major_formatter("{x:.0%}")
+        axes.tick_params(axis="both", length=0, pad=6)
+        axes.grid(color="#e6e6e6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("rows that the model answers, the surest first")
+        axes.set_ylabel("right answers")
+        axes.set_title(visible(title), fontsize=10.5, fontweight="bold", loc="left", pad=12)
         return _svg(figure)

@@ -94,7 +94,14 @@ evaluate: {{confidence: 0.95}}
 decide: {{{scored.get("decide", "")}}}
 register: {{experiment: {names.workspace}, models: "{names.models}"}}
 promote: {{{scored.get("promote", "")}}}
-"""
+{_abstain(names.task, guessed.format)}"""
+
+
+def _abstain(task: str, form: str) -> str:
+    """Returns the line about answers that are left to people; nothing where answers are texts, never entirely right."""
+    if form == "text":
+        return ""
+    return f"abstain: {{}}           # `right: {{{task}: 0.95}}`: where it is less sure than that, people answer\n"
 
 
 def _prompt(file: RowsFile, answer_word: str) -> str:

@@ -20,6 +20,12 @@ class Answer:
     """0 to 1. For a label: its share of all labels' likelihoods. For a written answer: its tokens' geometric mean."""
     version: int
     """The champion's version in the registry."""
+    automatic: bool | None = None
+    """Whether the answer can be used without a look by people; None where params.yaml sets no goal (`abstain.right`),
+    or where the champion's threshold is for another one."""
+    threshold: float | None = None
+    """The probability from which answers are used; None: there is none, and if `automatic` is False, none of them are.
+    """
 
 
 def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = None) -> Answer:
@@ -30,10 +36,12 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
     Raises:
         RungwiseError: there is no champion, the fields are not the prompt's slots, or the row can't be scored.
     """
+    from rungwise.release.abstain import AT, FOR, NONE, goal_text
     from rungwise.release.registry import CHAMPION, Registry
     from rungwise.serving.answerer import Answerer
 
-    optional = settings_of(root).task(task).optional
+    settings = settings_of(root)
+    optional = settings.task(task).optional
     registry = Registry(root)
     version = registry.aliases(task).get(CHAMPION)
     if version is None:
@@ -52,7 +60,11 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
                 do="shorten it",
             )
         )
-    return Answer(prediction.answer, prediction.probability, version.number)
+    automatic, at = None, None
+    if (goal := goal_text(settings, task)) and version.tags.get(FOR) == goal:
+        at = None if version.tags[AT] == NONE else float(version.tags[AT])
+        automatic = at is not None and prediction.probability >= at
+    return Answer(prediction.answer, prediction.probability, version.number, automatic, at)
 
 
 def _no_champion(root: Path, task: str) -> RungwiseError:

@@ -30,8 +30,8 @@ from rungwise.core.gate_reasons import (
     UnseenTestAnswers,
     WhyAlone,
 )
+from rungwise.core.interval_words import MANY_TIMES
 from rungwise.core.records import Interval, Prediction
-from rungwise.core.words import MANY_TIMES
 from rungwise.evidence.ceiling import Unseen
 from rungwise.evidence.intervals import (
     MIN_GROUPS,

@@ -1,4 +1,4 @@
-"""Pictures of a climb, as SVG: the ladder, and what the chosen rung takes for what."""
+"""Pictures of a climb, as SVG: the ladder, what the chosen rung takes for what, and how sure it is of right answers."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from rungwise.core.decisions import Climb
 from rungwise.core.folders import read_lines
+from rungwise.core.gate_reasons import Threshold
+from rungwise.evidence.abstain import Sure
 from rungwise.evidence.figure import (
     BLACK,
     GREEN,
@@ -14,6 +16,7 @@ from rungwise.evidence.figure import (
     RED,
     Panel,
     ScoreRow,
+    answered_figure,
     axis_limits,
     confusion_figure,
     scores_figure,
@@ -27,17 +30,25 @@ MOST_LABELS: Final = 30
 """With more labels a picture of all pairs is not readable."""
 
 
-def pictures_of(climb: Climb, predictions: Path) -> dict[str, str]:
+def pictures_of(
+    climb: Climb, predictions: Path, sure: Sure | None = None, threshold: Threshold | None = None
+) -> dict[str, str]:
     """Returns file name -> SVG. They hold names of rungs and labels, and no text of rows.
 
     Args:
         climb: the climb.
         predictions: the folder with each rung's answers to the validation rows.
+        sure: the chosen rung's answers to them, the surest first; None where answers are not right or wrong.
+        threshold: which of them are used without a look by people; None where nothing sets that.
     """
     made = {LADDER: ladder_picture(climb)}
     answers = predictions / f"{climb.decision.rung}.jsonl"
     if climb.metric == "accuracy" and climb.decision.rung and answers.is_file():
         made |= confusion_picture(climb, read_lines(answers))
+    if sure and sure.right:
+        title = f"{climb.task}: {climb.decision.rung} on validation rows"
+        goal, answered = (threshold.goal, threshold.answered) if threshold else (None, None)
+        made["answered.svg"] = answered_figure(title, sure.right, sure.rows, goal=goal, answered=answered)
     return made
 
 

@@ -32,6 +32,7 @@ from rungwise.core.records import Prediction, prediction_from_json, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.metrics import Metric
 from rungwise.release import parity
+from rungwise.release.abstain import set_threshold
 from rungwise.release.connection import Connection
 from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores, screen
 from rungwise.release.ledger import anchor, answered, is_remeasured, looks, measured_before, record
@@ -58,9 +59,14 @@ def promote(root: Path, task: str, prove: Callable[[Path], None] | None = None) 
         WorkspaceError: the task was not climbed yet.
         RegistryError: there is no challenger, or it does not reload exactly.
     """
-    settings_of(root).task(task)
+    settings = settings_of(root)
+    settings.task(task)
     climb = last_climb(root, task)  # fails for a task that was not climbed, before the registry is asked
-    return _with_advice(root, climb, _asked(root, climb, prove))
+    answers = _Answers(root)
+    verdict = _with_advice(root, climb, _asked(root, climb, prove, answers))
+    champion = Registry(root).version(task, CHAMPION)
+    shown = set_threshold(root, settings, climb, champion, answers) if champion else None
+    return Verdict(verdict.action, (*verdict.reasons, *(one for one in shown or () if one)))
 
 
 def verdict_on(root: Path, climb: Climb) -> Verdict | None:
@@ -105,7 +111,25 @@ def _with_advice(root: Path, climb: Climb, verdict: Verdict) -> Verdict:
     return Verdict(verdict.action, (*verdict.reasons, advice)) if advice else verdict
 
 
-def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Verdict:
+class _Answers:
+    """Answers rows with versions; the same rows once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._known: dict[tuple[int, str], tuple[Prediction, ...]] = {}
+
+    def __call__(self, version: Version, rows: Table) -> tuple[Prediction, ...]:
+        """Returns one prediction for each row."""
+        from rungwise.serving.answerer import Answerer
+
+        key = version.number, digest_of(rows)
+        if key not in self._known:
+            with Registry(self._root).attempt_folder(version) as folder:
+                self._known[key] = Answerer(folder, self._root).judge(rows)
+        return self._known[key]
+
+
+def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None, answers: _Answers) -> Verdict:
     settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task
     target, gate = settings.bars[task], settings.promote
     challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
@@ -144,12 +168,12 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None) -> Ve
             prove(folder) if prove else parity.prove(folder, root)
     if past is None:
         if earlier is None:
-            if unscreened := _unscreened(root, settings, metric, climb, attempt, challenger, champion):
+            if unscreened := _unscreened(root, settings, metric, climb, attempt, challenger, champion, answers):
                 verdict = Verdict("keep", (unscreened,))
                 record(ledger, {**question, **to_json(verdict), "when": _now()}, None)
                 _note(root, climb, challenger, verdict)
                 return verdict
-            earlier = _look(root, settings, metric, rows, challenger, champion, of.level)
+            earlier = _look(root, settings, metric, rows, challenger, champion, of.level, answers)
         verdict = verdict_of(earlier.look)
         if earlier.is_new and of.look > 1:
             spent = SpentLook(of.look, of.level, of.missing)
@@ -197,11 +221,12 @@ def _look(
     challenger: Version,
     champion: Version | None,
     level: float,
+    answers: _Answers,
 ) -> _Look:
     """Scores the test rows, the only place that does; `level`: of this look, one-sided."""
     best = anchor(Paths(root).ledger, challenger.task, metric.name) if champion else None
-    first = _answers(root, challenger, rows)
-    second, why_alone = _champion_answers(root, champion, split_version(settings), rows)
+    first = answers(challenger, rows)
+    second, why_alone = _champion_answers(answers, champion, split_version(settings), rows)
     look = measured(metric, level, first, second, why_alone, best)
     return _Look(look, _now(), row_scores(metric, first))
 
@@ -214,6 +239,7 @@ def _unscreened(
     attempt: str,
     challenger: Version,
     champion: Version | None,
+    answers: _Answers,
 ) -> NotScreened | None:
     """Returns why the validation rows give no reason to score test rows; None if they do, or can't be compared.
 
@@ -225,18 +251,11 @@ def _unscreened(
     rows = Table.read(open_sealed(Paths(root).output("split"), "split") / climb.task / "dev.jsonl")
     path = Paths(root).output("climb") / climb.task / "predictions" / f"{chosen.rung}.jsonl"
     own = [prediction_from_json(line) for line in read_lines(path)]
-    theirs, _ = _champion_answers(root, champion, split_version(settings), rows)
+    theirs, _ = _champion_answers(answers, champion, split_version(settings), rows)
     if theirs is None or [p.id for p in own] != [p.id for p in theirs]:
         return None
     is_smaller = _is_smaller(challenger, champion)
     return screen(settings.promote, settings.bars[climb.task], metric, own, theirs, is_smaller)
-
-
-def _answers(root: Path, version: Version, rows: Table) -> tuple[Prediction, ...]:
-    from rungwise.serving.answerer import Answerer
-
-    with Registry(root).attempt_folder(version) as folder:
-        return Answerer(folder, root).judge(rows)
 
 
 def _refused_unasked(root: Path, climb: Climb) -> Verdict | None:
@@ -273,7 +292,7 @@ def _challenger(registry: Registry, climb: Climb) -> Version:
 
 
 def _champion_answers(
-    root: Path, champion: Version | None, split: str, rows: Table
+    answers: _Answers, champion: Version | None, split: str, rows: Table
 ) -> tuple[tuple[Prediction, ...] | None, WhyAlone | None]:
     """Returns the champion's predictions on held-out rows; or None, and why the challenger is judged alone."""
     if champion is None:
@@ -281,7 +300,7 @@ def _champion_answers(
     if champion.tags.get("split_version") != split:
         return None, OtherSplit(champion.number)
     try:
-        return _answers(root, champion, rows), None
+        return answers(champion, rows), None
     except (ModelError, RegistryError) as error:
         return None, ChampionFails(champion.number, error.problem.what)
 

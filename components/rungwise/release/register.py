@@ -47,6 +47,7 @@ def register(
         RegistryError: MLflow refuses, or the stored model does not reload with equal logits.
     """
     from rungwise.release import parity
+    from rungwise.release.abstain import shown_by
     from rungwise.release.connection import Connection
     from rungwise.release.leftovers import remove_leftovers
     from rungwise.release.pictures import pictures_of
@@ -58,7 +59,8 @@ def register(
     connection, data = Connection(root), data_version(root)
     folders = {e.rung: Paths(root).attempts / f"train-{e.attempt}" for e in climb.evidence}
     attempts = {rung: folder if is_sealed(folder) else None for rung, folder in folders.items()}
-    pictures = pictures_of(climb, Paths(root).output("climb") / task / "predictions")
+    shown = shown_by(root, settings, climb, climb.decision.rung)
+    pictures = pictures_of(climb, Paths(root).output("climb") / task / "predictions", *shown)
     runs = log_climb(connection, settings.register_.experiment, climb, attempts, data, pictures=pictures, source=source)
     remove_leftovers(connection, task, Registry(root).model(task), [evidence.attempt for evidence in climb.evidence])
     rung = climb.decision.rung

@@ -108,8 +108,7 @@ def _prove(root: Path, version: Version, prove: Callable[[Path], None]) -> None:
     """
     with Registry(root).attempt_folder(version) as folder:
         prove(folder)
-    with Connection(root).client() as (_, client):
-        client.set_model_version_tag(version.model, str(version.number), TAG + "reload", "exact")
+    set_tags(root, version, {"reload": "exact"})
 
 
 def _is_whole(registry: Registry, version: Version) -> bool:
@@ -183,6 +182,16 @@ def note_verdict(root: Path, climb: Climb, version: Version, verdict: Verdict) -
             client.update_model_version(version.model, number, note)
         for name, value in tags.items():
             client.set_model_version_tag(version.model, number, name, value)
+
+
+def set_tags(root: Path, version: Version, tags: Mapping[str, str]) -> None:
+    """Sets tags of a version; an empty one is removed."""
+    with Connection(root).client() as (_, client):
+        for name, value in tags.items():
+            if value:
+                client.set_model_version_tag(version.model, str(version.number), TAG + name, value)
+            elif name in version.tags:
+                client.delete_model_version_tag(version.model, str(version.number), TAG + name)
 
 
 def _tags(root: Path, climb: Climb, evidence: Evidence, base: Base | None) -> dict[str, str]:

@@ -15,12 +15,14 @@ from rungwise.core.climb_reasons import DoubtfulLabels, WithoutModel
 from rungwise.core.decisions import Climb, Decision, Floor, Text, climb_from_json
 from rungwise.core.errors import RungwiseError, WorkspaceBusy
 from rungwise.core.folders import is_sealed, read_json, read_lines
+from rungwise.core.gate_reasons import Threshold
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.levels import screen_interval
 from rungwise.evidence.metrics import MEANINGS, TITLES
 from rungwise.pipeline.stages import check_rows
+from rungwise.release.abstain import shown_by
 from rungwise.release.facts import compared
 from rungwise.release.gate import Verdict
 from rungwise.release.ledger import looks
@@ -136,6 +138,8 @@ class Explanation:
     """The gate's last verdict on the climb's candidate; None without one, or where the gate was not asked about it."""
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
+    threshold: Threshold | None = None
+    """Which answers the decision's rung would give itself; None where params.yaml sets no goal (`abstain.right`)."""
 
 
 def status(root: Path) -> Status:
@@ -244,6 +248,7 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
         incumbent=reference(root, settings, climb, rungs) if has_data else None,
         verdict=verdict,
         doubts=_doubts(root, climb),
+        threshold=shown_by(root, settings, climb, climb.decision.rung)[1],
     )
 
 
@@ -360,6 +365,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "incumbent": reference_json(one.incumbent),
             "verdict": _verdict_json(one.verdict),
             "doubts": reason_json(one.doubts) if one.doubts else None,
+            "threshold": reason_json(one.threshold) if one.threshold else None,
         }
         for name, one in found.items()
     }

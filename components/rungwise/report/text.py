@@ -7,12 +7,15 @@ from collections.abc import Mapping, Sequence
 from rungwise.core.climb_reasons import RefusedOnTest
 from rungwise.core.decisions import Reason
 from rungwise.core.gate_reasons import ChallengerScore
+from rungwise.core.interval_words import change_text
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval
 from rungwise.core.texts import number_of
-from rungwise.core.words import change_text, money, sentence_of, sentences_of
+from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
+from rungwise.release.abstain import AT, FOR, NONE, TEST
 from rungwise.release.gate import Verdict
+from rungwise.release.registry import Version
 from rungwise.report.read import Explanation, RungExplanation, Status, TaskStatus
 from rungwise.report.reference import Reference, Speed
 
@@ -187,8 +190,19 @@ def _task_text(task: TaskStatus) -> str:
             base, revision = version.tags.get("base"), version.tags.get("base_revision")
             on = f" on {base}" + (f"@{revision}" if revision else "") if base else ", no language model"
             lines.append(f"{alias}: version {version.number} ({version.tags['rung']}{on})")
+            if alias == "champion":
+                lines += _abstains(version)
     lines += [f"test look: {look['action']}: {sentences_of(look['reasons'])}" for look in task.test_looks[-1:]]
     return "\n".join(lines)
+
+
+def _abstains(champion: Version) -> list[str]:
+    """Returns which answers the champion gives itself; nothing where it answers all rows."""
+    if not (goal := champion.tags.get(FOR)):
+        return []
+    at, test = champion.tags[AT], champion.tags.get(TEST, "")
+    kept = f"answers with a probability of at least {float(at):.4g}" if at != NONE else "no answers"
+    return [f"  it gives {kept} itself ({goal}){f'. {test}' if test else ''}"]
 
 
 def explain_text(explained: Mapping[str, Explanation]) -> str:
@@ -214,7 +228,11 @@ def _explanation_text(task: Explanation) -> str:
         score = next((r.evidence.score for r in task.rungs if r.evidence.rung == task.decision.rung), None)
         below = _below(score, task.target)
         verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, {below} the bar."
-    lines += ["", verdict, *[sentence_of(reason) for reason in (task.doubts, task.comparison) if reason]]
+    lines += [
+        "",
+        verdict,
+        *[sentence_of(reason) for reason in (task.doubts, task.comparison, task.threshold) if reason],
+    ]
     if task.incumbent:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
     return "\n".join(lines)
