@@ -201,6 +201,21 @@ def table(detail: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def real_table(detail: dict[str, Any]) -> str:
+    """Returns what became of official test rows as a Markdown table."""
+    head = ["rows", "rung", "goal", "answered", "right", "right of all rows", "test rows agree"]
+    lines = [f"| {' | '.join(head)} |", "|---" * len(head) + "|"]
+    for name in SETS:
+        for rung in RUNGS:
+            for goal in GOALS:
+                one = detail[f"{name}, {rung}, {goal:.0%} right"]
+                value, low, high = one["right"]
+                cells = (f"{one['answered']:.1%}", f"{value:.3f} ({low:.3f} to {high:.3f})", f"{one['all right']:.3f}")
+                agrees = "yes" if high >= goal else "**no**: not used"
+                lines.append(f"| {name} | {rung} | {goal:.0%} | {' | '.join(cells)} | {agrees} |")
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Runs the benchmark."""
     arguments = parser(__doc__, quick="20 repetitions of 304 rows")
@@ -224,6 +239,7 @@ def main() -> None:
             print(f"{where}: {one}", flush=True)
     if options.source and not options.quick:
         detail |= real(options.source, figures)
+        print(real_table(detail))
     if not options.quick:
         print(table(detail))
     publish("abstain", figures, detail, options, machine=machine())

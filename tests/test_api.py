@@ -5,13 +5,12 @@ import pytest
 
 import rungwise
 from rungwise import RungwiseError, Workspace
-from tests.conftest import environment, with_dvc, write_workspace
-
-PASSING = "  - {name: rank-8, base: bases/able, method: lora, rank: 8, alpha: 16}\n"
+from tests.conftest import environment, sided_rows, with_dvc, write_sided
 
 
-def test_a_workspace_runs_and_answers_with_typed_results(tmp_path, base_folder):
-    root = with_dvc(write_workspace(tmp_path / "w", base_folder, ladder=PASSING, steps=60, target=0.3))
+def test_a_workspace_runs_and_answers_with_typed_results(tmp_path):
+    rows = [row for side in ("train", "dev", "test") for row in sided_rows(80, side)]
+    root = with_dvc(write_sided(tmp_path / "w", rows, target=0.3))
     workspace = Workspace(root)
     (result,) = workspace.run()
     assert (result.task, result.version, result.action) == ("route", 1, "promote") and result.reasons
@@ -19,7 +18,7 @@ def test_a_workspace_runs_and_answers_with_typed_results(tmp_path, base_folder):
     assert task.champion is not None and task.champion.number == 1 and task.chosen is not None
     assert task.chosen.score is not None and task.chosen.score.low >= task.target == 0.3
     explained = workspace.explain("route")
-    assert explained.decision.passes and explained.rungs[0].evidence.rung == "rank-8" and explained.dev_rows > 20
+    assert explained.decision.passes and explained.rungs[0].evidence.rung == "classical" and explained.dev_rows > 20
     by_text = workspace.predict("route", "please the parcel when")
     assert by_text.answer == "delivery" and 0 < by_text.probability <= 1 and by_text.version == 1
     assert workspace.predict("route", fields={"body": "please the parcel when"}) == by_text

@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks import planner
 from benchmarks.report import Figure
 from rungwise.planning.memory import need_of
@@ -27,6 +29,7 @@ def test_the_figures_state_their_goals_and_whether_they_are_met():
     assert planner.figures(rows, "cuda")["mean_absolute_error"].met is False
 
 
+@pytest.mark.slow
 def test_the_smallest_combination_is_measured_in_a_process_of_its_own():
     command = [sys.executable, "-W", "ignore", "-m", "benchmarks.planner", "--one", "0"]
     env = environment(MALLOC_MMAP_THRESHOLD_="131072")

@@ -12,7 +12,7 @@ from benchmarks.__main__ import listed
 from tests.conftest import REPOSITORY, environment
 
 NEED_NO_DATA = ("abstain", "gates", "gpu", "intervals", "planner")
-SLOW = ("data", "methods", "planner", "real_data", "training")
+SLOW = ("audit", "data", "gpu", "methods", "planner", "real_data", "training")
 """Ten seconds to a minute each; their parts have fast tests of their own."""
 NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in listed()]
 FIELDS = {"value", "goal", "met", "unit", "peer"}

@@ -46,6 +46,7 @@ def test_the_sentences_name_clear_differences_and_compare_with_the_papers_claims
     assert "add `full` to the methods" in " ".join(sentences(without))
 
 
+@pytest.mark.slow
 def test_each_method_runs_in_its_own_process_and_never_twice(workspace, monkeypatch, capsys):
     for verb in ("ingest", "validate", "split", "augment"):
         run_stage(workspace, verb)

@@ -148,6 +148,7 @@ def test_an_edit_while_dvc_records_restores_the_lock(workspace, monkeypatch):
     assert (root / "dvc.lock").read_bytes() == lock
 
 
+@pytest.mark.slow
 def test_a_killed_repro_ends_its_stage_and_the_next_run_continues(workspace):
     from tests.workspace.test_workspace import is_running
 

@@ -9,6 +9,7 @@ from rungwise.core.climb_reasons import (
     BelowBar,
     BestRefused,
     BeyondClassical,
+    Doubling,
     DoubtfulLabels,
     IncumbentCompared,
     LabelCeiling,
@@ -321,6 +322,21 @@ SENTENCES = [
     (OtherSplit(3), "Champion 3 was trained under another split: no fair comparison on these rows."),
     (ChampionFails(3, "a base is missing"), "Champion 3 can't answer any more (a base is missing)."),
     (AlreadyChampion(3), "Version 3 is the champion already."),
+    (
+        Doubling("classical", 2400, 1200, EVEN, "gains", 0.012, 0.045),
+        "classical: twice as many training rows would bring between 1.2 and 4.5 points (from 1,200 rows to 2,400 it "
+        "gained +0.010 (-0.040 to +0.060), on 200 validation rows).",
+    ),
+    (
+        Doubling("classical", 2400, 1200, EVEN, "flat", -0.002, 0.012),
+        "classical: twice as many training rows would bring at most 1.2 points (from 1,200 rows to 2,400 it gained "
+        "+0.010 (-0.040 to +0.060), on 200 validation rows).",
+    ),
+    (
+        Doubling("classical", 2400, 1200, EVEN, "unknown", -0.04, 0.06, 5000),
+        "classical: these validation rows can't tell what twice as many training rows would bring: about 5,000 rows "
+        "would (from 1,200 rows to 2,400 it gained +0.010 (-0.040 to +0.060), on 200 validation rows).",
+    ),
     (
         Threshold(0.81321, 0.95, 0.9, 240, 320, 59),
         "It answers 75.0% of 320 validation rows itself, with a probability of at least 0.8132: at least 95% of such "

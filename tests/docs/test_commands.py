@@ -297,6 +297,7 @@ def test_the_commands_of_a_workspace_are_typed(home, demonstration, typed):
     assert done.stdout.count(answer["answer"]) >= 2 and "queue keep" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_demonstration_runs_in_a_clone(home, clone, demonstration):
     assert demonstration.wait(300) == 0, (home / "demo.log").read_text()[-6000:]
     assert "Where to look next" in (home / "demo.log").read_text()

@@ -128,6 +128,7 @@ def test_the_commands_are_those_of_the_page():
     assert RUN in lines and sum(line.endswith(" &") for line in lines) == 2
 
 
+@pytest.mark.slow
 def test_the_nightly_deployment_does_the_work_once(prefect, own, tmp_path):
     assert "Completed" in prefect(RUN)
     before = state(own)

@@ -108,6 +108,7 @@ def test_a_new_user_gets_from_rows_to_an_answer(installed: Installed) -> None:
     assert answer["version"] == 1 and answer["answer"] in {"delivery", "billing", "repair", "account"}
 
 
+@pytest.mark.slow
 def test_the_flow_runs_from_the_wheel_and_has_nothing_to_do(installed: Installed) -> None:
     done = installed.run(str(installed.python), "-m", "rungwise.flows.pipeline", PREFECT_LOGGING_TO_API_ENABLED="false")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -61,6 +61,7 @@ def test_metrics_parameters_and_plots_are_shown_and_compared(climbed):
     assert typed(climbed, "git status --porcelain") == "", "the same settings give the same files"
 
 
+@pytest.mark.slow
 def test_an_experiment_with_another_setting_runs_and_is_compared(climbed):
     typed(climbed, "dvc exp run -S validate.min_rows=21 -S evaluate.confidence=0.9")
     wide = typed(climbed, "dvc metrics diff")

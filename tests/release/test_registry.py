@@ -159,7 +159,7 @@ def test_runs_show_what_users_of_mlflow_look_for(climbed):
                     if name not in ("mlflow.parentRunId", "mlflow.source.git.commit")]  # fmt: skip
     assert "- validation rows: " in lora.data.tags["mlflow.note.content"]
     names = {f.path for f in client.list_artifacts(whole.info.run_id)}
-    assert names == {"ladder.svg", "confusion.svg"}
+    assert names == {"ladder.svg", "confusion.svg", "answered.svg"}
 
 
 def test_a_version_shows_its_test_score_its_inputs_and_what_it_is(climbed):

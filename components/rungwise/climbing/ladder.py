@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rungwise.climbing.climb import climb
+from rungwise.climbing.curve import curve_of
 from rungwise.climbing.decide import Outcome, compare, decide
 from rungwise.climbing.rungs import EvaluateRung, TaskClimb, TrainRung
 from rungwise.config import Settings, base_of
@@ -107,7 +108,8 @@ def climb_ladder(one: TaskClimb, data_version: str, train: TrainRung, evaluate: 
     names = [rung.name for rung in settings.ladder]
     result, outcomes = climb(one.name, one.task.measure, target, names, attempt, policy)
     comparison = compare(one.metric, outcomes, result.decision)
-    result = replace(result, comparison=comparison, floor=floor.floor if floor else None)
+    curves = tuple(curve for outcome in outcomes if (curve := curve_of(one, outcome, train, evaluate)))
+    result = replace(result, comparison=comparison, floor=floor.floor if floor else None, curves=curves)
     files: dict[str, str | Path | Json] = {"climb.json": to_json(result)}
     for outcome in outcomes:
         files[f"predictions/{outcome.evidence.rung}.jsonl"] = to_lines(outcome.predictions)

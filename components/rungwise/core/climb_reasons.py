@@ -268,6 +268,28 @@ class DoubtfulLabels:
     code: Literal["doubtful_labels"] = "doubtful_labels"
 
 
+@dataclass(frozen=True)
+class Doubling:
+    """What twice as many training rows would bring a rung, judged by what the last doubling brought."""
+
+    rung: str
+    rows: int
+    """Training rows of the rung."""
+    half: int
+    """Training rows of the half."""
+    difference: Interval
+    """The rung with all rows minus the same with half of them, on the same validation rows."""
+    outcome: Literal["gains", "flat", "unknown"]
+    """`gains`: more rows help. `flat`: twice as many bring less than `FLAT`. `unknown`: the rows show neither."""
+    low: float
+    """The least that twice as many rows are expected to bring."""
+    high: float
+    """The most."""
+    rows_needed: int | None = None
+    """Validation rows that would tell (outcome `unknown`)."""
+    code: Literal["doubling"] = "doubling"
+
+
 ClimbReason: TypeAlias = (
     NoScore
     | TooFewScored
@@ -285,5 +307,6 @@ ClimbReason: TypeAlias = (
     | LabelCeiling
     | BelowBar
     | BestRefused
+    | Doubling
 )
 """Why a climb continues or ends."""

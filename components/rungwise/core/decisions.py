@@ -48,6 +48,27 @@ class Floor:
 
 
 @dataclass(frozen=True)
+class CurvePoint:
+    """A rung trained on a part of the training rows."""
+
+    rows: int
+    """Training rows."""
+    score: Interval
+    """On the validation rows."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A rung's score by the number of training rows; each part contains the smaller ones."""
+
+    rung: str
+    points: tuple[CurvePoint, ...]
+    """Ascending by rows; the last has all rows."""
+    last: Interval
+    """The score with all rows minus that with half of them, on the same validation rows."""
+
+
+@dataclass(frozen=True)
 class Climb:
     """A whole climb of one task: every rung's evidence in the order tried, and the last decision."""
 
@@ -62,6 +83,8 @@ class Climb:
     """Whether a language model is needed at all; None where no rung without one was scored."""
     floor: Floor | None = None
     """What needs no training; None in climbs of older versions."""
+    curves: tuple[Curve, ...] = ()
+    """The curves of rungs that were tried, by the number of training rows; none in climbs of older versions."""
 
     @property
     def refused(self) -> frozenset[str]:
@@ -106,6 +129,7 @@ def climb_from_json(row: Mapping[str, Json]) -> Climb:
         steps=tuple(decision_from_json(d) for d in row["steps"]),
         comparison=comparison,
         floor=from_json(Floor, row["floor"]) if row.get("floor") else None,
+        curves=tuple(from_json(Curve, one) for one in row.get("curves", ())),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 STAGES: Final = ("ingest", "validate", "split", "augment", "climb")
 """The stages that DVC runs, in order."""
-RECIPES: Final[Mapping[str, int]] = {"ingest": 9, "validate": 6, "split": 8, "augment": 4, "climb": 15}
+RECIPES: Final[Mapping[str, int]] = {"ingest": 9, "validate": 6, "split": 8, "augment": 4, "climb": 16}
 """Stage -> recipe number."""
 TRAINING: Final = 8
 """Raise it when training gives other weights; a golden-loss test fails if losses change without it."""

@@ -21,7 +21,14 @@ Record = TypeVar("Record")
 Json = Any
 _LORA: Final[Mapping[str, Any]] = METHODS["lora"].settings
 """The defaults of a spec: those of the most common method."""
-_LEFT_OUT: Final = (("code", ""), ("keys", ()), ("constrained", False), ("prompting", None), ("references", ()))
+_LEFT_OUT: Final = (
+    ("code", ""),
+    ("keys", ()),
+    ("constrained", False),
+    ("prompting", None),
+    ("references", ()),
+    ("curves", ()),
+)
 """Fields with the defaults at which `to_json` leaves them out."""
 SIDES = ("train", "dev", "test")
 """The sides of a split: training, validation and test rows."""

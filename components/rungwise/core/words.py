@@ -13,6 +13,7 @@ from rungwise.core.climb_reasons import (
     BestRefused,
     BeyondClassical,
     ClimbReason,
+    Doubling,
     DoubtfulLabels,
     Help,
     IncumbentCompared,
@@ -34,7 +35,7 @@ from rungwise.core.climb_reasons import (
 from rungwise.core.decisions import Reason, Text
 from rungwise.core.gate_reasons import GateReason
 from rungwise.core.gate_words import gate_sentence, release_sentence
-from rungwise.core.interval_words import MANY_TIMES, ends_text, paired_text
+from rungwise.core.interval_words import MANY_TIMES, change_text, ends_text, paired_text
 from rungwise.core.records import Json, to_json
 from rungwise.core.texts import number_of
 
@@ -84,6 +85,8 @@ def reason_json(reason: Reason) -> Json:
 
 def _climb(reason: ClimbReason) -> str:
     match reason:
+        case Doubling():
+            return _doubling(reason)
         case NoScore():
             return f"{reason.rung}: no score: {reason.note}.{_UNSCORED[reason.why]}"
         case TooFewScored(rung, scored, rows, required):
@@ -165,6 +168,31 @@ def _no_rung_left(reason: NothingJudged | TooFewRows | BarAtFloor | LabelCeiling
         case BestRefused(rung):
             return f"No rung is left. {rung} passes on the validation rows, and the test rows refused it."
     assert_never(reason)
+
+
+def _doubling(reason: Doubling) -> str:
+    gained = (
+        f"from {number_of(reason.half, 'row')} to {reason.rows:,} it gained {change_text(reason.difference)}, on "
+        f"{number_of(reason.difference.n, 'validation row')}"
+    )
+    match reason.outcome:
+        case "gains":
+            return (
+                f"{reason.rung}: twice as many training rows would bring between {100 * reason.low:.1f} and "
+                f"{100 * reason.high:.1f} points ({gained})."
+            )
+        case "flat":
+            return (
+                f"{reason.rung}: twice as many training rows would bring at most {100 * max(0.0, reason.high):.1f} "
+                f"points ({gained})."
+            )
+        case "unknown":
+            needed = f": about {number_of(reason.rows_needed, 'row')} would" if reason.rows_needed else ""
+            return (
+                f"{reason.rung}: these validation rows can't tell what twice as many training rows would bring{needed} "
+                f"({gained})."
+            )
+    assert_never(reason.outcome)
 
 
 def _label_ceiling(reason: LabelCeiling) -> str:

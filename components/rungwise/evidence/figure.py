@@ -224,6 +224,48 @@ def confusion_figure(title: str, labels: Sequence[str], counts: Mapping[tuple[st
         return _svg(figure)
 
 
+def curves_figure(
+    title: str, curves: Mapping[str, Sequence[tuple[int, Interval]]], metric: str, *, bar: float | None = None
+) -> str:
+    """Returns an SVG of scores by the number of training rows, which doubles from tick to tick.
+
+    Args:
+        title: above the figure.
+        curves: rung -> (training rows, score with its interval), ascending by rows.
+        metric: the name of the score.
+        bar: draws a dashed line, the score that is required.
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    scores = [score for points in curves.values() for _, score in points]
+    low, high = axis_limits([*scores, *([Interval(bar, bar, bar, 1, 0.95)] if bar is not None else [])])
+    ticks = sorted({rows for points in curves.values() for rows, _ in points})
+    with matplotlib.rc_context(dict(_STYLE)):
+        figure = Figure(figsize=(5.6, 3.4))
+        axes = figure.add_axes((0.12, 0.17, 0.70, 0.68))
+        axes.set_xscale("log", base=2)
+        for (name, points), colour in zip(curves.items(), itertools.cycle((BLUE, ORANGE, GREEN, BLACK))):
+            at = [rows for rows, _ in points]
+            axes.plot(at, [score.value for _, score in points], color=colour, linewidth=2, marker="o", markersize=6)
+            axes.vlines(at, [s.low for _, s in points], [s.high for _, s in points], color=colour, linewidth=1.4)
+            end = at[-1], points[-1][1].value
+            axes.annotate(on_one_line(name), end, (8, 0), "data", "offset points", color=colour, fontsize=8.5)
+        if bar is not None:
+            axes.axhline(bar, color=RED, linewidth=1.4, linestyle=(0, (4, 2.5)))
+            axes.text(ticks[0], bar, f"bar {bar:g}", color=RED, fontsize=8.5, va="bottom")
+        axes.set_ylim(low, high)
+        axes.set_xticks(ticks, [f"{rows:,}" for rows in ticks])
+        axes.minorticks_off()
+        axes.tick_params(axis="both", length=0, pad=6)
+        axes.grid(color="#e6e6e6", linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set_xlabel("training rows")
+        axes.set_ylabel(metric)
+        axes.set_title(visible(title), fontsize=10.5, fontweight="bold", loc="left", pad=12)
+        return _svg(figure)
+
+
 def answered_figure(
     title: str, right: Sequence[bool], rows: int, *, goal: float | None = None, answered: int | None = None
 ) -> str:

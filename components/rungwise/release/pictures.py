@@ -19,8 +19,10 @@ from rungwise.evidence.figure import (
     answered_figure,
     axis_limits,
     confusion_figure,
+    curves_figure,
     scores_figure,
 )
+from rungwise.evidence.metrics import TITLES
 from rungwise.release.facts import standing
 from rungwise.release.gate import Verdict
 
@@ -45,6 +47,10 @@ def pictures_of(
     answers = predictions / f"{climb.decision.rung}.jsonl"
     if climb.metric == "accuracy" and climb.decision.rung and answers.is_file():
         made |= confusion_picture(climb, read_lines(answers))
+    if climb.curves:
+        curves = {curve.rung: [(point.rows, point.score) for point in curve.points] for curve in climb.curves}
+        title = f"{climb.task}: amount of data"
+        made["data.svg"] = curves_figure(title, curves, TITLES[climb.metric], bar=climb.target)
     if sure and sure.right:
         title = f"{climb.task}: {climb.decision.rung} on validation rows"
         goal, answered = (threshold.goal, threshold.answered) if threshold else (None, None)

@@ -11,13 +11,14 @@ from typing import Any, Final
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.config import Settings
-from rungwise.core.climb_reasons import DoubtfulLabels, WithoutModel
+from rungwise.core.climb_reasons import Doubling, DoubtfulLabels, WithoutModel
 from rungwise.core.decisions import Climb, Decision, Floor, Text, climb_from_json
 from rungwise.core.errors import RungwiseError, WorkspaceBusy
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.gate_reasons import Threshold
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
 from rungwise.core.words import reason_json
+from rungwise.evidence.doubling import doubling
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.levels import screen_interval
 from rungwise.evidence.metrics import MEANINGS, TITLES
@@ -67,6 +68,8 @@ class TaskStatus:
 
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
+    amounts: tuple[Doubling, ...] = ()
+    """Where no rung passes: what twice as many training rows would bring."""
     is_alone: bool = False
     """Whether the climb is one of this task alone (`rungwise run --task`), from which nothing is registered."""
 
@@ -138,6 +141,8 @@ class Explanation:
     """The gate's last verdict on the climb's candidate; None without one, or where the gate was not asked about it."""
     doubts: DoubtfulLabels | None = None
     """Where no rung passes and many labels may be wrong."""
+    amounts: tuple[Doubling, ...] = ()
+    """What twice as many training rows would bring rungs that were trained on parts of them."""
     threshold: Threshold | None = None
     """Which answers the decision's rung would give itself; None where params.yaml sets no goal (`abstain.right`)."""
 
@@ -204,6 +209,7 @@ def _tasks(root: Path, settings: Settings, is_climbed: bool, has_data: bool) -> 
             incumbent=reference(root, settings, climb, rungs) if climb and has_data else None,
             verdict=verdict,
             doubts=_doubts(root, climb) if climb else None,
+            amounts=tuple(map(doubling, climb.curves)) if climb and not climb.decision.passes else (),
             is_alone=climb is not None and recorded is None,
         )
     return tasks
@@ -248,6 +254,7 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
         incumbent=reference(root, settings, climb, rungs) if has_data else None,
         verdict=verdict,
         doubts=_doubts(root, climb),
+        amounts=tuple(doubling(curve) for curve in climb.curves),
         threshold=shown_by(root, settings, climb, climb.decision.rung)[1],
     )
 
@@ -319,6 +326,7 @@ def status_json(found: Status) -> Json:
             "incumbent": reference_json(task.incumbent),
             "verdict": _verdict_json(task.verdict),
             "doubts": reason_json(task.doubts) if task.doubts else None,
+            "amounts": [reason_json(amount) for amount in task.amounts],
             "alone": task.is_alone,
         }
     about = {"changed": list(found.changed), "working": found.working, "fault": found.fault}
@@ -365,6 +373,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "incumbent": reference_json(one.incumbent),
             "verdict": _verdict_json(one.verdict),
             "doubts": reason_json(one.doubts) if one.doubts else None,
+            "amounts": [reason_json(amount) for amount in one.amounts],
             "threshold": reason_json(one.threshold) if one.threshold else None,
         }
         for name, one in found.items()

@@ -182,7 +182,7 @@ def _task_text(task: TaskStatus) -> str:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
     lines += ["", table(header(task), ladder_rows(task))]
     if task.decision:
-        reasons = [*task.decision.reasons, *([task.doubts] if task.doubts else [])]
+        reasons = [*task.decision.reasons, *([task.doubts] if task.doubts else []), *task.amounts]
         lines += ["", "Why:", *[f"  - {sentence_of(reason)}" for reason in reasons]]
     for alias, version in (("challenger", task.challenger), ("champion", task.champion)):
         if version:
@@ -231,7 +231,7 @@ def _explanation_text(task: Explanation) -> str:
     lines += [
         "",
         verdict,
-        *[sentence_of(reason) for reason in (task.doubts, task.comparison, task.threshold) if reason],
+        *[sentence_of(reason) for reason in (task.doubts, task.comparison, *task.amounts, task.threshold) if reason],
     ]
     if task.incumbent:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
