@@ -81,7 +81,7 @@ def test_parts_are_attempts_that_the_store_keeps(climbed):
     assert "training rows" in svg and "bar 0.97" in svg and "160" in svg
 
 
-def test_a_rung_that_wants_no_curve_and_too_few_rows_have_none(climbed):
+def test_a_rung_without_the_setting_and_too_few_rows_have_no_curve(climbed):
     one = task_climb(climbed, settings_of(climbed), "route")
     outcome = evaluate_rung(one, "classical", train_rung(one, "classical"))
     assert curve_of(one, outcome, train_rung, evaluate_rung)

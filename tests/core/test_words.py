@@ -24,6 +24,7 @@ from rungwise.core.climb_reasons import (
     TooFewScored,
     TooManyUnscored,
     TryNext,
+    WeakSlice,
     WithoutModel,
 )
 from rungwise.core.decisions import Climb, Decision, Floor, Reason, Text, climb_from_json, reason_from_json
@@ -322,6 +323,16 @@ SENTENCES = [
     (OtherSplit(3), "Champion 3 was trained under another split: no fair comparison on these rows."),
     (ChampionFails(3, "a base is missing"), "Champion 3 can't answer any more (a base is missing)."),
     (AlreadyChampion(3), "Version 3 is the champion already."),
+    (
+        WeakSlice("label", "repair", WORSE, 800, 0.85),
+        "Rows with the label 'repair': -0.100 (-0.150 to -0.050), clearly below the bar of 0.85. They are 25% of 800 "
+        "validation rows: collect more of them first.",
+    ),
+    (
+        WeakSlice("length", "longest third", WORSE, 600, 0.85),
+        "The longest third of the texts: -0.100 (-0.150 to -0.050), clearly below the bar of 0.85. They are 33% of 600 "
+        "validation rows: collect more of them first.",
+    ),
     (
         Doubling("classical", 2400, 1200, EVEN, "gains", 0.012, 0.045),
         "classical: twice as many training rows would bring between 1.2 and 4.5 points (from 1,200 rows to 2,400 it "

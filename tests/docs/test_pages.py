@@ -13,7 +13,10 @@ from ruamel.yaml import YAML
 
 import rungwise
 from benchmarks import gpu
+from benchmarks.abstain import RUNGS, real_table
+from benchmarks.abstain import table as abstain_table
 from benchmarks.climbs import climbs_table
+from benchmarks.doubling import table as doubling_table
 from benchmarks.gates import nights_table
 from benchmarks.gates import table as gate_table
 from benchmarks.intervals import table as interval_table
@@ -77,6 +80,30 @@ def test_the_architecture_names_every_room_and_its_floors():
     (contract, *_) = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     floors = [floor.replace("rungwise.", "").replace(" | ", ", ") for floor in contract["layers"]]
     assert "\n".join(floors) in text
+
+
+def result_of(benchmark: str) -> dict[str, Any]:
+    result: dict[str, Any] = json.loads((REPOSITORY / f"benchmarks/results/{benchmark}.json").read_text())
+    return result
+
+
+def test_the_figures_of_answers_without_people_and_of_one_doubling_are_the_recorded_ones():
+    detail = result_of("abstain")["detail"]
+    assert abstain_table(detail) in RESULTS and real_table(detail) in RESULTS
+    broken = [one["rungwise"]["broken"] for key, one in detail.items() if "rungwise" in str(one)]
+    assert len(broken) == 16 and max(broken) <= 0.1, "the promise holds in every cell"
+    out = [detail[f"clinc150, {rung}, 95% right"]["out of scope and answered as an intent"] for rung in RUNGS]
+    text = " ".join(RESULTS.split())
+    assert (
+        "*classical* answers {:.0%} of the rows out of scope as if they had an intent, and *embed* {:.0%}".format(*out)
+        in text
+    )
+    result = result_of("doubling")
+    covers, cells = result["figures"]["the range covers what came"], result["figures"]["cells"]["value"]
+    assert doubling_table(result["detail"]["cells"]) in RESULTS
+    assert f"covers what came in {covers['value']:.0%} of {cells} cells" in text and f"{covers['peer']:.0%}." in text
+    page = (REPOSITORY / "docs/concepts/climb.md").read_text(encoding="utf-8")
+    assert f"in {covers['value']:.0%} of {cells} cases" in page
 
 
 def test_many_settings_are_shown():

@@ -290,6 +290,23 @@ class Doubling:
     code: Literal["doubling"] = "doubling"
 
 
+@dataclass(frozen=True)
+class WeakSlice:
+    """Validation rows with something in common, on which the rung is shown to be below the bar."""
+
+    kind: Literal["label", "source", "length"]
+    """What they have in common: the right label, the source, or the length of their texts."""
+    name: str
+    """The label, the source, or `shortest third` and `longest third`."""
+    score: Interval
+    """The rung's score on them."""
+    rows: int
+    """All validation rows."""
+    target: float
+    """The bar."""
+    code: Literal["weak_slice"] = "weak_slice"
+
+
 ClimbReason: TypeAlias = (
     NoScore
     | TooFewScored
@@ -307,6 +324,8 @@ ClimbReason: TypeAlias = (
     | LabelCeiling
     | BelowBar
     | BestRefused
-    | Doubling
 )
 """Why a climb continues or ends."""
+
+RowsReason: TypeAlias = DoubtfulLabels | Doubling | WeakSlice
+"""What the rows have to do with it, and which rows would help."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias, get_args
 
-from rungwise.core.climb_reasons import ClimbReason, DoubtfulLabels, IncumbentCompared, RefusedOnTest, WithoutModel
+from rungwise.core.climb_reasons import ClimbReason, IncumbentCompared, RefusedOnTest, RowsReason, WithoutModel
 from rungwise.core.gate_reasons import GateReason, ReleaseReason
 from rungwise.core.methods import RENAMED_METHODS
 from rungwise.core.records import Evidence, Interval, Json, from_json
@@ -18,7 +18,7 @@ class Text:
     code: Literal["text"] = "text"
 
 
-Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | DoubtfulLabels | GateReason | ReleaseReason | Text
+Reason: TypeAlias = ClimbReason | WithoutModel | IncumbentCompared | RowsReason | GateReason | ReleaseReason | Text
 
 _BY_CODE: Final[Mapping[str, type]] = {kind.code: kind for kind in get_args(Reason)}
 _INTERVALS: Final = ("score", "difference")

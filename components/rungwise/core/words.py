@@ -23,6 +23,7 @@ from rungwise.core.climb_reasons import (
     NothingJudged,
     NotTried,
     RefusedOnTest,
+    RowsReason,
     RungCompared,
     RungScore,
     TooFewRows,
@@ -30,6 +31,7 @@ from rungwise.core.climb_reasons import (
     TooManyUnscored,
     TryNext,
     Unscored,
+    WeakSlice,
     WithoutModel,
 )
 from rungwise.core.decisions import Reason, Text
@@ -37,7 +39,7 @@ from rungwise.core.gate_reasons import GateReason
 from rungwise.core.gate_words import gate_sentence, release_sentence
 from rungwise.core.interval_words import MANY_TIMES, change_text, ends_text, paired_text
 from rungwise.core.records import Json, to_json
-from rungwise.core.texts import number_of
+from rungwise.core.texts import number_of, on_one_line
 
 _UNSCORED: Mapping[Unscored, str] = {
     "": "",
@@ -63,11 +65,8 @@ def sentence_of(reason: Reason) -> str:
         return _without_model(reason)
     if isinstance(reason, IncumbentCompared):
         return _incumbent_compared(reason)
-    if isinstance(reason, DoubtfulLabels):
-        return (
-            f"{reason.suspects} of {reason.rows} labels may be wrong: a model trained on the other rows contradicts "
-            "them. Check them before you train more: `rungwise data docs` lists them."
-        )
+    if isinstance(reason, RowsReason):
+        return _rows(reason)
     if isinstance(reason, ClimbReason):
         return _climb(reason)
     return gate_sentence(reason) if isinstance(reason, GateReason) else release_sentence(reason)
@@ -83,10 +82,22 @@ def reason_json(reason: Reason) -> Json:
     return {**to_json(reason), "sentence": sentence_of(reason)}
 
 
-def _climb(reason: ClimbReason) -> str:
+def _rows(reason: RowsReason) -> str:
     match reason:
+        case DoubtfulLabels(suspects, rows):
+            return (
+                f"{suspects} of {rows} labels may be wrong: a model trained on the other rows contradicts them. Check "
+                "them before you train more: `rungwise data docs` lists them."
+            )
         case Doubling():
             return _doubling(reason)
+        case WeakSlice():
+            return _weak_slice(reason)
+    assert_never(reason)
+
+
+def _climb(reason: ClimbReason) -> str:
+    match reason:
         case NoScore():
             return f"{reason.rung}: no score: {reason.note}.{_UNSCORED[reason.why]}"
         case TooFewScored(rung, scored, rows, required):
@@ -193,6 +204,18 @@ def _doubling(reason: Doubling) -> str:
                 f"({gained})."
             )
     assert_never(reason.outcome)
+
+
+def _weak_slice(reason: WeakSlice) -> str:
+    named = {
+        "label": f"Rows with the label {on_one_line(reason.name)!r}",
+        "source": f"Rows of the source {on_one_line(reason.name)!r}",
+        "length": f"The {reason.name} of the texts",
+    }[reason.kind]
+    return (
+        f"{named}: {ends_text(reason.score)}, clearly below the bar of {reason.target:g}. They are "
+        f"{reason.score.n / reason.rows:.0%} of {number_of(reason.rows, 'validation row')}: collect more of them first."
+    )
 
 
 def _label_ceiling(reason: LabelCeiling) -> str:

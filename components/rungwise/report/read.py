@@ -11,19 +11,21 @@ from typing import Any, Final
 
 from rungwise.climbing.ladder import last_climb
 from rungwise.config import Settings
-from rungwise.core.climb_reasons import Doubling, DoubtfulLabels, WithoutModel
+from rungwise.core.climb_reasons import Doubling, DoubtfulLabels, WeakSlice, WithoutModel
 from rungwise.core.decisions import Climb, Decision, Floor, Text, climb_from_json
 from rungwise.core.errors import RungwiseError, WorkspaceBusy
 from rungwise.core.folders import is_sealed, read_json, read_lines
 from rungwise.core.gate_reasons import Threshold
 from rungwise.core.records import Evidence, Json, prediction_from_json, to_json
+from rungwise.core.table import Table
 from rungwise.core.words import reason_json
 from rungwise.evidence.doubling import doubling
 from rungwise.evidence.intervals import share_needed
 from rungwise.evidence.levels import screen_interval
 from rungwise.evidence.metrics import MEANINGS, TITLES
+from rungwise.evidence.slices import weak_slices
 from rungwise.pipeline.stages import check_rows
-from rungwise.release.abstain import shown_by
+from rungwise.release.abstain import metric_of, recorded, shown_by
 from rungwise.release.facts import compared
 from rungwise.release.gate import Verdict
 from rungwise.release.ledger import looks
@@ -143,6 +145,8 @@ class Explanation:
     """Where no rung passes and many labels may be wrong."""
     amounts: tuple[Doubling, ...] = ()
     """What twice as many training rows would bring rungs that were trained on parts of them."""
+    weak: tuple[WeakSlice, ...] = ()
+    """Where no rung passes: labels, sources and lengths on which the best so far is shown to be below the bar."""
     threshold: Threshold | None = None
     """Which answers the decision's rung would give itself; None where params.yaml sets no goal (`abstain.right`)."""
 
@@ -255,8 +259,18 @@ def _explanation(root: Path, name: str, settings: Settings) -> Explanation:
         verdict=verdict,
         doubts=_doubts(root, climb),
         amounts=tuple(doubling(curve) for curve in climb.curves),
+        weak=_weak(root, settings, climb) if has_data and not climb.decision.passes else (),
         threshold=shown_by(root, settings, climb, climb.decision.rung)[1],
     )
+
+
+def _weak(root: Path, settings: Settings, climb: Climb) -> tuple[WeakSlice, ...]:
+    predictions = recorded(root, climb, climb.decision.rung)
+    path = Paths(root).output("split") / climb.task / "dev.jsonl"
+    if predictions is None or not path.is_file():
+        return ()
+    metric = metric_of(settings, climb.task)
+    return weak_slices(metric, predictions, Table.read(path), climb.target, settings.evaluate.confidence)
 
 
 def _doubts(root: Path, climb: Climb) -> DoubtfulLabels | None:
@@ -374,6 +388,7 @@ def explain_json(found: Mapping[str, Explanation]) -> Json:
             "verdict": _verdict_json(one.verdict),
             "doubts": reason_json(one.doubts) if one.doubts else None,
             "amounts": [reason_json(amount) for amount in one.amounts],
+            "weak": [reason_json(one_slice) for one_slice in one.weak],
             "threshold": reason_json(one.threshold) if one.threshold else None,
         }
         for name, one in found.items()

@@ -231,7 +231,11 @@ def _explanation_text(task: Explanation) -> str:
     lines += [
         "",
         verdict,
-        *[sentence_of(reason) for reason in (task.doubts, task.comparison, *task.amounts, task.threshold) if reason],
+        *[
+            sentence_of(reason)
+            for reason in (task.doubts, task.comparison, *task.weak, *task.amounts, task.threshold)
+            if reason
+        ],
     ]
     if task.incumbent:
         lines += _incumbent_verdict(task.incumbent, task.decision.rung)
