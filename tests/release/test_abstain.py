@@ -97,6 +97,17 @@ def test_the_climb_s_run_has_a_picture_of_how_many_answers_are_right(sure):
     assert "answered.svg" in names
 
 
+def test_a_lost_ledger_is_refused_by_the_next_look(sure, monkeypatch, capsys):
+    root, _ = sure
+    monkeypatch.chdir(root)
+    ledger, before = Paths(root).ledger, Paths(root).ledger.read_bytes()
+    ledger.unlink()
+    assert cli.main(["promote", "route"]) == 2
+    assert "a look at the test rows is missing in the ledger" in capsys.readouterr().err
+    ledger.write_bytes(before)
+    assert cli.main(["promote", "route"]) == 0
+
+
 def test_another_goal_sets_another_threshold_without_a_look_and_none_removes_it(sure, monkeypatch, capsys):
     root, reasons = sure
     monkeypatch.chdir(root)

@@ -1,11 +1,14 @@
 """The ledger keeps the scores of each look, and finds the best version that was ever promoted."""
 
+import json
+
 import pytest
 
 from rungwise.core.errors import WorkspaceError
 from rungwise.core.records import Interval, to_json
 from rungwise.release.gate import Measured
-from rungwise.release.ledger import SCORES, anchor, forget_scores, is_remeasured, record
+from rungwise.release.ledger import SCORES, SEAL, anchor, check_whole, forget_scores, is_remeasured, looks, record
+from rungwise.release.registry import Version
 
 GATE = ["accuracy", 0.9, 0.95, 30, 0.05, 0.02]
 
@@ -51,6 +54,38 @@ def test_damaged_scores_are_named_with_what_to_do(tmp_path, content):
     path.write_text(content)
     with pytest.raises(WorkspaceError, match=rf"(?s){path.name}.*delete it"):
         anchor(ledger, "route", "accuracy")
+
+
+def version(number, **tags):
+    return Version("route", number, {"attempt": f"abc{number}", **tags}, "route")
+
+
+@pytest.mark.parametrize("edit", [{"action": "keep"}, {"when": "2025-01-01"}, {"challenger": 2}, {"more": 1}])
+def test_a_line_that_was_edited_is_refused(tmp_path, edit):
+    ledger = tmp_path / "ledger.jsonl"
+    record(ledger, look(1, 0.95), {"a": 1.0})
+    record(ledger, look(2, 0.95, task="other"), {"a": 1.0})
+    assert SEAL not in looks(ledger, "route")[0]
+    first, second = ledger.read_text().splitlines()
+    ledger.write_text(json.dumps({**json.loads(first), **edit}) + "\n" + second + "\n")
+    with pytest.raises(WorkspaceError, match=r"(?s)was edited.*task route.*restore the file from git"):
+        looks(ledger, "route")
+    assert len(looks(ledger, "other")) == 1
+
+
+def test_a_lost_look_is_found_by_the_version_that_it_scored(tmp_path):
+    ledger = tmp_path / "ledger.jsonl"
+    scored = version(1, test_score="0.95"), version(2, test_score="0.97"), version(3)
+    record(ledger, look(1, 0.95), {"a": 1.0})
+    record(ledger, {**look(7, 0.97), "attempt": "abc2" + "0" * 60}, {"a": 1.0})
+    check_whole(ledger, "route", scored)
+    ledger.write_text(ledger.read_text().splitlines()[0] + "\n")
+    with pytest.raises(WorkspaceError, match=r"(?s)no look for version 2 of route.*another clone may have it"):
+        check_whole(ledger, "route", scored)
+    ledger.unlink()
+    with pytest.raises(WorkspaceError, match="no look for version 1 of route"):
+        check_whole(ledger, "route", scored)
+    check_whole(ledger, "route", [version(3)])
 
 
 def test_a_ledger_of_an_older_version_has_no_anchor_and_is_not_decided_from(tmp_path):

@@ -1,7 +1,8 @@
 """The ledger: a line for every look at a task's test rows, and the scores of each row that it measured.
 
-The scores of a row are kept in files next to the ledger, because a later challenger is compared with the best version
-ever promoted, whose base may be gone by then.
+Each line has a seal, the digest of the rest, so that a line which was edited is refused; and `check_whole` compares the
+ledger with the registry, so that a look which was removed is missed. The scores of a row are kept in files next to the
+ledger, because a later challenger is compared with the best version ever promoted, whose base may be gone by then.
 """
 
 import json
@@ -16,20 +17,53 @@ from rungwise.core.gate_reasons import AskedBefore
 from rungwise.core.logs import append_log, read_log
 from rungwise.core.records import digest, from_json
 from rungwise.release.gate import Anchor, Measured, Verdict
+from rungwise.release.registry import Version
 from rungwise.release.spending import Cohort, next_cohort
 
 SCORES = "scores"
 """The folder next to the ledger with a file for each look: row -> the challenger's score."""
+SEAL = "seal"
+"""The field of a line with the digest of the others."""
 
 
 def looks(ledger: Path, task: str) -> list[dict[str, Any]]:
     """Returns the recorded test-set looks of a task, oldest first; `reasons` of each is a tuple of Reason.
 
     Raises:
-        WorkspaceError: a line is not one of the ledger.
+        WorkspaceError: a line is not one of the ledger, or was edited.
     """
     lines = [line for line in read_log(ledger, ("task", "action", "reasons", "when")) if line["task"] == task]
-    return [{**line, "reasons": _reasons(ledger, line)} for line in lines]
+    for line in lines:
+        _check_seal(ledger, line)
+    return [{**_unsealed(line), "reasons": _reasons(ledger, line)} for line in lines]
+
+
+def _unsealed(line: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if name != SEAL}
+
+
+def check_whole(ledger: Path, task: str, versions: Sequence[Version]) -> None:
+    """Checks that the ledger has a look for every version of a task that was scored on test rows.
+
+    Raises:
+        WorkspaceError: a look is missing.
+    """
+    past = looks(ledger, task)
+    known = {look.get("challenger") for look in past}
+    attempts = [str(look.get("attempt", "")) for look in past]
+    for version in versions:
+        if "test_score" not in version.tags or version.number in known or any(map(version.is_of, attempts)):
+            continue
+        raise WorkspaceError(
+            Problem(
+                "a look at the test rows is missing in the ledger",
+                where=str(ledger),
+                found=f"no look for version {version.number} of {version.model}, which was scored on test rows",
+                wanted="every look at these test rows, because all of them share one significance level",
+                do="restore the file from git or a copy (another clone may have it). If it is lost, these test rows "
+                "prove nothing more: collect others, and set `register.models` to a new name",
+            )
+        )
 
 
 def record(ledger: Path, line: Mapping[str, Any], scores: Mapping[str, float] | None) -> None:
@@ -40,7 +74,8 @@ def record(ledger: Path, line: Mapping[str, Any], scores: Mapping[str, float] | 
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / name, scores)
         line = {**line, SCORES: name}
-    append_log(ledger, line)
+    written = json.loads(json.dumps(line))
+    append_log(ledger, {**written, SEAL: digest(written)})
 
 
 def cohort(ledger: Path, task: str, rows: Sequence[str], alpha: float, size: int) -> Cohort:
@@ -133,6 +168,25 @@ def _scores(path: Path) -> dict[str, float]:
                 "promoted takes its place in comparisons",
             )
         ) from None
+
+
+def _check_seal(ledger: Path, line: Mapping[str, Any]) -> None:
+    """Checks that a line is as it was written; lines of older versions have no seal.
+
+    Raises:
+        WorkspaceError: it was edited.
+    """
+    seal = line.get(SEAL)
+    if seal is not None and seal != digest(_unsealed(line)):
+        raise WorkspaceError(
+            Problem(
+                "a line of the ledger was edited",
+                where=f"{ledger}, task {line['task']}, look of {str(line['when'])[:40]}",
+                found="a line that is not the one that was written",
+                wanted="looks as `rungwise run` records them: promotions rest on them",
+                do="restore the file from git or a copy",
+            )
+        )
 
 
 def _reasons(ledger: Path, line: Mapping[str, Any]) -> tuple[Reason, ...]:

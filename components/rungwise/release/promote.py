@@ -35,7 +35,7 @@ from rungwise.release import parity
 from rungwise.release.abstain import set_threshold
 from rungwise.release.connection import Connection
 from rungwise.release.gate import Measured, Verdict, after_refusal, before_look, judge, measured, row_scores, screen
-from rungwise.release.ledger import anchor, answered, is_remeasured, looks, measured_before, record
+from rungwise.release.ledger import anchor, answered, check_whole, is_remeasured, looks, measured_before, record
 from rungwise.release.question import digest_of, gate_settings, rows_of_look
 from rungwise.release.register import split_version
 from rungwise.release.registry import CHALLENGER, CHAMPION, Registry, Version
@@ -133,6 +133,7 @@ def _asked(root: Path, climb: Climb, prove: Callable[[Path], None] | None, answe
     settings, registry, ledger, task = settings_of(root), Registry(root), Paths(root).ledger, climb.task
     target, gate = settings.bars[task], settings.promote
     challenger, champion = _challenger(registry, climb), registry.version(task, CHAMPION)
+    check_whole(ledger, task, registry.versions(task))
     if champion and champion.number == challenger.number:
         past = verdict_on(root, climb) if "verdict" not in challenger.tags else None
         if past:  # the run that promoted it was killed before it wrote so
