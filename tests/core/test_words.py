@@ -349,8 +349,8 @@ SENTENCES = [
         "would (from 1,200 rows to 2,400 it gained +0.010 (-0.040 to +0.060), on 200 validation rows).",
     ),
     (
-        Threshold(0.81321, 0.95, 0.9, 240, 320, 59),
-        "It answers 75.0% of 320 validation rows itself, with a probability of at least 0.8132: at least 95% of such "
+        Threshold(0.81321, 0.95, 0.9, 240, 320, 59, "classical"),
+        "classical answers 75.0% of 320 validation rows itself, with a probability of at least 0.8132: at least 95% of such "
         "answers are right (confidence 90%). The other rows are for people.",
     ),
     (

@@ -84,7 +84,7 @@ def test_status_and_explain_say_what_the_champion_answers_itself(sure, monkeypat
     assert "of 300 validation rows itself" in capsys.readouterr().out
     assert cli.main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["route"]["threshold"]
-    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("It answers")
+    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("classical answers")
     assert status(root).tasks["route"].champion.tags[AT]
 
 

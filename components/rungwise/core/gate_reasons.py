@@ -247,6 +247,8 @@ class Threshold:
     """All validation rows, those without an answer included."""
     least: int
     """Rows that would show the goal if the answers to all of them were right."""
+    rung: str = ""
+    """The rung that answered."""
     code: Literal["threshold"] = "threshold"
 
 

@@ -170,9 +170,10 @@ def _threshold(reason: Threshold) -> str:
             f"All rows are for people: {number_of(reason.rows, 'validation row')} show no probability from which "
             f"{goal}.{few if reason.rows < reason.least else ''}"
         )
+    rows = f"{reason.answered / reason.rows:.1%} of {number_of(reason.rows, 'validation row')}"
     return (
-        f"It answers {reason.answered / reason.rows:.1%} of {number_of(reason.rows, 'validation row')} itself, with a "
-        f"probability of at least {reason.at:.4g}: {goal}. The other rows are for people."
+        f"{reason.rung or 'It'} answers {rows} itself, with a probability of at least {reason.at:.4g}: {goal}. The "
+        "other rows are for people."
     )
 
 

@@ -6,6 +6,7 @@ another goal needs no other version.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -41,12 +42,13 @@ def goal_text(settings: Settings, task: str) -> str:
     return "" if goal is None else f"{goal:g} right, confidence {settings.abstain.confidence:g}"
 
 
-def threshold_of(settings: Settings, task: str, predictions: Sequence[Prediction]) -> Threshold | None:
-    """Returns what answers to the validation rows show; None if params.yaml sets no goal for the task."""
+def threshold_of(settings: Settings, task: str, rung: str, predictions: Sequence[Prediction]) -> Threshold | None:
+    """Returns what a rung's answers to the validation rows show; None if params.yaml sets no goal for the task."""
     goal = settings.abstain.right.get(task)
     if goal is None:
         return None
-    return threshold(surest_first(metric_of(settings, task), predictions), goal, settings.abstain.confidence)
+    sure = surest_first(metric_of(settings, task), predictions)
+    return replace(threshold(sure, goal, settings.abstain.confidence), rung=rung)
 
 
 def metric_of(settings: Settings, task: str) -> Metric:
@@ -73,7 +75,9 @@ def set_threshold(
         return None
     dev, test = rows
     try:
-        shown_by_dev = threshold_of(settings, task, _on_dev(root, climb, champion) or answers(champion, dev))
+        shown_by_dev = threshold_of(
+            settings, task, champion.tags.get("rung", ""), _on_dev(root, climb, champion) or answers(champion, dev)
+        )
         assert shown_by_dev is not None
         at, metric = shown_by_dev.at, metric_of(settings, task)
         shown_by_test = on_test(shown_by_dev, metric, answers(champion, test)) if at is not None else None
@@ -115,4 +119,4 @@ def shown_by(root: Path, settings: Settings, climb: Climb, rung: str | None) -> 
     if predictions is None or settings.tasks[climb.task].answer.format == "text":
         return None, None
     sure = surest_first(metric_of(settings, climb.task), predictions)
-    return sure, threshold_of(settings, climb.task, predictions)
+    return sure, threshold_of(settings, climb.task, rung or "", predictions)
