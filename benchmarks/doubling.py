@@ -84,7 +84,7 @@ def of(climb: TaskClimb, dev: Table, share: float, tried: Callable[[float, Table
     last = difference(climb.metric, whole.predictions, half.predictions, climb.settings.evaluate.confidence)
     scores = [one.evidence.score for one in (half, whole)]
     sizes = [len(part(climb.train, one, by_answer=True)) for one in (share / 2, share)]
-    points = tuple(CurvePoint(n, score) for n, score in zip(sizes, scores, strict=True) if score)
+    points = tuple(CurvePoint(n, score, "") for n, score in zip(sizes, scores, strict=True) if score)
     assert last and len(points) == len(scores)
     return doubling(Curve(RUNG, points, last))
 

@@ -71,6 +71,8 @@ def test_parts_are_attempts_that_the_store_keeps(climbed):
 
     before = climb_ladder(one, "v", train_rung, evaluate_rung)
     (curve,) = before.climb.curves
+    names = {f"train-{point.attempt}" for point in curve.points}
+    assert names == {folder.name for folder in (climbed / "data/attempts").glob("train-*")}, "`data forget` finds them"
     assert [point.rows for point in curve.points] == pytest.approx([20, 40, 80, 160], abs=4)
     stored = len(list((climbed / "data/attempts").glob("train-*")))
     assert climb_ladder(one, "v", train_rung, evaluate_rung).climb == before.climb
@@ -104,7 +106,7 @@ def test_a_language_model_is_trained_on_parts_for_as_many_epochs(climbed):
 
 def curve(low, value, high, n=200):
     end = Interval(0.9, 0.85, 0.94, n, 0.95)
-    return Curve("r", (CurvePoint(100, end), CurvePoint(200, end)), Interval(value, low, high, n, 0.95))
+    return Curve("r", (CurvePoint(100, end, "a"), CurvePoint(200, end, "b")), Interval(value, low, high, n, 0.95))
 
 
 def test_one_doubling_brings_between_half_and_all_of_the_last_one():

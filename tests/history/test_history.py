@@ -32,6 +32,8 @@ from rungwise.workspace.layout import Paths
 from tests.conftest import environment, examples, planted_rows, with_dvc, write_workspace
 
 LADDER = "  - {name: classical, method: classical}\n"
+RUNG_AND_PARTS = 4
+"""Attempts of a climb: the rung, and the same on an eighth, a quarter and half of the rows."""
 
 
 def run(root):
@@ -225,7 +227,8 @@ def test_a_purged_row_leaves_no_trace_in_the_workspace(tmp_path, base_folder, mo
     params = (root / "params.yaml").read_text()
     (root / "params.yaml").write_text(params.replace("Queue:", "Team:"))
     assert run(root).version == first.version and register(root, "route").version == 2
-    assert len(uses(root, planted["id"])["attempts"]) == 2 and uses(root, planted["id"])["champions"] == ["route"]
+    used = uses(root, planted["id"])
+    assert len(used["attempts"]) == 2 * RUNG_AND_PARTS and used["champions"] == ["route"]
     # one that was made from it stays in data/raw until somebody deletes it
     (root / "data/raw/generated.jsonl").write_text(
         json.dumps({"body": "the parcel of a friend", "queue": "delivery", "parents": planted["id"]}) + "\n"
@@ -309,7 +312,7 @@ def objects(root, version):
 def test_forgetting_a_row_removes_everything_that_used_it(copied, history, monkeypatch, capsys):
     _, first, second, gone, _ = history
     result = uses(copied, gone)
-    assert result["versions"] == [first.version] and len(result["attempts"]) == 1 and not result["raw"]
+    assert result["versions"] == [first.version] and len(result["attempts"]) == RUNG_AND_PARTS and not result["raw"]
     # the incumbent answered it too, and its answers are outside the versions
     asked = Paths(copied).attempts / "asked" / "k.json"
     answers = Paths(copied).incumbent / "route" / "predictions.jsonl"

@@ -49,13 +49,13 @@ def curve_of(one: TaskClimb, outcome: Outcome, train: TrainRung, evaluate: Evalu
         except (ModelError, TrainingError):  # too few rows for this rung
             continue
         if tried.evidence.score:
-            points.append(CurvePoint(len(rows), tried.evidence.score))
+            points.append(CurvePoint(len(rows), tried.evidence.score, tried.evidence.attempt))
             half = tried if share == 1 / 2 else None
     if half is None:
         return None
     confidence = one.settings.evaluate.confidence
     last = difference(one.metric, outcome.predictions, half.predictions, confidence)
-    whole = CurvePoint(len(one.train), outcome.evidence.score)
+    whole = CurvePoint(len(one.train), outcome.evidence.score, outcome.evidence.attempt)
     return Curve(rung.name, (*points, whole), last) if last else None
 
 

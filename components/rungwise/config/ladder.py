@@ -263,7 +263,7 @@ class RungSettings(Section):
     curve: bool | None = None
     """Whether the rung is also trained on parts of the rows, to say what twice as many rows would bring. By
     default only method `classical`, which takes seconds. Others are trained on a quarter and on half of the rows, which
-    takes three quarters of their time again."""
+    takes three quarters of their time again; `rungwise plan` does not count it."""
 
     @model_validator(mode="after")
     def _pinned(self) -> "RungSettings":

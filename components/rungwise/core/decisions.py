@@ -55,6 +55,8 @@ class CurvePoint:
     """Training rows."""
     score: Interval
     """On the validation rows."""
+    attempt: str
+    """Digest of the attempt."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 import functools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +42,7 @@ def uses(root: Path, row: str) -> dict[str, Any]:
                 except WorkspaceError:
                     result["unseen"].append(version)
                     continue
-                result["attempts"] += [e["attempt"] for e in read_json(path)["evidence"]]
+                result["attempts"] += _attempts_of(read_json(path))
         if is_used:
             result["versions"].append(version)
     result["unseen"] = list(dict.fromkeys(result["unseen"]))
@@ -56,6 +56,12 @@ def uses(root: Path, row: str) -> dict[str, Any]:
     if not any(result[kind] for kind in ("versions", "attempts", "scored", "raw", "children")):
         raise no_such_row(root, row, result["unseen"])
     return result
+
+
+def _attempts_of(climb: Mapping[str, Any]) -> list[str]:
+    """Returns the attempts of a recorded climb: its rungs, and those on parts of the rows."""
+    points = [point for curve in climb.get("curves", ()) for point in curve["points"]]
+    return [one["attempt"] for one in (*climb["evidence"], *points)]
 
 
 def _search(row: str) -> Callable[[Path], bool]:
