@@ -53,26 +53,26 @@ def _progress(what: str) -> Iterator[Callable[[int, int, str], None]]:
 @task(name="train")
 def train(climb: rungs.TaskClimb, rung: str) -> Attempt:
     """Returns a rung's attempt, from the store or trained now."""
-    with _progress(f"train {climb.name}/{rung}") as show:
+    with _progress(f"train {climb.named(rung)}") as show:
         return rungs.train_rung(climb, rung, show)
 
 
 @task(name="evaluate")
 def evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
     """Returns a rung's evidence and predictions on the validation rows."""
-    with _progress(f"evaluate {climb.name}/{rung}") as show:
+    with _progress(f"evaluate {climb.named(rung)}") as show:
         return rungs.evaluate_rung(climb, rung, attempt, show)
 
 
 def _train(climb: rungs.TaskClimb, rung: str) -> Attempt:
-    named: Any = train.with_options(task_run_name=f"train {climb.name}/{rung}")
+    named: Any = train.with_options(task_run_name=f"train {climb.named(rung)}")
     # `quote` keeps Prefect from searching every row for futures
     attempt: Attempt = named(quote(climb), rung)
     return attempt
 
 
 def _evaluate(climb: rungs.TaskClimb, rung: str, attempt: Attempt) -> Outcome:
-    named: Any = evaluate.with_options(task_run_name=f"evaluate {climb.name}/{rung}")
+    named: Any = evaluate.with_options(task_run_name=f"evaluate {climb.named(rung)}")
     outcome: Outcome = named(quote(climb), rung, quote(attempt))
     return outcome
 

@@ -7,9 +7,10 @@ import pytest
 
 from rungwise import config
 from rungwise.climbing.curve import curve_of, part, with_steps
-from rungwise.climbing.ladder import climb_ladder
+from rungwise.climbing.ladder import climb_ladder, last_climb
 from rungwise.climbing.rungs import evaluate_rung, task_climb, train_rung
 from rungwise.core.decisions import Curve, CurvePoint, climb_from_json
+from rungwise.core.folders import read_json
 from rungwise.core.records import Example, Interval, canonical_json, to_json
 from rungwise.core.table import Table
 from rungwise.evidence.doubling import FLAT, bounds, doubling
@@ -17,7 +18,7 @@ from rungwise.pipeline.stages import run_stage
 from rungwise.release.pictures import pictures_of
 from rungwise.report.read import explain, status
 from rungwise.workspace.layout import settings_of
-from tests.conftest import sided_rows, write_sided
+from tests.conftest import sided_rows, write_sided, write_workspace
 
 
 def rows(n, size=1, labels="aaab"):
@@ -83,6 +84,19 @@ def test_parts_are_attempts_that_the_store_keeps(climbed):
     assert "training rows" in svg and "bar 0.97" in svg and "160" in svg
 
 
+def test_progress_and_tasks_name_the_part_of_the_rows(climbed):
+    one = task_climb(climbed, settings_of(climbed), "route")
+    parts = []
+
+    def train(some, rung):
+        parts.append(some.named(rung))
+        return train_rung(some, rung)
+
+    outcome = evaluate_rung(one, "classical", train_rung(one, "classical"))
+    assert curve_of(one, outcome, train, evaluate_rung)
+    assert parts == [f"route/classical on 1/{n}" for n in (8, 4, 2)] and one.named("classical") == "route/classical"
+
+
 def test_a_rung_without_the_setting_and_too_few_rows_have_no_curve(climbed):
     one = task_climb(climbed, settings_of(climbed), "route")
     outcome = evaluate_rung(one, "classical", train_rung(one, "classical"))
@@ -102,6 +116,18 @@ def test_a_language_model_is_trained_on_parts_for_as_many_epochs(climbed):
     assert steps == [None, 25]
     with pytest.raises(ValueError, match="curve: method prompt learns from no rows"):
         config.RungSettings(name="p", base="pocket-s", method="prompt", curve=True)
+
+
+def test_a_language_model_with_the_setting_has_a_curve(tmp_path, base_folder):
+    ladder = "  - {name: rank-2, base: bases/able, method: lora, rank: 2, alpha: 4, curve: true}"
+    root = write_workspace(tmp_path / "ws", base_folder, ladder=ladder, steps=8, target=0.999)
+    for verb in ("ingest", "validate", "split", "augment", "climb"):
+        run_stage(root, verb)
+    (curve,) = last_climb(root, "route").curves
+    n = curve.points[-1].rows
+    assert [point.rows for point in curve.points] == pytest.approx([n / 4, n / 2, n], abs=4)
+    specs = [read_json(root / f"data/attempts/train-{point.attempt}/spec.json") for point in curve.points]
+    assert [spec["steps"] for spec in specs] == [2, 4, 8]
 
 
 def curve(low, value, high, n=200):

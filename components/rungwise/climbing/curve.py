@@ -43,7 +43,7 @@ def curve_of(one: TaskClimb, outcome: Outcome, train: TrainRung, evaluate: Evalu
         if len(rows) < LEAST:
             continue
         settings = with_steps(one.settings, rung.name, share) if METHODS[rung.method].trains else one.settings
-        some = replace(one, settings=settings, train=rows)
+        some = replace(one, settings=settings, train=rows, part=f"1/{round(1 / share)}")
         try:
             tried = evaluate(some, rung.name, train(some, rung.name))
         except (ModelError, TrainingError):  # too few rows for this rung

@@ -108,6 +108,12 @@ class TaskClimb:
     name: str
     train: Table
     dev: Table
+    part: str = ""
+    """The part of the training rows that `train` holds, such as `1/8`; empty: all of them."""
+
+    def named(self, rung: str) -> str:
+        """Returns the name of a rung in progress lines and tasks: `route/classical`, `route/classical on 1/8`."""
+        return f"{self.name}/{rung}{f' on {self.part}' if self.part else ''}"
 
     @property
     def task(self) -> TaskSettings:
@@ -179,7 +185,7 @@ def train_rung(climb: TaskClimb, rung: str, progress: Callable[[int, int, str], 
     """Returns a rung's attempt, from the store or trained now."""
     from rungwise.attempts.run import train_attempt
 
-    show, store = progress or LineProgress(f"train {climb.name}/{rung}"), Paths(climb.root).attempts
+    show, store = progress or LineProgress(f"train {climb.named(rung)}"), Paths(climb.root).attempts
     spec = climb.spec(rung)
     rows, eval_rows = training_rows(climb.train, spec)
     return train_attempt(store, spec, rows, climb.root, show, eval_rows=eval_rows, options=run_options(climb, rung))
@@ -210,8 +216,8 @@ def run_options(climb: TaskClimb, rung: str) -> "RunOptions":
         checkpoint_steps=settings.checkpoint_steps,
         launch=settings.launch,
         limits={str(fault): share for fault, share in settings.audit.items()},
-        shown=climb.root / ".rungwise" / "audit" / f"{climb.name}-{rung}.txt",
-        say=lambda text: say(f"train {climb.name}/{rung}: {text}"),
+        shown=climb.root / ".rungwise" / "audit" / f"{climb.named(rung)}.txt".replace("/", "-").replace(" ", "-"),
+        say=lambda text: say(f"train {climb.named(rung)}: {text}"),
     )
 
 
@@ -221,7 +227,7 @@ def evaluate_rung(
     """Returns a rung's evidence and predictions on the validation rows."""
     from rungwise.attempts.evaluate import evaluate_attempt
 
-    show, spec = progress or LineProgress(f"evaluate {climb.name}/{rung}"), climb.spec(rung)
+    show, spec = progress or LineProgress(f"evaluate {climb.named(rung)}"), climb.spec(rung)
     store = Paths(climb.root).attempts
     predictions = evaluate_attempt(store, attempt, spec, climb.dev, climb.root, show)
     settings = climb.settings.evaluate
