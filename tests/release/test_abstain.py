@@ -7,16 +7,17 @@ from typing import Any
 import pytest
 
 from rungwise.cli import main as cli
+from rungwise.core.errors import RegistryError
 from rungwise.core.gate_reasons import Threshold, ThresholdOnTest
 from rungwise.core.recipes import STAGES
 from rungwise.pipeline.stages import run_stage
-from rungwise.release.abstain import AT, FOR, NONE, TEST
+from rungwise.release.abstain import AT, FOR, NONE, TEST, threshold_in
 from rungwise.release.champion import answer
 from rungwise.release.connection import Connection
 from rungwise.release.ledger import looks
 from rungwise.release.promote import promote
 from rungwise.release.register import register
-from rungwise.release.registry import CHAMPION, Registry
+from rungwise.release.registry import CHAMPION, Registry, Version
 from rungwise.report.read import explain, status
 from rungwise.workspace.layout import Paths
 from tests.conftest import sided_rows, write_sided
@@ -95,6 +96,13 @@ def test_the_climb_s_run_has_a_picture_of_how_many_answers_are_right(sure):
         runs = client.search_runs([experiment], "tags.`rungwise.kind` = 'climb'")
         names = [file.path for file in client.list_artifacts(runs[0].info.run_id)]
     assert "answered.svg" in names
+
+
+@pytest.mark.parametrize("text", ["high", "nan", "-0.1", "1.5", ""])
+def test_a_threshold_that_was_edited_is_one_error(text):
+    with pytest.raises(RegistryError, match=r"(?s)threshold can't be read.*delete the tags rungwise.threshold"):
+        threshold_in(Version("route", 3, {AT: text}, "route"))
+    assert threshold_in(Version("route", 3, {AT: NONE}, "route")) is None
 
 
 def test_a_lost_ledger_is_refused_by_the_next_look(sure, monkeypatch, capsys):

@@ -47,6 +47,8 @@ def test_one_sentence_gives_the_status_of_a_task():
     assert sentence(replace(refused, champion=other)) == plain + "; the champion stays version 3."
     assert sentence(replace(refused, champion=CHAMPION)) == good + "it is the champion, version 3."
     assert "no rung passes the bar of 0.9; the best so far is small" in sentence(replace(TASK, decision=FAILS))
+    two = replace(TASK, decision=FAILS, evidence=TASK.evidence * 2)
+    assert "no rung passes the bar of 0.9; the best of 2 tried is small" in sentence(two)
     assert "no rung could be judged" in sentence(replace(TASK, decision=replace(FAILS, rung=None)))
     assert "not climbed yet" in sentence(replace(TASK, decision=None, evidence=()))
 
@@ -120,7 +122,9 @@ def test_an_explanation_gives_each_reason_once_at_its_rung():
     grouped = explain_text({"route": replace(one, dev_groups=90, share_needed_of_groups=0.967)})
     assert "They belong to 90 groups" in grouped and "that for 90 rows: 0.967" in grouped
     below = replace(one, decision=replace(decision, passes=False))
-    assert "Result: no rung passes; plain is the best so far, below the bar." in explain_text({"route": below})
+    assert "Result: no rung passes; plain is the best of 2 tried, below the bar." in explain_text({"route": below})
+    first = replace(below, rungs=below.rungs[:1])
+    assert "Result: no rung passes; plain is the best so far, below the bar." in explain_text({"route": first})
 
 
 def test_a_table_wider_than_the_terminal_has_a_line_for_each_cell(monkeypatch):

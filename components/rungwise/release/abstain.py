@@ -5,6 +5,7 @@ is for) and `threshold_test` (what the test rows show). It depends on the versio
 another goal needs no other version.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final
 from rungwise.climbing.rungs import form_of
 from rungwise.config import Settings
 from rungwise.core.decisions import Climb
-from rungwise.core.errors import ModelError, RegistryError
+from rungwise.core.errors import ModelError, Problem, RegistryError
 from rungwise.core.folders import is_sealed, open_sealed, read_lines
 from rungwise.core.gate_reasons import Threshold, ThresholdOnTest
 from rungwise.core.records import Prediction, prediction_from_json
@@ -21,6 +22,7 @@ from rungwise.core.table import Table
 from rungwise.core.words import sentence_of
 from rungwise.evidence.abstain import Sure, on_test, surest_first, threshold
 from rungwise.evidence.metrics import Metric
+from rungwise.release.connection import TAG
 from rungwise.release.register import split_version
 from rungwise.release.registry import Version
 from rungwise.release.versions import set_tags
@@ -87,6 +89,30 @@ def set_threshold(
     shown = sentence_of(shown_by_test) if shown_by_test else ""
     set_tags(root, champion, {AT: repr(at) if holds else NONE, FOR: wanted, TEST: shown})
     return shown_by_dev, shown_by_test
+
+
+def threshold_in(version: Version) -> float | None:
+    """Returns the probability from which a version's answers are used; None where all rows are for people.
+
+    Raises:
+        RegistryError: its tag was edited.
+    """
+    text = version.tags.get(AT, "nothing")
+    try:
+        at = None if text == NONE else float(text)
+    except ValueError:
+        at = math.nan
+    if at is None or 0 <= at <= 1:
+        return at
+    raise RegistryError(
+        Problem(
+            "a version's threshold can't be read",
+            where=f"{version.uri}, tag {TAG}{AT}",
+            found=text[:40],
+            wanted=f"a probability from 0 to 1, or `{NONE}`",
+            do=f"delete the tags {TAG}{AT} and {TAG}{FOR}; `rungwise run` sets them again",
+        )
+    )
 
 
 def _rows(root: Path, task: str) -> tuple[Table, Table] | None:

@@ -36,7 +36,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
     Raises:
         RungwiseError: there is no champion, the fields are not the prompt's slots, or the row can't be scored.
     """
-    from rungwise.release.abstain import AT, FOR, NONE, goal_text
+    from rungwise.release.abstain import FOR, goal_text, threshold_in
     from rungwise.release.registry import CHAMPION, Registry
     from rungwise.serving.answerer import Answerer
 
@@ -62,7 +62,7 @@ def answer(root: Path, task: str, fields: Mapping[str, str], text: str | None = 
         )
     automatic, at = None, None
     if (goal := goal_text(settings, task)) and version.tags.get(FOR) == goal:
-        at = None if version.tags[AT] == NONE else float(version.tags[AT])
+        at = threshold_in(version)
         automatic = at is not None and prediction.probability >= at
     return Answer(prediction.answer, prediction.probability, version.number, automatic, at)
 

@@ -10,7 +10,7 @@ from rungwise.core.gate_reasons import ChallengerScore
 from rungwise.core.interval_words import change_text
 from rungwise.core.methods import METHODS
 from rungwise.core.records import Evidence, Interval
-from rungwise.core.texts import number_of
+from rungwise.core.texts import number_of, on_one_line
 from rungwise.core.words import money, sentence_of, sentences_of
 from rungwise.evidence.evaluate import interval_text, score_text
 from rungwise.release.abstain import AT, FOR, NONE, TEST
@@ -116,7 +116,8 @@ def sentence(task: TaskStatus) -> str:
     if not task.decision.passes and not task.refused:
         far = f", {_below(chosen.score, task.target)} it" if chosen.score and chosen.score.value < task.target else ""
         return (
-            f"{task.name}: no rung passes the bar of {task.target:g}; the best so far is {chosen.rung} at {score}{far}."
+            f"{task.name}: no rung passes the bar of {task.target:g}; {_best(task.evidence)} is {chosen.rung} at "
+            f"{score}{far}."
         )
     if task.refused:
         stays = f"; the champion stays version {task.champion.number}" if task.champion else ""
@@ -128,6 +129,12 @@ def sentence(task: TaskStatus) -> str:
         return f"{text}; not promoted yet."
     is_it = task.champion.is_of(chosen.attempt)
     return f"{text}; {'it is the champion,' if is_it else 'the champion is'} version {task.champion.number}."
+
+
+def _best(tried: Sequence[Evidence]) -> str:
+    """Returns what a rung is that was selected by its score: of several, the best score is likely to be lucky."""
+    n = sum(one.score is not None for one in tried)
+    return "the best so far" if n < 2 else f"the best of {n} tried"
 
 
 def _refusal(rung: str, verdict: Verdict, dev: str = "") -> str:
@@ -200,8 +207,8 @@ def _abstains(champion: Version) -> list[str]:
     """Returns which answers the champion gives itself; nothing where it answers all rows."""
     if not (goal := champion.tags.get(FOR)):
         return []
-    at, test = champion.tags[AT], champion.tags.get(TEST, "")
-    kept = f"answers with a probability of at least {float(at):.4g}" if at != NONE else "no answers"
+    at, test = champion.tags.get(AT, NONE), champion.tags.get(TEST, "")
+    kept = f"answers with a probability of at least {on_one_line(at)}" if at != NONE else "no answers"
     return [f"  it gives {kept} itself ({goal}){f'. {test}' if test else ''}"]
 
 
@@ -227,7 +234,8 @@ def _explanation_text(task: Explanation) -> str:
     else:
         score = next((r.evidence.score for r in task.rungs if r.evidence.rung == task.decision.rung), None)
         below = _below(score, task.target)
-        verdict = f"Result: no rung passes; {task.decision.rung} is the best so far, {below} the bar."
+        best = _best([rung.evidence for rung in task.rungs])
+        verdict = f"Result: no rung passes; {task.decision.rung} is {best}, {below} the bar."
     lines += [
         "",
         verdict,
