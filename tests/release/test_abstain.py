@@ -82,10 +82,10 @@ def test_status_and_explain_say_what_the_champion_answers_itself(sure, monkeypat
     assert cli.main(["status"]) == 0
     assert f"itself (0.9 right, confidence 0.9). {champion_of(root).tags[TEST]}" in capsys.readouterr().out
     assert cli.main(["explain"]) == 0
-    assert "of 300 validation rows itself" in capsys.readouterr().out
+    assert "of 300 validation rows, with a probability" in capsys.readouterr().out
     assert cli.main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["route"]["threshold"]
-    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("classical answers")
+    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("classical itself answers")
     assert status(root).tasks["route"].champion.tags[AT]
 
 
