@@ -350,7 +350,7 @@ SENTENCES = [
     ),
     (
         Threshold(0.81321, 0.95, 0.9, 240, 320, 59, "classical"),
-        "classical itself answers 75.0% of 320 validation rows, with a probability of at least 0.8132: at least 95% of such "
+        "classical itself can answer 75.0% of 320 validation rows, with a probability of at least 0.8132: at least 95% of such "
         "answers are right (confidence 90%). The other rows are for people.",
     ),
     (

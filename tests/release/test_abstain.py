@@ -85,7 +85,7 @@ def test_status_and_explain_say_what_the_champion_answers_itself(sure, monkeypat
     assert "of 300 validation rows, with a probability" in capsys.readouterr().out
     assert cli.main(["explain", "--json"]) == 0
     shown = json.loads(capsys.readouterr().out)["route"]["threshold"]
-    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("classical itself answers")
+    assert shown["at"] == reasons[-2].at and shown["sentence"].startswith("classical itself can answer")
     assert status(root).tasks["route"].champion.tags[AT]
 
 

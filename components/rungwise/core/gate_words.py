@@ -172,7 +172,7 @@ def _threshold(reason: Threshold) -> str:
         )
     rows = f"{reason.answered / reason.rows:.1%} of {number_of(reason.rows, 'validation row')}"
     return (
-        f"{reason.rung or 'It'} itself answers {rows}, with a probability of at least {reason.at:.4g}: {goal}. The "
+        f"{reason.rung or 'It'} itself can answer {rows}, with a probability of at least {reason.at:.4g}: {goal}. The "
         "other rows are for people."
     )
 
